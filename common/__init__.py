@@ -1,0 +1,1 @@
+"""What no paper says: configuration, data, the training loop, claims and reports."""

@@ -1,0 +1,140 @@
+"""Checkpoints: complete, atomic, and loaded without executing anything they contain.
+
+A checkpoint is one safetensors file. Tensors of the nested state stand in it under their path;
+everything else (numbers, strings, None) stands in the file's header as JSON, together with a
+digest of the tensors, so that a file cut short or altered is recognised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from common.config import one_line
+from common.files import shown, write_atomic
+
+NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
+
+
+def save(folder: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint; the one that stood there becomes the previous one.
+
+    Args:
+        folder: the run's folder.
+        state: nested dicts and lists of tensors, numbers, strings, booleans and None.
+
+    Raises:
+        UserError: the folder cannot be written; the last checkpoint is intact.
+    """
+    tensors: dict[str, Tensor] = {}
+    skeleton = json.dumps(_pack(state, "", tensors))
+    metadata = {"state": skeleton, "digest": _digest(skeleton, tensors)}
+    write_atomic(folder / NAME, lambda p: save_file(tensors, p, metadata),
+                 keep=folder / PREVIOUS)
+
+
+def load(folder: Path) -> dict[str, Any] | None:
+    """The newest readable checkpoint of a run, or None where there is none.
+
+    A damaged file is named on stderr and the previous one is used.
+    """
+    for name in (NAME, PREVIOUS):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            return read(path)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
+            print(f"warning: checkpoint {shown(path)} is damaged ({one_line(e)}); "
+                  "using the one before it", file=sys.stderr)
+    return None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read one checkpoint file.
+
+    Raises:
+        SafetensorError, OSError, KeyError, TypeError, ValueError: the file is damaged.
+    """
+    with safe_open(path, "pt") as f:
+        metadata = f.metadata()
+        tensors = {k: f.get_tensor(k) for k in f.keys()}
+    if metadata["digest"] != _digest(metadata["state"], tensors):
+        raise ValueError("its content is not what was written")
+    return _unpack(json.loads(metadata["state"]), tensors)
+
+
+def random_states() -> dict[str, Any]:
+    """The state of every global random generator: torch (CPU and CUDA), numpy, Python."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    version, internal, gauss_next = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position),
+                  int(has_gauss), float(gauss)],
+        "python": [version, list(internal), gauss_next],
+    }
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Put back what :func:`random_states` took."""
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.device_count() == len(states["cuda"]):
+        torch.cuda.set_rng_state_all(states["cuda"])
+    kind, keys, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, internal, gauss_next = states["python"]
+    random.setstate((version, tuple(internal), gauss_next))
+
+
+def _digest(skeleton: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(skeleton.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        flat = tensors[name].detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
+    return digest.hexdigest()
+
+
+def _pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """Replace tensors by references; dicts become pairs, for their keys need not be strings."""
+    if isinstance(node, Tensor):
+        tensors[path] = node.detach().cpu().contiguous().clone()
+        channels_last = (node.dim() == 4 and not node.is_contiguous()
+                         and node.is_contiguous(memory_format=torch.channels_last))
+        return {"tensor": path, "channels_last": channels_last}
+    if isinstance(node, dict):
+        return {"dict": [[k, _pack(v, f"{path}/{k}", tensors)] for k, v in node.items()],
+                "counter": isinstance(node, Counter)}  # torch's MultiStepLR keeps one
+    if isinstance(node, list | tuple):
+        return [_pack(v, f"{path}/{i}", tensors) for i, v in enumerate(node)]
+    if node is None or isinstance(node, bool | int | float | str):
+        return node
+    raise TypeError(f"checkpoint state {path or '/'} is a {type(node).__name__}: expected tensors, "
+                    "numbers, strings, None, and lists and dicts of them")
+
+
+def _unpack(node: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(node, dict) and "tensor" in node:
+        tensor = tensors[node["tensor"]]
+        if node["channels_last"]:
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+        return tensor
+    if isinstance(node, dict):
+        unpacked = {k: _unpack(v, tensors) for k, v in node["dict"]}
+        return Counter(unpacked) if node["counter"] else unpacked
+    if isinstance(node, list):
+        return [_unpack(v, tensors) for v in node]
+    return node

@@ -1,0 +1,127 @@
+"""What ``train.py`` of every paper does: read the command line, train, leave a result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common import plotting, results, tracking, training
+from common.config import (
+    Config,
+    Experiments,
+    as_dict,
+    flatten,
+    help_text,
+    parse_arguments,
+)
+from common.files import runs_root, shown, write_atomic
+
+
+def run_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
+    """The folder of a run: ``runs/<paper>/<experiment>[,key=value …]/seed<k>``."""
+    name = ",".join([config.experiment, *(f"{k}={v}" for k, v in sorted(overrides.items()))])
+    name = name.replace("/", "_")
+    if len(name) > 150:
+        name = name[:130] + "-" + hashlib.sha256(name.encode()).hexdigest()[:12]
+    return runs_root() / paper / name / f"seed{config.seed}"
+
+
+def train(recipe_class: type[training.Recipe], experiments: Experiments, name: str, seed: int,
+          overrides: dict[str, Any]) -> dict[str, Any]:
+    """Train one experiment with one seed and write its result.
+
+    The result goes to ``papers/<paper>/results/`` when the configuration is the experiment's own;
+    a run with overridden keys leaves it in its run folder only.
+
+    Returns:
+        ``config``, ``metrics``, ``folder``, ``seconds`` and ``before``, the metrics of the
+        committed result of the same run, if there was one.
+    """
+    paper_folder = experiments.path.parent
+    paper = paper_folder.name
+    config = experiments.resolve(name, seed, overrides)
+    own = flatten(as_dict(experiments.resolve(name, seed)))
+    changed = {k: v for k, v in flatten(as_dict(config)).items()
+               if v != own[k] and not experiments.known[k].neutral}
+    folder = run_folder(paper, config, changed)
+    if config.fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    recipe = recipe_class(config)
+    label = f"{paper}/{folder.parent.name}/seed{seed}"
+    metrics, history = training.run(recipe, folder, label, results.segment(recipe.device))
+    write_atomic(folder / "config.json", json.dumps(as_dict(config), indent=1) + "\n")
+    common = dict(paper=paper, config=config, fingerprint=recipe.data.fingerprint, folder=folder,
+                  metrics=metrics, history=history)
+    results.write(folder / "result.json", **common)
+    before = None
+    if config.record and not changed:
+        path = results.path_of(paper_folder, name, seed)
+        if path.exists():
+            before = results.read(path, experiments.schema).metrics
+        results.write(path, **common)
+    return {"config": config, "metrics": metrics, "folder": folder, "label": label,
+            "seconds": history["seconds"], "before": before,
+            "recorded": config.record and not changed}
+
+
+def main(recipe_class: type[training.Recipe], schema: type[Config], train_file: str,
+         argv: Sequence[str] | None = None) -> int:
+    """The command line of a paper's ``train.py``.
+
+    Args:
+        recipe_class: the paper's recipe.
+        schema: the paper's configuration dataclass.
+        train_file: ``__file__`` of the paper's ``train.py``; ``config.yaml`` lies beside it.
+        argv: the words after the program's name; ``sys.argv`` if None.
+
+    Raises:
+        UserError: see the functions it calls.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    folder = Path(train_file).resolve().parent
+    experiments = Experiments(schema, folder / "config.yaml")
+    program = f"papers/{folder.name}/train.py"
+    if "--help" in argv or "-h" in argv:
+        about = (sys.modules[recipe_class.__module__].__doc__ or "").strip().splitlines()[0]
+        print(help_text(experiments, program, about))
+        return 0
+    chosen, seeds, overrides = parse_arguments(argv)
+    names = [n for word in (chosen or experiments.default).split(",")
+             for n in experiments.expand(word)]
+    for name in names:  # everything is checked before anything is trained
+        for seed in seeds:
+            experiments.resolve(name, seed, overrides)
+    done = [train(recipe_class, experiments, name, seed, overrides)
+            for seed in seeds for name in names]
+    report(done, program, experiments)
+    return 0
+
+
+def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -> None:
+    """Print the table of finished runs, draw their curves and say what to type next."""
+    shown_metrics = list(done[0]["metrics"])[:4]
+    width = max(len(d["label"]) for d in done) + 2
+    print(f"{'run':<{width}}" + "".join(f"{m:>16}" for m in shown_metrics) + f"{'seconds':>10}")
+    for d in done:
+        print(f"{d['label']:<{width}}" + "".join(
+            f"{d['metrics'].get(m, float('nan')):>16.4f}" for m in shown_metrics)
+            + f"{d['seconds']:>10.1f}")
+    for d in done:
+        if d["before"] is not None:
+            was = d["before"].get(shown_metrics[0], float("nan"))
+            print(f"{d['label']}: {shown_metrics[0]} {d['metrics'][shown_metrics[0]]:.6g}; the "
+                  f"result that stood here before: {was:.6g}")
+    curves = {d["label"]: results.curves(tracking.read(d["folder"])) for d in done}
+    picture = plotting.learning_curves(
+        curves, shown_metrics[0], done[0]["folder"].parent / "curves.png")
+    print(f"learning curves: {shown(picture)}")
+    if any(d["recorded"] for d in done):
+        print(f"results: papers/{experiments.path.parent.name}/results/   "
+              f"next: python -m common.report {experiments.path.parent.name}")
+    else:
+        print(f"next: python {program}   (the paper's own experiment; --help lists the others)")

@@ -1,0 +1,300 @@
+"""Data sets as uint8 tensors in memory, and batches as a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from common.config import DataConfig, one_line
+from common.errors import UserError, nearest
+from common.files import cache_root, sha256, shown, write_atomic
+
+HUB_TIMEOUT = 5.0
+"""Seconds to wait for the data hub's answer before saying what to do without it."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels.
+
+    Args:
+        images: uint8, shape (n, channels, height, width), 0 … 255.
+        labels: int64, shape (n,).
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor | slice) -> Split:
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A training and a test split, and where they came from.
+
+    Args:
+        name: its name in the registry.
+        train, test: the splits.
+        fingerprint: SHA-256 over shapes, pixels and labels of both splits, in order.
+        classes: number of classes.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    fingerprint: str
+    classes: int = 10
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the ``datasets`` library finds a data set.
+
+    Args:
+        hub: owner/name on the data hub, and the folder's name below ``$PAPERS_DATA``.
+        config: the hub's configuration name, a subfolder.
+        image, label: column names.
+    """
+
+    hub: str
+    config: str
+    image: str = "image"
+    label: str = "label"
+
+
+REGISTRY: dict[str, Source] = {
+    "mnist": Source("ylecun/mnist", "mnist"),
+    "fashion_mnist": Source("zalando-datasets/fashion_mnist", "fashion_mnist"),
+    "cifar10": Source("uoft-cs/cifar10", "plain_text", image="img"),
+}
+"""Data sets in the hub's layout; ``digits`` comes with scikit-learn and needs no source."""
+
+
+def load(name: str) -> DataSet:
+    """Load a data set by its name in the registry.
+
+    It is read from ``$PAPERS_DATA`` where that is set (a folder in the hub's layout), else from
+    the data hub, decoded once and cached; ``digits`` is bundled with scikit-learn.
+
+    Raises:
+        UserError: an unknown name; ``$PAPERS_DATA`` missing, without the data set or with a
+            damaged file; neither folder nor hub within reach.
+    """
+    if name == "digits":
+        return digits()
+    if name not in REGISTRY:
+        raise UserError(f"unknown data set {name!r}{nearest(name, [*REGISTRY, 'digits'])}")
+    source = REGISTRY[name]
+    folder = os.environ.get("PAPERS_DATA")
+    return _from_folder(name, source, Path(folder)) if folder else _from_hub(name, source)
+
+
+def digits() -> DataSet:
+    """scikit-learn's 8×8 digits: the first 1,437 train, the last 360 (other writers) test.
+
+    The values 0 … 16 are stretched to 0 … 255, so that a threshold or a scale made for MNIST
+    means the same here.
+    """
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = torch.from_numpy(np.rint(bunch.images * (255 / 16)).astype(np.uint8))[:, None]
+    every = Split(images.contiguous(), torch.from_numpy(bunch.target).long())
+    return _assemble("digits", every[:1437], every[1437:])
+
+
+def evaluation_splits(config: DataConfig) -> tuple[DataSet, Split, Split]:
+    """The data set, the split to train on and the split to evaluate on.
+
+    With ``evaluate_on=validation`` the held-out part is a fixed random choice, the same for
+    every seed, and the test split is not touched.
+
+    Raises:
+        UserError: more images are to be held out than there are.
+    """
+    data = load(config.name)
+    if config.evaluate_on == "test":
+        return data, data.train, data.test
+    if config.validation >= len(data.train):
+        raise UserError(f"data.validation={config.validation}: expected fewer than the "
+                        f"{len(data.train)} training images of {config.name}")
+    order = torch.randperm(len(data.train), generator=generator(0, "validation"))
+    return data, data.train[order[config.validation:]], data.train[order[:config.validation]]
+
+
+def generator(seed: int, stream: str, index: int = 0) -> torch.Generator:
+    """A random generator that is a pure function of its arguments.
+
+    Streams of different names, and indices of one stream, are independent of one another.
+    """
+    tag = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little")
+    state = np.random.SeedSequence([seed, tag, index]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
+
+
+class BatchOrder:
+    """Which examples make up the batch of each step: a pure function of (seed, step).
+
+    Epochs are random permutations laid end to end and cut into batches, so that every example
+    appears equally often also where the batch size does not divide their number.
+
+    Args:
+        n: number of examples.
+        batch_size: examples per batch, at most n.
+        seed: the run's seed.
+
+    Raises:
+        UserError: the batch is larger than the data.
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int):
+        if batch_size > n:
+            raise UserError(f"train.batch_size={batch_size}: expected at most the {n} examples")
+        self.n, self.batch_size, self.seed = n, batch_size, seed
+        self._epochs: dict[int, Tensor] = {}  # at most two are needed at a time
+
+    def _epoch(self, epoch: int) -> Tensor:
+        if epoch not in self._epochs:
+            self._epochs = {k: v for k, v in self._epochs.items() if k == epoch - 1}
+            self._epochs[epoch] = torch.randperm(
+                self.n, generator=generator(self.seed, "batches", epoch))
+        return self._epochs[epoch]
+
+    def __call__(self, step: int) -> Tensor:
+        """The indices of step ``step`` (from 0), int64, shape (batch_size,)."""
+        epoch, offset = divmod(step * self.batch_size, self.n)
+        end = offset + self.batch_size
+        if end <= self.n:
+            return self._epoch(epoch)[offset:end]
+        return torch.cat([self._epoch(epoch)[offset:], self._epoch(epoch + 1)[:end - self.n]])
+
+
+def _from_folder(name: str, source: Source, folder: Path) -> DataSet:
+    if not folder.is_dir():
+        raise UserError(f"$PAPERS_DATA={folder}: expected a folder in the data hub's layout")
+    base = folder / source.hub / source.config
+    files = {s: sorted(base.glob(f"{s}-*.parquet")) for s in ("train", "test")}
+    for split, found in files.items():
+        if not found:
+            raise UserError(f"$PAPERS_DATA={folder} does not hold {name}: expected "
+                            f"{source.hub}/{source.config}/{split}-*.parquet in it")
+    content = hashlib.sha256("".join(sha256(f) for fs in files.values() for f in fs).encode())
+    paths = {s: [str(f) for f in fs] for s, fs in files.items()}
+
+    def rows(split: str):
+        import datasets
+
+        return datasets.load_dataset("parquet", data_files=paths, split=split)
+
+    where = f"{base} (is a Parquet file damaged or cut short?)"
+    return _cached(name, content.hexdigest(), lambda: _decode(name, source, rows, where))
+
+
+def _from_hub(name: str, source: Source) -> DataSet:
+    from huggingface_hub import HfApi
+
+    try:
+        revision = HfApi().dataset_info(source.hub, timeout=HUB_TIMEOUT).sha
+    except Exception as e:  # offline, proxy, time-out: each has an exception of its own
+        known = sorted(cache_root().glob(f"{name}-hub-*.safetensors"),
+                       key=lambda p: p.stat().st_mtime)
+        if known:
+            cached = _read_cache(name, known[-1])
+            if cached is not None:
+                return cached
+        raise UserError(
+            f"{name} is not at hand: the data hub does not answer ({one_line(e)}) and $PAPERS_DATA "
+            f"is not set; set it to a folder that holds {source.hub}/{source.config}/*.parquet, "
+            "or train on the bundled digits with experiment=quick") from e
+
+    def rows(split: str):
+        import datasets
+
+        return datasets.load_dataset(source.hub, source.config, split=split, revision=revision)
+
+    return _cached(name, f"hub-{revision}",
+                   lambda: _decode(name, source, rows, f"{source.hub} on the data hub"))
+
+
+def _decode(name: str, source: Source, rows: Callable, where: str) -> DataSet:
+    """Decode both splits through the ``datasets`` library into uint8 tensors."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    print(f"decoding {name} once; later starts read it from the cache", file=sys.stderr)
+    splits = []
+    for split in ("train", "test"):
+        try:
+            table = rows(split).with_format("numpy")
+            images = np.stack(table[source.image][:])
+            labels = np.asarray(table[source.label][:])
+        except Exception as e:  # pyarrow, datasets and Pillow each raise their own
+            reason = one_line(e.__cause__ or e)[:160]
+            raise UserError(f"cannot read {name} from {where}: {reason}") from e
+        images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+        splits.append(Split(torch.from_numpy(np.ascontiguousarray(images)),
+                            torch.from_numpy(labels.astype(np.int64))))
+    return _assemble(name, *splits)
+
+
+def _fingerprint(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for t in tensors:
+        digest.update(f"{t.dtype}{tuple(t.shape)}".encode())
+        digest.update(t.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _assemble(name: str, train: Split, test: Split) -> DataSet:
+    fingerprint = _fingerprint(train.images, train.labels, test.images, test.labels)
+    return DataSet(name, train, test, fingerprint, classes=int(train.labels.max()) + 1)
+
+
+def _cached(name: str, content: str, make: Callable[[], DataSet]) -> DataSet:
+    path = cache_root() / f"{name}-{content[:20]}.safetensors"
+    data = _read_cache(name, path)
+    if data is not None:
+        return data
+    data = make()
+    tensors = {"train.images": data.train.images, "train.labels": data.train.labels,
+               "test.images": data.test.images, "test.labels": data.test.labels}
+    try:
+        write_atomic(path, lambda p: save_file(tensors, p, {"fingerprint": data.fingerprint}))
+    except UserError as e:  # without a cache the next start is slower, and that is all
+        print(f"warning: {e}", file=sys.stderr)
+    return data
+
+
+def _read_cache(name: str, path: Path) -> DataSet | None:
+    """The cached data set, or None where there is none or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as f:
+            expected = (f.metadata() or {}).get("fingerprint")
+        t = load_file(path)
+        data = _assemble(name, Split(t["train.images"], t["train.labels"]),
+                         Split(t["test.images"], t["test.labels"]))
+    except (SafetensorError, OSError, KeyError) as e:
+        print(f"warning: cache {shown(path)} is damaged ({one_line(e)}); making it anew",
+              file=sys.stderr)
+        return None
+    if data.fingerprint != expected:
+        print(f"warning: cache {shown(path)} is damaged (its content is not what was written); "
+              "making it anew", file=sys.stderr)
+        return None
+    return data

@@ -1,0 +1,36 @@
+"""The one way bad input ends: a single clear line and exit status 2."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+
+class UserError(Exception):
+    """Something the user gave cannot be used; the message names it and what was expected."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest known name, else the known names."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if not close:  # 'stpes' should find 'train.steps' although the section is missing
+        tails = {k.rsplit(".", 1)[-1]: k for k in known}
+        close = [tails[t] for t in difflib.get_close_matches(name.rsplit(".", 1)[-1], tails, n=1)]
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(known)}" if len(known) <= 30 else ""
+
+
+def exit_with(main: Callable[[], int | None]) -> None:
+    """Run ``main`` and leave the process: 0, or 2 after one line when the user erred."""
+    try:
+        sys.exit(main() or 0)
+    except UserError as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command continues from the last checkpoint",
+              file=sys.stderr)
+        sys.exit(130)

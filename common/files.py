@@ -1,0 +1,82 @@
+"""Files written whole or not at all, and the places this repository keeps them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from common.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The clone: ``common/``, ``papers/`` and ``runs/`` lie here."""
+
+
+def runs_root() -> Path:
+    """Where runs in progress live: ``$PAPERS_RUNS``, else the ignored ``runs/`` of the clone."""
+    return Path(os.environ.get("PAPERS_RUNS") or ROOT / "runs")
+
+
+def cache_root() -> Path:
+    """Where decoded data sets live: ``$PAPERS_CACHE``, else the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("PAPERS_CACHE") or Path(base) / "papers-to-code")
+
+
+def shown(path: Path) -> str:
+    """A path as messages and files show it: relative to the clone or the working folder."""
+    for base in (Path.cwd(), ROOT):
+        with contextlib.suppress(ValueError):
+            return str(path.resolve().relative_to(base))
+    return str(path)
+
+
+def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
+                 keep: Path | None = None) -> None:
+    """Write a file so that a reader sees the old or the new one, never a part.
+
+    Args:
+        path: where the file goes; missing folders are made.
+        content: the text or bytes, or a function that writes them to the path it is given.
+        keep: where the file that stood at ``path`` is moved first, if anywhere.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; ``path`` is untouched.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        temporary = Path(name)
+        os.close(handle)
+        if callable(content):
+            content(temporary)
+        else:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        with open(temporary, "rb") as f:
+            os.fsync(f.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 is for secrets
+        if keep is not None and path.exists():
+            os.replace(path, keep)
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except Exception as e:  # safetensors reports a full disk with an exception of its own
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        reason = e.strerror if isinstance(e, OSError) and e.strerror else e
+        raise UserError(f"cannot write {shown(path)}: {reason}; nothing there was changed") from e
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()

@@ -1,0 +1,97 @@
+"""Figures: one look for all papers, drawn deterministically."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.files import write_atomic
+
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+"""Okabe and Ito's palette, told apart by colour-blind readers."""
+
+STYLE = {
+    "svg.hashsalt": "papers-to-code", "svg.fonttype": "path", "font.family": "DejaVu Sans",
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.alpha": 0.25, "legend.frameon": False, "axes.titlesize": 10, "lines.linewidth": 1.4,
+    "axes.prop_cycle": matplotlib.cycler(color=COLOURS), "path.simplify": False,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The repository's look, whatever the user's own matplotlib settings are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def figure(columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 3.1,
+           **options: Any) -> tuple[Figure, Any]:
+    """A figure with axes, sizes in inches per panel; no display is needed."""
+    made = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return made, made.subplots(rows, columns, **options)
+
+
+def svg(made: Figure) -> bytes:
+    """The figure as SVG, the same bytes for the same content."""
+    buffer = io.BytesIO()
+    made.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    lines = buffer.getvalue().decode().splitlines()
+    return ("\n".join(line.rstrip() for line in lines) + "\n").encode()
+
+
+def png(made: Figure, dpi: int = 130) -> bytes:
+    """The figure as PNG."""
+    buffer = io.BytesIO()
+    made.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def band(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, colour: str) -> None:
+    """The mean over seeds as a line, and the range between the extreme seeds as a band.
+
+    Args:
+        axes: where to draw.
+        steps: shape (points,).
+        values: shape (seeds, points).
+        label: the legend's text; the number of seeds is added.
+        colour: of line and band.
+    """
+    n = len(values)
+    axes.plot(steps, values.mean(0), color=colour,
+              label=f"{label} ({n} seed{'s' if n > 1 else ''})")
+    if n > 1:
+        axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
+
+
+def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metric: str,
+                    path: Path) -> Path:
+    """Draw training loss and one metric of several runs to a PNG file.
+
+    Args:
+        curves: run name to curves, see :func:`common.results.curves`.
+        metric: the metric of the second panel.
+        path: the file to write.
+    """
+    with style():
+        made, (left, right) = figure(2)
+        for name, run in curves.items():
+            left.plot(*run["train_loss"], label=name)
+            if metric in run:
+                right.plot(*run[metric], label=name, marker="." if len(run[metric][0]) < 3 else "")
+        left.set(xlabel="step", ylabel="training loss")
+        right.set(xlabel="step", ylabel=metric.replace("_", " "))
+        if len(curves) <= 10:
+            right.legend(fontsize=7)
+        write_atomic(path, png(made))
+    return path

@@ -1,0 +1,89 @@
+"""Metrics of a run: always a JSONL file in its folder, and Weights & Biases where asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from common.config import Config, as_dict, one_line
+from common.files import shown, write_atomic
+
+FILE = "metrics.jsonl"
+
+
+def read(folder: Path, until: int | None = None) -> list[dict[str, Any]]:
+    """The lines of a run's metrics file up to a step; a line cut short by a kill is left out."""
+    path, lines = folder / FILE, []
+    if path.exists():
+        for text in path.read_text(errors="replace").splitlines():
+            with contextlib.suppress(ValueError):
+                line = json.loads(text)
+                if until is None or line["step"] <= until:
+                    lines.append(line)
+    return lines
+
+
+class Tracker:
+    """Writes one JSON line per call of :meth:`log`.
+
+    Args:
+        folder: the run's folder.
+        config: the run's configuration; ``tracking.wandb`` turns on Weights & Biases.
+        step: the step the run starts from; later lines of an earlier attempt are removed.
+        name: the run's name there, such as ``batchnorm/bn/seed0``.
+
+    Whatever goes wrong with Weights & Biases is said once on stderr and never stops the run.
+    """
+
+    def __init__(self, folder: Path, config: Config, step: int, name: str):
+        kept = read(folder, until=step) if step else []
+        write_atomic(folder / FILE, "".join(json.dumps(line) + "\n" for line in kept))
+        self._file = open(folder / FILE, "a")
+        self._wandb = self._start_wandb(folder, config, name)
+
+    def _start_wandb(self, folder: Path, config: Config, name: str) -> Any:
+        mode = config.tracking.wandb
+        if mode == "disabled":
+            return None
+        try:
+            import wandb
+
+            if mode == "online" and not wandb.api.api_key:  # it would ask at the terminal
+                print("warning: no Weights & Biases login (wandb login); tracking offline in "
+                      f"{shown(folder)}", file=sys.stderr)
+                mode = "offline"
+            os.environ.setdefault("WANDB_SILENT", "true")
+            return wandb.init(
+                project=config.tracking.project, name=name, dir=str(folder), mode=mode,
+                id=hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16],
+                resume="allow", config=as_dict(config), settings=wandb.Settings(init_timeout=20))
+        except Exception as e:  # tracking may fail, the run may not
+            print(f"warning: Weights & Biases is off: {one_line(e)}", file=sys.stderr)
+            return None
+
+    def log(self, step: int, **metrics: float | str) -> None:
+        """Append one line: the step and named numbers."""
+        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+        if self._wandb is not None:
+            try:
+                self._wandb.log(metrics, step=step)
+            except Exception as e:
+                print(f"warning: Weights & Biases is off: {one_line(e)}", file=sys.stderr)
+                self._wandb = None
+
+    def flush(self) -> None:
+        """Put what was logged on disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """End tracking; the file keeps everything logged."""
+        self._file.close()
+        if self._wandb is not None:
+            with contextlib.suppress(Exception):
+                self._wandb.finish()

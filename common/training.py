@@ -1,0 +1,328 @@
+"""The training loop every paper shares.
+
+A paper subclasses :class:`Recipe` and supplies model and optimiser (:meth:`Recipe.build`), and
+where it differs from plain supervised learning its own loss, step or evaluation. :func:`run`
+counts steps, evaluates, logs, checkpoints and resumes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from common import checkpoint, tracking
+from common.config import Config, differences, identity
+from common.data import BatchOrder, evaluation_splits, generator
+from common.errors import UserError
+from common.files import shown
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Recipe:
+    """What a paper supplies to be trained.
+
+    Args:
+        config: the resolved configuration of one run.
+
+    Attributes:
+        model: the network, set by :meth:`build`.
+        net: the model as the training step calls it, compiled where the configuration says so.
+        optimizer: set by :meth:`build`.
+        scheduler: a torch learning-rate scheduler stepped after every update, or None.
+        inputs, labels: the training data on the device, as :meth:`prepare` made it.
+        eval_inputs, eval_labels: the data to evaluate on.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.device = choose_device(config.train.device)
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+        self.data, train, evaluation = evaluation_splits(config.data)
+        train = self.select(train)
+        self.order = BatchOrder(len(train), config.train.batch_size, config.seed)
+        self.inputs = self.prepare(train.images).to(self.device)
+        self.labels = train.labels.to(self.device)
+        self.eval_inputs = self.prepare(evaluation.images).to(self.device)
+        self.eval_labels = evaluation.labels.to(self.device)
+        torch.manual_seed(config.seed)
+        np.random.seed(config.seed)
+        random.seed(config.seed)
+        self.build()
+        self.model.to(self.device)
+        self.net: Any = torch.compile(self.model) if config.train.compile else self.model
+        self._autocast = (
+            torch.autocast(self.device.type, dtype=torch.bfloat16)
+            if config.train.precision == "bfloat16" else contextlib.nullcontext())
+
+    def build(self) -> None:
+        """Set ``model``, ``optimizer`` and, where there is one, ``scheduler``."""
+        raise NotImplementedError
+
+    def select(self, train: Any) -> Any:
+        """The part of the training split to train on; all of it unless a paper says otherwise."""
+        return train
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """uint8 images (n, c, h, w) as the network's float input; here divided by 255."""
+        return images.float() / 255
+
+    def batch(self, step: int) -> Batch:
+        """Inputs and labels of one step, a pure function of (seed, step)."""
+        index = self.order(step)
+        return self.inputs[index], self.labels[index]
+
+    def generator(self, stream: str, step: int) -> torch.Generator:
+        """Randomness of one step that does not depend on the steps before it."""
+        return generator(self.config.seed, stream, step)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The objective of one batch, a scalar; here the mean cross-entropy."""
+        x, y = batch
+        return F.cross_entropy(self.net(x), y)
+
+    def step(self, batch: Batch) -> Tensor:
+        """One update; returns the batch's loss, detached."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._autocast:
+            loss = self.loss(batch)
+        loss.backward()
+        self.optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        return loss.detach()
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """Metrics after ``step`` updates; ``final`` is True once, after the last one."""
+        return {"accuracy": self.accuracy(self.eval_inputs, self.eval_labels)}
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, chunk: int = 1000) -> Tensor:
+        """The model's outputs in evaluation mode, chunk by chunk."""
+        training = self.model.training
+        self.model.eval()
+        outputs = torch.cat([self.model(part) for part in x.split(chunk)])
+        self.model.train(training)
+        return outputs
+
+    def accuracy(self, x: Tensor, y: Tensor) -> float:
+        """The fraction of correct predictions."""
+        return (self.predict(x).argmax(1) == y).double().mean().item()
+
+    def extra_state(self) -> dict[str, Any]:
+        """Further state of a paper's own that a checkpoint has to hold."""
+        return {}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Put back what :meth:`extra_state` returned."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs from the recipe."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+                "extra": self.extra_state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Put back what :meth:`state` returned."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self.load_extra_state(state["extra"])
+
+
+def choose_device(name: str) -> torch.device:
+    """The device ``train.device`` names; ``auto`` takes an accelerator where there is one.
+
+    Raises:
+        UserError: no such device here.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except Exception as e:  # each backend has its own
+        raise UserError(f"train.device={name}: not available here; try auto or cpu") from e
+    return device
+
+
+def updates(recipe: Recipe, first: int, last: int) -> Iterator[tuple[int, Tensor]]:
+    """Make the updates ``first`` to ``last - 1`` and yield (updates made, loss) after each."""
+    recipe.model.train()
+    for step in range(first, last):
+        yield step + 1, recipe.step(recipe.batch(step))
+
+
+def run(recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
+        ) -> tuple[dict[str, float], dict[str, Any]]:
+    """Train a recipe to its last step, resuming where ``folder`` holds a checkpoint.
+
+    Args:
+        recipe: what to train.
+        folder: the run's folder, for checkpoints and metrics.
+        name: the run's name in messages.
+        segment: the provenance of this process (commit, hardware …), kept with the checkpoint.
+
+    Returns:
+        The metrics of the final step, and ``{"seconds": training time of all attempts,
+        "segments": the provenance of each}``.
+
+    Raises:
+        UserError: the folder holds another configuration's checkpoint, another process trains in
+            it, it cannot be written, or the loss is no longer finite.
+    """
+    with locked(folder):
+        return _run(recipe, folder, name, segment)
+
+
+def _run(recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
+         ) -> tuple[dict[str, float], dict[str, Any]]:
+    train = recipe.config.train
+    fixed = identity(recipe.config) | {"data.fingerprint": recipe.data.fingerprint}
+    saved = checkpoint.load(folder)
+    first, window, seconds, segments = 0, [0.0, 0], 0.0, []
+    metrics: dict[str, float] = {}
+    if saved is not None:
+        if saved["config"] != fixed:
+            raise UserError(f"{shown(folder)} holds a run of another configuration: "
+                            f"{', '.join(differences(saved['config'], fixed))}; add fresh=true to "
+                            "discard it")
+        recipe.load_state(saved["recipe"])
+        checkpoint.set_random_states(saved["random"])
+        first, window, seconds = saved["step"], saved["window"], saved["seconds"]
+        segments, metrics = saved["segments"], saved["metrics"]
+    segments = [*segments, segment | {"from_step": first}]
+    tracker = tracking.Tracker(folder, recipe.config, first, name)
+    checked = recipe.device.type == "cpu"  # elsewhere reading the loss would wait for the device
+    started, good = time.perf_counter() - seconds, first
+    progress = Progress(name, first, train.steps)
+    try:
+        for step, loss in updates(recipe, first, train.steps):
+            log = step % train.log_every == 0
+            if checked or log:
+                value = loss.item()
+                if not math.isfinite(value):
+                    raise _diverged(name, f"the loss is {value}", step, good)
+                window = [window[0] + value, window[1] + 1]
+            last = step == train.steps
+            if log or last:
+                mean = window[0] / max(window[1], 1)
+                window = [0.0, 0]
+                tracker.log(step, loss=mean, lr=recipe.optimizer.param_groups[0]["lr"])
+                progress.loss = mean
+            if step % train.eval_every == 0 or last:
+                metrics = recipe.evaluate(step, final=last)
+                recipe.model.train()
+                tracker.log(step, **{f"eval/{k}": v for k, v in metrics.items()})
+                progress.metrics = metrics
+            if step % train.checkpoint_every == 0 or last:
+                if not all(p.isfinite().all() for p in recipe.model.parameters()):
+                    raise _diverged(name, "a weight is not finite", step, good)
+                tracker.flush()
+                seconds = time.perf_counter() - started
+                checkpoint.save(folder, {
+                    "config": fixed, "step": step, "recipe": recipe.state(),
+                    "random": checkpoint.random_states(), "window": window, "seconds": seconds,
+                    "segments": segments, "metrics": metrics})
+                good = step
+            progress.update(step)
+    except OSError as e:
+        raise UserError(f"{name}: cannot write {shown(folder)}: {e.strerror}; the checkpoint of "
+                        f"step {good} is kept") from e
+    finally:
+        progress.close()
+        with contextlib.suppress(OSError):
+            tracker.close()
+    return metrics, {"seconds": seconds, "segments": segments}
+
+
+def _diverged(name: str, what: str, step: int, good: int) -> UserError:
+    kept = f"the checkpoint of step {good} is kept" if good else "there is no checkpoint yet"
+    return UserError(f"{name}: {what} at step {step}; training stopped, {kept}")
+
+
+class Progress:
+    """A progress bar with rate, loss and time left; without a terminal a line a minute.
+
+    Attributes:
+        loss: the mean training loss to show.
+        metrics: the newest evaluation.
+    """
+
+    EVERY = 60.0
+
+    def __init__(self, name: str, first: int, last: int):
+        self.name, self.last = name, last
+        self.loss, self.metrics = math.nan, {}
+        self.bar = tqdm(total=last, initial=first, desc=name, unit="step", disable=None,
+                        dynamic_ncols=True, mininterval=0.2, leave=False)
+        self._first, self._started = first, time.monotonic()
+        self._due = self._started + self.EVERY
+
+    def update(self, step: int) -> None:
+        """Say that ``step`` updates are made."""
+        if not self.bar.disable:
+            if self.bar.update(1):
+                self.bar.set_postfix_str(self.text(), refresh=False)
+            return
+        if step % 32 == 0 and time.monotonic() >= self._due:
+            self._due = time.monotonic() + self.EVERY
+            rate = (step - self._first) / (time.monotonic() - self._started)
+            left = (self.last - step) / rate / 60
+            print(f"{self.name}: step {step}/{self.last}, {rate:.1f} steps/s, {left:.0f} min left, "
+                  f"{self.text()}", file=sys.stderr, flush=True)
+
+    def text(self) -> str:
+        """Loss and newest metrics, short."""
+        shown_metrics = [f"{k} {v:.4g}" for k, v in list(self.metrics.items())[:2]]
+        return ", ".join([f"loss {self.loss:.4f}", *shown_metrics])
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        self.bar.close()
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run's folder against a second process that would train in it.
+
+    Raises:
+        UserError: another process holds it, or the folder cannot be made.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this platform
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / ".lock", "w")
+    except OSError as e:
+        raise UserError(f"cannot write the run's folder {shown(folder)}: {e.strerror}; choose "
+                        "another with $PAPERS_RUNS") from e
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            raise UserError(f"another process is training in {shown(folder)}") from e
+        yield

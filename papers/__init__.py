@@ -1,0 +1,1 @@
+"""One folder a paper; every folder has the same files."""
