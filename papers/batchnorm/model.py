@@ -8,6 +8,7 @@ position of every example (section 3.2, m' = m·p·q).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import torch
 from einops import rearrange, reduce
@@ -192,7 +193,7 @@ class Network(nn.Module):
         self.hidden = nn.ModuleList(
             nn.Sequential(nn.Linear(i, o, bias=False), BatchNorm(o, momentum=momentum)) if bn
             else nn.Sequential(nn.Linear(i, o))
-            for i, o in zip(widths, widths[1:], strict=False))
+            for i, o in pairwise(widths))
         self.output = nn.Linear(widths[-1], classes)
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
