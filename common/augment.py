@@ -8,24 +8,25 @@ from torch import Tensor
 
 
 class PadCropFlip:
-    """Random crops of zero-padded images, each mirrored with probability one half.
+    """Random crops of zero-padded images, each mirrored with probability 1/2.
 
     Args:
         images: float, shape (n, c, h, w): the data as the network is to see it, since the
             padding is zeros in these units.
         pad: pixels of zeros on each side.
+        flip: whether to mirror at all.
     """
 
-    def __init__(self, images: Tensor, pad: int):
+    def __init__(self, images: Tensor, pad: int, flip: bool = True):
         self.h, self.w = images.shape[-2:]
-        self.pad = pad
+        self.pad, self.flip = pad, flip
         self.padded = F.pad(images, (pad, pad, pad, pad))
 
     def __call__(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """Augmented images of the examples ``index``, shape (len(index), c, h, w)."""
         n = len(index)
         offset = torch.randint(0, 2 * self.pad + 1, (2, n, 1), generator=generator)
-        flip = torch.randint(0, 2, (n, 1), generator=generator)
+        flip = torch.randint(0, 2, (n, 1), generator=generator) * self.flip
         rows = offset[0] + torch.arange(self.h)
         columns = torch.arange(self.w)
         columns = offset[1] + torch.where(flip == 1, self.w - 1 - columns, columns)

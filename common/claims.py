@@ -1,0 +1,288 @@
+"""Published statements and how each is judged against the results of real runs.
+
+``papers/<paper>/claims.yaml`` lists them:
+
+.. code-block:: yaml
+
+    title: ...            # of the paper; authors, year, link, shows, picture likewise
+    claims:
+      - id: fig1a-bn-4k
+        where: Fig. 1(a)                      # the place in the paper
+        says: with BN, test accuracy after 4,000 steps
+        published: 0.953                      # left out where the statement has no number
+        obtained: read off the figure, ±0.0005
+        show: .2%                             # how numbers are printed (a Python format)
+        measure: {experiment: bn, metric: accuracy, step: 4000}     # no step: the final one
+        judge: {within: [-0.02, 0.02], why: the reason for the band's width}
+        because: ...                          # why it is not reproduced, as far as is known
+
+``measure`` takes a metric of an ``experiment``, its paired difference to another (``versus``), or
+a ``function`` of the paper's ``facts.py``: with ``experiments`` it is called once per seed with
+their results, without it is an exact fact computed from the code. ``judge`` takes ``within``
+(around the published value), ``at_least``, ``at_most``, both, or ``exactly`` (a tolerance for an
+exact fact), and ``sd``, the spread of single runs, known beforehand, by which fewer than three
+seeds are judged. A claim without ``measure`` is out of reach; ``because`` says why.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from common import results
+from common.config import Config, Experiments, read_yaml
+from common.errors import UserError, nearest
+from common.files import ROOT, shown
+from common.results import Result
+
+ENOUGH_SEEDS = 3
+"""With fewer runs a claim can be consistent with the paper, not reproduced."""
+
+CONFIDENCE = 0.95
+
+VERDICTS: dict[str, str] = {
+    "reproduced": f"the {CONFIDENCE:.0%} interval of the mean over at least {ENOUGH_SEEDS} seeds "
+                  "lies inside the band fixed beforehand; an exact fact holds",
+    "consistent": f"fewer than {ENOUGH_SEEDS} runs, and they lie inside the band",
+    "undecided": "the interval straddles an edge of the band, or too few runs lie outside it",
+    "not reproduced": "the interval lies outside the band; an exact fact does not hold",
+    "not run": "no run has measured it; the reason or the command is given",
+    "stale": "the results were made with a configuration that is no longer the experiment's",
+}
+"""Every verdict and what it means."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One published statement; the fields are those of ``claims.yaml``."""
+
+    id: str
+    where: str
+    says: str
+    published: float | None = None
+    obtained: str = "printed"
+    show: str = ".4g"
+    measure: dict[str, Any] = field(default_factory=dict)
+    judge: dict[str, Any] = field(default_factory=dict)
+    because: str = ""
+
+    @property
+    def experiments(self) -> list[str]:
+        """The experiments whose results it needs."""
+        named = [self.measure.get("experiment"), self.measure.get("versus")]
+        return [n for n in named if n] + list(self.measure.get("experiments", []))
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """The lowest and highest value that agree with the claim."""
+        low, high = self.judge.get("at_least", -math.inf), self.judge.get("at_most", math.inf)
+        if "within" in self.judge:
+            low, high = (self.published + w for w in self.judge["within"])
+        if "exactly" in self.judge:
+            low, high = (self.published + s * self.judge["exactly"] for s in (-1, 1))
+        return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim with what was measured and the verdict.
+
+    Attributes:
+        claim: the claim.
+        verdict: a key of :data:`VERDICTS`.
+        values: one per seed (one for an exact fact).
+        interval: of the mean over seeds, or None where there are too few.
+        stale: why it is stale, naming the results.
+    """
+
+    claim: Claim
+    verdict: str
+    values: tuple[float, ...] = ()
+    interval: tuple[float, float] | None = None
+    stale: str = ""
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values)) if self.values else math.nan
+
+    @property
+    def sd(self) -> float:
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
+
+
+class Paper:
+    """A paper's folder: its experiments, claims and results.
+
+    Args:
+        folder: such as ``papers/batchnorm``.
+
+    Raises:
+        UserError: a file of it is missing or damaged.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.name = folder, folder.name
+        train = self.module("train")
+        self.schema: type[Config] = train.Config
+        self.experiments = Experiments(self.schema, folder / "config.yaml")
+        self.about, self.claims = read(folder / "claims.yaml")
+        for claim in self.claims:
+            for name in claim.experiments:
+                if name not in self.experiments.experiments:
+                    raise UserError(
+                        f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} names the unknown "
+                        f"experiment {name!r}{nearest(name, self.experiments.experiments)}")
+        self.results = results.read_all(folder, self.schema)
+
+    def module(self, name: str) -> Any:
+        """One of the paper's modules: model, train, facts, plots or bench."""
+        return importlib.import_module(f"papers.{self.name}.{name}")
+
+    def judgements(self) -> list[Judgement]:
+        """Every claim, judged."""
+        return [self.judge(claim) for claim in self.claims]
+
+    def judge(self, claim: Claim) -> Judgement:
+        """Judge one claim by the results at hand.
+
+        Raises:
+            UserError: it asks for a metric, step or function that is not there.
+        """
+        if not claim.measure:
+            return Judgement(claim, "not run")
+        if not claim.experiments:
+            value = float(self.function(claim)())
+            low, high = claim.band
+            return Judgement(claim, "reproduced" if low <= value <= high else "not reproduced",
+                             (value,))
+        runs = {e: {r.seed: r for r in self.results.get(e, [])} for e in claim.experiments}
+        seeds = sorted(set.intersection(*(set(r) for r in runs.values())))
+        if not seeds:
+            return Judgement(claim, "not run")
+        values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
+        verdict, interval = decide(values, claim.band, claim.judge.get("sd"))
+        old = [r.name for e in runs for s in seeds if not results.is_current(
+            r := runs[e][s], self.experiments.resolve(e, s))]
+        if old:
+            return Judgement(claim, "stale", values, interval, ", ".join(old))
+        return Judgement(claim, verdict, values, interval)
+
+    def measured(self, claim: Claim, runs: dict[str, Result]) -> float:
+        """What one seed's runs say about a claim."""
+        measure = claim.measure
+        if "function" in measure:
+            return float(self.function(claim)(runs))
+        metric, step = measure["metric"], measure.get("step")
+        value = runs[measure["experiment"]].at(metric, step)
+        return value - runs[measure["versus"]].at(metric, step) if "versus" in measure else value
+
+    def function(self, claim: Claim) -> Callable[..., float]:
+        """The function of ``facts.py`` a claim names."""
+        name, facts = claim.measure["function"], self.module("facts")
+        if not callable(getattr(facts, name, None)):
+            raise UserError(f"claim {claim.id!r}: papers/{self.name}/facts.py has no function "
+                            f"{name!r}{nearest(name, vars(facts))}")
+        return getattr(facts, name)
+
+
+def papers(names: Sequence[str] = ()) -> list[Paper]:
+    """The named papers, or all of them.
+
+    Raises:
+        UserError: there is no such paper.
+    """
+    folders = {p.parent.name: p.parent for p in sorted((ROOT / "papers").glob("*/claims.yaml"))}
+    for name in names:
+        if name not in folders:
+            raise UserError(f"unknown paper {name!r}{nearest(name, folders)}")
+    return [Paper(folders[n]) for n in (names or folders)]
+
+
+def decide(values: Sequence[float], band: tuple[float, float], sd: float | None = None,
+           ) -> tuple[str, tuple[float, float] | None]:
+    """The verdict on a mean over seeds.
+
+    Args:
+        values: one per seed, at least one.
+        band: lowest and highest value that agree with the claim.
+        sd: spread of single runs known beforehand, for fewer than three seeds.
+
+    Returns:
+        The verdict, and the interval of the mean it rests on (None for too few seeds without
+        ``sd``).
+    """
+    low, high = band
+    n, mean = len(values), float(np.mean(values))
+    if n >= ENOUGH_SEEDS:
+        half = float(stats.sem(values) * stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    elif sd is not None:
+        half = sd / math.sqrt(n) * float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    else:
+        return "consistent" if all(low <= v <= high for v in values) else "undecided", None
+    interval = mean - half, mean + half
+    if low <= interval[0] and interval[1] <= high:
+        return ("reproduced" if n >= ENOUGH_SEEDS else "consistent"), interval
+    if interval[1] < low or high < interval[0]:
+        return "not reproduced", interval
+    return "undecided", interval
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[Claim]]:
+    """Read ``claims.yaml``: what it says about the paper, and its claims.
+
+    Raises:
+        UserError: not YAML, a missing or unknown part, or an id used twice.
+    """
+    content = read_yaml(path)
+    about = {k: v for k, v in content.items() if k != "claims"}
+    for k in ("title", "authors", "year", "link", "shows", "picture"):
+        if k not in about:
+            raise UserError(f"{shown(path)}: expected {k!r} at the top")
+    claims, known = [], {f.name for f in fields(Claim)}
+    if not isinstance(content.get("claims"), list):
+        raise UserError(f"{shown(path)}: expected a list under 'claims'")
+    for entry in content["claims"]:
+        name = entry.get("id", "without id") if isinstance(entry, dict) else "without id"
+        where = f"{shown(path)}: claim {name!r}"
+        if name == "without id" or any(c.id == name for c in claims):
+            raise UserError(f"{where}: expected an id used once")
+        for k in entry:
+            if k not in known:
+                raise UserError(f"{where} has an unknown part {k!r}{nearest(k, known)}")
+        for k in ("where", "says"):
+            if k not in entry:
+                raise UserError(f"{where}: expected {k!r}")
+        claim = Claim(**entry)
+        _check(claim, where)
+        claims.append(claim)
+    return about, claims
+
+
+MEASURES = {"experiment", "metric", "step", "versus", "function", "experiments"}
+JUDGES = {"within", "at_least", "at_most", "exactly", "why", "sd"}
+
+
+def _check(claim: Claim, where: str) -> None:
+    for part, known in ((claim.measure, MEASURES), (claim.judge, JUDGES)):
+        for k in part:
+            if k not in known:
+                raise UserError(f"{where} has an unknown part {k!r}{nearest(k, known)}")
+    if not claim.measure:
+        if not claim.because:
+            raise UserError(f"{where} is not measured: expected 'because' to say why")
+        return
+    if "function" not in claim.measure and not {"experiment", "metric"} <= claim.measure.keys():
+        raise UserError(f"{where}: expected 'function', or 'experiment' and 'metric', in 'measure'")
+    if not {"within", "at_least", "at_most", "exactly"} & claim.judge.keys():
+        raise UserError(f"{where}: expected 'within', 'at_least', 'at_most' or 'exactly' in 'judge'")
+    if {"within", "exactly"} & claim.judge.keys() and claim.published is None:
+        raise UserError(f"{where}: expected a 'published' value to judge around")
+    if claim.experiments and not claim.judge.get("why"):
+        raise UserError(f"{where}: expected 'why' in 'judge', the reason for the band's width")

@@ -1,0 +1,73 @@
+"""Functions behind the claims: exact facts computed from the code, and measures over curves."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.results import Result
+from papers.batchnorm.model import BatchNorm, BatchNormByHand, batch_norm, population_statistics
+
+
+def _batch(m: int = 60, c: int = 7, seed: int = 0) -> Tensor:
+    """A float64 mini-batch (m, c) far from zero mean and unit variance."""
+    g = torch.Generator().manual_seed(seed)
+    return 3 + 5 * torch.randn(m, c, generator=g, dtype=torch.float64)
+
+
+def training_mean() -> float:
+    """Largest |mean| over the mini-batch of x̂ (γ = 1, β = 0)."""
+    return BatchNorm(7).double()(_batch()).mean(0).abs().max().item()
+
+
+def training_variance() -> float:
+    """Biased variance over the mini-batch of x̂, the activation farthest from one."""
+    variance = BatchNorm(7).double()(_batch()).var(0, correction=0)
+    return variance[(variance - 1).abs().argmax()].item()
+
+
+def gradient_error() -> float:
+    """Largest relative difference of section 3's six equations to autograd, in float64."""
+    x, γ, β = _batch(), torch.linspace(0.5, 2, 7).double(), torch.linspace(-1, 1, 7).double()
+    weight = _batch(seed=1)
+    gradients = []
+    for f in (batch_norm, lambda *a: BatchNormByHand.apply(*a)[0]):
+        leaves = [t.clone().requires_grad_() for t in (x, γ, β)]
+        (torch.tanh(f(*leaves, 1e-5)) * weight).sum().backward()
+        gradients.append([t.grad for t in leaves])
+    return max(((a - b).norm() / a.norm()).item() for a, b in zip(*gradients, strict=True))
+
+
+def unbiased_factor() -> float:
+    """Var[x] over E_B[σ²_B] for mini-batches of m = 60, as Algorithm 2 makes it."""
+    layer = BatchNorm(7).double()
+    batches = [_batch(60, seed=k) for k in range(5)]
+    population_statistics(layer, batches)
+    mean_variance = torch.stack([x.var(0, correction=0) for x in batches]).mean(0)
+    return (layer.population_var / mean_variance).mean().item()
+
+
+def inference_linear() -> float:
+    """How far a trained layer's inference is from one affine map of each activation.
+
+    Three points on a line stay on a line: the largest |f(x) + f(z) − 2f((x+z)/2)|.
+    """
+    layer = BatchNorm(7).double()
+    layer(_batch())
+    layer.eval()
+    x, z = _batch(seed=1), _batch(seed=2)
+    return (layer(x) + layer(z) - 2 * layer((x + z) / 2)).abs().max().item()
+
+
+def steps_to_plain_accuracy(runs: dict[str, Result]) -> float:
+    """Steps the network with BN takes to the plain network's final accuracy, same seed.
+
+    The first evaluation at or above it; infinite if there is none.
+    """
+    with_bn, plain = (runs[k] for k in sorted(runs, key=lambda k: not k.startswith("bn")))
+    steps, accuracy = with_bn.curves["accuracy"]
+    reached = np.flatnonzero(accuracy >= plain.at("accuracy", None))
+    return float(steps[reached[0]]) if len(reached) else math.inf

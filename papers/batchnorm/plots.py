@@ -1,0 +1,125 @@
+"""The figures of the report: Fig. 1 of the paper, published over measured, and the sweep."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.claims import Paper
+from common.plotting import COLOURS, band, figure
+from common.results import Result
+
+ARMS = [("plain", "without BN", COLOURS[1]), ("bn", "with BN", COLOURS[0])]
+
+
+def published(paper: Paper, name: str) -> dict[str, np.ndarray]:
+    """A digitised curve of ``published/`` as columns."""
+    with open(paper.folder / "published" / f"{name}.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    return {k: np.array([float(r[k]) for r in rows]) for k in rows[0]}
+
+
+def curves(runs: list[Result], metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps, and one row of values per seed."""
+    return runs[0].curves[metric][0], np.stack([r.curves[metric][1] for r in runs])
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield accuracy(paper)
+    yield percentiles(paper)
+    yield sweep(paper)
+
+
+def accuracy_panel(axes: Axes, paper: Paper, suffix: str, title: str) -> None:
+    """Fig. 1(a) with the arms of one choice of learning rates."""
+    for arm, label, colour in ARMS:
+        runs = paper.results.get(arm + suffix, [])
+        if runs:
+            steps, values = curves(runs, "accuracy")
+            lr = runs[0].config["optim.lr"]
+            band(axes, steps / 1000, values, f"{label}, lr {lr:g}", colour)
+        name = "fig1a_with_bn" if arm == "bn" else "fig1a_without_bn"
+        line = published(paper, name)
+        axes.plot(line["steps_thousand"], line["test_accuracy"], "--", color=colour, lw=1,
+                  label=f"{label}, published")
+    axes.set(xlabel="training steps (thousands)", ylabel="test accuracy", ylim=(0.7, 1.0),
+             title=title)
+    axes.legend(loc="lower right")
+
+
+def accuracy(paper: Paper) -> tuple[str, str, Figure]:
+    made, (left, right) = figure(2)
+    accuracy_panel(left, paper, "", "one learning rate for both")
+    accuracy_panel(right, paper, "_best", "each network's best learning rate")
+    return "fig1a", (
+        "Fig. 1(a): test accuracy on MNIST, mean over seeds with the band from the lowest to the "
+        "highest, over the curves read off the paper's figure (dashed)."), made
+
+
+def percentiles(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure(2, sharey=True)
+    for panel, (arm, label, _) in zip(axes, ARMS, strict=True):
+        for q, colour in (("p85", COLOURS[5]), ("p50", COLOURS[6]), ("p15", COLOURS[2])):
+            runs = paper.results.get(arm, [])
+            if runs:
+                steps, values = curves(runs, q)
+                band(panel, steps / 500, values, f"{q[1:]} %", colour)
+            line = published(paper, "fig1bc")
+            panel.plot(100 * line["fraction"], line[f"{arm}_{q}"], "--.", color=colour, lw=1,
+                       ms=4)
+        panel.set(xlabel="training (%)", title=f"{label} (dashed: published)")
+        panel.legend(fontsize=7)
+    axes[0].set(ylabel="input of a sigmoid in the last hidden layer")
+    return "fig1bc", (
+        "Fig. 1(b, c): {15, 50, 85}th percentiles of the input of one unit of the last hidden "
+        "layer, mean and range over seeds, over the values read off the paper's figure (dashed). "
+        "Each seed has a unit of its own, so the bands without BN also show how much units "
+        "differ."), made
+
+
+def sweep(paper: Paper) -> tuple[str, str, Figure]:
+    made, (left, right) = figure(2)
+    line = published(paper, "fig1a_without_bn")
+    for arm, label, colour in ARMS:
+        runs = [r for e, rs in paper.results.items() if e.startswith(f"sweep_{arm}_") for r in rs]
+        runs.sort(key=lambda r: r.config["optim.lr"])
+        rates = sorted({r.config["optim.lr"] for r in runs})
+        final = [np.mean([r.at("accuracy", None) for r in runs if r.config["optim.lr"] == lr])
+                 for lr in rates]
+        left.plot(rates, final, "o-", color=colour, ms=3, label=label)
+        if arm == "plain":
+            right.plot(rates, [distance(r, line) for r in runs], "o-", color=colour, ms=3)
+    left.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy, step 50,000",
+             ylim=(0.94, 0.99))
+    left.legend()
+    right.set(xscale="log", yscale="log", xlabel="learning rate",
+              ylabel="rms distance to Fig. 1(a) without BN")
+    return "sweep", (
+        "The search for the unstated learning rate on 10,000 held-out training images: final "
+        "accuracy of both networks (left), and how far the plain network's validation curve is "
+        "from the published curve without BN (right), which chose the shared rate."), made
+
+
+def distance(run: Result, line: dict[str, np.ndarray]) -> float:
+    """Root mean square distance of a run's accuracy to a published curve, over its points."""
+    steps, accuracy = run.curves["accuracy"]
+    measured = np.interp(1000 * line["steps_thousand"], steps, accuracy)
+    return float(np.sqrt(np.mean((measured - line["test_accuracy"]) ** 2)))
+
+
+def best_rates(paper: Paper) -> dict[str, float]:
+    """What the sweep says: ``plain`` and ``bn`` by final accuracy, ``shared`` by distance."""
+    line = published(paper, "fig1a_without_bn")
+    runs = {arm: [r for e, rs in paper.results.items() if e.startswith(f"sweep_{arm}_")
+                  for r in rs] for arm, _, _ in ARMS}
+    found = {arm: max(rs, key=lambda r: r.at("accuracy", None)).config["optim.lr"]
+             for arm, rs in runs.items()}
+    found["shared"] = min(runs["plain"], key=lambda r: distance(r, line)).config["optim.lr"]
+    return found
+
+

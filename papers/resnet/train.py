@@ -1,0 +1,167 @@
+"""Deep Residual Learning (He, Zhang, Ren & Sun, 2015): the CIFAR-10 experiments of section 4.2.
+
+    python papers/resnet/train.py experiment=quick        # ResNet-20 on bundled digits, offline
+    python papers/resnet/train.py experiment=resnet20     # the paper's run: 64,000 steps, hours
+    python papers/resnet/train.py experiment=plain20 seed=0-2
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from einops import reduce, repeat
+from torch import Tensor
+
+from common.augment import PadCropFlip
+from common.cli import main
+from common.config import Config as BaseConfig
+from common.config import key
+from common.data import generator
+from common.errors import UserError, exit_with
+from common.training import Batch, Recipe
+from papers.resnet.model import (
+    ResNet,
+    cifar_resnet,
+    imagenet_resnet,
+    initialise,
+    layer_responses,
+)
+
+WARM_UP_WINDOW = 50
+"""Steps over which the training error that ends the warm-up is averaged."""
+
+
+@dataclass
+class ModelConfig:
+    family: Literal["cifar", "imagenet"] = key("cifar", "section 4.2's networks or Table 1's")
+    depth: int = key(20, "weighted layers: 6n+2 for cifar; 18, 34, 50, 101 or 152 for imagenet")
+    shortcut: Literal["A", "B", "C", "none"] = key(
+        "A", "A zero-padding, B projection where the size changes, C everywhere, none: plain")
+    magnify: int = key(1, "every pixel becomes magnify × magnify pixels")
+
+
+@dataclass
+class OptimConfig:
+    lr: float = key(0.1, "initial learning rate")
+    milestones: list[int] = key([32000, 48000], "steps after which it is divided by 10")
+    momentum: float = key(0.9, "momentum of SGD, without Nesterov")
+    weight_decay: float = key(1e-4, "L2 penalty")
+    decay: Literal["weights", "all"] = key(
+        "weights", "what decays: weights of convolutions and fc, or every parameter")
+    warm_up_lr: float = key(0.0, "0, or the rate until the training error is below 80 %")
+
+
+@dataclass
+class AugmentConfig:
+    pad: int = key(4, "zeros on each side before the random crop; 0: no crop, no flip")
+    flip: bool = key(True, "mirror half the images")
+
+
+@dataclass
+class Config(BaseConfig):
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+class ResNetRecipe(Recipe):
+    """Section 4.2's training, and the measurements of Table 6, Fig. 6 and Fig. 7."""
+
+    config: Config
+    model: ResNet
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Pixels divided by 255, less the per-pixel mean of the training images."""
+        k = self.config.model.magnify
+        x = repeat(images, "n c h w -> n c (h k1) (w k2)", k1=k, k2=k).float() / 255
+        if not hasattr(self, "mean"):
+            self.mean = reduce(x, "n c h w -> c h w", "mean")  # the training split comes first
+        return x.sub_(self.mean)
+
+    def build(self) -> None:
+        model, optim, augment = self.config.model, self.config.optim, self.config.augment
+        family = cifar_resnet if model.family == "cifar" else imagenet_resnet
+        try:
+            self.model = family(model.depth, model.shortcut, self.inputs.shape[1],
+                                self.data.classes)
+        except ValueError as e:
+            raise UserError(f"model.depth={model.depth}: {e}") from e
+        initialise(self.model, generator(self.config.seed, "init"))
+        self.model.to(self.device)
+        decayed = [p for p in self.model.parameters() if p.dim() > 1 or optim.decay == "all"]
+        others = [p for p in self.model.parameters() if not (p.dim() > 1 or optim.decay == "all")]
+        self.optimizer = torch.optim.SGD(
+            [{"params": decayed}, {"params": others, "weight_decay": 0.0}], lr=optim.lr,
+            momentum=optim.momentum, weight_decay=optim.weight_decay, fused=True)
+        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(
+            self.optimizer, optim.milestones, gamma=0.1)
+        self.warming = optim.warm_up_lr > 0
+        if self.warming:
+            self.set_lr(optim.warm_up_lr)
+        self.augmented = (PadCropFlip(self.inputs, augment.pad, augment.flip) if augment.pad
+                          else None)
+        self.wrong, self.seen = torch.zeros((), dtype=torch.long, device=self.device), 0
+        self.recent: list[float] = []
+
+    def set_lr(self, lr: float) -> None:
+        """Set the learning rate by hand; the schedule divides whatever it finds."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def batch(self, step: int) -> Batch:
+        index = self.order(step)
+        if self.augmented is None:
+            return self.inputs[index], self.labels[index]
+        return self.augmented(index, self.generator("augment", step)), self.labels[index]
+
+    def loss(self, batch: Batch) -> Tensor:
+        x, y = batch
+        logits = self.net(x)
+        with torch.no_grad():  # the training error of Fig. 6 (dashed)
+            self.wrong += (logits.argmax(1) != y).sum()
+            self.seen += len(y)
+        return F.cross_entropy(logits, y)
+
+    def step(self, batch: Batch) -> Tensor:
+        before = self.wrong.clone() if self.warming else None
+        loss = super().step(batch)
+        if before is not None:
+            self.end_warm_up((self.wrong - before).item() / len(batch[1]))
+        return loss
+
+    def end_warm_up(self, error: float) -> None:
+        """Section 4.2 on 110 layers: back to the initial rate once the error is below 80 %."""
+        self.recent = [*self.recent, error][-WARM_UP_WINDOW:]
+        if len(self.recent) == WARM_UP_WINDOW and sum(self.recent) / WARM_UP_WINDOW < 0.8:
+            self.warming, self.recent = False, []
+            self.set_lr(self.config.optim.lr)
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """``error`` on the evaluation split and ``train_error`` since the last evaluation, in %.
+
+        ``train_error`` is that of the augmented mini-batches as they were trained on. In the
+        final step also ``response_<k>``, the standard deviations of Fig. 7.
+        """
+        metrics = {"error": 100 * (1 - self.accuracy(self.eval_inputs, self.eval_labels)),
+                   "train_error": 100 * self.wrong.item() / max(self.seen, 1)}
+        self.wrong.zero_()
+        self.seen = 0
+        if final and self.config.model.family == "cifar":
+            stds = layer_responses(self.model, list(self.eval_inputs.split(1000)))
+            metrics |= {f"response_{k}": s for k, s in enumerate(stds, 1)}
+        return metrics
+
+    def extra_state(self) -> dict[str, Any]:
+        return {"wrong": self.wrong, "seen": self.seen, "recent": self.recent,
+                "warming": self.warming}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        self.wrong = state["wrong"].to(self.device)
+        self.seen, self.recent, self.warming = state["seen"], state["recent"], state["warming"]
+
+
+if __name__ == "__main__":
+    exit_with(lambda: main(ResNetRecipe, Config, __file__))
