@@ -281,7 +281,8 @@ def _check(claim: Claim, where: str) -> None:
     if "function" not in claim.measure and not {"experiment", "metric"} <= claim.measure.keys():
         raise UserError(f"{where}: expected 'function', or 'experiment' and 'metric', in 'measure'")
     if not {"within", "at_least", "at_most", "exactly"} & claim.judge.keys():
-        raise UserError(f"{where}: expected 'within', 'at_least', 'at_most' or 'exactly' in 'judge'")
+        raise UserError(f"{where}: expected 'within', 'at_least', 'at_most' or 'exactly' in "
+                        "'judge'")
     if {"within", "exactly"} & claim.judge.keys() and claim.published is None:
         raise UserError(f"{where}: expected a 'published' value to judge around")
     if claim.experiments and not claim.judge.get("why"):

@@ -186,8 +186,9 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
                 files[paper.folder / "figures" / f"{name}.svg"] = plotting.svg(made)
                 captions[name] = one_line(Exception(caption))
         if paper.about["picture"] not in captions:
-            raise UserError(f"{shown(paper.folder)}/claims.yaml: picture {paper.about['picture']!r} "
-                            f"is none of its figures {', '.join(captions)}")
+            raise UserError(f"{shown(paper.folder)}/claims.yaml: picture "
+                            f"{paper.about['picture']!r} is none of its figures: "
+                            f"{', '.join(captions)}")
         extra |= set((paper.folder / "figures").glob("*")) - set(files)
         files[paper.folder / "REPORT.md"] = report(paper, judgements, captions).encode()
     readme = ROOT / "README.md"

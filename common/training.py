@@ -38,6 +38,7 @@ class Recipe:
         config: the resolved configuration of one run.
 
     Attributes:
+        chunk: how many inputs :meth:`predict` takes at a time.
         model: the network, set by :meth:`build`.
         net: the model as the training step calls it, compiled where the configuration says so.
         optimizer: set by :meth:`build`.
@@ -46,6 +47,7 @@ class Recipe:
         eval_inputs, eval_labels: the data to evaluate on.
     """
 
+    chunk = 1000
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
@@ -114,11 +116,11 @@ class Recipe:
         return {"accuracy": self.accuracy(self.eval_inputs, self.eval_labels)}
 
     @torch.no_grad()
-    def predict(self, x: Tensor, chunk: int = 1000) -> Tensor:
-        """The model's outputs in evaluation mode, chunk by chunk."""
+    def predict(self, x: Tensor) -> Tensor:
+        """The model's outputs in evaluation mode, :attr:`chunk` inputs at a time."""
         training = self.model.training
         self.model.eval()
-        outputs = torch.cat([self.model(part) for part in x.split(chunk)])
+        outputs = torch.cat([self.model(part) for part in x.split(self.chunk)])
         self.model.train(training)
         return outputs
 

@@ -1,0 +1,60 @@
+"""What the shared loop costs over a bare one, on the smallest network of the repository."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from common import results, training
+from common.bench import Contender
+from common.config import Experiments
+from papers.batchnorm.train import BatchNormRecipe, Config
+
+STEPS = 2000
+
+
+class Unmeasured(BatchNormRecipe):
+    """The recipe without evaluation and with nothing to checkpoint: the loop alone."""
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+
+def benches() -> Iterator[tuple[str, list[Contender]]]:
+    """Yield (title, contenders) of each comparison."""
+    experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
+    for name in ("quick_plain", "quick_bn"):
+        config = experiments.resolve(name, 0, {
+            "train.steps": STEPS, "train.eval_every": STEPS, "train.checkpoint_every": STEPS,
+            "train.threads": 1})
+        recipe = Unmeasured(config)
+        segment = results.segment(recipe.device)
+        yield f"shared loop and bare loop, {name}", [
+            Contender("bare loop", lambda r=recipe: bare(r), STEPS),
+            Contender("shared loop", lambda r=recipe, s=segment: shared(r, s), STEPS)]
+
+
+def shared(recipe: BatchNormRecipe, segment: dict[str, Any]) -> None:
+    """STEPS updates by the shared loop, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        training.run(recipe, Path(folder), "bench", segment)
+
+
+def bare(recipe: BatchNormRecipe) -> None:
+    """STEPS updates of the same network on the same batches, as one would write them by hand."""
+    model, inputs, labels, order = recipe.model, recipe.inputs, recipe.labels, recipe.order
+    optimizer = torch.optim.SGD(model.parameters(), lr=recipe.config.optim.lr, fused=True)
+    for step in range(STEPS):
+        index = order(step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs[index]), labels[index])
+        loss.backward()
+        optimizer.step()

@@ -1,0 +1,182 @@
+"""Data sets, their cache and the order of batches."""
+
+import os
+import subprocess
+import sys
+import time
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import data
+from common.config import DataConfig
+from common.data import BatchOrder, evaluation_splits, generator, load
+from common.errors import UserError
+from common.files import ROOT
+
+
+@pytest.fixture
+def small_hub(tmp_path, monkeypatch):
+    """A folder in the hub's layout with a small data set called mnist."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "hub" / "ylecun" / "mnist" / "mnist"
+    folder.mkdir(parents=True)
+    made = {}
+    for split, n in (("train", 30), ("test", 10)):
+        images = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        labels = np.arange(n) % 10
+        features = datasets.Features({"image": datasets.Image(),
+                                      "label": datasets.ClassLabel(num_classes=10)})
+        datasets.Dataset.from_dict({"image": list(images), "label": labels}, features=features
+                                   ).to_parquet(str(folder / f"{split}-00000-of-00001.parquet"))
+        made[split] = images, labels
+    monkeypatch.setenv("PAPERS_DATA", str(tmp_path / "hub"))
+    return folder, made
+
+
+def test_a_folder_in_the_hubs_layout_is_read_exactly(small_hub):
+    _, made = small_hub
+    mnist = load("mnist")
+    assert mnist.train.images.dtype == torch.uint8 and mnist.train.labels.dtype == torch.int64
+    assert mnist.train.images.shape == (30, 1, 28, 28)
+    assert np.array_equal(mnist.test.images[:, 0].numpy(), made["test"][0])
+    assert np.array_equal(mnist.train.labels.numpy(), made["train"][1])
+
+
+def test_the_second_start_reads_the_cache(small_hub, monkeypatch):
+    first = load("mnist")
+    monkeypatch.setattr(data, "_decode", lambda *a: pytest.fail("decoded again"))
+    second = load("mnist")
+    assert second.fingerprint == first.fingerprint
+    assert torch.equal(second.train.images, first.train.images)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "alter"])
+def test_a_damaged_cache_is_made_anew(small_hub, damage, capsys):
+    first = load("mnist")
+    (path,) = data.cache_root().glob("mnist-*.safetensors")
+    content = path.read_bytes()
+    path.write_bytes(content[:-50] if damage == "truncate"
+                     else content[:-50] + bytes(50))
+    assert load("mnist").fingerprint == first.fingerprint
+    assert "damaged" in capsys.readouterr().err
+    assert path.read_bytes() == content
+
+
+def test_another_content_has_another_cache(small_hub):
+    folder, _ = small_hub
+    first = load("mnist")
+    train, test = sorted(folder.glob("*.parquet"), reverse=True)
+    train.rename(folder / "x")
+    test.rename(train)
+    (folder / "x").rename(test)
+    second = load("mnist")
+    assert len(second.train) == 10 and second.fingerprint != first.fingerprint
+
+
+def test_a_truncated_parquet_is_one_clear_line(small_hub):
+    folder, _ = small_hub
+    path = folder / "train-00000-of-00001.parquet"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match="cannot read mnist from .*damaged or cut short") as e:
+        load("mnist")
+    assert "\n" not in str(e.value)
+
+
+def test_a_missing_folder_or_data_set_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAPERS_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"nowhere: expected a folder"):
+        load("mnist")
+    monkeypatch.setenv("PAPERS_DATA", str(tmp_path))
+    with pytest.raises(UserError, match=r"does not hold cifar10: expected uoft-cs/cifar10/plain"):
+        load("cifar10")
+    with pytest.raises(UserError, match="unknown data set 'mnits'; did you mean 'mnist'"):
+        load("mnits")
+
+
+def test_without_folder_and_hub_it_says_what_to_do_within_seconds(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    code = ("from common.data import load; from common.errors import exit_with\n"
+            "exit_with(lambda: load('mnist') and 0)")
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT,
+                          env=os.environ)
+    assert done.returncode == 2 and time.monotonic() - started < 20
+    assert done.stderr.count("\n") == 1
+    assert "PAPERS_DATA" in done.stderr and "experiment=quick" in done.stderr
+
+
+def test_an_unwritable_cache_costs_only_time(small_hub, monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PAPERS_CACHE", str(tmp_path / "file" / "cache"))
+    assert len(load("mnist").train) == 30
+    assert "warning: cannot write" in capsys.readouterr().err
+
+
+def test_digits_are_bundled():
+    digits = load("digits")
+    assert (len(digits.train), len(digits.test), digits.classes) == (1437, 360, 10)
+    assert digits.train.images.shape[1:] == (1, 8, 8) and digits.train.images.max() == 255
+
+
+def test_validation_is_held_out_of_training_and_the_same_for_every_seed():
+    config = DataConfig(name="digits", evaluate_on="validation", validation=400)
+    whole, train, held = evaluation_splits(config)
+    assert (len(train), len(held)) == (1037, 400)
+    rows = torch.cat([train.images, held.images]).flatten(1)
+    everything = whole.train.images.flatten(1)
+    assert torch.equal(rows.unique(dim=0, return_counts=True)[1],
+                       everything.unique(dim=0, return_counts=True)[1])
+    assert torch.equal(evaluation_splits(config)[2].labels, held.labels)
+    with pytest.raises(UserError, match=r"data.validation=1437: expected fewer"):
+        evaluation_splits(DataConfig("digits", "validation", 1437))
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**31), st.integers(1, 9))
+def test_batches_lay_permutations_end_to_end(n, batch, seed, epochs):
+    batch = min(batch, n)
+    order = BatchOrder(n, batch, seed)
+    steps = -(-epochs * n // batch)
+    stream = torch.cat([order(k) for k in range(steps)])
+    for epoch in range(epochs):
+        assert stream[epoch * n:(epoch + 1) * n].sort().values.tolist() == list(range(n))
+
+
+@given(st.integers(2, 50), st.integers(0, 2**31), st.lists(st.integers(0, 200), max_size=8))
+def test_a_batch_depends_on_seed_and_step_alone(n, seed, visited):
+    order = BatchOrder(n, max(1, n // 3), seed)
+    for step in visited:  # whatever was asked for before, in any order
+        order(step)
+    assert torch.equal(order(17), BatchOrder(n, max(1, n // 3), seed)(17))
+
+
+def test_seeds_and_epochs_differ():
+    a, b = BatchOrder(100, 100, 0), BatchOrder(100, 100, 1)
+    assert not torch.equal(a(0), b(0)) and not torch.equal(a(0), a(1))
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(UserError, match=r"train.batch_size=11: expected at most the 10"):
+        BatchOrder(10, 11, 0)
+
+
+def test_streams_are_independent():
+    draws = [torch.rand(3, generator=generator(*a)) for a in
+             ((0, "a"), (1, "a"), (0, "b"), (0, "a", 1))]
+    assert len({tuple(d.tolist()) for d in draws}) == 4
+
+
+def test_mnist_is_the_original(real_data):
+    real_data("ylecun/mnist")
+    mnist = load("mnist")
+    assert len(mnist.train) == 60_000 and len(mnist.test) == 10_000
+    assert mnist.train.labels.bincount().tolist() == [
+        5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert mnist.train.images.double().mean().item() == pytest.approx(33.3184, abs=1e-4)
+    started = time.monotonic()
+    load("mnist")
+    assert time.monotonic() - started < 5  # generous: a second on an idle machine

@@ -1,0 +1,48 @@
+"""A paper small enough for tests: digits, dropout (so that global randomness matters), momentum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from common.config import Config as BaseConfig
+from common.config import Experiments, key
+from common.training import Recipe
+
+YAML = """
+default: base
+defaults:
+  data: {name: digits}
+  train: {steps: 40, batch_size: 20, log_every: 7, eval_every: 10, checkpoint_every: 10}
+experiments:
+  base: {help: the only one}
+  faster: {help: a larger rate, optim: {lr: 0.2}}
+"""
+
+
+@dataclass
+class Optim:
+    lr: float = key(0.1, "learning rate")
+
+
+@dataclass
+class Config(BaseConfig):
+    optim: Optim = field(default_factory=Optim)
+
+
+class Toy(Recipe):
+    def build(self) -> None:
+        self.model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.5), nn.ReLU(),
+                                   nn.Linear(16, 10))
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.config.optim.lr,
+                                         momentum=0.9)
+        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, [15, 30], gamma=0.1)
+
+
+def experiments(folder: Path) -> Experiments:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(YAML)
+    return Experiments(Config, folder / "config.yaml")

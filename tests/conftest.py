@@ -1,0 +1,44 @@
+"""One thread and one instruction set, so that golden numbers hold on every machine."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ |= {"MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "avx2",
+               "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"}
+assert "torch" not in sys.modules, "torch was imported before its environment was set"
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from common.files import ROOT  # noqa: E402
+
+torch.set_num_threads(1)
+
+DATA = Path(os.environ.get("PAPERS_DATA") or ROOT.parent / "shared" / "data")
+os.environ.pop("PAPERS_DATA", None)
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    """Runs and caches of a test stay in its temporary folder."""
+    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("PAPERS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+
+
+@pytest.fixture(scope="session")
+def decoded(tmp_path_factory):
+    """A cache of decoded data sets shared by all tests that read real data."""
+    return tmp_path_factory.mktemp("decoded")
+
+
+@pytest.fixture
+def real_data(request, monkeypatch, decoded):
+    """Makes a named data set of $PAPERS_DATA or ../shared/data available, or skips."""
+    def provide(folder: str) -> None:
+        if not (DATA / folder).is_dir():
+            pytest.skip(f"{folder} is not at hand: set PAPERS_DATA to a folder that holds it")
+        monkeypatch.setenv("PAPERS_DATA", str(DATA))
+        monkeypatch.setenv("PAPERS_CACHE", str(decoded))
+    return provide
