@@ -143,6 +143,14 @@ def identity(config: Config) -> dict[str, Any]:
     return {k: v for k, v in flatten(as_dict(config)).items() if not known[k].neutral}
 
 
+def completed(saved: dict[str, Any], schema: type) -> dict[str, Any]:
+    """A saved :func:`identity`, with the schema's defaults for keys that were added since.
+
+    So a key added later must default to what the code did before it was there.
+    """
+    return {k.name: k.default for k in keys(schema).values() if not k.neutral} | saved
+
+
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Describe where two flat configurations differ: ``key (a there, b here)``."""
     absent = "absent"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from common import tracking
-from common.config import Config, as_dict, identity
+from common.config import Config, as_dict, completed, flatten, identity, keys
 from common.errors import UserError
 from common.files import ROOT, shown, write_atomic
 
@@ -170,8 +170,6 @@ def read(path: Path, schema: type[Config]) -> Result:
     Raises:
         UserError: the file is damaged or misses a part.
     """
-    from common.config import flatten, keys
-
     try:
         record = json.loads(path.read_text())
         known = keys(schema)
@@ -204,4 +202,4 @@ def read_all(paper_folder: Path, schema: type[Config]) -> dict[str, list[Result]
 
 def is_current(result: Result, config: Config) -> bool:
     """Whether a result's configuration is still that of its experiment."""
-    return result.config == identity(config)
+    return completed(result.config, type(config)) == identity(config)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from common import checkpoint, tracking
-from common.config import Config, differences, identity
+from common.config import Config, completed, differences, identity
 from common.data import BatchOrder, evaluation_splits, generator
 from common.errors import UserError
 from common.files import shown
@@ -204,9 +204,10 @@ def _run(recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
     first, window, seconds, segments = 0, [0.0, 0], 0.0, []
     metrics: dict[str, float] = {}
     if saved is not None:
-        if saved["config"] != fixed:
+        there = completed(saved["config"], type(recipe.config))
+        if there != fixed:
             raise UserError(f"{shown(folder)} holds a run of another configuration: "
-                            f"{', '.join(differences(saved['config'], fixed))}; add fresh=true to "
+                            f"{', '.join(differences(there, fixed))}; add fresh=true to "
                             "discard it")
         recipe.load_state(saved["recipe"])
         checkpoint.set_random_states(saved["random"])

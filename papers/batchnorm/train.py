@@ -30,7 +30,7 @@ PROBE = 1000
 class ModelConfig:
     bn: bool = key(True, "batch-normalise the hidden layers")
     hidden: list[int] = key([100, 100, 100], "widths of the hidden layers")
-    init_std: float = key(0.095, "standard deviation of the initial weights")
+    init_std: float = key(0.05, "standard deviation of the initial weights")
     momentum: float = key(0.1, "weight of the newest batch in BN's moving averages")
     population_batches: int = key(1000, "training batches behind the population statistics")
     unit: int = key(0, "the activation of the last hidden layer that Fig. 1(b, c) follows")
@@ -38,7 +38,7 @@ class ModelConfig:
 
 @dataclass
 class OptimConfig:
-    lr: float = key(0.1, "learning rate of plain SGD, on the mean cross-entropy")
+    lr: float = key(0.12, "learning rate of plain SGD, on the mean cross-entropy")
 
 
 @dataclass

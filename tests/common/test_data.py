@@ -82,7 +82,7 @@ def test_a_truncated_parquet_is_one_clear_line(small_hub):
     folder, _ = small_hub
     path = folder / "train-00000-of-00001.parquet"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(UserError, match="cannot read mnist from .*damaged or cut short") as e:
+    with pytest.raises(UserError, match=r"cannot read mnist from .*damaged or cut short") as e:
         load("mnist")
     assert "\n" not in str(e.value)
 

@@ -166,7 +166,7 @@ def test_two_processes_do_not_train_in_one_folder(trial, tmp_path):
 
 
 def test_an_unknown_device_is_named(trial):
-    with pytest.raises(UserError, match="train.device=tpu9: not available here"):
+    with pytest.raises(UserError, match=r"train.device=tpu9: not available here"):
         trial(train__device="tpu9")
 
 

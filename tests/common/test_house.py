@@ -1,0 +1,60 @@
+"""Know one paper's folder, know all: every folder has the same files."""
+
+import re
+
+import pytest
+
+from common.claims import papers
+from common.config import Experiments
+from common.files import ROOT
+
+FILES = ["README.md", "__init__.py", "model.py", "train.py", "config.yaml", "claims.yaml",
+         "facts.py", "plots.py", "bench.py", "REPORT.md", "results", "figures"]
+HEADINGS = ["## Notes from the paper", "## Deviations and choices", "## Open questions"]
+FOLDERS = sorted(p for p in (ROOT / "papers").iterdir()
+                 if p.is_dir() and not p.name.startswith("_"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
+def test_the_folder_has_the_houses_files(folder):
+    missing = [f for f in FILES if not (folder / f).exists()]
+    assert not missing, f"papers/{folder.name} lacks {', '.join(missing)}"
+    assert (ROOT / "tests" / "papers" / folder.name).is_dir(), "tests mirror papers"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
+def test_the_readme_has_the_houses_headings(folder):
+    text = (folder / "README.md").read_text()
+    assert not [h for h in HEADINGS if h not in text]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
+def test_there_is_a_quick_experiment_on_bundled_digits(folder):
+    (paper,) = papers([folder.name])
+    experiments: Experiments = paper.experiments
+    for name in experiments.expand("quick"):
+        config = experiments.resolve(name)
+        assert config.data.name == "digits" and not config.record
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
+def test_no_paper_reaches_into_another(folder):
+    for path in folder.glob("*.py"):
+        others = set(re.findall(r"papers\.(\w+)", path.read_text())) - {folder.name}
+        assert not others, f"{path.name} uses {others}"
+
+
+def test_tests_mirror_common():
+    modules = {p.stem for p in (ROOT / "common").glob("*.py")} - {"__init__"}
+    tested = {p.stem.removeprefix("test_") for p in (ROOT / "tests" / "common").glob("test_*.py")}
+    assert not modules - tested, f"no test file for common/{modules - tested}"
+
+
+def test_no_path_of_one_machine_in_tracked_files():
+    pattern = re.compile(r"(?<![\w.])/(?:home|root|Users|work)/\w")
+    for path in ROOT.rglob("*"):
+        relative = path.relative_to(ROOT)
+        if path.suffix in (".py", ".md", ".yaml", ".json", ".toml", ".csv") and not any(
+                part.startswith((".", "runs", "build")) or part.endswith(".egg-info")
+                or part in ("venv", "wandb") for part in relative.parts):
+            assert not pattern.search(path.read_text()), relative

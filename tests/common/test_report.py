@@ -1,0 +1,78 @@
+"""The report: generated, deterministic, and checked against what is committed."""
+
+import re
+import shutil
+
+import pytest
+
+from common import claims, files, report
+from common.claims import papers
+from common.errors import UserError
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of README.md and papers/ that a test may damage."""
+    shutil.copytree(files.ROOT / "papers", tmp_path / "papers")
+    shutil.copy(files.ROOT / "README.md", tmp_path)
+    for module in (claims, report):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_what_is_committed_is_what_is_generated(capsys):
+    assert report.main(["--check"]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["papers/batchnorm/REPORT.md", "README.md",
+                                  "papers/batchnorm/figures/fig1a.svg"])
+def test_an_edited_file_is_noticed_and_rebuilt(copy, path, capsys):
+    content = (copy / path).read_text()
+    (copy / path).write_text(re.sub(r"</svg>|\[\d+/\d+\]|reproduced", "9", content))
+    assert report.main(["--check"]) == 1
+    assert path.split("/")[-1] in capsys.readouterr().out
+    assert report.main([]) == 0
+    assert (copy / path).read_text() == content
+
+
+def test_a_stray_figure_is_noticed(copy):
+    (copy / "papers/batchnorm/figures/old.svg").write_text("")
+    assert report.main(["--check", "batchnorm"]) == 1
+    report.main(["batchnorm"])
+    assert not (copy / "papers/batchnorm/figures/old.svg").exists()
+
+
+def test_a_changed_result_is_noticed(copy):
+    path = next((copy / "papers/batchnorm/results").glob("bn/seed*.json"))
+    path.unlink()
+    assert report.main(["--check"]) == 1
+
+
+def test_every_claim_stands_in_the_report_with_its_verdict():
+    for paper in papers():
+        text = (paper.folder / "REPORT.md").read_text()
+        for j in paper.judgements():
+            (row,) = re.findall(rf"^\| \[{re.escape(j.claim.id)}\].*$", text, re.M)
+            assert row.endswith(f"**{j.verdict}** |")
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--chek"], "unknown option '--chek'"), (["nopaper"], "unknown paper 'nopaper'")])
+def test_bad_words(words, message):
+    with pytest.raises(UserError, match=message):
+        report.main(words)
+
+
+def test_a_readme_without_gallery_is_refused(copy):
+    (copy / "README.md").write_text("# nothing")
+    with pytest.raises(UserError, match="expected the gallery"):
+        report.main([])
+
+
+def test_tables_hold_any_text():
+    assert report.table(["a"], [["x | y\nz"]]).splitlines()[-1] == "| x \\| y z |"
+
+
+def test_numbers_have_true_minus_signs():
+    assert report.number(-0.5, ".1%") == "−50.0%"
+    assert report.number(float("nan"), ".1f") == "–"
