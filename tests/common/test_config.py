@@ -105,7 +105,7 @@ def test_missing_file_is_one_line(tmp_path):
         Experiments(Own, tmp_path / "config.yaml")
 
 
-@pytest.mark.parametrize("word", ["steps", "=3", "a=[", "--steps=3x["])
+@pytest.mark.parametrize("word", ["steps", "=3", "a=["])
 def test_unreadable_words(word):
     with pytest.raises(UserError):
         parse_arguments([word])

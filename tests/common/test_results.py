@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from toy import Config, Toy, experiments
 
 from common import cli, results
 from common.errors import UserError
+from tests.common.toy import Config, Toy, experiments
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import time
 import pytest
 import torch
 from torch import nn
-from toy import Toy, experiments
 
 from common import checkpoint, results, tracking, training
 from common.errors import UserError
 from common.files import ROOT
+from tests.common.toy import Toy, experiments
 
 
 @pytest.fixture
