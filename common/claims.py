@@ -18,7 +18,8 @@
 
 ``measure`` takes a metric of an ``experiment``, its paired difference to another (``versus``), or
 a ``function`` of the paper's ``facts.py``: with ``experiments`` it is called once per seed with
-their results, without it is an exact fact computed from the code. ``judge`` takes ``within``
+their results, without it is an exact fact computed from the code; ``arguments`` are passed by
+name. ``judge`` takes ``within``
 (around the published value), ``at_least``, ``at_most``, both, or ``exactly`` (a tolerance for an
 exact fact), and ``sd``, the spread of single runs, known beforehand, by which fewer than three
 seeds are judged. A claim without ``measure`` is out of reach; ``because`` says why.
@@ -158,7 +159,7 @@ class Paper:
         if not claim.measure:
             return Judgement(claim, "not run")
         if not claim.experiments:
-            value = float(self.function(claim)())
+            value = float(self.function(claim)(**claim.measure.get("arguments", {})))
             low, high = claim.band
             return Judgement(claim, "reproduced" if low <= value <= high else "not reproduced",
                              (value,))
@@ -178,7 +179,7 @@ class Paper:
         """What one seed's runs say about a claim."""
         measure = claim.measure
         if "function" in measure:
-            return float(self.function(claim)(runs))
+            return float(self.function(claim)(runs, **measure.get("arguments", {})))
         metric, step = measure["metric"], measure.get("step")
         value = runs[measure["experiment"]].at(metric, step)
         return value - runs[measure["versus"]].at(metric, step) if "versus" in measure else value
@@ -265,7 +266,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Claim]]:
     return about, claims
 
 
-MEASURES = {"experiment", "metric", "step", "versus", "function", "experiments"}
+MEASURES = {"experiment", "metric", "step", "versus", "function", "experiments", "arguments"}
 JUDGES = {"within", "at_least", "at_most", "exactly", "why", "sd"}
 
 

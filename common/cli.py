@@ -63,7 +63,7 @@ def train(recipe_class: type[training.Recipe], experiments: Experiments, name: s
         path = results.path_of(paper_folder, name, seed)
         if path.exists():
             before = results.read(path, experiments.schema).metrics
-        results.write(path, **common)
+        recipe.publish(paper_folder, results.write(path, **common))
     return {"config": config, "metrics": metrics, "folder": folder, "label": label,
             "seconds": history["seconds"], "before": before,
             "recorded": config.record and not changed}

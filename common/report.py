@@ -118,8 +118,11 @@ def details(paper: Paper, j: Judgement) -> str:
     if j.stale:
         lines.append(f"- Stale: {j.stale}")
     if claim.because:
-        word = "Why" if j.verdict in ("not reproduced", "not run", "undecided") else "Note"
+        failed = j.verdict in ("not reproduced", "undecided") or not claim.measure
+        word = "Why" if failed else "Note"
         lines.append(f"- {word}: {one_line(Exception(claim.because))}")
+    if j.verdict == "not run" and claim.measure:
+        lines.append("- No run has finished; the command below starts one, or continues it.")
     if command(paper, j):
         lines.append(f"- Run again: `{command(paper, j)}`")
     elif claim.measure:

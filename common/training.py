@@ -128,6 +128,14 @@ class Recipe:
         """The fraction of correct predictions."""
         return (self.predict(x).argmax(1) == y).double().mean().item()
 
+    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+        """Leave more than numbers of a finished, recorded run, such as trained weights.
+
+        Args:
+            paper_folder: such as ``papers/resnet``.
+            record: the result, see :func:`common.results.write`.
+        """
+
     def extra_state(self) -> dict[str, Any]:
         """Further state of a paper's own that a checkpoint has to hold."""
         return {}

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -22,6 +23,7 @@ from common.config import key
 from common.data import generator
 from common.errors import UserError, exit_with
 from common.training import Batch, Recipe
+from papers.resnet import weights
 from papers.resnet.model import (
     ResNet,
     cifar_resnet,
@@ -154,6 +156,16 @@ class ResNetRecipe(Recipe):
             stds = layer_responses(self.model, list(self.eval_inputs.split(self.chunk)))
             metrics |= {f"response_{k}": s for k, s in enumerate(stds, 1)}
         return metrics
+
+    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+        """Leave the trained network in ``weights/``, with what it is beside it."""
+        config = self.config
+        name = config.experiment + (f"-seed{config.seed}" if config.seed else "")
+        weights.save(paper_folder / "weights" / f"{name}.safetensors", self.model, self.mean, {
+            "experiment": config.experiment, "seed": config.seed, "data": config.data.name,
+            "depth": config.model.depth, "shortcut": config.model.shortcut,
+            "error": record["metrics"]["error"], "config": record["config"],
+            "commits": [s["commit"] for s in record["segments"]]})
 
     def extra_state(self) -> dict[str, Any]:
         return {"wrong": self.wrong, "seen": self.seen, "recent": self.recent,

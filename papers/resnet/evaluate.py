@@ -1,0 +1,88 @@
+"""The test error of trained weights, ours or a public implementation's.
+
+    python papers/resnet/evaluate.py weights/resnet20.safetensors
+    python papers/resnet/evaluate.py public.th mean=[0.485,0.456,0.406] std=[0.229,0.224,0.225]
+
+A relative path is looked for in the working folder, then in papers/resnet/. Files of ours carry the
+mean they were trained with; for others ``mean`` and ``std`` per channel (of pixels in 0 … 1) say
+how the network was fed. ``plain=true`` evaluates a network without shortcuts.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from common.config import parse_arguments
+from common.data import load as load_data
+from common.errors import UserError, exit_with, nearest
+from common.files import shown
+from papers.resnet import weights
+
+KEYS = ("mean", "std", "plain", "data")
+
+
+@torch.no_grad()
+def error(network: torch.nn.Module, images: Tensor, labels: Tensor, mean: Tensor,
+          std: Tensor) -> float:
+    """Test error in %.
+
+    Args:
+        network: in evaluation mode.
+        images: uint8, (n, c, h, w).
+        labels: (n,).
+        mean, std: subtracted from and divided into pixels in 0 … 1; broadcast over images.
+    """
+    wrong = 0
+    for x, y in zip(images.split(250), labels.split(250), strict=True):
+        wrong += (network((x.float() / 255 - mean) / std).argmax(1) != y).sum().item()
+    return 100 * wrong / len(labels)
+
+
+def per_channel(options: dict, name: str) -> Tensor | None:
+    """One of the command line's per-channel lists as (c, 1, 1), or None."""
+    if name not in options:
+        return None
+    try:
+        return torch.tensor([float(v) for v in options[name]])[:, None, None]
+    except (TypeError, ValueError) as e:
+        raise UserError(f"{name}={options[name]}: expected one number per channel, such as "
+                        "[0.5,0.5,0.5]") from e
+
+
+def main(argv: list[str]) -> int:
+    """The command line; see the module's text."""
+    if not argv or argv[0] in ("--help", "-h"):
+        print(__doc__.strip())
+        return 0
+    path = Path(argv[0])
+    if not path.exists() and (Path(__file__).parent / path).exists():
+        path = Path(__file__).parent / path
+    _, _, options = parse_arguments(argv[1:])
+    for k in options:
+        if k not in KEYS:
+            raise UserError(f"unknown key {k!r}{nearest(k, KEYS)}")
+    sidecar = path.with_suffix(".json")
+    said = json.loads(sidecar.read_text()) if sidecar.exists() else {}
+    plain = options.get("plain", said.get("shortcut") == "none")
+    network, mean = (weights.load_plain if plain else weights.load)(path)
+    given = per_channel(options, "mean")
+    mean = given if given is not None else mean
+    if mean is None:
+        raise UserError(f"{shown(path)} does not say how images were normalised: give mean=[…] and "
+                        "std=[…] per channel")
+    std = per_channel(options, "std")
+    test = load_data(options.get("data", said.get("data", "cifar10"))).test
+    measured = error(network, test.images, test.labels, mean,
+                     std if std is not None else torch.ones(()))
+    print(f"{shown(path)}: test error {measured:.2f} %" + (
+        f", as reported: {said['error']:.2f} %" if "error" in said else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    exit_with(lambda: main(sys.argv[1:]))

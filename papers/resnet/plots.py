@@ -1,0 +1,88 @@
+"""The figures of the report: Fig. 6 and Fig. 7 of the paper, published beside measured."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.claims import Paper
+from common.plotting import COLOURS, figure
+from papers.resnet.facts import responses
+
+DEPTHS = {20: COLOURS[4], 32: COLOURS[5], 44: COLOURS[2], 56: COLOURS[1], 110: COLOURS[0]}
+
+
+def published(paper: Paper, name: str) -> dict[str, dict[str, float]]:
+    """A table of ``published/``: row by network, then column by name."""
+    with open(paper.folder / "published" / f"{name}.csv", newline="") as f:
+        return {row.pop("net"): {k: float(v) for k, v in row.items()}
+                for row in csv.DictReader(f)}
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield curves(paper)
+    yield layer_responses(paper)
+
+
+def curves(paper: Paper) -> tuple[str, str, Figure]:
+    made, panels = figure(2, sharey=True)
+    points = published(paper, "fig6")
+    for axes, family in zip(panels, ("plain", "resnet"), strict=True):
+        for depth, colour in DEPTHS.items():
+            name = f"{family}{depth}"
+            for run in paper.results.get(name, []):
+                label = f"{name}, measured" if run.seed == 0 else None
+                for metric, style in (("error", "-"), ("train_error", "--")):
+                    steps, error = run.curves[metric]
+                    axes.plot(steps / 1000, error, style, color=colour, lw=1,
+                              label=label if metric == "error" else None)
+            if name in points:
+                mark(axes, points[name], colour, f"{name}, published")
+        axes.axvline(32, color="grey", lw=0.5, ls=":")
+        axes.axvline(48, color="grey", lw=0.5, ls=":")
+        axes.set(xlabel="steps (thousands)", ylim=(0, 20), xlim=(0, 66),
+                 title={"plain": "plain networks", "resnet": "residual networks"}[family])
+        axes.legend(fontsize=6.5, ncols=2, loc="upper right")
+    panels[0].set(ylabel="error on CIFAR-10 (%)")
+    return "fig6", (
+        "Fig. 6: error on CIFAR-10 during training, test (solid) and augmented training batches "
+        "(dashed), one line a seed. Circles: what the paper's figure shows just before the first "
+        "drop of the learning rate and at the end (test, filled; training, open)."), made
+
+
+def mark(axes: Axes, point: dict[str, float], colour: str, label: str) -> None:
+    """Put a network's published values into a panel of Fig. 6."""
+    axes.plot([32, 64], [point["test_before_drop"], point["test_end"]], "o", color=colour, ms=5,
+              label=label, markeredgecolor="black", markeredgewidth=0.5)
+    axes.plot([64], [point["train_end"]], "o", color=colour, ms=5, markerfacecolor="none")
+
+
+def layer_responses(paper: Paper) -> tuple[str, str, Figure]:
+    made, (left, right) = figure(2, sharey=True)
+    points = published(paper, "fig7")
+    for family, style in (("plain", "--"), ("resnet", "-")):
+        for depth, colour in DEPTHS.items():
+            name = f"{family}{depth}"
+            for run in paper.results.get(name, [])[:1]:
+                std = responses(run)
+                layers = range(1, len(std) + 1)
+                left.plot(layers, std, style, color=colour, label=f"{name}, measured")
+                right.plot(layers, sorted(std, reverse=True), style, color=colour)
+            if name in points:
+                right.plot([(6 * ((depth - 2) // 6) + 2) / 2], [points[name]["median"]],
+                           "s" if family == "plain" else "o", color=colour, ms=5,
+                           markeredgecolor="black", markeredgewidth=0.5,
+                           label=f"{name}, published median")
+    left.set(xlabel="layer", ylabel="standard deviation", title="in order of depth")
+    right.set(xlabel="layer, sorted", title="sorted by magnitude")
+    for axes in (left, right):
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7)
+    return "fig7", (
+        "Fig. 7: standard deviation of the responses of each 3×3 layer, after BN and before ReLU "
+        "or addition, over the test set; residual networks solid, plain ones dashed. Markers: "
+        "medians read off the paper's figure."), made
