@@ -69,11 +69,11 @@ def percentiles(paper: Paper) -> tuple[str, str, Figure]:
             if runs:
                 steps, values = curves(runs, q)
                 band(panel, steps / 500, values, f"{q[1:]} %", colour)
+                panel.legend(fontsize=7)
             line = published(paper, "fig1bc")
             panel.plot(100 * line["fraction"], line[f"{arm}_{q}"], "--.", color=colour, lw=1,
                        ms=4)
         panel.set(xlabel="training (%)", title=f"{label} (dashed: published)")
-        panel.legend(fontsize=7)
     axes[0].set(ylabel="input of a sigmoid in the last hidden layer")
     return "fig1bc", (
         "Fig. 1(b, c): {15, 50, 85}th percentiles of the input of one unit of the last hidden "

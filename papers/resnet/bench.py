@@ -1,0 +1,93 @@
+"""What the shared recipe gains over the usual training loop, and how close it is to the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from common import data
+from common.bench import Contender
+from common.config import Experiments
+from papers.resnet.model import cifar_resnet, multiply_adds
+from papers.resnet.train import Config, ResNetRecipe
+
+STEPS, BATCH = 4, 128
+
+
+class AugmentedSampleBySample(Dataset):
+    """The widely used way: one image at a time, padded, cropped, mirrored, normalised."""
+
+    def __init__(self, split: data.Split):
+        self.split = split
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        x = F.pad(self.split.images[i].float().div(255), (4, 4, 4, 4))
+        dy, dx = torch.randint(0, 9, (2,)).tolist()
+        x = x[:, dy:dy + 32, dx:dx + 32]
+        if torch.rand(()) < 0.5:
+            x = x.flip(-1)
+        return (x - 0.47) / 0.25, self.split.labels[i]
+
+
+def benches() -> Iterator[tuple[str, list[Contender]]]:
+    """Yield (title, contenders) of each comparison; random images stand in for CIFAR-10."""
+    g = torch.Generator().manual_seed(0)
+    split = data.Split(torch.randint(0, 256, (2000, 3, 32, 32), generator=g, dtype=torch.uint8),
+                       torch.randint(0, 10, (2000,), generator=g))
+    made = data.DataSet("cifar10", split, split, "random", 10)
+    data.load, keep = lambda _: made, data.load
+    try:
+        experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
+        recipe = ResNetRecipe(experiments.resolve("resnet20", 0, {"train.batch_size": BATCH}))
+    finally:
+        data.load = keep
+    images = STEPS * BATCH
+    batch = recipe.batch(0)
+    yield "training ResNet-20, images/s", [
+        Contender("eager NCHW, DataLoader", usual(split), images, "images"),
+        Contender("this repository", lambda: [recipe.step(recipe.batch(k)) for k in range(STEPS)],
+                  images, "images"),
+        Contender("  without augmentation", lambda: [recipe.step(batch) for _ in range(STEPS)],
+                  images, "images"),
+        Contender("bound by multiply-adds", matmuls(), images, "images")]
+
+
+def usual(split: data.Split):
+    """STEPS updates by a plain loop over a DataLoader without workers."""
+    network = cifar_resnet(20)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    loader = DataLoader(AugmentedSampleBySample(split), BATCH, shuffle=True)
+
+    def run() -> None:
+        for k, (x, y) in enumerate(loader):
+            if k == STEPS:
+                return
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(network(x), y)
+            loss.backward()
+            optimizer.step()
+    return run
+
+
+def matmuls():
+    """The multiply-adds of STEPS updates, three times the forward pass's, as large matmuls."""
+    n = 2048
+    a, b = torch.randn(n, n), torch.randn(n, n)
+    count = 3 * multiply_adds(cifar_resnet(20), torch.zeros(1, 3, 32, 32)) * BATCH * STEPS
+    repeats = count / n**3
+
+    def run() -> None:
+        for _ in range(int(repeats)):
+            a @ b
+        rest = int((repeats % 1) * n)
+        if rest:
+            a[:rest] @ b
+    return run
