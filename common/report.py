@@ -50,6 +50,8 @@ def band(j: Judgement) -> str:
         return f"≥ {number(low, form)}"
     if math.isinf(low):
         return f"≤ {number(high, form)}"
+    if "exactly" in j.claim.judge and low < high:
+        return f"{number(j.claim.published, form)} ± {j.claim.judge['exactly']:g}"
     if low == high:
         return f"= {number(low, form)}"
     return f"{number(low, form)} … {number(high, form)}"

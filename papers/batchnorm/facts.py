@@ -12,6 +12,10 @@ from common.results import Result
 from papers.batchnorm.model import BatchNorm, BatchNormByHand, batch_norm, population_statistics
 
 
+DIGITS = 12
+"""Decimals to which an exact fact is given: below lies rounding, which differs by processor."""
+
+
 def _batch(m: int = 60, c: int = 7, seed: int = 0) -> Tensor:
     """A float64 mini-batch (m, c) far from zero mean and unit variance."""
     g = torch.Generator().manual_seed(seed)
@@ -20,13 +24,13 @@ def _batch(m: int = 60, c: int = 7, seed: int = 0) -> Tensor:
 
 def training_mean() -> float:
     """Largest |mean| over the mini-batch of x̂ (γ = 1, β = 0)."""
-    return BatchNorm(7).double()(_batch()).mean(0).abs().max().item()
+    return round(BatchNorm(7).double()(_batch()).mean(0).abs().max().item(), DIGITS)
 
 
 def training_variance() -> float:
     """Biased variance over the mini-batch of x̂, the activation farthest from one."""
     variance = BatchNorm(7).double()(_batch()).var(0, correction=0)
-    return variance[(variance - 1).abs().argmax()].item()
+    return round(variance[(variance - 1).abs().argmax()].item(), DIGITS)
 
 
 def gradient_error() -> float:
@@ -38,7 +42,8 @@ def gradient_error() -> float:
         leaves = [t.clone().requires_grad_() for t in (x, γ, β)]
         (torch.tanh(f(*leaves, 1e-5)) * weight).sum().backward()
         gradients.append([t.grad for t in leaves])
-    return max(((a - b).norm() / a.norm()).item() for a, b in zip(*gradients, strict=True))
+    return round(max(((a - b).norm() / a.norm()).item()
+                     for a, b in zip(*gradients, strict=True)), DIGITS)
 
 
 def unbiased_factor() -> float:
@@ -47,7 +52,7 @@ def unbiased_factor() -> float:
     batches = [_batch(60, seed=k) for k in range(5)]
     population_statistics(layer, batches)
     mean_variance = torch.stack([x.var(0, correction=0) for x in batches]).mean(0)
-    return (layer.population_var / mean_variance).mean().item()
+    return round((layer.population_var / mean_variance).mean().item(), DIGITS)
 
 
 def inference_linear() -> float:
@@ -59,7 +64,7 @@ def inference_linear() -> float:
     layer(_batch())
     layer.eval()
     x, z = _batch(seed=1), _batch(seed=2)
-    return (layer(x) + layer(z) - 2 * layer((x + z) / 2)).abs().max().item()
+    return round((layer(x) + layer(z) - 2 * layer((x + z) / 2)).abs().max().item(), DIGITS)
 
 
 def steps_to_plain_accuracy(runs: dict[str, Result]) -> float:

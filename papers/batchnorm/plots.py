@@ -94,9 +94,10 @@ def sweep(paper: Paper) -> tuple[str, str, Figure]:
     line = published(paper, "fig1a_without_bn")
     for arm, label, colour in ARMS:
         runs = searched(paper, arm == "bn")
-        scales = sorted({r.config["model.init_std"] for r in runs})
-        for scale, marker in zip(scales, "osv^D", strict=False):
+        for scale, marker in zip((0.05, 0.065, 0.08, 0.095), "osvD", strict=True):
             some = [r for r in runs if r.config["model.init_std"] == scale]
+            if not some:
+                continue
             rates = [r.config["optim.lr"] for r in some]
             look = dict(marker=marker, ms=4, color=colour, lw=1, label=f"{label}, σ = {scale:g}")
             left.plot(rates, [r.at("accuracy", None) for r in some], **look)

@@ -44,7 +44,7 @@ def curves(paper: Paper) -> tuple[str, str, Figure]:
                 mark(axes, points[name], colour, f"{name}, published")
         axes.axvline(32, color="grey", lw=0.5, ls=":")
         axes.axvline(48, color="grey", lw=0.5, ls=":")
-        axes.set(xlabel="steps (thousands)", ylim=(0, 20), xlim=(0, 66),
+        axes.set(xlabel="steps (thousands)", ylim=(0, 24), xlim=(0, 66),
                  title={"plain": "plain networks", "resnet": "residual networks"}[family])
         axes.legend(fontsize=6.5, ncols=2, loc="upper right")
     panels[0].set(ylabel="error on CIFAR-10 (%)")
