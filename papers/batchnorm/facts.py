@@ -11,7 +11,6 @@ from torch import Tensor
 from common.results import Result
 from papers.batchnorm.model import BatchNorm, BatchNormByHand, batch_norm, population_statistics
 
-
 DIGITS = 12
 """Decimals to which an exact fact is given: below lies rounding, which differs by processor."""
 
