@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ def run_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
     return runs_root() / paper / name / f"seed{config.seed}"
 
 
-def train(recipe_class: type[training.Recipe], experiments: Experiments, name: str, seed: int,
-          overrides: dict[str, Any]) -> dict[str, Any]:
+def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experiments, name: str,
+          seed: int, overrides: dict[str, Any]) -> dict[str, Any]:
     """Train one experiment with one seed and write its result.
 
     The result goes to ``papers/<paper>/results/`` when the configuration is the experiment's own;
@@ -69,12 +69,12 @@ def train(recipe_class: type[training.Recipe], experiments: Experiments, name: s
             "recorded": config.record and not changed}
 
 
-def main(recipe_class: type[training.Recipe], schema: type[Config], train_file: str,
+def main(recipe_class: Callable[[Any], training.Recipe], schema: type[Config], train_file: str,
          argv: Sequence[str] | None = None) -> int:
     """The command line of a paper's ``train.py``.
 
     Args:
-        recipe_class: the paper's recipe.
+        recipe_class: the paper's recipe, or a function from a configuration to one.
         schema: the paper's configuration dataclass.
         train_file: ``__file__`` of the paper's ``train.py``; ``config.yaml`` lies beside it.
         argv: the words after the program's name; ``sys.argv`` if None.
@@ -106,10 +106,12 @@ def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -
     """Print the table of finished runs, draw their curves and say what to type next."""
     shown_metrics = list(done[0]["metrics"])[:4]
     width = max(len(d["label"]) for d in done) + 2
-    print(f"{'run':<{width}}" + "".join(f"{m:>16}" for m in shown_metrics) + f"{'seconds':>10}")
+    columns = {m: max(10, len(m) + 2) for m in shown_metrics}
+    print(f"{'run':<{width}}" + "".join(f"{m:>{w}}" for m, w in columns.items())
+          + f"{'seconds':>10}")
     for d in done:
         print(f"{d['label']:<{width}}" + "".join(
-            f"{d['metrics'].get(m, float('nan')):>16.4f}" for m in shown_metrics)
+            f"{d['metrics'].get(m, float('nan')):>{w}.4f}" for m, w in columns.items())
             + f"{d['seconds']:>10.1f}")
     for d in done:
         if d["before"] is not None:

@@ -1,0 +1,157 @@
+"""The figures of the report: Fig. 4, 7, 8, 9, 10 and 11 of the paper, published beside measured."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+from safetensors.numpy import load_file
+
+from common.claims import Paper
+from common.plotting import COLOURS, band, figure
+from common.results import Result
+from papers.dropout.train import BINS
+
+ARMS = [("dropout", "with dropout", COLOURS[0]), ("standard", "without", COLOURS[1])]
+
+
+def published(paper: Paper, name: str) -> dict[str, np.ndarray]:
+    """A table of ``published/`` as columns."""
+    with open(paper.folder / "published" / f"{name}.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    return {k: np.array([float(r[k]) for r in rows]) for k in rows[0]}
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield fig4(paper)
+    yield fig7(paper)
+    yield fig8(paper)
+    yield fig9(paper)
+    yield fig10(paper)
+    yield fig11(paper)
+
+
+def fig4(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure(width=6)
+    points = published(paper, "fig4")
+    for arm, label, colour in ARMS:
+        axes.fill_between(points["updates"] / 1000, points[f"{arm}_low"], points[f"{arm}_high"],
+                          color=colour, alpha=0.15, lw=0, label=f"{label}, six published nets")
+        runs = paper.results.get(arm, [])
+        if runs:
+            steps = runs[0].curves["error"][0]
+            band(axes, steps / 1000, np.stack([r.curves["error"][1] for r in runs]),
+                 f"{label}, 3×1024", colour)
+    for run in paper.results.get("table2_relu_maxnorm_1024", []):
+        steps, error = run.curves["error"]
+        axes.plot(steps / 1000, error, color=COLOURS[2], lw=1, label="with dropout, 1,000,000")
+    axes.set(xlabel="weight updates (thousands)", ylabel="test error on MNIST (%)", ylim=(0.8, 2.6))
+    axes.legend(fontsize=7)
+    return "fig4", (
+        "Fig. 4: test error during training. Shaded: the range of the paper's six architectures; "
+        "lines: the 3×1024 ReLU network here, mean and range over seeds."), made
+
+
+def fig7(paper: Paper) -> tuple[str, str, Figure]:
+    made, panels = figure(2, width=4, height=4)
+    for axes, (arm, label, _) in zip(panels, ARMS, strict=True):
+        path = paper.folder / "results" / f"autoencoder_{arm}" / "features0.safetensors"
+        axes.set(title=f"{label} dropout" if arm == "standard" else label, xticks=[], yticks=[])
+        axes.grid(False)
+        if path.exists():
+            features = load_file(path)["features"].astype(np.float32)[:100]
+            features = features / np.abs(features).max(1, keepdims=True)
+            tiles = np.pad(features.reshape(10, 10, 28, 28), ((0, 0), (0, 0), (1, 1), (1, 1)))
+            axes.imshow(tiles.transpose(0, 2, 1, 3).reshape(300, 300), cmap="gray",
+                        vmin=-1, vmax=1)
+    return "fig7", (
+        "Fig. 7: incoming weights of 100 of the 256 hidden units of an autoencoder on MNIST, each "
+        "scaled to its largest weight, with dropout in the hidden layer and without."), made
+
+
+def fig8(paper: Paper) -> tuple[str, str, Figure]:
+    made, panels = figure(2)
+    for axes, (name, title) in zip(panels, (("means", "mean activation of a unit"),
+                                            ("activations", "activation")), strict=True):
+        for arm, label, colour in ARMS:
+            for run in paper.results.get(f"autoencoder_{arm}", [])[:1]:
+                heights = [run.metrics[f"{name}_{b}"] for b in range(BINS)]
+                axes.stairs(heights, np.arange(BINS + 1) / 10, color=colour, label=label)
+        axes.set(xlabel=title, ylabel="fraction", yscale="log" if name == "activations" else
+                 "linear")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
+    return "fig8", (
+        "Fig. 8: histograms of the hidden units' mean activations and activations over the test "
+        "set, same autoencoders, before the factor p of test time. The last bin holds everything "
+        "above."), made
+
+
+def curve(runs: list[Result], key: str, metric: str) -> tuple[list[float], list[float]]:
+    """A final metric against a configuration key, means over seeds."""
+    values: dict[float, list[float]] = {}
+    for run in runs:
+        values.setdefault(run.config[key], []).append(run.metrics[metric])
+    keys = sorted(values)
+    return keys, [float(np.mean(values[k])) for k in keys]
+
+
+def starting(paper: Paper, prefix: str) -> list[Result]:
+    """The runs of all experiments of a sweep."""
+    return [r for e, rs in paper.results.items() if e.startswith(prefix) for r in rs]
+
+
+def fig9(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure()
+    points = published(paper, "fig9")
+    runs = starting(paper, "fig9a_")
+    for metric, column, colour in (("error", "a_test", COLOURS[0]),
+                                   ("train_error", "a_train", COLOURS[1])):
+        name = "test" if metric == "error" else "training"
+        axes.plot(points["p"], points[column], "--o", ms=3, lw=1, color=colour,
+                  label=f"{name}, published (3×2048)")
+        if runs:
+            axes.plot(*curve(runs, "model.p_hidden", metric), "-o", ms=3, color=colour,
+                      label=f"{name}, measured (3×512)")
+    axes.set(xlabel="probability of retaining a unit, p", ylabel="error (%)")
+    axes.legend(fontsize=7)
+    return "fig9", "Fig. 9(a): error against the retention probability at a fixed width.", made
+
+
+def fig10(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure()
+    points = published(paper, "fig10")
+    for arm, label, colour in ARMS:
+        bars = [points[arm] - points[f"{arm}_low"], points[f"{arm}_high"] - points[arm]]
+        axes.errorbar(points["n"], points[arm], bars, fmt="--o", ms=3, lw=1, color=colour,
+                      capsize=2, label=f"{label}, published")
+        runs = starting(paper, f"fig10_{arm}_")
+        if runs:
+            axes.plot(*curve(runs, "measure.train_size", "error"), "-s", ms=4, color=colour,
+                      label=f"{label}, measured")
+    axes.set(xscale="log", yscale="log", xlabel="training images", ylabel="test error (%)")
+    axes.legend(fontsize=7)
+    return "fig10", "Fig. 10: test error against the number of training images.", made
+
+
+def fig11(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure()
+    points = published(paper, "fig11")
+    axes.plot(points["k"], points["error"], "--o", ms=3, lw=1, color="black",
+              label="Monte-Carlo, published")
+    axes.axhline(1.05, color="grey", lw=1, ls="--", label="weight scaling, published")
+    for run in paper.results.get("dropout", []):
+        ks = run.record["config"]["measure"]["samples"]
+        colour = COLOURS[run.seed % len(COLOURS)]
+        axes.errorbar(ks, [run.metrics[f"monte_carlo_{k}"] for k in ks],
+                      [run.metrics[f"monte_carlo_{k}_sd"] for k in ks], fmt="-", capsize=2,
+                      color=colour, label=f"Monte-Carlo, seed {run.seed}")
+        axes.axhline(run.metrics["error"], color=colour, lw=0.8, ls=":")
+    axes.set(xlabel="sampled networks, k", ylabel="test error (%)")
+    axes.legend(fontsize=7)
+    return "fig11", (
+        "Fig. 11: test error of the average of k sampled networks; dotted: weight scaling of the "
+        "same network. The published network was trained longer."), made

@@ -1,0 +1,146 @@
+"""The recipe: the published values, the schedules, the penalties, and golden curves on digits."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from common.config import Experiments
+from common.errors import UserError
+from common.files import ROOT
+from papers.dropout.train import BINS, POOL, Config, recipe
+
+EXPERIMENTS = Experiments(Config, ROOT / "papers/dropout/config.yaml")
+
+
+def made(name="quick_dropout", seed=0, **overrides):
+    return recipe(EXPERIMENTS.resolve(name, seed, {
+        k.replace("__", "."): v for k, v in overrides.items()}))
+
+
+def small(name, **overrides):
+    """An experiment on digits with few units."""
+    return made(name, data__name="digits", train__batch_size=50,
+                **({"model__hidden": [32, 32]} | overrides))
+
+
+@pytest.mark.parametrize("arm", ["quick_dropout", "quick_standard"])
+def test_golden_curve_of_20_steps(arm, num_regression):
+    r = made(arm)
+    losses = [r.step(r.batch(k)).item() for k in range(20)]
+    num_regression.check({"loss": losses}, default_tolerance=dict(rtol=1e-5, atol=0))
+
+
+@pytest.mark.parametrize("name", [n for n in EXPERIMENTS.experiments
+                                  if n.startswith(("dropout", "table2", "table9_dropout_max"))])
+def test_the_papers_values(name):
+    c = EXPERIMENTS.resolve(name)
+    assert (c.model.p_input, c.model.p_hidden, c.optim.momentum_final) == (0.8, 0.5, 0.95)
+    assert c.regulariser.max_norm == (0.0 if name in ("table2_logistic_1024", "table2_relu_1024")
+                                      else 2.0)
+    assert c.data.evaluate_on == "test"
+    assert c.train.steps == (1_000_000 if name.startswith("table2") else
+                             200_000 if name == "dropout" else 100_000)
+
+
+def test_the_search_never_sees_the_test_set():
+    searched = [n for n in EXPERIMENTS.experiments if n.startswith("search")]
+    assert searched
+    assert all(EXPERIMENTS.resolve(n).data.evaluate_on == "validation" for n in searched)
+
+
+def test_the_schedules_at_their_corners():
+    r = small("dropout", optim__half_life=4, optim__momentum_time=10)
+    seen = []
+    for k in range(9):
+        seen.append(r.optimizer.param_groups[0]["lr"])
+        r.step(r.batch(k))
+        assert r.optimizer.param_groups[0]["momentum"] == pytest.approx(
+            0.95 - 0.45 * math.exp(-k / 10))
+    lr0 = r.config.optim.lr
+    assert seen[0] == lr0 and seen[4] == pytest.approx(lr0 / 2) and seen[8] == pytest.approx(
+        lr0 / 3)
+
+
+def test_schedules_survive_a_checkpoint():
+    one, two = small("dropout"), small("dropout")
+    for k in range(5):
+        one.step(one.batch(k))
+    two.load_state(one.state())
+    assert two.updates == 5
+    assert two.optimizer.param_groups[0]["lr"] == one.optimizer.param_groups[0]["lr"]
+
+
+def test_max_norm_holds_after_every_step_and_leaves_biases_alone():
+    r = small("dropout", regulariser__max_norm=1.2)
+    for k in range(5):
+        r.step(r.batch(k))
+        norms = torch.cat([w.norm(dim=1) for w in r.weights])
+        assert norms.max() <= 1.2 + 1e-5
+    assert norms.max() > 1.199, "the constraint was felt"
+    assert len(r.weights) == 3, "on every matrix, the output's too"
+
+
+def test_penalties_enter_the_loss_with_their_factors():
+    plain = small("standard")
+    batch = plain.batch(0)
+    base = plain.loss(batch).item()
+    w = torch.cat([p.flatten() for p in plain.weights])
+    assert small("standard", regulariser__l2=0.3).loss(batch).item() == pytest.approx(
+        base + 0.15 * w.square().sum().item(), rel=1e-5)
+    assert small("standard", regulariser__l1=0.3).loss(batch).item() == pytest.approx(
+        base + 0.3 * w.abs().sum().item(), rel=1e-5)
+    assert small("standard", regulariser__kl=0.1).loss(batch).item() > base
+    late = small("standard", regulariser__l1=0.3, regulariser__l1_from=2)
+    assert late.loss(batch).item() == pytest.approx(base)
+    for k in range(2):
+        late.step(late.batch(k))
+    assert late.loss(batch).item() > F.cross_entropy(late.model(batch[0]), batch[1]).item()
+
+
+def test_a_subset_is_the_seeds_own_and_grows():
+    few, more = (small("standard", measure__train_size=n) for n in (60, 100))
+    assert len(few.inputs) == 60 and torch.equal(few.inputs, more.inputs[:60])
+    assert not torch.equal(few.inputs, small("standard", seed=1, measure__train_size=60).inputs)
+    with pytest.raises(UserError, match=r"measure.train_size=9999: expected at most the 1437"):
+        small("standard", measure__train_size=9999)
+
+
+def test_final_metrics_of_fig_11():
+    r = small("dropout", measure__samples=[1, POOL], measure__repeats=5)
+    for k in range(60):
+        r.step(r.batch(k))
+    metrics = r.evaluate(60, final=True)
+    assert metrics[f"monte_carlo_{POOL}_sd"] == pytest.approx(0, abs=1e-9), "the pool itself"
+    assert metrics["monte_carlo_1"] > metrics[f"monte_carlo_{POOL}"]
+    assert "train_error" in metrics and "train_error" not in r.evaluate(60, final=False)
+
+
+def test_the_autoencoder_reports_its_activations(tmp_path):
+    r = small("autoencoder_dropout", model__hidden=[24])
+    for k in range(30):
+        r.step(r.batch(k))
+    metrics = r.evaluate(30, final=True)
+    x = r.eval_inputs
+    y = torch.relu(x @ r.model.encoder.weight.T + r.model.encoder.bias).detach()
+    assert metrics["mean_activation"] == pytest.approx(y.mean().item(), rel=1e-5)
+    assert metrics["mean_activation_scaled"] == pytest.approx(0.5 * y.mean().item(), rel=1e-5)
+    for name in ("means", "activations"):
+        assert sum(metrics[f"{name}_{b}"] for b in range(BINS)) == pytest.approx(1)
+    rebuilt = 0.5 * y @ r.model.decoder.weight.T + r.model.decoder.bias
+    assert metrics["reconstruction"] == pytest.approx(
+        (rebuilt - x).square().sum(1).mean().item(), rel=1e-4)
+    r.publish(tmp_path, {})
+    assert list(tmp_path.rglob("features0.safetensors"))
+
+
+@pytest.mark.parametrize(("overrides", "message"), [
+    ({"model__p_hidden": 0.0}, r"model.p_hidden=0.0: expected a probability"),
+    ({"model__p_input": 1.5}, r"model.p_input=1.5: expected a probability"),
+])
+def test_impossible_values_are_one_line(overrides, message):
+    with pytest.raises(UserError, match=message):
+        small("dropout", **overrides)
+    with pytest.raises(UserError, match="one hidden layer of an autoencoder"):
+        small("autoencoder_dropout")
