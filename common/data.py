@@ -28,8 +28,9 @@ class Split:
     """Images and labels.
 
     Args:
-        images: uint8, shape (n, channels, height, width), 0 … 255.
-        labels: int64, shape (n,).
+        images: uint8, shape (n, channels, height, width), 0 … 255; a paper's own patterns may
+            have any shape (n, …) and type.
+        labels: int64, shape (n,), or a paper's own targets (n, …).
     """
 
     images: Tensor
@@ -114,7 +115,7 @@ def digits() -> DataSet:
     bunch = load_digits()
     images = torch.from_numpy(np.rint(bunch.images * (255 / 16)).astype(np.uint8))[:, None]
     every = Split(images.contiguous(), torch.from_numpy(bunch.target).long())
-    return _assemble("digits", every[:1437], every[1437:])
+    return assemble("digits", every[:1437], every[1437:])
 
 
 def evaluation_splits(config: DataConfig) -> tuple[DataSet, Split, Split]:
@@ -248,7 +249,7 @@ def _decode(name: str, source: Source, rows: Callable, where: str) -> DataSet:
         images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
         splits.append(Split(torch.from_numpy(np.ascontiguousarray(images)),
                             torch.from_numpy(labels.astype(np.int64))))
-    return _assemble(name, *splits)
+    return assemble(name, *splits)
 
 
 def _fingerprint(*tensors: Tensor) -> str:
@@ -259,7 +260,8 @@ def _fingerprint(*tensors: Tensor) -> str:
     return digest.hexdigest()
 
 
-def _assemble(name: str, train: Split, test: Split) -> DataSet:
+def assemble(name: str, train: Split, test: Split) -> DataSet:
+    """A data set of two splits, with its fingerprint."""
     fingerprint = _fingerprint(train.images, train.labels, test.images, test.labels)
     return DataSet(name, train, test, fingerprint, classes=int(train.labels.max()) + 1)
 
@@ -287,7 +289,7 @@ def _read_cache(name: str, path: Path) -> DataSet | None:
         with safe_open(path, "pt") as f:
             expected = (f.metadata() or {}).get("fingerprint")
         t = load_file(path)
-        data = _assemble(name, Split(t["train.images"], t["train.labels"]),
+        data = assemble(name, Split(t["train.images"], t["train.labels"]),
                          Split(t["test.images"], t["test.labels"]))
     except (SafetensorError, OSError, KeyError) as e:
         print(f"warning: cache {shown(path)} is damaged ({one_line(e)}); making it anew",

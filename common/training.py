@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from common import checkpoint, tracking
 from common.config import Config, completed, differences, identity
-from common.data import BatchOrder, evaluation_splits, generator
+from common.data import BatchOrder, DataSet, Split, evaluation_splits, generator
 from common.errors import UserError
 from common.files import shown
 
@@ -57,7 +57,7 @@ class Recipe:
         self.device = choose_device(config.train.device)
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
-        self.data, train, evaluation = evaluation_splits(config.data)
+        self.data, train, evaluation = self.splits()
         train = self.select(train)
         self.order = BatchOrder(len(train), config.train.batch_size, config.seed)
         self.inputs = self.prepare(train.images).to(self.device)
@@ -78,7 +78,11 @@ class Recipe:
         """Set ``model``, ``optimizer`` and, where there is one, ``scheduler``."""
         raise NotImplementedError
 
-    def select(self, train: Any) -> Any:
+    def splits(self) -> tuple[DataSet, Split, Split]:
+        """The data set, what to train on and what to evaluate on; as ``data.*`` says."""
+        return evaluation_splits(self.config.data)
+
+    def select(self, train: Split) -> Split:
         """The part of the training split to train on; all of it unless a paper says otherwise."""
         return train
 

@@ -1,0 +1,155 @@
+"""The figures of the report: Fig. 1 and Fig. 4 of the letter, distributions, and the plateau."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from safetensors.torch import load_file
+
+from common.claims import Paper
+from common.plotting import COLOURS, figure
+from papers.backprop.facts import sweeps
+from papers.backprop.model import Loss
+from papers.backprop.tasks import ENGLISH, ITALIAN, symmetry
+
+PUBLISHED = {"symmetry": (1425, "symmetry, 6-2-1"), "xor_one": (558, "XOR, one hidden unit"),
+             "parity": (2825, "parity of four bits"), "xor_two": (None, "XOR, two hidden units"),
+             "encoder": (None, "8-3-8 encoder")}
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield fig1(paper)
+    yield fig4(paper)
+    yield histograms(paper)
+    yield plateau(paper)
+
+
+def hinton(axes, weights: np.ndarray, scale: float) -> None:
+    """Squares with the area of a weight, white for positive and black for negative."""
+    axes.set_facecolor("0.65")
+    for (row, column), w in np.ndenumerate(weights):
+        side = 0.9 * math.sqrt(min(abs(w) / scale, 1))
+        axes.add_patch(Rectangle((column - side / 2, row - side / 2), side, side,
+                                 color="white" if w > 0 else "black", lw=0))
+    axes.set(xlim=(-0.5, weights.shape[1] - 0.5), ylim=(weights.shape[0] - 0.5, -0.5))
+    axes.set_aspect("equal")
+    axes.grid(False)
+
+
+def solved_weights(paper: Paper, experiment: str) -> dict[str, np.ndarray] | None:
+    """The weights of the first solved network of a run's first seed."""
+    path = paper.folder / "results" / experiment / "weights0.safetensors"
+    if not path.exists():
+        return None
+    state = {k: v.numpy() for k, v in load_file(path).items()}
+    done = np.flatnonzero(state["sweeps"] >= 0)
+    k = int(done[0]) if len(done) else 0
+    return {name: v[k] for name, v in state.items()}
+
+
+def fig1(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure(width=6.2, height=2.8)
+    state = solved_weights(paper, "symmetry")
+    axes.set(xticks=range(8), yticks=range(3), yticklabels=["hidden 1", "hidden 2", "output"],
+             xticklabels=[*(f"input {i}" for i in range(1, 7)), "bias", ""])
+    if state is not None:
+        grid = np.zeros((3, 7))
+        grid[:2, :6], grid[:2, 6] = state["w.0-1"], state["b.1"]
+        grid[2, :2], grid[2, 6] = state["w.1-2"][0], state["b.2"][0]
+        hinton(axes, grid, np.abs(grid).max())
+        for (row, column), w in np.ndenumerate(grid):
+            if w:
+                axes.text(column, row + 0.48, f"{w:.1f}".replace("-", "−"), fontsize=6,
+                          ha="center", va="bottom", color="#0072B2")
+        axes.set(xticks=range(7), xticklabels=[*(f"input {i}" for i in range(1, 7)), "bias"])
+    axes.tick_params(labelsize=7)
+    return "fig1", (
+        "Fig. 1: the weights of the first solved symmetry network of seed 0 after 15,000 sweeps; "
+        "white positive, black negative, area proportional to magnitude. Mirror inputs have equal "
+        "and opposite weights in the ratio 1 : 2 : 4 in some order (columns of the output's row: "
+        "from hidden 1 and 2)."), made
+
+
+def fig4(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure(1, 6, width=7.5, height=0.9, sharex=True)
+    state = solved_weights(paper, "family_learns")
+    for unit, panel in enumerate(axes):
+        panel.set(yticks=[0, 1], yticklabels=["English", "Italian"], xticks=range(12))
+        panel.tick_params(labelsize=6)
+        if state is not None:
+            w = state["w.0-2"][unit].reshape(2, 12)
+            hinton(panel, w, np.abs(state["w.0-2"]).max())
+    axes[-1].set_xticklabels([f"{e}\n{i}" for e, i in zip(ENGLISH, ITALIAN, strict=True)],
+                             rotation=45, ha="right", fontsize=6)
+    return "fig4", (
+        "Fig. 4: weights from the 24 persons to the six units that learn to represent them, in a "
+        "network that solved the family trees (changed recipe, seed 0). A unit whose two rows have "
+        "opposite colours encodes nationality; one whose rows are alike encodes what the trees "
+        "share, such as generation or branch."), made
+
+
+def histograms(paper: Paper) -> tuple[str, str, Figure]:
+    made, panels = figure(3, 2, width=3, height=2.2)
+    for axes, (experiment, (published, title)) in zip(panels.flat, PUBLISHED.items(),
+                                                      strict=False):
+        found = [s for r in paper.results.get(experiment, []) for s in sweeps(r)]
+        solved = [s for s in found if math.isfinite(s)]
+        if solved:
+            bins = np.geomspace(max(min(solved), 10), max(solved) + 1, 30)
+            axes.hist(solved, bins=bins, color=COLOURS[0])
+            title += f"\n{len(solved)} of {len(found)} solved"
+        if published:
+            axes.axvline(published, color=COLOURS[1], label=f"published: {published:,}")
+            axes.legend(fontsize=6)
+        axes.set(xscale="log", title=title, xlabel="sweeps", ylabel="networks")
+        axes.title.set_fontsize(8)
+    axes = panels.flat[5]
+    hidden, means = [], []
+    for n in (2, 4, 8, 16, 32):
+        found = [s for r in paper.results.get(f"xor_hidden_{n}", []) for s in sweeps(r)
+                 if math.isfinite(s)]
+        if found:
+            hidden.append(n)
+            means.append(np.mean(found))
+    axes.plot(hidden, means, "o-", label="measured, mean of solved")
+    axes.plot([2, 32], [280 - 33, 280 - 33 * 5], "--", color=COLOURS[1],
+              label="280 − 33 log2 H")
+    axes.set(xscale="log", title="XOR, H hidden units", xlabel="H", ylabel="sweeps")
+    axes.title.set_fontsize(8)
+    axes.legend(fontsize=6)
+    return "sweeps", (
+        "Sweeps until every case is right, over all networks of all seeds, with the one published "
+        "run of each task."), made
+
+
+def plateau(paper: Paper) -> tuple[str, str, Figure]:
+    """E of the ideal symmetry network against the scale of its weights, for both losses."""
+    made, panels = figure(2, width=4.2)
+    task = symmetry()
+    pattern = torch.tensor([1.0, 2.0, 4.0, -4.0, -2.0, -1.0])
+    hidden, output = torch.linspace(0, 6, 61), torch.linspace(-4, 14, 61)
+    a, v = torch.meshgrid(hidden, output, indexing="ij")
+    x = task.groups[0] @ pattern  # zero for symmetric vectors
+    h1, h2 = (torch.sigmoid(s * a[..., None] * x - a[..., None] / 2) for s in (1, -1))
+    y = torch.sigmoid(v[..., None] / 2 - v[..., None] * (h1 + h2))
+    y = y.reshape(-1, 64, 1)
+    for axes, name in zip(panels, ("squared", "cross_entropy"), strict=True):
+        e = Loss(name).error(y, task.targets).reshape(61, 61)
+        levels = np.linspace(0, float(e.max()), 15) if name == "squared" else np.geomspace(
+            1, float(e.max()), 15)
+        drawn = axes.contourf(hidden, output, e.T, levels=levels, cmap="viridis", extend="min")
+        made.colorbar(drawn, ax=axes, label="E")
+        axes.set(xlabel="scale of the hidden weights", ylabel="scale of the output's weights",
+                 title=name.replace("_", "-"))
+        axes.grid(False)
+    return "plateau", (
+        "The error of a network with the ideal pattern 1 : 2 : 4 : −4 : −2 : −1, against the "
+        "scales of its hidden and output weights. Under squared error the wrong sign of the output "
+        "(below zero) leaves a nearly level plain, because errors of saturated outputs have no "
+        "slope; under cross-entropy the same region is steep."), made

@@ -1,0 +1,136 @@
+"""The recipe: sweeps, held-out cases, what is measured of weights, golden curves."""
+
+import copy
+
+import pytest
+import torch
+
+from common.config import Experiments
+from common.errors import UserError
+from common.files import ROOT
+from papers.backprop.facts import family_units, symmetry_structure
+from papers.backprop.model import Network, layered
+from papers.backprop.train import BackpropRecipe, Config
+
+EXPERIMENTS = Experiments(Config, ROOT / "papers/backprop/config.yaml")
+
+
+def made(name="symmetry", seed=0, **overrides):
+    return BackpropRecipe(EXPERIMENTS.resolve(name, seed, {
+        k.replace("__", "."): v for k, v in overrides.items()}))
+
+
+@pytest.mark.parametrize("name", ["quick", "symmetry", "family_learns"])
+def test_golden_curve_of_20_steps(name, num_regression):
+    r = made(name, model__networks=4)
+    losses = [r.step(r.batch(k)).item() for k in range(20)]
+    num_regression.check({"loss": losses}, default_tolerance=dict(rtol=1e-5, atol=0))
+
+
+def test_the_letters_values():
+    s, f = (EXPERIMENTS.resolve(n) for n in ("symmetry", "family_printed"))
+    assert (s.optim.lr, s.optim.momentum, s.model.init, s.model.hidden) == (0.1, 0.9, 0.3, 2)
+    assert (f.optim.lr, f.optim.momentum, f.optim.decay, f.train.steps) == (0.01, 0.9, 0.002, 1500)
+    assert (f.optim.gentle, f.optim.gentle_lr, f.optim.gentle_momentum) == (20, 0.005, 0.5)
+    assert f.model.tolerance == 0.2 and f.task.held_out == 4
+
+
+def test_the_gentle_sweeps_end_at_their_corner():
+    r = made("family_printed", model__networks=2)
+    rates = []
+    for k in range(22):
+        r.step(r.batch(k))
+        group = r.optimizer.param_groups[0]
+        rates.append((group["lr"], group["momentum"]))
+    assert rates[:20] == [(0.005, 0.5)] * 20 and rates[20:] == [(0.01, 0.9)] * 2
+
+
+def test_held_out_cases_do_not_touch_the_gradient():
+    r = made("family_learns", model__networks=3)
+    assert torch.equal((r.mask == 0).sum(1).flatten(), torch.tensor([4, 4, 4]))
+    assert not torch.equal(r.mask[0], r.mask[1])
+    x, d = r.batch(0)
+    changed = d.clone()
+    held = (r.mask[0, :, 0] == 0).nonzero()[0, 0]
+    changed[held] = 1 - changed[held]
+    gradients = []
+    for targets in (d, changed):
+        other = made("family_learns", model__networks=3)
+        other.step((x, targets))
+        gradients.append(other.model.w["5-6"].grad[0])
+    assert torch.equal(*gradients)
+
+
+def test_sweeps_are_counted_to_the_first_solution():
+    r = made("xor_two", model__networks=30)
+    first = {}
+    for k in range(600):
+        y = r.model.outputs(r.groups(r.inputs))
+        for s in r.right(y, r.labels).all(1).nonzero().flatten().tolist():
+            first.setdefault(s, k)
+        r.step(r.batch(k))
+    assert first, "some are solved"
+    assert {s: int(v) for s, v in enumerate(r.sweeps) if v >= 0} == first
+
+
+def test_online_changes_weights_after_every_case():
+    r, by_hand = (made("xor_hidden_2", model__networks=2) for _ in range(2))
+    r.step(r.batch(0))
+    x, d = by_hand.batch(0)
+    for c in range(4):
+        totals, outputs = by_hand.model([x[c:c + 1]])
+        by_hand.model.backward(totals, outputs, by_hand.E.slope(outputs[-1], d[c:c + 1]))
+        by_hand.optimizer.step()
+    for p, q in zip(r.model.parameters(), by_hand.model.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_a_resumed_recipe_goes_on_identically():
+    one, two = made("symmetry", model__networks=5), made("symmetry", seed=0, model__networks=5)
+    for k in range(10):
+        one.step(one.batch(k))
+    two.load_state(copy.deepcopy(one.state()))  # as a file would: nothing shared
+    for k in range(10, 15):
+        one.step(one.batch(k)), two.step(two.batch(k))
+    for p, q in zip(one.model.parameters(), two.model.parameters(), strict=True):
+        assert torch.equal(p, q)
+    assert two.sweep == 15
+
+
+def ideal():
+    """Two networks that are what Fig. 1 shows, exactly."""
+    net = Network([6, 2, 1], 1, layered([6, 2, 1]), 2)
+    pattern = torch.tensor([2.0, -1.0, 4.0, -4.0, 1.0, -2.0])
+    with torch.no_grad():
+        net.w["0-1"].copy_(torch.stack([pattern, -pattern]).expand(2, 2, 6))
+        net.b["1"].fill_(-1.0)
+        net.b["2"].fill_(1.0)
+    return net
+
+
+def test_structure_of_the_ideal_symmetry_network():
+    found = symmetry_structure(ideal(), torch.tensor([True, True]))
+    assert found == pytest.approx({"mirror": 0, "ratio_2": 2, "ratio_4": 4, "twins": -1,
+                                   "hidden_bias_negative": 1, "output_bias_positive": 1})
+    broken = ideal()
+    with torch.no_grad():
+        broken.w["0-1"][:, 0, 0] *= 1.5
+        broken.b["1"][0, 0] = 1
+    found = symmetry_structure(broken, torch.tensor([True, True]))
+    assert found["mirror"] == pytest.approx(0.4) and found["hidden_bias_negative"] == 0.5
+    assert symmetry_structure(broken, torch.tensor([False, False])) == {}
+
+
+def test_family_units_find_a_code_in_any_unit():
+    net = made("family_learns", model__networks=2).model
+    with torch.no_grad():
+        net.w["0-2"][:, 3] = torch.tensor([-1.0] * 12 + [1.0] * 12)
+    assert family_units(net)["unit_nationality"] == pytest.approx(1)
+    assert family_units(net)["unit_generation"] < 1
+
+
+def test_bad_values_are_one_line():
+    with pytest.raises(UserError, match=r"task.held_out=64: expected fewer than the 64 cases"):
+        made(task__held_out=64)
+    with pytest.raises(UserError, match=r"expected model.activation=logistic"):
+        made(model__loss="cross_entropy", model__activation="tanh")
