@@ -193,6 +193,12 @@ class Paper:
         return getattr(facts, name)
 
 
+def verdict_table(paper: Paper) -> dict[str, str]:
+    """Every claim's verdict and measured mean in a line, as the tests hold on to them."""
+    return {j.claim.id: f"{j.verdict}: {j.mean:.5g}, n = {len(j.values)}"
+            for j in paper.judgements()}
+
+
 def papers(names: Sequence[str] = ()) -> list[Paper]:
     """The named papers, or all of them.
 

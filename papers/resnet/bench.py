@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -20,21 +21,27 @@ STEPS, BATCH = 4, 128
 
 
 class AugmentedSampleBySample(Dataset):
-    """The widely used way: one image at a time, padded, cropped, mirrored, normalised."""
+    """The widely used way: one PIL image at a time, padded, cropped, mirrored, normalised."""
 
     def __init__(self, split: data.Split):
-        self.split = split
+        self.images = split.images.permute(0, 2, 3, 1).contiguous().numpy()
+        self.labels = split.labels
 
     def __len__(self) -> int:
-        return len(self.split)
+        return len(self.labels)
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
-        x = F.pad(self.split.images[i].float().div(255), (4, 4, 4, 4))
-        dy, dx = torch.randint(0, 9, (2,)).tolist()
-        x = x[:, dy:dy + 32, dx:dx + 32]
-        if torch.rand(()) < 0.5:
-            x = x.flip(-1)
-        return (x - 0.47) / 0.25, self.split.labels[i]
+        image = Image.fromarray(self.images[i])
+        if torch.rand(1) < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = ImageOps.expand(image, 4)
+        dy, dx = (int(torch.randint(0, 9, (1,))) for _ in range(2))
+        image = image.crop((dx, dy, dx + 32, dy + 32))
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
+        return (x - self.MEAN) / self.STD, self.labels[i]
+
+    MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
 
 def benches() -> Iterator[tuple[str, list[Contender]]]:

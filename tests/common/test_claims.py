@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.claims import VERDICTS, Claim, decide, papers, read
+from common.claims import VERDICTS, Claim, decide, papers, read, verdict_table
 from common.errors import UserError
 
 HEAD = ("title: T\nauthors: A\nyear: 2000\nlink: l\nshows: s\npicture: p\nclaims:\n")
@@ -96,8 +96,7 @@ def paper(request):
 
 def test_every_verdict_of_every_paper(paper, data_regression):
     """A changed result changes this table; look at it before accepting it."""
-    data_regression.check({j.claim.id: f"{j.verdict}: {j.mean:.5g}, n = {len(j.values)}"
-                           for j in paper.judgements()}, basename=paper.name)
+    data_regression.check(verdict_table(paper), basename=paper.name)
 
 
 def test_committed_results_are_current_and_of_committed_code(paper):
