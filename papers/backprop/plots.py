@@ -154,4 +154,5 @@ def plateau(paper: Paper) -> tuple[str, str, Figure]:
         "logarithmic on the right. While hidden weights are small the best an output can say is no "
         "to every vector: under squared error that is the level plain at the left edge, E ≈ 4 (8 "
         "of 64 cases wrong), where failed networks sit; under cross-entropy it is E ≈ 24, and the "
-        "way to the solution at the upper right goes on falling long after squared error is flat."), made
+        "way to the solution at the upper right goes on falling long after squared error is flat."
+    ), made
