@@ -27,6 +27,7 @@ seeds are judged. A claim without ``measure`` is out of reach; ``because`` says 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 from collections.abc import Callable, Sequence
@@ -169,8 +170,8 @@ class Paper:
             return Judgement(claim, "not run")
         values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
         verdict, interval = decide(values, claim.band, claim.judge.get("sd"))
-        old = [r.name for e in runs for s in seeds if not results.is_current(
-            r := runs[e][s], self.experiments.resolve(e, s))]
+        old = [runs[e][s].name for e in runs for s in seeds
+               if not results.is_current(runs[e][s], self.config(e))]
         if old:
             return Judgement(claim, "stale", values, interval, ", ".join(old))
         return Judgement(claim, verdict, values, interval)
@@ -183,6 +184,11 @@ class Paper:
         metric, step = measure["metric"], measure.get("step")
         value = runs[measure["experiment"]].at(metric, step)
         return value - runs[measure["versus"]].at(metric, step) if "versus" in measure else value
+
+    @functools.cache  # noqa: B019, a paper lives as long as its report
+    def config(self, experiment: str) -> Config:
+        """The configuration of an experiment, whatever the seed."""
+        return self.experiments.resolve(experiment)
 
     def function(self, claim: Claim) -> Callable[..., float]:
         """The function of ``facts.py`` a claim names."""
