@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullFormatter
 from safetensors.torch import load_file
 
 from common.claims import Paper
@@ -56,8 +57,7 @@ def solved_weights(paper: Paper, experiment: str) -> dict[str, np.ndarray] | Non
 def fig1(paper: Paper) -> tuple[str, str, Figure]:
     made, axes = figure(width=6.2, height=2.8)
     state = solved_weights(paper, "symmetry")
-    axes.set(xticks=range(8), yticks=range(3), yticklabels=["hidden 1", "hidden 2", "output"],
-             xticklabels=[*(f"input {i}" for i in range(1, 7)), "bias", ""])
+    axes.set(yticks=range(3), yticklabels=["hidden 1", "hidden 2", "output"])
     if state is not None:
         grid = np.zeros((3, 7))
         grid[:2, :6], grid[:2, 6] = state["w.0-1"], state["b.1"]
@@ -65,15 +65,15 @@ def fig1(paper: Paper) -> tuple[str, str, Figure]:
         hinton(axes, grid, np.abs(grid).max())
         for (row, column), w in np.ndenumerate(grid):
             if w:
-                axes.text(column, row + 0.48, f"{w:.1f}".replace("-", "−"), fontsize=6,
-                          ha="center", va="bottom", color="#0072B2")
+                note = f"\nfrom hidden {column + 1}" if row == 2 and column < 2 else ""
+                axes.text(column, row, f"{w:.1f}{note}".replace("-", "−"), fontsize=6.5,
+                          ha="center", va="center", color=COLOURS[1], weight="bold")
         axes.set(xticks=range(7), xticklabels=[*(f"input {i}" for i in range(1, 7)), "bias"])
     axes.tick_params(labelsize=7)
     return "fig1", (
         "Fig. 1: the weights of the first solved symmetry network of seed 0 after 15,000 sweeps; "
         "white positive, black negative, area proportional to magnitude. Mirror inputs have equal "
-        "and opposite weights in the ratio 1 : 2 : 4 in some order (columns of the output's row: "
-        "from hidden 1 and 2)."), made
+        "and opposite weights in the ratio 1 : 2 : 4 in some order."), made
 
 
 def fig4(paper: Paper) -> tuple[str, str, Figure]:
@@ -108,6 +108,7 @@ def histograms(paper: Paper) -> tuple[str, str, Figure]:
             axes.axvline(published, color=COLOURS[1], label=f"published: {published:,}")
             axes.legend(fontsize=6)
         axes.set(xscale="log", title=title, xlabel="sweeps", ylabel="networks")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.title.set_fontsize(8)
     axes = panels.flat[5]
     hidden, means = [], []
@@ -120,7 +121,8 @@ def histograms(paper: Paper) -> tuple[str, str, Figure]:
     axes.plot(hidden, means, "o-", label="measured, mean of solved")
     axes.plot([2, 32], [280 - 33, 280 - 33 * 5], "--", color=COLOURS[1],
               label="280 − 33 log2 H")
-    axes.set(xscale="log", title="XOR, H hidden units", xlabel="H", ylabel="sweeps")
+    axes.set(title="XOR, H hidden units", xlabel="H", ylabel="sweeps")
+    axes.set_xscale("log", base=2)
     axes.title.set_fontsize(8)
     axes.legend(fontsize=6)
     return "sweeps", (
