@@ -1,9 +1,9 @@
 """Speed, always as a ratio measured side by side in one run.
 
-    python -m common.bench batchnorm [blocks=7]
+    python -m common.bench batchnorm [blocks=11]
 
-A paper's ``bench.py`` offers contenders; they take turns, block by block, so that a drift of the
-machine's speed meets all of them, and ratios are taken within a block.
+A paper's ``bench.py`` offers contenders; they take turns, block by block and every other block in
+reverse, so that a drift of the machine's speed meets all of them; ratios are taken within a block.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ def compare(contenders: list[Contender], blocks: int) -> list[list[float]]:
     for c in contenders:
         c.run()
     rates: list[list[float]] = [[] for _ in contenders]
-    for _ in range(blocks):
-        for c, found in zip(contenders, rates, strict=True):
+    pairs = list(zip(contenders, rates, strict=True))
+    for block in range(blocks):
+        for c, found in pairs if block % 2 == 0 else reversed(pairs):
             started = time.perf_counter()
             c.run()
             found.append(c.work / (time.perf_counter() - started))
@@ -78,7 +79,7 @@ def main(argv: list[str]) -> int:
     for k in options:
         if k != "blocks":
             raise UserError(f"unknown key {k!r}{nearest(k, ['blocks'])}")
-    blocks = options.get("blocks", 7)
+    blocks = options.get("blocks", 11)
     if not isinstance(blocks, int) or blocks < 1:
         raise UserError(f"blocks={blocks}: expected a whole number of at least 1")
     for title, contenders in paper.module("bench").benches():

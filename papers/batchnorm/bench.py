@@ -15,7 +15,7 @@ from common.bench import Contender
 from common.config import Experiments
 from papers.batchnorm.train import BatchNormRecipe, Config
 
-STEPS = 2000
+STEPS = 1500
 
 
 class Unmeasured(BatchNormRecipe):

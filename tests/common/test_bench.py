@@ -13,7 +13,7 @@ def test_contenders_take_turns_and_ratios_are_to_the_first():
     pair = [Contender("slow", lambda: (calls.append("s"), time.sleep(0.02)), 10),
             Contender("fast", lambda: (calls.append("f"), time.sleep(0.002)), 10, "images")]
     rates = compare(pair, 3)
-    assert "".join(calls) == "sfsfsfsf"
+    assert "".join(calls) == "sf" + "sf" + "fs" + "sf", "warm-up, then every other in reverse"
     text = show(pair, [[10.0, 20.0, 30.0], [20.0, 40.0, 30.0]])
     assert "2.00   1.00 … 2.00  (images)" in text and "1.00   1.00 … 1.00  (steps)" in text
     assert len(rates[0]) == 3 and min(rates[1]) > max(rates[0])
