@@ -61,8 +61,7 @@ def create(name: str, about: dict[str, str]) -> list[Path]:
                 file = target / path.name.replace("NAME", name)
                 write_atomic(file, fill(path.read_text(), name, about))
                 made.append(file)
-        for empty in ("results", "figures"):
-            write_atomic(folder / empty / ".gitkeep", "")
+        write_atomic(folder / "results" / ".gitkeep", "")  # git keeps no empty folders
         report.main([name])
         verdicts = ROOT / "tests" / "common" / "test_claims" / f"{name}.yml"
         write_atomic(verdicts, yaml.safe_dump(verdict_table(papers([name])[0])))

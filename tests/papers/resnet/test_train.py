@@ -62,6 +62,7 @@ def test_the_warm_up_ends_when_the_error_is_below_80_percent_and_only_then():
     assert found[:ends] == pytest.approx([0.01] * ends)
     assert found[ends:100] == pytest.approx([0.1] * (100 - ends))
     assert found[100:] == pytest.approx([0.01] * 10 + [0.001] * 5)
+    assert not made.warming, "it does not start again"
 
 
 def test_the_warm_up_survives_a_checkpoint():
