@@ -10,6 +10,7 @@ import math
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from common import plotting
 from common.claims import CONFIDENCE, VERDICTS, Judgement, Paper, papers
@@ -153,12 +154,17 @@ def runs(paper: Paper) -> str:
     return table(["experiment", "seeds", "minutes a run", "commit", "torch", "hardware"], rows)
 
 
+def core_seconds(record: dict[str, Any]) -> float:
+    """Seconds of a run times the threads it used; runs of one thread go side by side."""
+    return record["seconds"] * record["segments"][-1]["hardware"]["threads"]
+
+
 def gallery(all_papers: list[tuple[Paper, list[Judgement]]]) -> str:
     """README's table of papers."""
     rows = []
     for paper, judgements in all_papers:
         done = sum(j.verdict == "reproduced" for j in judgements)
-        minutes = sum(r.record["seconds"] for found in paper.results.values() for r in found) / 60
+        minutes = sum(core_seconds(r.record) for found in paper.results.values() for r in found) / 120
         base = f"papers/{paper.name}"
         picture = f"{base}/figures/{paper.about['picture']}.svg"
         rows.append([
@@ -167,7 +173,7 @@ def gallery(all_papers: list[tuple[Paper, list[Judgement]]]) -> str:
             f"[{done}/{len(judgements)}]({base}/REPORT.md)", f"{minutes:,.0f}",
             f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>'])
     head = ["paper", "what it shows", "claims reproduced",
-            "minutes on two cores (all committed runs)", "picture"]
+            "minutes on two cores, all runs", "picture"]
     return table(head, rows)
 
 
