@@ -27,6 +27,7 @@ seeds are judged. A claim without ``measure`` is out of reach; ``because`` says 
 
 from __future__ import annotations
 
+import csv
 import functools
 import importlib
 import math
@@ -146,6 +147,27 @@ class Paper:
     def module(self, name: str) -> Any:
         """One of the paper's modules: model, train, facts, plots or bench."""
         return importlib.import_module(f"papers.{self.name}.{name}")
+
+    def published(self, name: str) -> dict[str, np.ndarray]:
+        """A table of ``published/`` as columns; one that holds no numbers stays text.
+
+        Raises:
+            UserError: there is no such table.
+        """
+        path = self.folder / "published" / f"{name}.csv"
+        try:
+            with open(path, newline="") as f:
+                rows = list(csv.DictReader(f))
+        except OSError as e:
+            raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
+        columns = {k: [row[k] for row in rows] for k in rows[0]}
+        found = {}
+        for k, values in columns.items():
+            try:
+                found[k] = np.array(values, dtype=float)
+            except ValueError:
+                found[k] = np.array(values)
+        return found
 
     def judgements(self) -> list[Judgement]:
         """Every claim, judged."""

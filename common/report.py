@@ -164,7 +164,8 @@ def gallery(all_papers: list[tuple[Paper, list[Judgement]]]) -> str:
     rows = []
     for paper, judgements in all_papers:
         done = sum(j.verdict == "reproduced" for j in judgements)
-        minutes = sum(core_seconds(r.record) for found in paper.results.values() for r in found) / 120
+        minutes = sum(core_seconds(r.record) for found in paper.results.values()
+                      for r in found) / 120
         base = f"papers/{paper.name}"
         picture = f"{base}/figures/{paper.about['picture']}.svg"
         rows.append([

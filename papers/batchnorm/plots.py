@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,13 +13,6 @@ from common.plotting import COLOURS, band, figure
 from common.results import Result
 
 ARMS = [("plain", "without BN", COLOURS[1]), ("bn", "with BN", COLOURS[0])]
-
-
-def published(paper: Paper, name: str) -> dict[str, np.ndarray]:
-    """A digitised curve of ``published/`` as columns."""
-    with open(paper.folder / "published" / f"{name}.csv", newline="") as f:
-        rows = list(csv.DictReader(f))
-    return {k: np.array([float(r[k]) for r in rows]) for k in rows[0]}
 
 
 def curves(runs: list[Result], metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -44,7 +36,7 @@ def accuracy_panel(axes: Axes, paper: Paper, suffix: str, title: str) -> None:
             lr = runs[0].config["optim.lr"]
             band(axes, steps / 1000, values, f"{label}, lr {lr:g}", colour)
         name = "fig1a_with_bn" if arm == "bn" else "fig1a_without_bn"
-        line = published(paper, name)
+        line = paper.published(name)
         axes.plot(line["steps_thousand"], line["test_accuracy"], "--", color=colour, lw=1,
                   label=f"{label}, published")
     axes.set(xlabel="training steps (thousands)", ylabel="test accuracy", ylim=(0.7, 1.0),
@@ -70,7 +62,7 @@ def percentiles(paper: Paper) -> tuple[str, str, Figure]:
                 steps, values = curves(runs, q)
                 band(panel, steps / 500, values, f"{q[1:]} %", colour)
                 panel.legend(fontsize=7)
-            line = published(paper, "fig1bc")
+            line = paper.published("fig1bc")
             panel.plot(100 * line["fraction"], line[f"{arm}_{q}"], "--.", color=colour, lw=1,
                        ms=4)
         panel.set(xlabel="training (%)", title=f"{label} (dashed: published)")
@@ -91,7 +83,7 @@ def searched(paper: Paper, bn: bool) -> list[Result]:
 
 def sweep(paper: Paper) -> tuple[str, str, Figure]:
     made, (left, right) = figure(2)
-    line = published(paper, "fig1a_without_bn")
+    line = paper.published("fig1a_without_bn")
     for arm, label, colour in ARMS:
         runs = searched(paper, arm == "bn")
         for scale, marker in zip((0.05, 0.065, 0.08, 0.095), "osvD", strict=True):
@@ -127,7 +119,7 @@ def chosen(paper: Paper) -> dict[str, tuple[float, float]]:
     ``shared``: the plain network closest to the published curve without BN; ``plain`` and
     ``bn``: the highest final validation accuracy at that scale.
     """
-    line = published(paper, "fig1a_without_bn")
+    line = paper.published("fig1a_without_bn")
     best = min(searched(paper, False), key=lambda r: distance(r, line)).config
     found = {"shared": (best["model.init_std"], best["optim.lr"])}
     for arm in ("plain", "bn"):

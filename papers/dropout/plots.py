@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,13 +16,6 @@ from papers.dropout.train import BINS
 ARMS = [("dropout", "with dropout", COLOURS[0]), ("standard", "without", COLOURS[1])]
 
 
-def published(paper: Paper, name: str) -> dict[str, np.ndarray]:
-    """A table of ``published/`` as columns."""
-    with open(paper.folder / "published" / f"{name}.csv", newline="") as f:
-        rows = list(csv.DictReader(f))
-    return {k: np.array([float(r[k]) for r in rows]) for k in rows[0]}
-
-
 def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     """Yield (name, caption, figure) of every figure."""
     yield fig4(paper)
@@ -36,7 +28,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
 
 def fig4(paper: Paper) -> tuple[str, str, Figure]:
     made, axes = figure(width=6)
-    points = published(paper, "fig4")
+    points = paper.published("fig4")
     for arm, label, colour in ARMS:
         axes.fill_between(points["updates"] / 1000, points[f"{arm}_low"], points[f"{arm}_high"],
                           color=colour, alpha=0.15, lw=0, label=f"{label}, six published nets")
@@ -106,7 +98,7 @@ def starting(paper: Paper, prefix: str) -> list[Result]:
 
 def fig9(paper: Paper) -> tuple[str, str, Figure]:
     made, axes = figure()
-    points = published(paper, "fig9")
+    points = paper.published("fig9")
     runs = starting(paper, "fig9a_")
     for metric, column, colour in (("error", "a_test", COLOURS[0]),
                                    ("train_error", "a_train", COLOURS[1])):
@@ -123,7 +115,7 @@ def fig9(paper: Paper) -> tuple[str, str, Figure]:
 
 def fig10(paper: Paper) -> tuple[str, str, Figure]:
     made, axes = figure()
-    points = published(paper, "fig10")
+    points = paper.published("fig10")
     for arm, label, colour in ARMS:
         bars = [points[arm] - points[f"{arm}_low"], points[f"{arm}_high"] - points[arm]]
         axes.errorbar(points["n"], points[arm], bars, fmt="--o", ms=3, lw=1, color=colour,
@@ -139,7 +131,7 @@ def fig10(paper: Paper) -> tuple[str, str, Figure]:
 
 def fig11(paper: Paper) -> tuple[str, str, Figure]:
     made, axes = figure()
-    points = published(paper, "fig11")
+    points = paper.published("fig11")
     axes.plot(points["k"], points["error"], "--o", ms=3, lw=1, color="black",
               label="Monte-Carlo, published")
     axes.axhline(1.05, color="grey", lw=1, ls="--", label="weight scaling, published")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from common import data
-from common.bench import Contender
+from common.bench import Contender, stand_in
 from common.config import Experiments
 from papers.resnet.model import cifar_resnet, multiply_adds
 from papers.resnet.train import Config, ResNetRecipe
@@ -46,16 +46,9 @@ class AugmentedSampleBySample(Dataset):
 
 def benches() -> Iterator[tuple[str, list[Contender]]]:
     """Yield (title, contenders) of each comparison; random images stand in for CIFAR-10."""
-    g = torch.Generator().manual_seed(0)
-    split = data.Split(torch.randint(0, 256, (2000, 3, 32, 32), generator=g, dtype=torch.uint8),
-                       torch.randint(0, 10, (2000,), generator=g))
-    made = data.DataSet("cifar10", split, split, "random", 10)
-    data.load, keep = lambda _: made, data.load
-    try:
-        experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
+    experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
+    with stand_in((3, 32, 32)) as split:
         recipe = ResNetRecipe(experiments.resolve("resnet20", 0, {"train.batch_size": BATCH}))
-    finally:
-        data.load = keep
     images = STEPS * BATCH
     batch = recipe.batch(0)
     yield "training ResNet-20, images/s", [

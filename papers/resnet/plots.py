@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 
 from matplotlib.axes import Axes
@@ -17,9 +16,9 @@ DEPTHS = {20: COLOURS[4], 32: COLOURS[5], 44: COLOURS[2], 56: COLOURS[1], 110: C
 
 def published(paper: Paper, name: str) -> dict[str, dict[str, float]]:
     """A table of ``published/``: row by network, then column by name."""
-    with open(paper.folder / "published" / f"{name}.csv", newline="") as f:
-        return {row.pop("net"): {k: float(v) for k, v in row.items()}
-                for row in csv.DictReader(f)}
+    table = paper.published(name)
+    nets = table.pop("net")
+    return {net: {k: float(v[i]) for k, v in table.items()} for i, net in enumerate(nets)}
 
 
 def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from common.bench import Contender, compare, main, show
+from common import data
+from common.bench import Contender, compare, main, show, stand_in
 from common.errors import UserError
 
 
@@ -25,3 +26,11 @@ def test_contenders_take_turns_and_ratios_are_to_the_first():
 def test_bad_words(words, message):
     with pytest.raises(UserError, match=message):
         main(words)
+
+
+def test_a_stand_in_takes_the_place_of_every_data_set_for_a_while():
+    before = data.load
+    with stand_in((3, 4, 4), n=20) as split:
+        made = data.load("cifar10")
+        assert made.train is split and split.images.shape == (20, 3, 4, 4)
+    assert data.load is before
