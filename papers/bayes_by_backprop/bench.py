@@ -1,0 +1,28 @@
+"""A step of Bayes by Backprop beside a plain SGD step of the same network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from common.bench import Contender, stand_in
+from common.config import Experiments
+from papers.bayes_by_backprop.train import BayesRecipe, Config
+
+STEPS = 20
+
+
+def benches() -> Iterator[tuple[str, list[Contender]]]:
+    """Yield (title, contenders) of each comparison; random images stand in for MNIST."""
+    experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
+    small = {"data.validation": 500}
+    with stand_in((1, 28, 28)):
+        recipes = {name: BayesRecipe(experiments.resolve(arm, 0, small | overrides))
+                   for name, arm, overrides in (
+                       ("plain SGD", "sgd_1200", {}),
+                       ("mixture, fast, compiled", "mixture_1200", {"train.compile": True}),
+                       ("mixture, fast, eager", "mixture_1200", {"train.compile": False}),
+                       ("mixture, autograd", "mixture_1200", {"optim.fast": False}))}
+    yield "one step at 2×1200, batch 128", [
+        Contender(name, lambda r=r: [r.step(r.batch(k)) for k in range(STEPS)], STEPS)
+        for name, r in recipes.items()]

@@ -1,0 +1,57 @@
+"""Functions behind the claims: exact facts computed from the code, and measures over runs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from common.results import Result
+from papers.bayes_by_backprop.model import ScaleMixturePrior, kl_weights
+from papers.bayes_by_backprop.train import gradients
+
+
+def weights(units: int) -> float:
+    """Weights without biases of the 784-units-units-10 network, in thousands."""
+    return (784 * units + units * units + units * 10) / 1000
+
+
+def kl_weight_sum(scheme: str) -> float:
+    """Sum of π_i over an epoch of 391 minibatches."""
+    return round(kl_weights(391, scheme).sum().item(), 12)
+
+
+def gradient_error() -> float:
+    """Largest relative difference of eqs. (3) and (4) to automatic differentiation, in float64."""
+    g = torch.Generator().manual_seed(0)
+    μ, ρ, ε, a = (torch.randn(6, 5, generator=g, dtype=torch.float64) for _ in range(4))
+    prior, π = ScaleMixturePrior(0.25, math.exp(-1), math.exp(-3)), 0.3
+    leaves = [μ.clone().requires_grad_(), ρ.clone().requires_grad_()]
+    σ = torch.nn.functional.softplus(leaves[1])
+    w = leaves[0] + σ * ε
+    log_q = torch.distributions.Normal(leaves[0], σ).log_prob(w)
+    f = π * (log_q - prior.log_density(w)).sum() + torch.sin(a * w).sum()
+    f.backward()
+    w = w.detach()
+    by_hand = gradients(prior, ρ, ε, w, a * torch.cos(a * w), π)
+    return round(max(((x - y.grad).norm() / y.grad.norm()).item()
+                     for x, y in zip(by_hand, leaves, strict=True)), 12)
+
+
+def overtakes(runs: dict[str, Result]) -> float:
+    """Fig. 2: the epoch after which BBB's test error stays below dropout's, smoothed over 50.
+
+    Infinite if it never does.
+    """
+    bbb, dropout = (runs[k] for k in sorted(runs, reverse=True))  # mixture_…, dropout_…
+    steps, a = bbb.curves["error"]
+    _, b = dropout.curves["error"]
+    width = max(1, len(steps) // 12)
+    kernel = np.ones(width) / width
+    ahead = np.convolve(a, kernel, "valid") < np.convolve(b, kernel, "valid")
+    behind = np.flatnonzero(~ahead)
+    first = 0 if not len(behind) else behind[-1] + 1
+    if first >= len(ahead):
+        return math.inf
+    return float(steps[first + width - 1]) * 128 / 50_000

@@ -1,0 +1,274 @@
+"""Weight uncertainty: the variational posterior, the priors, and layers that carry them.
+
+Symbols are the paper's: θ = (μ, ρ) with σ = log(1 + exp ρ), ε ~ N(0, 1), w = μ + σ ∘ ε;
+q(w|θ) the posterior, P(w) the prior, and per minibatch
+F_i = π_i [log q(w|θ) − log P(w)] − log P(D_i|w)   (eqs. (2) and (9)),
+all log-densities summed over weights, the likelihood summed over the minibatch (section 3.4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def gaussian_log_density(w: Tensor, mean: Tensor | float, std: Tensor) -> Tensor:
+    """log N(w | mean, std²), elementwise."""
+    return -0.5 * LOG_2PI - torch.log(std) - (w - mean) ** 2 / (2 * std**2)
+
+
+class Prior(Protocol):
+    """A density over single weights."""
+
+    def log_density(self, w: Tensor) -> Tensor:
+        """log P(w_j) of every weight, elementwise."""
+
+    def slope(self, w: Tensor) -> Tensor:
+        """∂ log P(w_j)/∂w_j, elementwise."""
+
+
+@dataclass(frozen=True)
+class GaussianPrior:
+    """N(0, σ²) for every weight."""
+
+    std: float = 1.0
+
+    def log_density(self, w: Tensor) -> Tensor:
+        return gaussian_log_density(w, 0.0, torch.tensor(self.std, dtype=w.dtype))
+
+    def slope(self, w: Tensor) -> Tensor:
+        return -w / self.std**2
+
+    def kl(self, μ: Tensor, σ: Tensor) -> Tensor:
+        """KL(q ‖ P) in closed form, summed over weights."""
+        ratio = (σ / self.std) ** 2
+        return 0.5 * (ratio + (μ / self.std) ** 2 - 1 - torch.log(ratio)).sum()
+
+
+@dataclass(frozen=True)
+class ScaleMixturePrior:
+    """Eq. (7): π N(w|0, σ1²) + (1 − π) N(w|0, σ2²) for every weight, a product over weights.
+
+    In log space log P = log N1 + log π + softplus(−t) with the log-odds t of the components, so
+    that densities of e⁻⁸-wide components neither overflow nor vanish.
+
+    Args:
+        π: weight of the wide component.
+        σ1, σ2: standard deviations, σ1 > σ2.
+    """
+
+    π: float = 0.5
+    σ1: float = 1.0
+    σ2: float = math.exp(-6)
+
+    def log_odds(self, w: Tensor) -> Tensor:
+        """log [π N(w|0, σ1²)] − log [(1 − π) N(w|0, σ2²)], elementwise."""
+        constant = math.log(self.π / (1 - self.π)) + math.log(self.σ2 / self.σ1)
+        return constant + w**2 * (0.5 / self.σ2**2 - 0.5 / self.σ1**2)
+
+    def log_density(self, w: Tensor) -> Tensor:
+        wide = math.log(self.π) - 0.5 * LOG_2PI - math.log(self.σ1) - w**2 / (2 * self.σ1**2)
+        return wide + F.softplus(-self.log_odds(w))
+
+    def slope(self, w: Tensor) -> Tensor:
+        r = torch.sigmoid(self.log_odds(w))  # how likely w belongs to the wide component
+        return -w * (r / self.σ1**2 + (1 - r) / self.σ2**2)
+
+
+class BayesianLayer(nn.Module):
+    """A layer whose weights and biases have the posterior N(μ, σ²), σ = softplus(ρ).
+
+    Weights and biases of the layer lie in one tensor, biases in the last column.
+
+    Args:
+        shape: of the tensor, (outputs, inputs + 1).
+        prior: the prior of every weight and bias.
+        μ_std: μ starts as N(0, μ_std²); None: 1/√inputs.
+        ρ: where ρ starts.
+        generator: source of the initial μ.
+
+    Attributes:
+        sampling: True: every call draws one w for the whole minibatch; False: w = μ.
+    """
+
+    def __init__(self, shape: tuple[int, int], prior: Prior, μ_std: float | None = None,
+                 ρ: float = -3.0, generator: torch.Generator | None = None):
+        super().__init__()
+        start = torch.randn(shape, generator=generator)
+        start *= (shape[1] - 1) ** -0.5 if μ_std is None else μ_std
+        start[:, -1] = 0
+        self.μ, self.ρ = nn.Parameter(start), nn.Parameter(torch.full(shape, ρ))
+        self.prior, self.sampling = prior, True
+        self._drawn: tuple[Tensor, ...] = ()
+
+    @property
+    def σ(self) -> Tensor:
+        """The posterior's standard deviations, in the units of the weights."""
+        return F.softplus(self.ρ)
+
+    def draw(self) -> Tensor:
+        """w = μ + σ ∘ ε, or μ while not sampling; kept for :meth:`kl`."""
+        w = self.μ + self.σ * torch.randn_like(self.μ) if self.sampling else self.μ
+        self._drawn = (w,)  # in a tuple, or the mean would be taken for another parameter
+        return w
+
+    def kl(self) -> Tensor:
+        """log q(w|θ) − log P(w) of the weights last drawn, summed, in nats.
+
+        One sample's estimate of KL(q ‖ P), whose mean over draws is the divergence.
+        """
+        if not self._drawn:
+            raise RuntimeError("kl() before the first call of the layer: nothing was drawn yet")
+        (w,) = self._drawn
+        return (gaussian_log_density(w, self.μ, self.σ) - self.prior.log_density(w)).sum()
+
+
+class BayesianLinear(BayesianLayer):
+    """A drop-in ``nn.Linear``.
+
+    Shapes: (…, inputs) → (…, outputs).
+    """
+
+    def __init__(self, inputs: int, outputs: int, prior: Prior, **options):
+        super().__init__((outputs, inputs + 1), prior, **options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = self.draw()
+        return F.linear(x, w[:, :-1], w[:, -1])
+
+
+class BayesianConv2d(BayesianLayer):
+    """A drop-in ``nn.Conv2d`` with square kernels.
+
+    Shapes: (b, inputs, h, w) → (b, outputs, h', w').
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, prior: Prior, stride: int = 1,
+                 padding: int = 0, **options):
+        super().__init__((outputs, inputs * kernel**2 + 1), prior, **options)
+        self.kernel = (outputs, inputs, kernel, kernel)
+        self.stride, self.padding = stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = self.draw()
+        return F.conv2d(x, w[:, :-1].reshape(self.kernel), w[:, -1], self.stride, self.padding)
+
+
+class Network(nn.Sequential):
+    """Section 5.1: two hidden layers of ReLUs, every weight with a posterior.
+
+    Args:
+        widths: of inputs, hidden layers and outputs.
+        prior, options: see :class:`BayesianLayer`.
+
+    Shapes: (n, inputs) → (n, outputs), the logits.
+    """
+
+    def __init__(self, widths: Sequence[int], prior: Prior, **options):
+        layers: list[nn.Module] = []
+        for i, (a, b) in enumerate(pairwise(widths)):
+            layers += [nn.ReLU()] if i else []
+            layers.append(BayesianLinear(a, b, prior, **options))
+        super().__init__(*layers)
+
+    @property
+    def bayesian(self) -> list[BayesianLayer]:
+        """The layers with posteriors."""
+        return [l for l in self if isinstance(l, BayesianLayer)]
+
+    def kl(self) -> Tensor:
+        """log q(w|θ) − log P(w) of the weights last drawn, summed over all layers, in nats."""
+        return sum(l.kl() for l in self.bayesian)
+
+    def sample(self, on: bool) -> None:
+        """Draw weights in every call (True) or use the means (False)."""
+        for l in self.bayesian:
+            l.sampling = on
+
+
+def kl_weights(m: int, scheme: str) -> Tensor:
+    """Section 3.4: the weights π_i of the KL term in the minibatches i = 1 … M of an epoch.
+
+    Args:
+        m: number of minibatches M.
+        scheme: ``uniform`` for 1/M (Graves), ``decreasing`` for 2^(M−i)/(2^M − 1), computed as
+            2^−i/(1 − 2^−M), which does not overflow.
+
+    Returns:
+        (m,), float64, with the sum 1.
+    """
+    if scheme == "uniform":
+        return torch.full((m,), 1 / m, dtype=torch.float64)
+    i = torch.arange(1, m + 1, dtype=torch.float64)
+    return 2.0**-i / (1 - 2.0**-m)
+
+
+def prune(network: Network, fraction: float) -> None:
+    """Section 5.1, Table 2: set the weights of lowest signal-to-noise |μ|/σ to zero, in place.
+
+    Args:
+        network: used with its mean weights afterwards; pruned σ become zero too.
+        fraction: of all weights and biases, 0 … 1.
+    """
+    with torch.no_grad():
+        ratio = torch.cat([(l.μ.abs() / l.σ).flatten() for l in network.bayesian])
+        k = round(fraction * len(ratio))
+        if not k:
+            return
+        threshold = ratio.kthvalue(k).values
+        for l in network.bayesian:
+            cut = l.μ.abs() / l.σ <= threshold
+            l.μ[cut] = 0
+            l.ρ[cut] = -torch.inf
+
+
+@torch.no_grad()
+def predict(network: Network, x: Tensor, samples: int) -> Tensor:
+    """Class probabilities: the mean over sampled networks, or of the mean weights (samples 0).
+
+    Returns:
+        (max(samples, 1), n, classes): probabilities of each network; average them, not logits.
+    """
+    network.sample(samples > 0)
+    probabilities = torch.stack([torch.softmax(network(x), 1) for _ in range(max(samples, 1))])
+    network.sample(True)
+    return probabilities
+
+
+def uncertainty(probabilities: Tensor) -> dict[str, Tensor]:
+    """Predictive entropy of each input and its two parts, in nats.
+
+    ``total`` = H[mean p], ``aleatoric`` = mean H[p], ``epistemic`` = their difference, the mutual
+    information of prediction and weights.
+
+    Args:
+        probabilities: (samples, n, classes).
+    """
+    def entropy(p: Tensor) -> Tensor:
+        return -(p * p.clamp(min=1e-12).log()).sum(-1)
+    total, aleatoric = entropy(probabilities.mean(0)), entropy(probabilities).mean(0)
+    return {"total": total, "aleatoric": aleatoric, "epistemic": total - aleatoric}
+
+
+def calibration_error(p: Tensor, labels: Tensor, bins: int = 15) -> float:
+    """Expected calibration error: |accuracy − confidence| over equal-width bins of confidence.
+
+    Args:
+        p: probabilities (n, classes).
+        labels: (n,).
+        bins: number of bins.
+    """
+    confidence, predicted = p.max(1)
+    right = (predicted == labels).to(p.dtype)
+    index = (confidence * bins).long().clamp(max=bins - 1)
+    gap = torch.zeros(bins, dtype=p.dtype).index_add(0, index, right - confidence)
+    return (gap.abs().sum() / len(labels)).item()

@@ -1,0 +1,82 @@
+"""The figures of the report: Fig. 2, Fig. 4 and Table 2, published beside measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from common.claims import Paper
+from common.plotting import COLOURS, band, figure
+
+ARMS = [("sgd", "SGD", COLOURS[1]), ("dropout", "dropout", COLOURS[2]),
+        ("gaussian", "BBB, Gaussian", COLOURS[5]), ("mixture", "BBB, scale mixture", COLOURS[0])]
+UNITS = (400, 800, 1200)
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield table1(paper)
+    yield fig2(paper)
+    yield posterior(paper)
+
+
+def table1(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure()
+    published = paper.published("table1")
+    for k, (arm, label, colour) in enumerate(ARMS):
+        axes.plot(published["units"] + 12 * (k - 1.5), published[arm], "o", color=colour,
+                  markerfacecolor="none", label=f"{label}, published")
+        for units in UNITS:
+            runs = paper.results.get(f"{arm}_{units}", [])
+            axes.plot([units + 12 * (k - 1.5)] * len(runs),
+                      [r.metrics["selected_error"] for r in runs], "x", color=colour)
+    axes.set(xlabel="units in each hidden layer", ylabel="test error on MNIST (%)",
+             xticks=UNITS, ylim=(1.0, 2.4))
+    axes.legend(fontsize=6.5, ncols=2)
+    return "table1", ("Table 1: test error at the lowest validation cost, published (circles) and "
+                      "measured (crosses, one a seed)."), made
+
+
+def fig2(paper: Paper) -> tuple[str, str, Figure]:
+    made, panels = figure(2, sharey=True)
+    levels = {"sgd": 1.856, "dropout": 1.40, "mixture": 1.32}  # at 500 to 600 epochs, 1200 units
+    for axes, units in zip(panels, (400, 1200), strict=True):
+        for arm, label, colour in ARMS:
+            runs = paper.results.get(f"{arm}_{units}", [])
+            if runs:
+                steps = runs[0].curves["error"][0] * 128 / 50_000
+                band(axes, steps, np.stack([r.curves["error"][1] for r in runs]), label, colour)
+            if units == 1200 and arm in levels:
+                axes.plot([500, 600], [levels[arm]] * 2, "--", color=colour,
+                          label=f"{label}, published")
+        axes.set(xlabel="epochs", title=f"{units} units", ylim=(0.8, 3))
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7)
+    panels[0].set(ylabel="test error on MNIST (%)")
+    return "fig2", ("Fig. 2: test error during training, mean and range over seeds; dashed: the "
+                    "paper's level from epoch 500 to 600."), made
+
+
+def posterior(paper: Paper) -> tuple[str, str, Figure]:
+    made, (left, right) = figure(2)
+    snr, pruning = paper.published("fig4"), paper.published("table2")
+    left.plot(snr["log_snr"], snr["percent"], "o--", color="black", label="published, 1200 units")
+    right.plot(pruning["removed"], pruning["error"], "o--", color="black",
+               label="published, 1200 units")
+    for arm, label, colour in ARMS[2:]:
+        for units, style in ((400, "-"), (1200, "-.")):
+            for run in paper.results.get(f"{arm}_{units}", [])[:1]:
+                q = (5, 25, 50, 75, 95, 98)
+                left.plot([run.metrics[f"log_snr_{k}"] for k in q], q, style, color=colour,
+                          label=f"{label}, {units}")
+                removed = (0, 50, 75, 95, 98)
+                right.plot(removed, [run.metrics["error"], *(
+                    run.metrics[f"pruned_{k}"] for k in removed[1:])], style, color=colour)
+    left.set(xlabel="log10 |μ|/σ", ylabel="% of weights below")
+    right.set(xlabel="% of weights removed, lowest |μ|/σ first", ylabel="test error (%)",
+              ylim=(1, 4))
+    left.legend(fontsize=7)
+    return "posterior", ("Fig. 4 and Table 2: the signal-to-noise ratio of weights, and the error "
+                         "of the mean network with the noisiest weights set to zero."), made

@@ -1,0 +1,339 @@
+"""Weight Uncertainty in Neural Networks (Blundell et al., 2015): Bayes by Backprop on MNIST.
+
+    python papers/bayes_by_backprop/train.py experiment=quick        # bundled digits, offline
+    python papers/bayes_by_backprop/train.py                         # four arms, 400 units
+    python papers/bayes_by_backprop/train.py experiment=mixture_1200 seed=0
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from common import data
+from common.cli import main
+from common.config import Config as BaseConfig
+from common.config import DataConfig, key
+from common.data import DataSet, Split, generator
+from common.errors import UserError, exit_with
+from common.training import Batch, Recipe
+from papers.bayes_by_backprop.model import (
+    GaussianPrior,
+    Network,
+    Prior,
+    ScaleMixturePrior,
+    calibration_error,
+    kl_weights,
+    predict,
+    prune,
+    uncertainty,
+)
+
+PRUNED = (0.5, 0.75, 0.95, 0.98)
+"""Fractions of weights removed in Table 2."""
+
+
+@dataclass
+class ModelConfig:
+    arm: Literal["sgd", "dropout", "bbb"] = key("bbb", "plain weights, dropout, or posteriors")
+    units: int = key(400, "units in each of the two hidden layers")
+    mu_std: float = key(0.0, "standard deviation of the initial μ; 0: 1/√inputs")
+    rho: float = key(-3.0, "initial ρ; σ = log(1 + exp ρ)")
+
+
+@dataclass
+class PriorConfig:
+    kind: Literal["gaussian", "mixture"] = key("mixture", "one Gaussian, or eq. (7)")
+    std: float = key(1.0, "σ of the Gaussian prior")
+    pi: float = key(0.25, "π, weight of the wide component")
+    minus_log_sigma1: float = key(1.0, "−ln σ1")
+    minus_log_sigma2: float = key(7.0, "−ln σ2")
+
+
+@dataclass
+class OptimConfig:
+    lr: float = key(1e-3, "learning rate of plain SGD on the loss summed over the minibatch")
+    milestones: list[int] = key([], "steps after which it is divided by 10")
+    samples: int = key(1, "weight samples averaged in a step")
+    kl: Literal["uniform", "decreasing"] = key("uniform", "π_i = 1/M, or 2^(M−i)/(2^M − 1)")
+    fast: bool = key(True, "update by eqs. (3) and (4) in one pass instead of through autograd")
+
+
+@dataclass
+class MeasureConfig:
+    samples: int = key(20, "sampled networks behind predictive probabilities in the final step")
+
+
+@dataclass
+class Config(BaseConfig):
+    model: ModelConfig = field(default_factory=ModelConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+
+
+class BayesRecipe(Recipe):
+    """Section 5.1: 50,000 images to train on, 10,000 to select by, 10,000 to test."""
+
+    config: Config
+
+    def splits(self) -> tuple[DataSet, Split, Split]:
+        """Train and validation splits; the test split is kept beside them."""
+        c = self.config.data
+        made, train, held = data.evaluation_splits(DataConfig(c.name, "validation", c.validation))
+        self.test = made.test
+        return made, train, held
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Pixels divided by 126 (section 5.1), shape (n, pixels)."""
+        return rearrange(images, "n c h w -> n (c h w)").float() / 126
+
+    def build(self) -> None:
+        c = self.config
+        widths = [self.inputs.shape[1], c.model.units, c.model.units, self.data.classes]
+        start = generator(c.seed, "init")
+        if c.model.arm == "bbb":
+            self.model = Network(widths, self.prior(), μ_std=c.model.mu_std or None, ρ=c.model.rho,
+                                 generator=start)
+        else:
+            self.model = plain_network(widths, c.model.arm == "dropout", start)
+        self.model.to(self.device)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=c.optim.lr, fused=True)
+        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(
+            self.optimizer, c.optim.milestones, gamma=0.1)
+        self.minibatches = len(self.inputs) / c.train.batch_size
+        self.π = kl_weights(math.ceil(self.minibatches), c.optim.kl)
+        if c.optim.kl == "uniform":
+            self.π = torch.full_like(self.π, 1 / self.minibatches)
+        self.lowest, self.selected = math.inf, math.nan
+        self.test_inputs = self.prepare(self.test.images).to(self.device)
+        self.test_labels = self.test.labels.to(self.device)
+        if c.model.arm == "bbb" and c.optim.fast:
+            self.update = make_update(self.model.bayesian[0].prior, c.train.compile)
+
+    def prior(self) -> Prior:
+        """The prior the configuration asks for.
+
+        Raises:
+            UserError: the mixture's numbers make none.
+        """
+        p = self.config.prior
+        if p.kind == "gaussian":
+            return GaussianPrior(p.std)
+        if not 0 < p.pi < 1 or p.minus_log_sigma1 >= p.minus_log_sigma2:
+            raise UserError(f"prior.pi={p.pi}, prior.minus_log_sigma1={p.minus_log_sigma1}, "
+                            f"prior.minus_log_sigma2={p.minus_log_sigma2}: expected 0 < π < 1 and "
+                            "σ1 > σ2")
+        return ScaleMixturePrior(p.pi, math.exp(-p.minus_log_sigma1),
+                                 math.exp(-p.minus_log_sigma2))
+
+    @property
+    def kl_weight(self) -> float:
+        """π_i of the minibatch whose turn it is."""
+        return self.π[self.scheduler.last_epoch % len(self.π)].item()
+
+    def loss(self, batch: Batch) -> Tensor:
+        """F_i of eq. (9), mean over weight samples; without posteriors −log P(D_i|w) alone."""
+        x, y = batch
+        if self.config.model.arm != "bbb":
+            return F.cross_entropy(self.net(x), y, reduction="sum")
+        total = x.new_zeros(())
+        for _ in range(self.config.optim.samples):
+            nll = F.cross_entropy(self.model(x), y, reduction="sum")
+            total = total + self.kl_weight * self.model.kl() + nll
+        return total / self.config.optim.samples
+
+    def step(self, batch: Batch) -> Tensor:
+        """One update; returns the loss per example, so that arms compare."""
+        if self.config.model.arm == "bbb" and self.config.optim.fast:
+            loss = self.fast_step(batch)
+        else:
+            loss = super().step(batch)
+        return loss / len(batch[1])
+
+    def fast_step(self, batch: Batch) -> Tensor:
+        """The same update by the paper's own gradients, eqs. (3) and (4).
+
+        Automatic differentiation goes only down to the sampled w; one pass over the weights then
+        turns (μ, ρ, ε, w, ∂NLL/∂w) into the new μ and ρ. The loss returned is the likelihood's
+        part alone, for log q − log P is not needed to descend it.
+        """
+        x, y = batch
+        layers, k = self.model.bayesian, self.config.optim.samples
+        lr, π = self.optimizer.param_groups[0]["lr"], self.kl_weight
+        changes: list[tuple[Tensor, Tensor]] = []
+        loss = x.new_zeros(())
+        for _ in range(k):
+            with torch.no_grad():
+                ε = [torch.empty_like(l.μ).normal_() for l in layers]
+                w = [torch.addcmul(l.μ, l.σ, e).requires_grad_() for l, e in
+                     zip(layers, ε, strict=True)]
+            h = x
+            for i, wi in enumerate(w):
+                h = F.linear(torch.relu(h) if i else h, wi[:, :-1], wi[:, -1])
+            nll = F.cross_entropy(h, y, reduction="sum")
+            g = torch.autograd.grad(nll, w)
+            loss += nll.detach()
+            with torch.no_grad():
+                if k == 1:
+                    for l, e, wi, gi in zip(layers, ε, w, g, strict=True):
+                        self.update(l.μ, l.ρ, e, wi, gi, lr, π)
+                else:
+                    now = [self.gradients(l.ρ, e, wi, gi, π)
+                           for l, e, wi, gi in zip(layers, ε, w, g, strict=True)]
+                    changes = [(a + c, b + d) for (a, b), (c, d) in zip(changes, now, strict=True)
+                               ] if changes else now
+        with torch.no_grad():
+            for l, (dμ, dρ) in zip(layers, changes, strict=False):
+                l.μ -= lr * dμ / k
+                l.ρ -= lr * dρ / k
+        self.optimizer.step()  # has no gradients and moves nothing; the schedule expects it
+        self.scheduler.step()
+        return loss / k
+
+    def gradients(self, ρ: Tensor, ε: Tensor, w: Tensor, g: Tensor, π: float,
+                  ) -> tuple[Tensor, Tensor]:
+        """Δμ and Δρ of eqs. (3) and (4), see :func:`gradients`."""
+        return gradients(self.model.bayesian[0].prior, ρ, ε, w, g, π)
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """Errors in % with the mean weights, and the validation cost that selects.
+
+        ``error`` on the test split now; ``validation_error`` and ``validation_nll`` (nats an
+        image); ``selected_error``: test error at the lowest validation cost so far, the paper's
+        rule for Table 1. Finally what :meth:`final_metrics` adds.
+        """
+        test = self.probabilities(self.test_inputs, 0).mean(0)
+        held = self.probabilities(self.eval_inputs, 0).mean(0)
+        metrics = {"error": wrong(test, self.test_labels),
+                   "validation_error": wrong(held, self.eval_labels),
+                   "validation_nll": nll(held, self.eval_labels)}
+        if metrics["validation_nll"] < self.lowest:
+            self.lowest, self.selected = metrics["validation_nll"], metrics["error"]
+        metrics["selected_error"] = self.selected
+        return metrics | self.final_metrics() if final else metrics
+
+    def probabilities(self, x: Tensor, samples: int) -> Tensor:
+        """Class probabilities (samples or 1, n, classes); 0 samples: the mean weights."""
+        if self.config.model.arm == "bbb":
+            return predict(self.model, x, samples)
+        return torch.softmax(self.predict(x), 1)[None]
+
+    def final_metrics(self) -> dict[str, float]:
+        """Uncertainty of all arms; the posterior's statistics and Table 2 of those that have one.
+
+        ``nll``, ``ece``, ``entropy``, ``aleatoric``, ``epistemic`` on the test images, the last
+        three also on the test images turned by 90° (``turned_…``); ``ensemble_error`` by the
+        average of sampled networks; ``weight_sd`` of sampled weights (Fig. 3), ``log_snr_<q>``:
+        quantiles of log10 |μ|/σ (Fig. 4), ``median_sigma``, and ``pruned_<q>``: error with q % of
+        the weights of lowest |μ|/σ removed.
+        """
+        k = self.config.measure.samples
+        p = self.probabilities(self.test_inputs, k)
+        turned = self.prepare(torch.rot90(self.test.images, 1, (2, 3))).to(self.device)
+        found, far = uncertainty(p), uncertainty(self.probabilities(turned, k))
+        metrics = {"nll": nll(p.mean(0), self.test_labels),
+                   "ece": calibration_error(p.mean(0), self.test_labels),
+                   "ensemble_error": wrong(p.mean(0), self.test_labels)}
+        metrics |= {name if name != "total" else "entropy": v.mean().item()
+                    for name, v in found.items()}
+        metrics |= {f"turned_{name if name != 'total' else 'entropy'}": v.mean().item()
+                    for name, v in far.items()}
+        if self.config.model.arm != "bbb":
+            w = torch.cat([p.detach().flatten() for p in self.model.parameters() if p.dim() > 1])
+            return metrics | {"weight_sd": w.std().item()}
+        return metrics | self.posterior_metrics()
+
+    @torch.no_grad()
+    def posterior_metrics(self) -> dict[str, float]:
+        """Fig. 3, Fig. 4 and Table 2."""
+        layers = self.model.bayesian
+        μ = torch.cat([l.μ[:, :-1].flatten() for l in layers])
+        σ = torch.cat([l.σ[:, :-1].flatten() for l in layers])
+        metrics = {"weight_sd": (σ**2 + μ**2).mean().sub(μ.mean() ** 2).sqrt().item(),
+                   "median_sigma": σ.median().item()}
+        ratio = torch.log10(μ.abs() / σ).sort().values
+        for q in (5, 25, 50, 75, 95, 98):
+            metrics[f"log_snr_{q}"] = ratio[int(q / 100 * (len(ratio) - 1))].item()
+        keep = {k: v.clone() for k, v in self.model.state_dict().items()}
+        for fraction in PRUNED:
+            prune(self.model, fraction)
+            pruned = self.probabilities(self.test_inputs, 0).mean(0)
+            metrics[f"pruned_{round(100 * fraction)}"] = wrong(pruned, self.test_labels)
+            self.model.load_state_dict(keep)
+        return metrics
+
+    def extra_state(self) -> dict[str, Any]:
+        return {"lowest": self.lowest, "selected": self.selected}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        self.lowest, self.selected = state["lowest"], state["selected"]
+
+
+def wrong(p: Tensor, labels: Tensor) -> float:
+    """Error of probabilities (n, classes), in %."""
+    return 100 * (p.argmax(1) != labels).double().mean().item()
+
+
+def nll(p: Tensor, labels: Tensor) -> float:
+    """−log p of the right class, mean over examples, in nats."""
+    return -p.double().clamp(min=1e-12).log().gather(1, labels[:, None]).mean().item()
+
+
+def plain_network(widths: list[int], dropout: bool, start: torch.Generator) -> nn.Sequential:
+    """The same layers without posteriors; dropout of 20 % of inputs and half of hidden units."""
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(pairwise(widths)):
+        layers += [nn.ReLU()] if i else []
+        layers += [nn.Dropout(0.5 if i else 0.2)] if dropout else []
+        layers.append(nn.Linear(a, b))
+        nn.init.normal_(layers[-1].weight, 0.0, a**-0.5, generator=start)
+        nn.init.zeros_(layers[-1].bias)
+    return nn.Sequential(*layers)
+
+
+def gradients(prior: Prior, ρ: Tensor, ε: Tensor, w: Tensor, g: Tensor, π: float,
+              ) -> tuple[Tensor, Tensor]:
+    """Δμ and Δρ of eqs. (3) and (4) for f = π [log q(w|θ) − log P(w)] + NLL.
+
+    With ∂f/∂w = π [−ε/σ − ∂log P/∂w] + g, ∂f/∂μ = π ε/σ and ∂f/∂ρ = π (ε² − 1)/σ · s, where
+    s = ∂σ/∂ρ = 1/(1 + exp(−ρ)):
+    eq. (3): Δμ = ∂f/∂w + ∂f/∂μ = g − π ∂log P/∂w, and
+    eq. (4): Δρ = ∂f/∂w · ε s + ∂f/∂ρ = s [ε (g − π ∂log P/∂w) − π/σ].
+
+    Args:
+        prior: P.
+        ρ, ε, w: of a layer; w = μ + σ ∘ ε.
+        g: ∂NLL/∂w.
+        π: weight of the KL term.
+    """
+    dμ = g - π * prior.slope(w)
+    return dμ, torch.sigmoid(ρ) * (ε * dμ - π / F.softplus(ρ))
+
+
+def make_update(prior: Prior, compiled: bool) -> Callable[..., None]:
+    """A function that moves μ and ρ of a layer in place, in one pass if compiled."""
+    def update(μ: Tensor, ρ: Tensor, ε: Tensor, w: Tensor, g: Tensor, lr: Tensor,
+               π: Tensor) -> None:
+        dμ, dρ = gradients(prior, ρ, ε, w, g, π)
+        μ.sub_(lr * dμ)
+        ρ.sub_(lr * dρ)
+    if not compiled:
+        return update
+    fast = torch.compile(update, dynamic=False)
+
+    def call(μ, ρ, ε, w, g, lr, π):  # as tensors, so that a new value is no new compilation
+        fast(μ, ρ, ε, w, g, torch.tensor(lr, dtype=μ.dtype), torch.tensor(π, dtype=μ.dtype))
+    return call
+
+
+if __name__ == "__main__":
+    exit_with(lambda: main(BayesRecipe, Config, __file__))

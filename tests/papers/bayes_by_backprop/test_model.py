@@ -1,0 +1,180 @@
+"""Posteriors, priors and KL against torch.distributions and direct float64 sums."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+
+from papers.bayes_by_backprop.model import (
+    BayesianConv2d,
+    BayesianLinear,
+    GaussianPrior,
+    Network,
+    ScaleMixturePrior,
+    calibration_error,
+    gaussian_log_density,
+    kl_weights,
+    predict,
+    prune,
+    uncertainty,
+)
+
+MIXTURE = ScaleMixturePrior(0.25, math.exp(-1), math.exp(-7))
+
+
+def weights(n=200):
+    g = torch.Generator().manual_seed(0)
+    return torch.cat([torch.randn(n, generator=g, dtype=torch.float64) * s
+                      for s in (1e-4, 1e-2, 1.0)])
+
+
+def test_gaussian_log_density_equals_torch():
+    w, mean, std = weights(), weights().flip(0), weights().abs() + 0.1
+    torch.testing.assert_close(gaussian_log_density(w, mean, std), Normal(mean, std).log_prob(w))
+
+
+@pytest.mark.parametrize("prior", [MIXTURE, ScaleMixturePrior(0.5, 1.0, math.exp(-6)),
+                                   ScaleMixturePrior(0.75, 0.135, 2.5e-3)])
+def test_mixture_log_density_equals_the_direct_sum(prior):
+    w = weights()
+    zero = torch.zeros((), dtype=torch.float64)
+    wide, narrow = (Normal(zero, zero + σ).log_prob(w).exp() for σ in (prior.σ1, prior.σ2))
+    direct = torch.log(prior.π * wide + (1 - prior.π) * narrow)
+    torch.testing.assert_close(prior.log_density(w), direct, rtol=1e-9, atol=1e-9)
+
+
+def test_mixture_is_a_density():
+    w = torch.linspace(-6, 6, 2_000_001, dtype=torch.float64)
+    assert torch.trapezoid(MIXTURE.log_density(w).exp(), w).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_mixture_neither_overflows_nor_vanishes():
+    far = torch.tensor([0.0, 1e-30, 50.0, -50.0])
+    assert MIXTURE.log_density(far).isfinite().all() and MIXTURE.slope(far).isfinite().all()
+
+
+@pytest.mark.parametrize("prior", [MIXTURE, GaussianPrior(0.7)])
+def test_slopes_equal_autograd(prior):
+    w = weights().requires_grad_()
+    (expected,) = torch.autograd.grad(prior.log_density(w).sum(), w)
+    torch.testing.assert_close(prior.slope(w.detach()), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_closed_form_kl_equals_torch():
+    μ, σ = weights(), weights().abs() + 0.1
+    expected = kl_divergence(Normal(μ, σ), Normal(torch.zeros_like(μ), 0.7)).sum()
+    torch.testing.assert_close(GaussianPrior(0.7).kl(μ, σ), expected)
+
+
+def test_sampled_kl_has_the_divergence_as_its_mean():
+    torch.manual_seed(0)
+    layer = BayesianLinear(30, 20, GaussianPrior(1.0), ρ=-1.0)
+    x = torch.zeros(1, 30)
+    estimates = []
+    for _ in range(500):
+        layer(x)
+        estimates.append(layer.kl().item())
+    expected = GaussianPrior(1.0).kl(layer.μ, layer.σ).item()
+    mean, error = torch.tensor(estimates).mean().item(), torch.tensor(estimates).std() / 500**0.5
+    assert abs(mean - expected) < 4 * error
+
+
+@given(st.integers(1, 2000), st.sampled_from(["uniform", "decreasing"]))
+def test_kl_weights_sum_to_one(m, scheme):
+    found = kl_weights(m, scheme)
+    assert len(found) == m and found.sum().item() == pytest.approx(1, abs=1e-9)
+    if scheme == "decreasing" and 2 <= m <= 40:
+        assert found.tolist() == pytest.approx([2.0 ** (m - i) / (2.0**m - 1)
+                                                for i in range(1, m + 1)])
+
+
+@pytest.mark.parametrize(("ours", "torchs", "x"), [
+    (BayesianLinear(5, 3, MIXTURE), nn.Linear(5, 3), torch.rand(7, 5)),
+    (BayesianConv2d(2, 3, 3, MIXTURE, stride=2, padding=1), nn.Conv2d(2, 3, 3, 2, 1),
+     torch.rand(4, 2, 9, 9))])
+def test_layers_drop_in_for_torchs(ours, torchs, x):
+    ours.sampling = False
+    with torch.no_grad():
+        torchs.weight.copy_(ours.μ[:, :-1].reshape(torchs.weight.shape))
+        torchs.bias.copy_(ours.μ[:, -1])
+    torch.testing.assert_close(ours(x), torchs(x))
+    ours.sampling = True
+    assert not torch.equal(ours(x), ours(x)), "a draw of its own for every call"
+    assert set(dict(ours.named_parameters())) == {"μ", "ρ"}
+
+
+def test_one_draw_serves_the_whole_minibatch_and_the_kl():
+    layer = BayesianLinear(4, 2, GaussianPrior(1.0), ρ=0.0)
+    x = torch.ones(6, 4)
+    y = layer(x)
+    assert torch.equal(y[0], y[5])
+    w = layer._drawn[0]
+    torch.testing.assert_close(y[0], w[:, :-1].sum(1) + w[:, -1])
+    expected = (Normal(layer.μ, layer.σ).log_prob(w) - Normal(0.0, 1.0).log_prob(w)).sum()
+    torch.testing.assert_close(layer.kl(), expected)
+
+
+def test_kl_before_any_draw_is_refused():
+    with pytest.raises(RuntimeError, match="before the first call"):
+        BayesianLinear(4, 2, MIXTURE).kl()
+
+
+def test_every_declared_parameter_gets_a_gradient():
+    torch.manual_seed(0)
+    network = Network([6, 5, 5, 3], MIXTURE)
+    loss = nn.functional.cross_entropy(network(torch.rand(9, 6)), torch.arange(9) % 3)
+    (loss + network.kl()).backward()
+    for name, p in network.named_parameters():
+        assert p.grad is not None and p.grad.abs().sum() > 0, name
+
+
+def test_parameter_counts():
+    with torch.device("meta"):
+        network = Network([784, 400, 400, 10], MIXTURE)
+    assert sum(p.numel() for p in network.parameters()) == 2 * (477_600 + 810)
+
+
+def test_pruning_removes_the_noisiest_weights():
+    torch.manual_seed(0)
+    network = Network([20, 10, 5], GaussianPrior(1.0))
+    for l in network.bayesian:
+        l.ρ.data.normal_()
+    ratio = torch.cat([(l.μ.abs() / l.σ).flatten() for l in network.bayesian]).detach()
+    prune(network, 0.75)
+    μ = torch.cat([l.μ.flatten() for l in network.bayesian]).detach()
+    n = round(0.75 * len(ratio))
+    order = ratio.argsort()
+    assert not μ[order[:n]].any() and μ[order[n:]].all()
+    before = μ.clone()
+    prune(network, 0.0)
+    assert torch.equal(before, torch.cat([l.μ.flatten() for l in network.bayesian]))
+
+
+def test_predictions_are_probabilities_of_independent_draws():
+    network, x = Network([6, 5, 3], GaussianPrior(1.0), ρ=0.0), torch.rand(4, 6)
+    p = predict(network, x, 30)
+    torch.testing.assert_close(p.sum(2), torch.ones(30, 4))
+    assert p.std(0).min() > 0
+    assert torch.equal(predict(network, x, 0), predict(network, x, 0)), "0 samples: the means"
+
+
+def test_uncertainty_by_hand():
+    sure, even = torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])
+    disagree = torch.stack([sure, sure.flip(0)])[:, None]
+    found = uncertainty(disagree)
+    assert [found[k].item() for k in ("total", "aleatoric", "epistemic")] == pytest.approx(
+        [math.log(2), 0, math.log(2)], abs=1e-6)
+    found = uncertainty(torch.stack([even, even])[:, None])
+    assert [found[k].item() for k in ("total", "aleatoric", "epistemic")] == pytest.approx(
+        [math.log(2), math.log(2), 0], abs=1e-6)
+
+
+def test_calibration_error_by_hand():
+    p = torch.tensor([[0.9, 0.1]] * 10)
+    labels = torch.tensor([0] * 7 + [1] * 3)
+    assert calibration_error(p, labels) == pytest.approx(0.2)
+    assert calibration_error(p, torch.tensor([0] * 9 + [1])) == pytest.approx(0, abs=1e-6)

@@ -1,0 +1,157 @@
+"""The recipe: the objective, the fast path against the readable one, selection, golden curves."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from common.config import Experiments
+from common.errors import UserError
+from common.files import ROOT
+from papers.bayes_by_backprop.model import ScaleMixturePrior, gaussian_log_density
+from papers.bayes_by_backprop.train import BayesRecipe, Config, gradients
+
+EXPERIMENTS = Experiments(Config, ROOT / "papers/bayes_by_backprop/config.yaml")
+
+
+def made(name="quick_bbb", seed=0, **overrides):
+    return BayesRecipe(EXPERIMENTS.resolve(name, seed, {
+        k.replace("__", "."): v for k, v in overrides.items()}))
+
+
+@pytest.mark.parametrize("arm", ["quick_bbb", "quick_sgd"])
+def test_golden_curve_of_20_steps(arm, num_regression):
+    r = made(arm)
+    losses = [r.step(r.batch(k)).item() for k in range(20)]
+    num_regression.check({"loss": losses}, default_tolerance=dict(rtol=1e-5, atol=0))
+
+
+@pytest.mark.parametrize("name", [f"{a}_{u}" for a in ("sgd", "dropout", "gaussian", "mixture")
+                                  for u in (400, 800, 1200)])
+def test_the_papers_values(name):
+    c = EXPERIMENTS.resolve(name)
+    arm, units = name.split("_")
+    assert c.model.units == int(units) and c.train.batch_size == 128
+    assert c.data.validation == 10_000
+    assert c.train.steps * 128 == 600 * 50_000, "600 epochs"
+    assert c.optim.lr in (1e-3, 1e-4, 1e-5)
+    assert c.model.arm == (arm if arm in ("sgd", "dropout") else "bbb")
+    if arm == "mixture":
+        assert c.prior.pi in (0.25, 0.5, 0.75)
+        assert c.prior.minus_log_sigma1 in (0, 1, 2) and c.prior.minus_log_sigma2 in (6, 7, 8)
+
+
+def test_equations_3_and_4_equal_autograd_in_float64():
+    g = torch.Generator().manual_seed(3)
+    μ, ρ, ε, a = (torch.randn(4, 6, generator=g, dtype=torch.float64) for _ in range(4))
+    prior, π = ScaleMixturePrior(0.5, 1.0, math.exp(-2)), 0.7
+    μ.requires_grad_(), ρ.requires_grad_()
+    σ = F.softplus(ρ)
+    w = μ + σ * ε
+    f = π * (gaussian_log_density(w, μ, σ) - prior.log_density(w)).sum() + (a * w**2).sum()
+    f.backward()
+    dμ, dρ = gradients(prior, ρ.detach(), ε, w.detach(), 2 * a * w.detach(), π)
+    torch.testing.assert_close(dμ, μ.grad, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(dρ, ρ.grad, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("prior", ["mixture", "gaussian"])
+def test_the_fast_path_equals_the_readable_one(samples, compiled, prior):
+    if compiled and samples > 1:
+        pytest.skip("only single samples are compiled")
+    readable, fast = (made(optim__fast=f, optim__samples=samples, prior__kind=prior,
+                           train__compile=f and compiled) for f in (False, True))
+    for r in (readable, fast):
+        r.model.double()
+        torch.manual_seed(7)
+        for k in range(3):
+            x, y = r.batch(k)
+            r.step((x.double(), y))
+    tolerance = dict(rtol=1e-4, atol=1e-6) if compiled else dict(rtol=1e-9, atol=1e-12)
+    for a, b in zip(readable.model.parameters(), fast.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, **tolerance)
+
+
+def test_the_objective_is_summed_nll_plus_weighted_kl():
+    r = made(optim__fast=False)
+    x, y = r.batch(0)
+    torch.manual_seed(0)
+    f = r.loss((x, y)).item()
+    torch.manual_seed(0)
+    nll = F.cross_entropy(r.model(x), y, reduction="sum").item()
+    assert f == pytest.approx(nll + r.model.kl().item() / (len(r.inputs) / 128), rel=1e-6)
+
+
+def test_the_minibatch_objectives_of_an_epoch_add_up():
+    r = made(optim__fast=False, data__validation=157)  # 1280 = 10 × 128 images to train on
+    r.model.sample(False)
+    with torch.no_grad():
+        total = 0.0
+        for k in range(10):
+            total += r.loss(r.batch(k)).item()
+            r.scheduler.last_epoch += 1
+        whole = F.cross_entropy(r.model(r.inputs), r.labels, reduction="sum") + r.model.kl()
+    assert total == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_decreasing_kl_weights_start_again_every_epoch():
+    r = made(optim__kl="decreasing", data__validation=157)
+    first = []
+    for k in range(11):
+        first.append(r.kl_weight)
+        r.step(r.batch(k))
+    assert first[0] == pytest.approx(512 / 1023) and first[10] == first[0]
+    assert first[1] == pytest.approx(first[0] / 2)
+
+
+def test_splits_are_disjoint_and_the_test_set_selects_nothing():
+    r = made()
+    assert (len(r.inputs), len(r.eval_inputs), len(r.test_inputs)) == (1137, 300, 360)
+    assert r.inputs.max().item() == pytest.approx(255 / 126)
+    script = iter([(3.0, 0.5), (2.0, 0.3), (1.0, 0.4)])  # test error, validation cost
+
+    def evaluate():
+        error, cost = next(script)
+        if cost < r.lowest:
+            r.lowest, r.selected = cost, error
+        return r.selected
+    assert [evaluate() for _ in range(3)] == [3.0, 2.0, 2.0], "not the lowest test error"
+
+
+def test_selection_survives_a_checkpoint():
+    one, two = made(), made()
+    for k in range(20):
+        one.step(one.batch(k))
+    metrics = one.evaluate(20, False)
+    two.load_state(copy.deepcopy(one.state()))
+    assert (two.lowest, two.selected) == (one.lowest, metrics["selected_error"])
+
+
+@pytest.mark.parametrize("arm", ["quick_bbb", "quick_sgd"])
+def test_final_metrics(arm):
+    r = made(arm, measure__samples=3)
+    for k in range(50):
+        r.step(r.batch(k))
+    keep = copy.deepcopy(r.model.state_dict())
+    metrics = r.evaluate(50, True)
+    assert metrics["entropy"] == pytest.approx(metrics["aleatoric"] + metrics["epistemic"])
+    assert metrics["turned_entropy"] != metrics["entropy"]
+    assert ("pruned_75" in metrics) == (arm == "quick_bbb")
+    if arm == "quick_bbb":
+        assert metrics["epistemic"] > 0
+        assert metrics["log_snr_5"] < metrics["log_snr_50"] < metrics["log_snr_98"]
+    else:
+        assert metrics["epistemic"] == pytest.approx(0, abs=1e-6)
+    for k, v in keep.items():
+        assert torch.equal(v, r.model.state_dict()[k]), "measuring changes nothing"
+
+
+def test_impossible_priors_are_one_line():
+    with pytest.raises(UserError, match=r"prior.pi=1.0.*expected 0 < π < 1 and σ1 > σ2"):
+        made(prior__pi=1.0)
+    with pytest.raises(UserError, match="σ1 > σ2"):
+        made(prior__minus_log_sigma1=8.0)
