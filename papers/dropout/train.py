@@ -234,6 +234,8 @@ class AutoencoderRecipe(DropoutRecipe):
 
     def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
         """Leave the hidden units' incoming weights, the features of Fig. 7, as float16."""
+        if self.config.data.evaluate_on != "test":
+            return
         path = paper_folder / "results" / self.config.experiment / (
             f"features{self.config.seed}.safetensors")
         features = {"features": self.model.encoder.weight.detach().cpu().half().contiguous()}
