@@ -233,11 +233,11 @@ class AutoencoderRecipe(DropoutRecipe):
         return metrics
 
     def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
-        """Leave the hidden units' incoming weights, the features of Fig. 7, as float16."""
-        if self.config.data.evaluate_on != "test":
+        """Leave the first seed's incoming weights, the features of Fig. 7, as float16."""
+        if self.config.data.evaluate_on != "test" or self.config.seed:
             return
         path = paper_folder / "results" / self.config.experiment / (
-            f"features{self.config.seed}.safetensors")
+            "features0.safetensors")
         features = {"features": self.model.encoder.weight.detach().cpu().half().contiguous()}
         write_atomic(path, lambda p: save_file(features, p))
 

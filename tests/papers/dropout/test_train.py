@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from common.claims import papers
 from common.config import Experiments
 from common.errors import UserError
 from common.files import ROOT
@@ -144,3 +145,13 @@ def test_impossible_values_are_one_line(overrides, message):
         small("dropout", **overrides)
     with pytest.raises(UserError, match="one hidden layer of an autoencoder"):
         small("autoencoder_dropout")
+
+
+def test_the_autoencoders_rates_are_what_the_search_says():
+    results = papers(["dropout"])[0].results
+    for arm in ("dropout", "standard"):
+        searched = [r for e, rs in results.items() if e.startswith(f"search_autoencoder_{arm}")
+                    for r in rs]
+        assert len(searched) == 3
+        best = min(searched, key=lambda r: r.at("reconstruction", None))
+        assert EXPERIMENTS.resolve(f"autoencoder_{arm}").optim.lr == best.config["optim.lr"]
