@@ -53,6 +53,7 @@ def test_public_checkpoints_are_read_by_the_key_map(kind, tmp_path):
                                    rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_file_that_wants_to_run_code_is_refused(tmp_path):
     class Evil:
         def __reduce__(self):
