@@ -47,7 +47,7 @@ def key(default: Any, help: str, neutral: bool = False) -> Any:
 
 @dataclass
 class DataConfig:
-    name: str = key("mnist", "data set: mnist, fashion_mnist, cifar10 or digits")
+    name: str = key("mnist", "data set: mnist, fashion_mnist, cifar10, digits or mushroom")
     evaluate_on: Literal["test", "validation"] = key(
         "test", "test: train on all training data; validation: hold part of it out instead")
     validation: int = key(10_000, "how many training images evaluate_on=validation holds out")
@@ -363,7 +363,8 @@ def help_text(experiments: Experiments, program: str, about: str) -> str:
     lines = [about, "", f"usage: python {program} [experiment=NAME] [seed=K] [key=value …]", "",
              "experiments:"]
     listed = {m for _, members in experiments.groups.values() for m in members
-              if any(m.startswith(g + "_") for g in experiments.groups)}
+              if m in experiments.experiments
+              and any(m.startswith(g + "_") for g in experiments.groups)}
     for name in experiments.names():
         if name in listed:
             continue  # the single points of a sweep stand behind the sweep's own name

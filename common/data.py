@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import sys
@@ -82,23 +83,27 @@ REGISTRY: dict[str, Source] = {
     "fashion_mnist": Source("zalando-datasets/fashion_mnist", "fashion_mnist"),
     "cifar10": Source("uoft-cs/cifar10", "plain_text", image="img"),
 }
-"""Data sets in the hub's layout; ``digits`` comes with scikit-learn and needs no source."""
+"""Data sets in the hub's layout."""
+
+MUSHROOMS = "uci/mushroom/agaricus-lepiota.csv"
+"""Where ``$PAPERS_DATA`` holds the mushrooms: a header, the class first, then 22 attributes."""
 
 
 def load(name: str) -> DataSet:
     """Load a data set by its name in the registry.
 
     It is read from ``$PAPERS_DATA`` where that is set (a folder in the hub's layout), else from
-    the data hub, decoded once and cached; ``digits`` is bundled with scikit-learn.
+    the data hub, decoded once and cached; ``digits`` is bundled with scikit-learn, ``mushroom``
+    comes through it from OpenML.
 
     Raises:
         UserError: an unknown name; ``$PAPERS_DATA`` missing, without the data set or with a
             damaged file; neither folder nor hub within reach.
     """
-    if name == "digits":
-        return digits()
+    if name in ELSEWHERE:
+        return ELSEWHERE[name]()
     if name not in REGISTRY:
-        raise UserError(f"unknown data set {name!r}{nearest(name, [*REGISTRY, 'digits'])}")
+        raise UserError(f"unknown data set {name!r}{nearest(name, [*REGISTRY, *ELSEWHERE])}")
     source = REGISTRY[name]
     folder = os.environ.get("PAPERS_DATA")
     return _from_folder(name, source, Path(folder)) if folder else _from_hub(name, source)
@@ -116,6 +121,54 @@ def digits() -> DataSet:
     images = torch.from_numpy(np.rint(bunch.images * (255 / 16)).astype(np.uint8))[:, None]
     every = Split(images.contiguous(), torch.from_numpy(bunch.target).long())
     return assemble("digits", every[:1437], every[1437:])
+
+
+def mushroom() -> DataSet:
+    """UCI's 8,124 mushrooms, every row in both splits; the label 1 says poisonous.
+
+    ``images`` is uint8 of shape (n, 117): each attribute one-hot, its values in alphabetical
+    order, a missing one (``?``) as a value of its own.
+
+    Raises:
+        UserError: no file in ``$PAPERS_DATA`` or a damaged one; without it, OpenML out of reach.
+    """
+    folder = os.environ.get("PAPERS_DATA")
+    rows = _mushroom_rows(Path(folder) / MUSHROOMS) if folder else _mushroom_rows_of_openml()
+    columns = list(zip(*rows, strict=True))
+    onehot = [[v == level for v in column] for column in columns[1:]
+              for level in sorted(set(column))]
+    split = Split(torch.tensor(onehot, dtype=torch.uint8).T.contiguous(),
+                  torch.tensor([c == "p" for c in columns[0]]).long())
+    return assemble("mushroom", split, split)
+
+
+def _mushroom_rows(path: Path) -> list[list[str]]:
+    try:
+        with open(path, newline="") as f:
+            rows = list(csv.reader(f))[1:]
+    except OSError as e:
+        raise UserError(f"cannot read {path}: {e.strerror}; expected $PAPERS_DATA to hold "
+                        f"{MUSHROOMS}") from e
+    if not rows or any(len(r) != 23 or r[0] not in "ep" for r in rows):
+        raise UserError(f"{path}: expected rows of a class, e or p, and 22 attributes")
+    return rows
+
+
+def _mushroom_rows_of_openml() -> list[list[str]]:
+    from sklearn.datasets import fetch_openml
+
+    try:
+        bunch = fetch_openml("mushroom", version=1, as_frame=True, n_retries=0)
+    except Exception as e:  # offline, proxy, a changed service: each has an exception of its own
+        raise UserError(
+            f"mushroom is not at hand: OpenML does not answer ({one_line(e)}) and $PAPERS_DATA is "
+            f"not set; set it to a folder that holds {MUSHROOMS}") from e
+    frame = bunch.data.astype(object).where(bunch.data.notna(), "?")
+    return [[c, *r] for c, r in zip(bunch.target, frame.to_numpy().tolist(), strict=True)]
+
+
+ELSEWHERE: dict[str, Callable[[], DataSet]] = {"digits": digits, "mushroom": mushroom}
+"""Data sets that are not on the hub; both come with or through scikit-learn."""
 
 
 def evaluation_splits(config: DataConfig) -> tuple[DataSet, Split, Split]:

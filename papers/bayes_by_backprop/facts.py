@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from common.results import Result
-from papers.bayes_by_backprop.model import ScaleMixturePrior, kl_weights
-from papers.bayes_by_backprop.train import gradients
+from papers.bayes_by_backprop.model import ScaleMixturePrior, gradients, kl_weights
+from papers.bayes_by_backprop.train import GRID
 
 
 def weights(units: int) -> float:
@@ -34,7 +34,7 @@ def gradient_error() -> float:
     f = π * (log_q - prior.log_density(w)).sum() + torch.sin(a * w).sum()
     f.backward()
     w = w.detach()
-    by_hand = gradients(prior, ρ, ε, w, a * torch.cos(a * w), π)
+    by_hand = gradients(prior, σ.detach(), ε, w, a * torch.cos(a * w), π)
     return round(max(((x - y.grad).norm() / y.grad.norm()).item()
                      for x, y in zip(by_hand, leaves, strict=True)), 12)
 
@@ -55,3 +55,33 @@ def overtakes(runs: dict[str, Result]) -> float:
     if first >= len(ahead):
         return math.inf
     return float(steps[first + width - 1]) * 128 / 50_000
+
+
+def quartiles(run: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fig. 5: lower quartile, median and upper quartile of the predictions on GRID."""
+    low, median, high = (np.array([run.metrics[f"q{q}_{i}"] for i in range(len(GRID))])
+                         for q in (25, 50, 75))
+    return low, median, high
+
+
+def widening(runs: dict[str, Result], side: str) -> float:
+    """Interquartile range far from the data, relative to that among the data.
+
+    Far is x ≤ −0.1 on the left and x ≥ 0.75 on the right; the data lie in 0 … 0.5.
+    """
+    (run,) = runs.values()
+    low, _, high = quartiles(run)
+    x = GRID.squeeze().numpy()
+    outside = x <= -0.1 if side == "left" else x >= 0.75
+    inside = (x >= 0) & (x <= 0.5)
+    return float((high - low)[outside].mean() / (high - low)[inside].mean())
+
+
+def misfit(runs: dict[str, Result]) -> float:
+    """Root mean square distance of the median from the curve without noise, among the data."""
+    (run,) = runs.values()
+    _, median, _ = quartiles(run)
+    x = GRID.squeeze().numpy()
+    curve = x + 0.3 * np.sin(2 * np.pi * x) + 0.3 * np.sin(4 * np.pi * x)
+    inside = (x >= 0) & (x <= 0.5)
+    return float(np.sqrt(((median - curve)[inside] ** 2).mean()))

@@ -9,7 +9,7 @@ all log-densities summed over weights, the likelihood summed over the minibatch 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -80,7 +80,8 @@ class ScaleMixturePrior:
         return wide + F.softplus(-self.log_odds(w))
 
     def slope(self, w: Tensor) -> Tensor:
-        r = torch.sigmoid(self.log_odds(w))  # how likely w belongs to the wide component
+        odds = self.log_odds(w).clamp(max=80)  # beyond, exp makes denormal numbers, which are slow
+        r = torch.sigmoid(odds)  # how likely w belongs to the wide component
         return -w * (r / self.σ1**2 + (1 - r) / self.σ2**2)
 
 
@@ -210,6 +211,43 @@ def kl_weights(m: int, scheme: str) -> Tensor:
         return torch.full((m,), 1 / m, dtype=torch.float64)
     i = torch.arange(1, m + 1, dtype=torch.float64)
     return 2.0**-i / (1 - 2.0**-m)
+
+
+def gradients(prior: Prior, σ: Tensor, ε: Tensor, w: Tensor, g: Tensor, π: float | Tensor,
+              ) -> tuple[Tensor, Tensor]:
+    """Δμ and Δρ of eqs. (3) and (4) for f = π [log q(w|θ) − log P(w)] + NLL.
+
+    With ∂f/∂w = π [−ε/σ − ∂log P/∂w] + g, ∂f/∂μ = π ε/σ and ∂f/∂ρ = π (ε² − 1)/σ · s, where
+    s = ∂σ/∂ρ = 1/(1 + exp(−ρ)) = 1 − exp(−σ):
+    eq. (3): Δμ = ∂f/∂w + ∂f/∂μ = g − π ∂log P/∂w, and
+    eq. (4): Δρ = ∂f/∂w · ε s + ∂f/∂ρ = s [ε (g − π ∂log P/∂w) − π/σ].
+
+    Args:
+        prior: P.
+        σ, ε, w: of a layer; w = μ + σ ∘ ε.
+        g: ∂NLL/∂w.
+        π: weight of the KL term.
+    """
+    dμ = g - π * prior.slope(w)
+    return dμ, -torch.expm1(-σ) * (ε * dμ - π / σ)
+
+
+def make_update(prior: Prior, compiled: bool) -> Callable[..., None]:
+    """A function that moves μ and ρ of a layer in place, in one pass if compiled."""
+    def update(μ: Tensor, ρ: Tensor, σ: Tensor, ε: Tensor, w: Tensor, g: Tensor, lr: Tensor,
+               π: Tensor) -> None:
+        dμ, dρ = gradients(prior, σ, ε, w, g, π)
+        μ.sub_(lr * dμ)
+        ρ.sub_(lr * dρ)
+    if not compiled:
+        return update
+    fast = torch.compile(update, dynamic=False)
+
+    def call(*tensors_lr_π):  # numbers as tensors, so that a new value is no new compilation
+        *tensors, lr, π = tensors_lr_π
+        fast(*tensors, torch.tensor(lr, dtype=tensors[0].dtype),
+             torch.tensor(π, dtype=tensors[0].dtype))
+    return call
 
 
 def prune(network: Network, fraction: float) -> None:

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from common.claims import Paper
 from common.plotting import COLOURS, band, figure
+from papers.bayes_by_backprop.facts import quartiles
+from papers.bayes_by_backprop.train import GRID
 
 ARMS = [("sgd", "SGD", COLOURS[1]), ("dropout", "dropout", COLOURS[2]),
         ("gaussian", "BBB, Gaussian", COLOURS[5]), ("mixture", "BBB, scale mixture", COLOURS[0])]
@@ -20,6 +22,8 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield table1(paper)
     yield fig2(paper)
     yield posterior(paper)
+    yield fig5(paper)
+    yield fig6(paper)
 
 
 def table1(paper: Paper) -> tuple[str, str, Figure]:
@@ -80,3 +84,38 @@ def posterior(paper: Paper) -> tuple[str, str, Figure]:
     left.legend(fontsize=7)
     return "posterior", ("Fig. 4 and Table 2: the signal-to-noise ratio of weights, and the error "
                          "of the mean network with the noisiest weights set to zero."), made
+
+
+def fig5(paper: Paper) -> tuple[str, str, Figure]:
+    made, panels = figure(2, sharey=True)
+    points, x = paper.published("fig5_points"), GRID.squeeze().numpy()
+    for axes, (name, label, colour) in zip(panels, (
+            ("regression_bbb", "BBB", COLOURS[0]),
+            ("regression_sgd", "plain network", COLOURS[1])), strict=True):
+        axes.plot(points["x"], points["y"], ".", color="black", markersize=1.5)
+        for run in paper.results.get(name, [])[:1]:
+            low, median, high = quartiles(run)
+            axes.fill_between(x, low, high, color=colour, alpha=0.3, linewidth=0)
+            axes.plot(x, median, color=colour)
+        axes.set(xlabel="x", title=label, xlim=(-0.25, 1.25), ylim=(-0.6, 1.4))
+    panels[0].set(ylabel="y")
+    return "fig5", ("Fig. 5: median and interquartile range of the predictions (first seed), and "
+                    "the paper's 598 points."), made
+
+
+def fig6(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure()
+    published = paper.published("fig6")
+    for k, (name, label) in enumerate((("bandit_5", "5 % random"), ("bandit_1", "1 % random"),
+                                       ("bandit_greedy", "greedy"), ("bandit_bbb", "BBB"))):
+        colour = COLOURS[(3 - k) % len(COLOURS)]
+        axes.plot(published["steps"], published[name], "o--", color=colour, markersize=3,
+                  linewidth=0.8, label=f"{label}, published")
+        runs = paper.results.get(name, [])
+        if runs:
+            steps = runs[0].curves["regret"][0]
+            band(axes, steps, np.stack([r.curves["regret"][1] for r in runs]), label, colour)
+    axes.set(xlabel="mushrooms", ylabel="cumulative regret", yscale="log", ylim=(300, 60_000))
+    axes.legend(fontsize=6.5, ncols=2)
+    return "fig6", ("Fig. 6: cumulative regret, mean of five agents, published (dots) and "
+                    "measured."), made

@@ -1,16 +1,19 @@
-"""Weight Uncertainty in Neural Networks (Blundell et al., 2015): Bayes by Backprop on MNIST.
+"""Weight Uncertainty in Neural Networks (Blundell et al., 2015): Bayes by Backprop.
 
     python papers/bayes_by_backprop/train.py experiment=quick        # bundled digits, offline
     python papers/bayes_by_backprop/train.py                         # four arms, 400 units
     python papers/bayes_by_backprop/train.py experiment=mixture_1200 seed=0
+    python papers/bayes_by_backprop/train.py experiment=regression   # Fig. 5
+    python papers/bayes_by_backprop/train.py experiment=bandit       # Fig. 6
 """
 
 from __future__ import annotations
 
+import csv
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -25,13 +28,16 @@ from common.config import DataConfig, key
 from common.data import DataSet, Split, generator
 from common.errors import UserError, exit_with
 from common.training import Batch, Recipe
+from papers.bayes_by_backprop import bandit
 from papers.bayes_by_backprop.model import (
     GaussianPrior,
     Network,
     Prior,
     ScaleMixturePrior,
     calibration_error,
+    gradients,
     kl_weights,
+    make_update,
     predict,
     prune,
     uncertainty,
@@ -39,6 +45,21 @@ from papers.bayes_by_backprop.model import (
 
 PRUNED = (0.5, 0.75, 0.95, 0.98)
 """Fractions of weights removed in Table 2."""
+
+GRID = torch.linspace(-0.25, 1.25, 61)[:, None]
+"""Where the regression of Fig. 5 is looked at: the figure's range of x."""
+
+
+@dataclass
+class TaskConfig:
+    name: Literal["classification", "regression", "bandit"] = key(
+        "classification", "section 5.1, 5.2 or 5.3")
+    noise: float = key(1.0, "σ of the Gaussian likelihood of regression and bandit")
+    agents: int = key(5, "bandits that play side by side")
+    epsilon: float = key(0.0, "probability of a random action")
+    memory: int = key(4096, "interactions an agent remembers")
+    updates: int = key(64, "updates after each interaction")
+    thompson: int = key(2, "weight samples averaged to choose an action")
 
 
 @dataclass
@@ -62,6 +83,7 @@ class PriorConfig:
 class OptimConfig:
     lr: float = key(1e-3, "learning rate of plain SGD on the loss summed over the minibatch")
     milestones: list[int] = key([], "steps after which it is divided by 10")
+    rule: Literal["sgd", "adam"] = key("sgd", "eqs. (5), (6), or Adam")
     samples: int = key(1, "weight samples averaged in a step")
     kl: Literal["uniform", "decreasing"] = key("uniform", "π_i = 1/M, or 2^(M−i)/(2^M − 1)")
     fast: bool = key(True, "update by eqs. (3) and (4) in one pass instead of through autograd")
@@ -74,10 +96,26 @@ class MeasureConfig:
 
 @dataclass
 class Config(BaseConfig):
+    task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
+
+
+def make_prior(p: PriorConfig) -> Prior:
+    """The prior the configuration asks for.
+
+    Raises:
+        UserError: the mixture's numbers make none.
+    """
+    if p.kind == "gaussian":
+        return GaussianPrior(p.std)
+    if not 0 < p.pi < 1 or p.minus_log_sigma1 >= p.minus_log_sigma2:
+        raise UserError(f"prior.pi={p.pi}, prior.minus_log_sigma1={p.minus_log_sigma1}, "
+                        f"prior.minus_log_sigma2={p.minus_log_sigma2}: expected 0 < π < 1 and "
+                        "σ1 > σ2")
+    return ScaleMixturePrior(p.pi, math.exp(-p.minus_log_sigma1), math.exp(-p.minus_log_sigma2))
 
 
 class BayesRecipe(Recipe):
@@ -101,8 +139,8 @@ class BayesRecipe(Recipe):
         widths = [self.inputs.shape[1], c.model.units, c.model.units, self.data.classes]
         start = generator(c.seed, "init")
         if c.model.arm == "bbb":
-            self.model = Network(widths, self.prior(), μ_std=c.model.mu_std or None, ρ=c.model.rho,
-                                 generator=start)
+            self.model = Network(widths, make_prior(c.prior), μ_std=c.model.mu_std or None,
+                                 ρ=c.model.rho, generator=start)
         else:
             self.model = plain_network(widths, c.model.arm == "dropout", start)
         self.model.to(self.device)
@@ -118,22 +156,6 @@ class BayesRecipe(Recipe):
         self.test_labels = self.test.labels.to(self.device)
         if c.model.arm == "bbb" and c.optim.fast:
             self.update = make_update(self.model.bayesian[0].prior, c.train.compile)
-
-    def prior(self) -> Prior:
-        """The prior the configuration asks for.
-
-        Raises:
-            UserError: the mixture's numbers make none.
-        """
-        p = self.config.prior
-        if p.kind == "gaussian":
-            return GaussianPrior(p.std)
-        if not 0 < p.pi < 1 or p.minus_log_sigma1 >= p.minus_log_sigma2:
-            raise UserError(f"prior.pi={p.pi}, prior.minus_log_sigma1={p.minus_log_sigma1}, "
-                            f"prior.minus_log_sigma2={p.minus_log_sigma2}: expected 0 < π < 1 and "
-                            "σ1 > σ2")
-        return ScaleMixturePrior(p.pi, math.exp(-p.minus_log_sigma1),
-                                 math.exp(-p.minus_log_sigma2))
 
     @property
     def kl_weight(self) -> float:
@@ -174,8 +196,9 @@ class BayesRecipe(Recipe):
         for _ in range(k):
             with torch.no_grad():
                 ε = [torch.empty_like(l.μ).normal_() for l in layers]
-                w = [torch.addcmul(l.μ, l.σ, e).requires_grad_() for l, e in
-                     zip(layers, ε, strict=True)]
+                σ = [l.σ for l in layers]
+                w = [torch.addcmul(l.μ, s, e).requires_grad_() for l, s, e in
+                     zip(layers, σ, ε, strict=True)]
             h = x
             for i, wi in enumerate(w):
                 h = F.linear(torch.relu(h) if i else h, wi[:, :-1], wi[:, -1])
@@ -184,11 +207,11 @@ class BayesRecipe(Recipe):
             loss += nll.detach()
             with torch.no_grad():
                 if k == 1:
-                    for l, e, wi, gi in zip(layers, ε, w, g, strict=True):
-                        self.update(l.μ, l.ρ, e, wi, gi, lr, π)
+                    for l, s, e, wi, gi in zip(layers, σ, ε, w, g, strict=True):
+                        self.update(l.μ, l.ρ, s, e, wi, gi, lr, π)
                 else:
-                    now = [self.gradients(l.ρ, e, wi, gi, π)
-                           for l, e, wi, gi in zip(layers, ε, w, g, strict=True)]
+                    now = [gradients(l.prior, s, e, wi, gi, π)
+                           for l, s, e, wi, gi in zip(layers, σ, ε, w, g, strict=True)]
                     changes = [(a + c, b + d) for (a, b), (c, d) in zip(changes, now, strict=True)
                                ] if changes else now
         with torch.no_grad():
@@ -198,11 +221,6 @@ class BayesRecipe(Recipe):
         self.optimizer.step()  # has no gradients and moves nothing; the schedule expects it
         self.scheduler.step()
         return loss / k
-
-    def gradients(self, ρ: Tensor, ε: Tensor, w: Tensor, g: Tensor, π: float,
-                  ) -> tuple[Tensor, Tensor]:
-        """Δμ and Δρ of eqs. (3) and (4), see :func:`gradients`."""
-        return gradients(self.model.bayesian[0].prior, ρ, ε, w, g, π)
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """Errors in % with the mean weights, and the validation cost that selects.
@@ -278,6 +296,141 @@ class BayesRecipe(Recipe):
         self.lowest, self.selected = state["lowest"], state["selected"]
 
 
+class RegressionRecipe(Recipe):
+    """Section 5.2: a curve through the 598 points of Fig. 5, and how sure of it the network is."""
+
+    config: Config
+
+    def splits(self) -> tuple[DataSet, Split, Split]:
+        """The points of the figure, to train on; there is nothing to test."""
+        with open(Path(__file__).with_name("published") / "fig5_points.csv", newline="") as f:
+            rows = torch.tensor([[float(r["x"]), float(r["y"])] for r in csv.DictReader(f)])
+        split = Split(rows[:, :1], rows[:, 1:])
+        return data.assemble("fig5", split, split), split, split
+
+    def prepare(self, images: Tensor) -> Tensor:
+        return images
+
+    def build(self) -> None:
+        c = self.config
+        widths, start = [1, c.model.units, c.model.units, 1], generator(c.seed, "init")
+        if c.model.arm == "bbb":
+            self.model = Network(widths, make_prior(c.prior), μ_std=c.model.mu_std or None,
+                                 ρ=c.model.rho, generator=start)
+        else:
+            self.model = plain_network(widths, c.model.arm == "dropout", start)
+        rule = torch.optim.Adam if c.optim.rule == "adam" else torch.optim.SGD
+        self.optimizer = rule(self.model.parameters(), lr=c.optim.lr)
+        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(
+            self.optimizer, c.optim.milestones, gamma=0.1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """KL/M + −log N(y | f(x), noise²) summed over the minibatch, per example."""
+        x, y = batch
+        fit = gaussian_nll(self.net(x), y, self.config.task.noise)
+        if self.config.model.arm == "bbb":
+            fit = fit + self.model.kl() * len(x) / len(self.inputs)
+        return fit / len(x)
+
+    @torch.no_grad()
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """``free_energy``: the objective per point, nats, over ``measure.samples`` draws.
+
+        In the final step also the quartiles of y on GRID, noise included: ``q25_<i>``, ``q50_<i>``,
+        ``q75_<i>``, i from 0.
+        """
+        k = self.config.measure.samples
+        whole = self.inputs, self.labels
+        metrics = {"free_energy": sum(self.loss(whole).item() for _ in range(k)) / k}
+        if final:
+            draw = self.generator("fig5", step)
+            y = torch.stack([self.model(GRID.to(self.device)) for _ in range(k)]).cpu()
+            noise = torch.randn(50 * k, *GRID.shape, generator=draw) * self.config.task.noise
+            y = y.repeat(50, 1, 1) + noise
+            for q in (25, 50, 75):
+                found = torch.quantile(y, q / 100, 0)
+                metrics |= {f"q{q}_{i}": v.item() for i, v in enumerate(found)}
+        return metrics
+
+
+class BanditRecipe(Recipe):
+    """Section 5.3: agents that eat or leave mushrooms; a step is one interaction of each."""
+
+    config: Config
+    model: bandit.Agents
+
+    def splits(self) -> tuple[DataSet, Split, Split]:
+        made = data.load(self.config.data.name)
+        return made, made.train, made.test
+
+    def prepare(self, images: Tensor) -> Tensor:
+        return images.flatten(1).float()
+
+    def build(self) -> None:
+        c = self.config
+        self.contexts = bandit.contexts(self.inputs)
+        prior = make_prior(c.prior) if c.model.arm == "bbb" else None
+        widths = [self.contexts.shape[1], c.model.units, c.model.units, 1]
+        self.model = bandit.Agents(c.task.agents, widths, prior, c.model.rho, c.task.noise,
+                                   generator(c.seed, "init"), c.train.compile)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=c.optim.lr)  # for the log
+        self.memory = bandit.Memory(c.task.agents, c.task.memory, self.device)
+        self.regret = torch.zeros(c.task.agents, dtype=torch.float64, device=self.device)
+
+    def batch(self, step: int) -> Batch:
+        """The mushroom each agent meets, and what chance brings: (s,), (3, s) in 0 … 1.
+
+        The same for every arm of a seed.
+        """
+        s, draw = self.config.task.agents, self.generator("bandit", step)
+        return (torch.randint(len(self.inputs), (s,), generator=draw).to(self.device),
+                torch.rand(3, s, generator=draw).to(self.device))
+
+    def step(self, batch: Batch) -> Tensor:
+        """Act, remember, learn; returns the last minibatch's negative log-likelihood."""
+        met, (luck, explores, chosen) = batch
+        task, size = self.config.task, self.config.train.batch_size
+        action = self.act(met)
+        action = torch.where(explores < task.epsilon, (chosen * 2).long(), action)
+        poisonous = self.labels[met]
+        received = bandit.reward(poisonous, action, luck)
+        self.regret += bandit.oracle(poisonous) - received
+        self.memory.add(action * len(self.inputs) + met, received)
+        rows, rewards = self.memory.minibatches(
+            task.updates, size, self.generator("memory", self.memory.met))
+        π = bandit.kl_weight(len(self.memory), size)
+        for r, y in zip(rows, rewards, strict=True):
+            loss = self.model.learn(self.contexts[r], y, self.config.optim.lr, π)
+        return loss
+
+    def act(self, met: Tensor) -> Tensor:
+        """The action of the higher expected reward, (s,)."""
+        both = torch.stack([self.contexts[met], self.contexts[met + len(self.inputs)]], 1)
+        return self.model.expected(both, self.config.task.thompson).argmax(1)
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """``regret``: cumulative, mean over agents; finally ``regret_<k>`` of each agent."""
+        metrics = {"regret": self.regret.mean().item()}
+        if final:
+            metrics |= {f"regret_{k}": r.item() for k, r in enumerate(self.regret)}
+        return metrics
+
+    def extra_state(self) -> dict[str, Any]:
+        m = self.memory
+        return {"rows": m.rows, "rewards": m.rewards, "met": m.met, "regret": self.regret}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        m = self.memory
+        m.rows, m.rewards = state["rows"].to(self.device), state["rewards"].to(self.device)
+        m.met, self.regret = state["met"], state["regret"].to(self.device)
+
+
+def gaussian_nll(prediction: Tensor, y: Tensor, noise: float) -> Tensor:
+    """−log N(y | prediction, noise²), summed, in nats."""
+    constant = y.numel() * math.log(noise * math.sqrt(2 * math.pi))
+    return (prediction - y).square().sum() / (2 * noise**2) + constant
+
+
 def wrong(p: Tensor, labels: Tensor) -> float:
     """Error of probabilities (n, classes), in %."""
     return 100 * (p.argmax(1) != labels).double().mean().item()
@@ -300,40 +453,12 @@ def plain_network(widths: list[int], dropout: bool, start: torch.Generator) -> n
     return nn.Sequential(*layers)
 
 
-def gradients(prior: Prior, ρ: Tensor, ε: Tensor, w: Tensor, g: Tensor, π: float,
-              ) -> tuple[Tensor, Tensor]:
-    """Δμ and Δρ of eqs. (3) and (4) for f = π [log q(w|θ) − log P(w)] + NLL.
-
-    With ∂f/∂w = π [−ε/σ − ∂log P/∂w] + g, ∂f/∂μ = π ε/σ and ∂f/∂ρ = π (ε² − 1)/σ · s, where
-    s = ∂σ/∂ρ = 1/(1 + exp(−ρ)):
-    eq. (3): Δμ = ∂f/∂w + ∂f/∂μ = g − π ∂log P/∂w, and
-    eq. (4): Δρ = ∂f/∂w · ε s + ∂f/∂ρ = s [ε (g − π ∂log P/∂w) − π/σ].
-
-    Args:
-        prior: P.
-        ρ, ε, w: of a layer; w = μ + σ ∘ ε.
-        g: ∂NLL/∂w.
-        π: weight of the KL term.
-    """
-    dμ = g - π * prior.slope(w)
-    return dμ, torch.sigmoid(ρ) * (ε * dμ - π / F.softplus(ρ))
-
-
-def make_update(prior: Prior, compiled: bool) -> Callable[..., None]:
-    """A function that moves μ and ρ of a layer in place, in one pass if compiled."""
-    def update(μ: Tensor, ρ: Tensor, ε: Tensor, w: Tensor, g: Tensor, lr: Tensor,
-               π: Tensor) -> None:
-        dμ, dρ = gradients(prior, ρ, ε, w, g, π)
-        μ.sub_(lr * dμ)
-        ρ.sub_(lr * dρ)
-    if not compiled:
-        return update
-    fast = torch.compile(update, dynamic=False)
-
-    def call(μ, ρ, ε, w, g, lr, π):  # as tensors, so that a new value is no new compilation
-        fast(μ, ρ, ε, w, g, torch.tensor(lr, dtype=μ.dtype), torch.tensor(π, dtype=μ.dtype))
-    return call
+def recipe(config: Config) -> Recipe:
+    """The recipe a configuration asks for."""
+    recipes = {"classification": BayesRecipe, "regression": RegressionRecipe,
+               "bandit": BanditRecipe}
+    return recipes[config.task.name](config)
 
 
 if __name__ == "__main__":
-    exit_with(lambda: main(BayesRecipe, Config, __file__))
+    exit_with(lambda: main(recipe, Config, __file__))

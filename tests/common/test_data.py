@@ -180,3 +180,66 @@ def test_mnist_is_the_original(real_data):
     started = time.monotonic()
     load("mnist")
     assert time.monotonic() - started < 5  # generous: a second on an idle machine
+
+
+def mushroom_file(folder, lines):
+    path = folder / data.MUSHROOMS
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_mushrooms_are_one_hot(tmp_path, monkeypatch):
+    rest = "," + ",".join("z" * 20)
+    mushroom_file(tmp_path, ["class,a,b" + ",c" * 20, "p,x,?" + rest, "e,y,k" + rest,
+                             "e,x,b" + rest])
+    monkeypatch.setenv("PAPERS_DATA", str(tmp_path))
+    found = data.load("mushroom")
+    assert found.train.labels.tolist() == found.test.labels.tolist() == [1, 0, 0]
+    assert found.train.images[:, :5].tolist() == [  # a = x, y; b = ?, b, k
+        [1, 0, 1, 0, 0], [0, 1, 0, 0, 1], [1, 0, 0, 1, 0]]
+    assert found.train.images.shape == (3, 25)
+
+
+def test_mushrooms_from_openml_equal_those_of_the_file(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    import pandas
+    import sklearn.datasets
+
+    rest = {f"c{k}": ["z", "z"] for k in range(20)}
+    frame = pandas.DataFrame({"a": ["x", "y"], "b": [None, "k"]} | rest, dtype="category")
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", lambda *a, **k: SimpleNamespace(
+        data=frame, target=pandas.Series(["p", "e"], dtype="category")))
+    monkeypatch.delenv("PAPERS_DATA", raising=False)
+    online = data.load("mushroom")
+    mushroom_file(tmp_path, ["class,a,b" + ",c" * 20, "p,x,?" + ",z" * 20, "e,y,k" + ",z" * 20])
+    monkeypatch.setenv("PAPERS_DATA", str(tmp_path))
+    assert data.load("mushroom").fingerprint == online.fingerprint
+
+
+@pytest.mark.parametrize("line", ["q" + ",x" * 22, "e,x", ""])
+def test_damaged_mushrooms_are_one_line(tmp_path, monkeypatch, line):
+    mushroom_file(tmp_path, ["class" + ",a" * 22, line] if line else ["class"])
+    monkeypatch.setenv("PAPERS_DATA", str(tmp_path))
+    with pytest.raises(UserError, match="expected rows of a class, e or p, and 22 attributes"):
+        data.load("mushroom")
+
+
+def test_mushrooms_out_of_reach_are_one_line(monkeypatch):
+    import sklearn.datasets
+
+    def fail(*a, **k):
+        raise OSError("no route")
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fail)
+    monkeypatch.delenv("PAPERS_DATA", raising=False)
+    with pytest.raises(UserError, match=r"OpenML does not answer .*set it to a folder that holds"):
+        data.load("mushroom")
+
+
+def test_the_real_mushrooms(real_data):
+    real_data("uci/mushroom")
+    found = data.load("mushroom")
+    assert found.train.images.shape == (8124, 117)
+    assert (found.train.labels == 0).sum() == 4208
+    assert (found.train.images.sum(1) == 22).all()

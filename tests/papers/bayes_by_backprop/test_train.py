@@ -11,8 +11,8 @@ from common.config import Experiments
 from common.errors import UserError
 from common.files import ROOT
 from papers.bayes_by_backprop import train
-from papers.bayes_by_backprop.model import ScaleMixturePrior, gaussian_log_density
-from papers.bayes_by_backprop.train import BayesRecipe, Config, gradients
+from papers.bayes_by_backprop.model import ScaleMixturePrior, gaussian_log_density, gradients
+from papers.bayes_by_backprop.train import BayesRecipe, Config
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/bayes_by_backprop/config.yaml")
 
@@ -25,8 +25,9 @@ def made(name="quick_bbb", seed=0, **overrides):
 @pytest.mark.parametrize("arm", ["quick_bbb", "quick_sgd"])
 def test_golden_curve_of_20_steps(arm, num_regression):
     r = made(arm)
-    losses = [r.step(r.batch(k)).item() for k in range(20)]
-    num_regression.check({"loss": losses}, default_tolerance=dict(rtol=1e-5, atol=0))
+    r.model.double()  # the mixture's slope is so sharp that rounding to single precision shows
+    losses = [r.step((x.double(), y)).item() for x, y in map(r.batch, range(20))]
+    num_regression.check({"loss": losses}, default_tolerance=dict(rtol=1e-6, atol=0))
 
 
 @pytest.mark.parametrize("name", [f"{a}_{u}" for a in ("sgd", "dropout", "gaussian", "mixture")
@@ -53,7 +54,7 @@ def test_equations_3_and_4_equal_autograd_in_float64():
     w = μ + σ * ε
     f = π * (gaussian_log_density(w, μ, σ) - prior.log_density(w)).sum() + (a * w**2).sum()
     f.backward()
-    dμ, dρ = gradients(prior, ρ.detach(), ε, w.detach(), 2 * a * w.detach(), π)
+    dμ, dρ = gradients(prior, σ.detach(), ε, w.detach(), 2 * a * w.detach(), π)
     torch.testing.assert_close(dμ, μ.grad, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(dρ, ρ.grad, rtol=1e-10, atol=1e-10)
 

@@ -1,0 +1,190 @@
+"""Section 5.3: the mushroom bandit, the agents that play it and what they remember.
+
+All agents of a run play side by side, each with a network, a memory and mushrooms of its own. In
+shapes, s is the number of agents, b examples of a minibatch, i and o units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from einops import einsum, rearrange
+from torch import Tensor, nn
+
+from papers.bayes_by_backprop.model import Prior, gradients
+
+EAT, LEAVE = 0, 1
+EDIBLE, POISONED, ESCAPED = 5.0, -35.0, 5.0
+"""Rewards of eating: an edible mushroom, a poisonous one half of the time, and otherwise."""
+
+
+def reward(poisonous: Tensor, action: Tensor, luck: Tensor) -> Tensor:
+    """What an action earns; leaving a mushroom earns nothing.
+
+    Args:
+        poisonous: 1 where the mushroom is poisonous.
+        action: EAT or LEAVE.
+        luck: uniform in 0 … 1; a poisonous mushroom harms where it is below one half.
+    """
+    eaten = torch.where(poisonous.bool(), torch.where(luck < 0.5, POISONED, ESCAPED), EDIBLE)
+    return torch.where(action == EAT, eaten, 0.0)
+
+
+def oracle(poisonous: Tensor) -> Tensor:
+    """The reward of one who knows: 5 for an edible mushroom, 0 for a poisonous one."""
+    return torch.where(poisonous.bool(), 0.0, EDIBLE)
+
+
+def contexts(features: Tensor) -> Tensor:
+    """What a network sees: features and one-of-K action.
+
+    Args:
+        features: (m, f), of m mushrooms.
+
+    Returns:
+        (2 m, f + 2): row ``action · m + mushroom``.
+    """
+    m = len(features)
+    actions = torch.eye(2).repeat_interleave(m, 0).to(features)
+    return torch.cat([features.repeat(2, 1), actions], 1)
+
+
+class Memory:
+    """The last interactions of every agent: which row of :func:`contexts`, and its reward.
+
+    Args:
+        agents: s.
+        size: how many interactions each remembers, 4096 in the paper.
+        device: where.
+    """
+
+    def __init__(self, agents: int, size: int, device: torch.device | None = None):
+        self.rows = torch.zeros(agents, size, dtype=torch.long, device=device)
+        self.rewards = torch.zeros(agents, size, device=device)
+        self.met = 0
+
+    def __len__(self) -> int:
+        """How many interactions each agent remembers."""
+        return min(self.met, self.rows.shape[1])
+
+    def add(self, rows: Tensor, rewards: Tensor) -> None:
+        """Remember one interaction of every agent, (s,) each, in place of the oldest."""
+        slot = self.met % self.rows.shape[1]
+        self.rows[:, slot], self.rewards[:, slot] = rows, rewards
+        self.met += 1
+
+    def minibatches(self, count: int, size: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rows and rewards of random minibatches, drawn with replacement: (count s size) each."""
+        s = len(self.rows)
+        index = torch.randint(len(self), (s, count * size), generator=draw).to(self.rows.device)
+        return (rearrange(self.rows.gather(1, index), "s (n b) -> n s b", n=count),
+                rearrange(self.rewards.gather(1, index), "s (n b) -> n s b", n=count))
+
+
+def values(w: Sequence[Tensor], x: Tensor) -> Tensor:
+    """The reward each agent's network expects.
+
+    Args:
+        w: weights and biases of every layer, (s, i + 1, o), biases in the last row.
+        x: (s, b, i).
+
+    Returns:
+        (s, b).
+    """
+    for k, layer in enumerate(w):
+        h = F.pad(torch.relu(x) if k else x, (0, 1), value=1.0)  # the bias's input
+        x = einsum(h, layer, "s b i, s i o -> s b o")
+    return rearrange(x, "s b 1 -> s b")
+
+
+class Agents(nn.Module):
+    """Networks of s agents with posteriors over their weights, or with plain weights.
+
+    Args:
+        agents: s.
+        widths: of inputs, hidden layers and the one output.
+        prior: P; None for plain weights, whose σ is zero.
+        ρ: where ρ starts.
+        noise: σ of the reward's Gaussian likelihood.
+        generator: source of the initial μ, N(0, 1/inputs), biases 0.
+        compiled: update through torch.compile.
+    """
+
+    def __init__(self, agents: int, widths: Sequence[int], prior: Prior | None, ρ: float,
+                 noise: float, generator: torch.Generator, compiled: bool = False):
+        super().__init__()
+        shapes = [(agents, i + 1, o) for i, o in pairwise(widths)]
+        self.μ = nn.ParameterList(torch.randn(s, generator=generator) * (s[1] - 1) ** -0.5
+                                  for s in shapes)
+        for μ in self.μ:
+            μ.data[:, -1] = 0
+        self.ρ = nn.ParameterList(torch.full(s, ρ) for s in shapes if prior is not None)
+        self.prior, self.noise = prior, noise
+        self._ε: list[Tensor] = []
+        self._update: Callable[..., Tensor] = self.update
+        if compiled:
+            self._update = torch.compile(self.update, dynamic=False)
+
+    def draw(self) -> list[Tensor]:
+        """New ε ~ N(0, 1) for every weight, in the same tensors each time; none for plain ones."""
+        if not self._ε:
+            self._ε = [torch.empty_like(ρ) for ρ in self.ρ]
+        for ε in self._ε:
+            ε.normal_()
+        return self._ε
+
+    @torch.no_grad()
+    def expected(self, x: Tensor, samples: int) -> Tensor:
+        """:func:`values` averaged over ``samples`` draws of the weights (Thompson: 1)."""
+        if self.prior is None:
+            return values(list(self.μ), x)
+        total = x.new_zeros(x.shape[:2])
+        for _ in range(samples):
+            total += values([torch.addcmul(μ, F.softplus(ρ), ε) for μ, ρ, ε in
+                             zip(self.μ, self.ρ, self.draw(), strict=True)], x)
+        return total / samples
+
+    def negative_log_likelihood(self, w: Sequence[Tensor], x: Tensor, r: Tensor) -> Tensor:
+        """−log N(r | value, noise²), summed over examples and agents, less its constant."""
+        return (values(w, x) - r).square().sum() / (2 * self.noise**2)
+
+    def learn(self, x: Tensor, r: Tensor, lr: float, π: float) -> Tensor:
+        """One step on a minibatch by eqs. (3) to (6).
+
+        Args:
+            x: (s, b, i).
+            r: rewards, (s, b).
+            lr: α.
+            π: weight of the KL term.
+
+        Returns:
+            The negative log-likelihood per agent and example, before the step.
+        """
+        as_tensor = (torch.tensor(lr), torch.tensor(π))  # a new number is no new compilation
+        with torch.no_grad():
+            return self._update(list(self.μ), list(self.ρ), self.draw(), x, r, *as_tensor)
+
+    def update(self, μ: list[Tensor], ρ: list[Tensor], ε: list[Tensor], x: Tensor, r: Tensor,
+               lr: Tensor, π: Tensor) -> Tensor:
+        """Move μ and ρ in place; gradients in the weights by torch.func, the rest by the paper."""
+        σ = [F.softplus(p) for p in ρ]
+        w = [m + s * e for m, s, e in zip(μ, σ, ε, strict=True)] if ρ else μ
+        g, loss = torch.func.grad_and_value(self.negative_log_likelihood)(w, x, r)
+        if not ρ:
+            for m, gm in zip(μ, g, strict=True):
+                m.sub_(lr * gm)
+            return loss / r.numel()
+        for m, p, s, e, wi, gi in zip(μ, ρ, σ, ε, w, g, strict=True):
+            dμ, dρ = gradients(self.prior, s, e, wi, gi, π)
+            m.sub_(lr * dμ)
+            p.sub_(lr * dρ)
+        return loss / r.numel()
+
+
+def kl_weight(remembered: int, batch: int) -> float:
+    """1/M for a memory of M minibatches; at least one."""
+    return 1 / max(1, math.ceil(remembered / batch))

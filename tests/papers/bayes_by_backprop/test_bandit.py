@@ -1,0 +1,206 @@
+"""The bandit: rewards, memory, and the agents' updates against autograd in float64."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from common.config import Experiments
+from common.errors import UserError
+from common.files import ROOT
+from papers.bayes_by_backprop.bandit import (
+    EAT,
+    LEAVE,
+    Agents,
+    Memory,
+    contexts,
+    kl_weight,
+    oracle,
+    reward,
+    values,
+)
+from papers.bayes_by_backprop.model import GaussianPrior, ScaleMixturePrior, gaussian_log_density
+from papers.bayes_by_backprop.train import BanditRecipe, Config
+
+EXPERIMENTS = Experiments(Config, ROOT / "papers/bayes_by_backprop/config.yaml")
+
+
+@pytest.fixture
+def mushrooms(tmp_path, monkeypatch):
+    """Forty mushrooms; the first attribute gives the poisonous ones away."""
+    rows = ["class," + ",".join(f"a{k}" for k in range(22))]
+    for k in range(40):
+        poisonous = k % 3 == 0
+        rows.append(",".join(["ep"[poisonous], "xy"[poisonous], "abcd"[k % 4], *("z" * 20)]))
+    path = tmp_path / "uci/mushroom/agaricus-lepiota.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(rows) + "\n")
+    monkeypatch.setenv("PAPERS_DATA", str(tmp_path))
+
+
+def made(name="bandit_bbb", seed=0, **overrides):
+    small = {"train.batch_size": 8, "train.compile": False, "task.agents": 3, "task.updates": 4,
+             "task.memory": 10, "model.units": 6}
+    return BanditRecipe(EXPERIMENTS.resolve(name, seed, small | {
+        k.replace("__", "."): v for k, v in overrides.items()}))
+
+
+@pytest.mark.parametrize(("poisonous", "action", "luck", "expected"), [
+    (0, EAT, 0.1, 5), (0, EAT, 0.9, 5), (1, EAT, 0.1, -35), (1, EAT, 0.9, 5),
+    (0, LEAVE, 0.1, 0), (1, LEAVE, 0.9, 0)])
+def test_rewards(poisonous, action, luck, expected):
+    given = (torch.tensor([v]) for v in (poisonous, action, luck))
+    assert reward(*given).item() == expected
+
+
+def test_a_poisonous_mushroom_costs_fifteen_on_average():
+    luck = torch.rand(100_000, generator=torch.Generator().manual_seed(0))
+    ones = torch.ones(100_000)
+    assert reward(ones, torch.full_like(ones, EAT), luck).mean().item() == pytest.approx(
+        -15, abs=0.3)
+    assert oracle(torch.tensor([0, 1])).tolist() == [5, 0]
+
+
+def test_contexts_are_features_and_one_of_k_action():
+    x = contexts(torch.tensor([[7.0], [8.0]]))
+    assert x.tolist() == [[7, 1, 0], [8, 1, 0], [7, 0, 1], [8, 0, 1]]
+
+
+def test_memory_forgets_the_oldest():
+    memory = Memory(2, 3)
+    for k in range(4):
+        memory.add(torch.tensor([k, 10 * k]), torch.tensor([float(k), -float(k)]))
+        assert len(memory) == min(k + 1, 3)
+    rows, rewards = memory.minibatches(5, 40, torch.Generator().manual_seed(0))
+    assert rows.shape == rewards.shape == (5, 2, 40)
+    assert set(rows[:, 0].flatten().tolist()) == {1, 2, 3}
+    assert set(rows[:, 1].flatten().tolist()) == {10, 20, 30}
+    assert torch.equal(rewards[:, 1] * -10, rows[:, 1].float()), "rewards stay with their rows"
+
+
+def test_a_young_memory_gives_only_what_it_holds():
+    memory = Memory(1, 100)
+    memory.add(torch.tensor([4]), torch.tensor([1.0]))
+    rows, _ = memory.minibatches(2, 8, torch.Generator().manual_seed(0))
+    assert set(rows.flatten().tolist()) == {4}
+    assert kl_weight(1, 64) == 1 and kl_weight(4096, 64) == 1 / 64
+
+
+def test_values_equal_a_network_of_torch_for_each_agent():
+    torch.manual_seed(0)
+    w = [torch.randn(2, 5, 4), torch.randn(2, 5, 1)]
+    x = torch.randn(2, 7, 4)
+    found = values(w, x)
+    for s in range(2):
+        network = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
+        with torch.no_grad():
+            for linear, weight in zip(network[::2], w, strict=True):
+                linear.weight.copy_(weight[s, :-1].T)
+                linear.bias.copy_(weight[s, -1])
+            torch.testing.assert_close(found[s], network(x[s])[:, 0])
+
+
+@pytest.mark.parametrize("prior", [None, GaussianPrior(0.7), ScaleMixturePrior(0.25, 0.4, 0.05)])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_learning_descends_the_objective_by_its_gradient(prior, compiled):
+    agents = Agents(2, [4, 5, 1], prior, -1.0, 0.5, torch.Generator().manual_seed(0),
+                    compiled).double()
+    x, r = torch.randn(2, 6, 4).double(), torch.randn(2, 6).double()
+    torch.manual_seed(1)
+    ε = [e.clone() for e in agents.draw()]
+    μ, ρ = ([p.detach().clone().requires_grad_() for p in ps] for ps in (agents.μ, agents.ρ))
+    w = [m + F.softplus(p) * e for m, p, e in zip(μ, ρ, ε, strict=True)] if prior else μ
+    f = ((values(w, x) - r) ** 2).sum() / (2 * 0.5**2)
+    if prior:
+        f = f + 0.3 * sum((gaussian_log_density(wi, m, F.softplus(p)) - prior.log_density(wi)).sum()
+                          for wi, m, p in zip(w, μ, ρ, strict=True))
+    f.backward()
+    torch.manual_seed(1)
+    agents.learn(x, r, 1e-2, 0.3)
+    tolerance = dict(rtol=1e-6, atol=1e-9)  # lr and π come as float32
+    for now, start in zip([*agents.μ, *agents.ρ], [*μ, *ρ], strict=True):
+        torch.testing.assert_close(now.detach(), (start - 1e-2 * start.grad).detach(), **tolerance)
+
+
+def test_expected_values_average_samples():
+    agents = Agents(1, [4, 5, 1], GaussianPrior(1.0), -30.0, 1.0, torch.Generator().manual_seed(0))
+    x = torch.randn(1, 3, 4)
+    torch.testing.assert_close(agents.expected(x, 2), values(list(agents.μ), x), rtol=1e-4,
+                               atol=1e-5)
+    with torch.no_grad():
+        for ρ in agents.ρ:
+            ρ.fill_(0.0)
+    assert not torch.equal(agents.expected(x, 2), agents.expected(x, 2)), "Thompson sampling"
+
+
+def test_every_arm_meets_the_same_mushrooms(mushrooms):
+    for a, b in zip(made().batch(3), made("bandit_5").batch(3), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(made().batch(3)[1], made(seed=1).batch(3)[1])
+
+
+def test_regret_adds_up(mushrooms, monkeypatch):
+    r = made("bandit_greedy")
+    monkeypatch.setattr(r, "act", lambda met: torch.full_like(met, LEAVE))
+    expected = torch.zeros(3)
+    for k in range(5):
+        batch = r.batch(k)
+        r.step(batch)
+        expected += 5.0 * (r.labels[batch[0]] == 0)
+    assert r.evaluate(5, False) == {"regret": pytest.approx(expected.mean().item())}
+    assert r.evaluate(5, True)["regret_2"] == pytest.approx(expected[2].item())
+
+
+def test_random_actions_come_at_their_rate(mushrooms, monkeypatch):
+    r = made("bandit_5", task__epsilon=0.5, task__updates=1, task__agents=50)
+    monkeypatch.setattr(r, "act", lambda met: torch.full_like(met, LEAVE))
+    for k in range(40):
+        r.step(r.batch(k))
+    eaten = (r.memory.rows < len(r.inputs)).double().mean().item()
+    assert eaten == pytest.approx(0.25, abs=0.08), "half of the steps, and half of those eat"
+
+
+@pytest.mark.parametrize("name", ["bandit_bbb", "bandit_greedy"])
+def test_a_resumed_bandit_goes_on_alike(mushrooms, name):
+    one, two = made(name), made(name)
+    for k in range(12):
+        one.step(one.batch(k))
+    state = copy.deepcopy(one.state())
+    random = torch.get_rng_state()
+    for k in range(12, 15):
+        one.step(one.batch(k))
+    two.load_state(state)
+    torch.set_rng_state(random)
+    for k in range(12, 15):
+        two.step(two.batch(k))
+    assert one.evaluate(15, True) == two.evaluate(15, True)
+    for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_agents_learn_what_poisons(mushrooms):
+    r = made(task__updates=32, task__memory=200, optim__lr=3e-4, model__units=20, model__rho=-5.0)
+    for k in range(120):
+        r.step(r.batch(k))
+    early = r.regret.mean().item()
+    for k in range(120, 160):
+        r.step(r.batch(k))
+    assert (r.regret.mean().item() - early) / 40 < 0.5 * early / 120
+
+
+@pytest.mark.parametrize("arm", ["bbb", "greedy", "1", "5"])
+def test_the_papers_values(arm):
+    c = EXPERIMENTS.resolve(f"bandit_{arm}")
+    assert (c.train.steps, c.train.batch_size, c.task.updates, c.task.memory) == (
+        50_000, 64, 64, 4096)
+    assert (c.model.units, c.task.agents, c.task.thompson) == (100, 5, 2)
+    assert c.task.epsilon == {"1": 0.01, "5": 0.05}.get(arm, 0.0)
+    assert c.model.arm == ("bbb" if arm == "bbb" else "sgd")
+
+
+def test_a_missing_file_of_mushrooms_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAPERS_DATA", str(tmp_path))
+    with pytest.raises(UserError, match=r"expected \$PAPERS_DATA to hold uci/mushroom/agaricus"):
+        made()
