@@ -97,20 +97,23 @@ def starting(paper: Paper, prefix: str) -> list[Result]:
 
 
 def fig9(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
+    made, panels = figure(2, sharey=True)
     points = paper.published("fig9")
-    runs = starting(paper, "fig9a_")
-    for metric, column, colour in (("error", "a_test", COLOURS[0]),
-                                   ("train_error", "a_train", COLOURS[1])):
-        name = "test" if metric == "error" else "training"
-        axes.plot(points["p"], points[column], "--o", ms=3, lw=1, color=colour,
-                  label=f"{name}, published (3×2048)")
-        if runs:
-            axes.plot(*curve(runs, "model.p_hidden", metric), "-o", ms=3, color=colour,
-                      label=f"{name}, measured (3×512)")
-    axes.set(xlabel="probability of retaining a unit, p", ylabel="error (%)")
-    axes.legend(fontsize=7)
-    return "fig9", "Fig. 9(a): error against the retention probability at a fixed width.", made
+    for axes, part, title in zip(panels, "ab", ("(a) n fixed", "(b) pn fixed"), strict=True):
+        runs = starting(paper, f"fig9{part}_")
+        for metric, column, colour in (("error", "test", COLOURS[0]),
+                                       ("train_error", "train", COLOURS[1])):
+            name = {"test": "test", "train": "training"}[column]
+            axes.plot(points["p"], points[f"{part}_{column}"], "--o", ms=3, lw=1,
+                      color=colour, label=f"{name}, published")
+            if runs:
+                axes.plot(*curve(runs, "model.p_hidden", metric), "-o", ms=3, color=colour,
+                          label=f"{name}, measured")
+        axes.set(xlabel="probability of retaining a unit, p", title=title)
+    panels[0].set(ylabel="error (%)")
+    panels[0].legend(fontsize=7)
+    return "fig9", ("Fig. 9: error against the retention probability; (a) 3×2048 units (measured: "
+                    "3×512), (b) pn = 256, 256, 512 (measured: half of that)."), made
 
 
 def fig10(paper: Paper) -> tuple[str, str, Figure]:

@@ -47,6 +47,7 @@ class ModelConfig:
     kind: Literal["classifier", "autoencoder"] = key(
         "classifier", "a classifier, or section 7.1's autoencoder with its one hidden layer")
     hidden: list[int] = key([1024, 1024, 1024], "widths of the hidden layers")
+    constant_pn: bool = key(False, "hidden is pn, the units retained; a layer has hidden/p_hidden")
     activation: Literal["relu", "logistic"] = key("relu", "f, of every hidden layer")
     noise: Literal["none", "bernoulli", "inverted", "gaussian"] = key(
         "bernoulli", "what multiplies units: none, the paper's form, its inverse, section 10's")
@@ -123,7 +124,9 @@ class DropoutRecipe(Recipe):
     def network(self) -> Network:
         """The network the configuration describes."""
         model = self.config.model
-        return Network(self.inputs.shape[1], model.hidden, self.data.classes, model.activation,
+        hidden = ([round(pn / model.p_hidden) for pn in model.hidden] if model.constant_pn
+                  else model.hidden)
+        return Network(self.inputs.shape[1], hidden, self.data.classes, model.activation,
                        model.noise, model.p_input, model.p_hidden,
                        generator(self.config.seed, "init"))
 

@@ -155,3 +155,10 @@ def test_the_autoencoders_rates_are_what_the_search_says():
         assert len(searched) == 3
         best = min(searched, key=lambda r: r.at("reconstruction", None))
         assert EXPERIMENTS.resolve(f"autoencoder_{arm}").optim.lr == best.config["optim.lr"]
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.7, 1.0])
+def test_a_constant_pn_widens_layers_as_p_falls(p):
+    model = small(f"fig9b_{p}").model
+    assert [l.out_features for l in model.layers[:-1]] == [round(32 / p)] * 2
+    assert EXPERIMENTS.resolve(f"fig9b_{p}").model.hidden == [128, 128, 256]
