@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,16 +91,51 @@ def main(recipe_class: Callable[[Any], training.Recipe], schema: type[Config], t
         about = (sys.modules[recipe_class.__module__].__doc__ or "").strip().splitlines()[0]
         print(help_text(experiments, program, about))
         return 0
-    chosen, seeds, overrides = parse_arguments(argv)
+    paced = "--pace" in argv
+    chosen, seeds, overrides = parse_arguments([a for a in argv if a != "--pace"])
     names = [n for word in (chosen or experiments.default).split(",")
              for n in experiments.expand(word)]
     for name in names:  # everything is checked before anything is trained
         for seed in seeds:
             experiments.resolve(name, seed, overrides)
+    if paced:
+        for name in names:
+            print(pace(recipe_class, experiments, name, overrides), flush=True)
+        return 0
     done = [train(recipe_class, experiments, name, seed, overrides)
             for seed in seeds for name in names]
     report(done, program, experiments)
     return 0
+
+
+PACE_SECONDS, PACE_STEPS = 5.0, 200
+"""How long, and over how many steps at most, ``--pace`` measures."""
+
+
+def pace(recipe_class: Callable[[Any], training.Recipe], experiments: Experiments, name: str,
+         overrides: dict[str, Any]) -> str:
+    """Measure an experiment's seconds per step without running it, and say what it would cost.
+
+    The figure, without evaluations, also goes to ``pace.json`` in the experiment's folder below
+    ``runs/``, where :mod:`common.reproduce` reads it.
+    """
+    recipe = recipe_class(experiments.resolve(name, 0, overrides))
+    for _ in training.updates(recipe, 0, 2):  # compiles, allocates
+        pass
+    started, steps = time.perf_counter(), 0
+    for _ in training.updates(recipe, 2, 2 + PACE_STEPS):
+        steps += 1
+        if time.perf_counter() - started > PACE_SECONDS and steps >= 3:
+            break
+    seconds = (time.perf_counter() - started) / steps
+    total = recipe.config.train.steps
+    hardware = results.segment(recipe.device)["hardware"]
+    folder = run_folder(experiments.path.parent.name, recipe.config, {}).parent
+    write_atomic(folder / "pace.json", json.dumps(
+        {"seconds_per_step": seconds, "hardware": hardware}) + "\n")
+    return (f"{name}: {1000 * seconds:,.1f} ms a step, {total:,} steps: "
+            f"{training.duration(total * seconds)} ({hardware['device']}, {hardware['threads']} "
+            "threads, without evaluations)")
 
 
 def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from common.errors import UserError
@@ -74,6 +74,37 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
             temporary.unlink(missing_ok=True)
         reason = e.strerror if isinstance(e, OSError) and e.strerror else e
         raise UserError(f"cannot write {shown(path)}: {reason}; nothing there was changed") from e
+
+
+@contextlib.contextmanager
+def locked(folder: Path, busy: str) -> Iterator[None]:
+    """Hold a folder below ``runs/`` against a second process; the lock dies with this one.
+
+    Args:
+        folder: made if missing; the lock is the file ``.lock`` in it.
+        busy: what to say if another process holds it.
+
+    Raises:
+        UserError: another process holds it, or the folder cannot be made.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this platform
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / ".lock", "w")
+    except OSError as e:
+        raise UserError(f"cannot write the run's folder {shown(folder)}: {e.strerror}; choose "
+                        "another with $PAPERS_RUNS") from e
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            raise UserError(busy) from e
+        yield
 
 
 def sha256(path: Path) -> str:

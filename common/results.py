@@ -165,7 +165,20 @@ def curves(lines: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
 
 
 def read(path: Path, schema: type[Config]) -> Result:
-    """Read one result file.
+    """Read one committed result.
+
+    Raises:
+        UserError: the file is damaged, misses a part, or lies in another run's place.
+    """
+    found = parse(path, schema)
+    if path != path_of(path.parent.parent.parent, found.experiment, found.seed):
+        raise UserError(f"result {shown(path)} is of {found.name}: expected it in the file of "
+                        "that experiment and seed")
+    return found
+
+
+def parse(path: Path, schema: type[Config]) -> Result:
+    """Read a result file wherever it lies.
 
     Raises:
         UserError: the file is damaged or misses a part.
@@ -185,9 +198,6 @@ def read(path: Path, schema: type[Config]) -> Result:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise UserError(f"result {shown(path)} is damaged: {type(e).__name__} {e}; restore it with "
                         "git or run its experiment again") from e
-    if path != path_of(path.parent.parent.parent, found.experiment, found.seed):
-        raise UserError(f"result {shown(path)} is of {found.name}: expected it in the file of "
-                        "that experiment and seed")
     return found
 
 

@@ -8,6 +8,7 @@ counts steps, evaluates, logs, checkpoints and resumes.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import random
 import sys
@@ -26,7 +27,7 @@ from common import checkpoint, tracking
 from common.config import Config, completed, differences, identity
 from common.data import BatchOrder, DataSet, Split, evaluation_splits, generator
 from common.errors import UserError
-from common.files import shown
+from common.files import locked, shown
 
 Batch = tuple[Tensor, Tensor]
 
@@ -53,6 +54,7 @@ class Recipe:
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
 
     def __init__(self, config: Config):
+        reuse_memory()
         self.config = config
         self.device = choose_device(config.train.device)
         if config.train.threads:
@@ -162,6 +164,24 @@ class Recipe:
         self.load_extra_state(state["extra"])
 
 
+def reuse_memory() -> None:
+    """Let the C library keep the memory a step frees for the next step.
+
+    By default glibc gives large blocks back to the kernel, which clears every page again when the
+    next step asks for them; that costs up to a fifth of a convolutional network's step.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**27)):
+            mallopt(option, value)
+
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+"""Of glibc's malloc.h."""
+
+
 def choose_device(name: str) -> torch.device:
     """The device ``train.device`` names; ``auto`` takes an accelerator where there is one.
 
@@ -204,7 +224,7 @@ def run(recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
         UserError: the folder holds another configuration's checkpoint, another process trains in
             it, it cannot be written, or the loss is no longer finite.
     """
-    with locked(folder):
+    with locked(folder, f"another process is training in {shown(folder)}"):
         return _run(recipe, folder, name, segment)
 
 
@@ -275,6 +295,14 @@ def _diverged(name: str, what: str, step: int, good: int) -> UserError:
     return UserError(f"{name}: {what} at step {step}; training stopped, {kept}")
 
 
+def duration(seconds: float) -> str:
+    """A time as people say it: 40 s, 12 min, 3.4 h, 5.1 days."""
+    for unit, size in (("days", 86_400), ("h", 3600)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
 class Progress:
     """A progress bar with rate, loss and time left; without a terminal a line a minute.
 
@@ -314,30 +342,3 @@ class Progress:
     def close(self) -> None:
         """Take the bar off the screen."""
         self.bar.close()
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a run's folder against a second process that would train in it.
-
-    Raises:
-        UserError: another process holds it, or the folder cannot be made.
-    """
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this platform
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / ".lock", "w")
-    except OSError as e:
-        raise UserError(f"cannot write the run's folder {shown(folder)}: {e.strerror}; choose "
-                        "another with $PAPERS_RUNS") from e
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
-            raise UserError(f"another process is training in {shown(folder)}") from e
-        yield

@@ -14,7 +14,7 @@ from torch import nn
 
 from common import checkpoint, results, tracking, training
 from common.errors import UserError
-from common.files import ROOT
+from common.files import ROOT, locked
 from tests.common.toy import Toy, experiments
 
 
@@ -161,7 +161,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(trial, tmp_path, monkeypatch):
 
 
 def test_two_processes_do_not_train_in_one_folder(trial, tmp_path):
-    with training.locked(tmp_path / "run"), pytest.raises(UserError, match="another process"):
+    with locked(tmp_path / "run", "held"), pytest.raises(UserError, match="another process"):
         trial()
 
 

@@ -1,0 +1,385 @@
+"""Everything a report still lacks, in one command.
+
+    python -m common.reproduce batchnorm                      # all its claims, three seeds
+    python -m common.reproduce batchnorm claims=fig1a-bn-10k seeds=1
+    python -m common.reproduce resnet --dry-run               # the plan and its cost, nothing more
+
+    claims=a,b       only these claims; their runs are made here even if results are committed
+    seeds=3          seeds 0, 1, 2
+    jobs=2           so many runs at a time, sharing the cores; without it every run takes the
+                     threads its configuration gives, and as many run as there are cores
+    pace=false       do not measure the speed of experiments that nobody has run yet
+
+Runs that have a current result are left out. Stopped at any point, the same command goes on where
+it was. A run that fails is reported at the end and stops no other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from common import checkpoint, report, results
+from common.claims import ENOUGH_SEEDS, Claim, Paper, papers
+from common.config import parse_arguments
+from common.errors import UserError, exit_with, nearest
+from common.files import ROOT, locked, runs_root, shown
+from common.training import duration
+
+OPTIONS = ("claims", "seeds", "jobs", "pace")
+PACE_PATIENCE = 180.0
+"""Seconds an experiment's first steps may take before its speed stays unknown."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment with one seed that has to be trained.
+
+    Attributes:
+        paper, experiment, seed: which.
+        why: ``missing``, ``stale`` or ``asked for``.
+        left: updates still to be made.
+        threads: CPU threads it takes.
+        seconds: how long that takes, or None where no speed was measured.
+        where: the machine on which the speed was measured, if not this one.
+    """
+
+    paper: str
+    experiment: str
+    seed: int
+    why: str
+    left: int
+    threads: int
+    seconds: float | None
+    where: str
+
+    @property
+    def name(self) -> str:
+        """experiment/seed, as tables and messages show it."""
+        return f"{self.experiment}/seed{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its checkpoints and its log lie."""
+        return runs_root() / self.paper / self.experiment / f"seed{self.seed}"
+
+    @property
+    def command(self) -> list[str]:
+        """The command that trains it."""
+        return [*train_command(self.paper), f"experiment={self.experiment}", f"seed={self.seed}",
+                f"train.threads={self.threads}"]
+
+
+def train_command(paper: str) -> list[str]:
+    """The program of a paper's ``train.py``."""
+    return [sys.executable, str(ROOT / "papers" / paper / "train.py")]
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    with contextlib.suppress(AttributeError):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def chosen_claims(paper: Paper, ids: str | None) -> list[Claim]:
+    """The claims with these comma-separated ids, or all.
+
+    Raises:
+        UserError: there is no such claim.
+    """
+    known = {c.id: c for c in paper.claims}
+    names = list(known) if ids is None else str(ids).split(",")
+    for name in names:
+        if name not in known:
+            raise UserError(f"claims={name}: {paper.name} has no such claim{nearest(name, known)}")
+    return [known[n] for n in names]
+
+
+def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
+         jobs: int | None = None) -> list[Run]:
+    """The runs these claims still need: seed 0 of every experiment, then seed 1 …
+
+    Args:
+        paper: whose claims.
+        claims: in the order in which they are to be settled.
+        seeds: how many.
+        again: also make runs whose result is committed, unless they were finished here.
+        jobs: how many runs share the cores; None: as each experiment's configuration says.
+    """
+    found = []
+    for seed in range(seeds):
+        for name in dict.fromkeys(e for c in claims for e in c.experiments):
+            committed = {r.seed: r for r in paper.results.get(name, [])}.get(seed)
+            here = finished_here(paper, name, seed)
+            if committed is None:
+                why = "missing"
+            elif not results.is_current(committed, paper.config(name)):
+                why = "stale"
+            elif again and not here:
+                why = "asked for"
+            else:
+                continue
+            config = paper.config(name).train
+            threads = max(1, cores() // jobs) if jobs else min(config.threads or cores(), cores())
+            done = config.steps if here else last_checkpoint(paper, name, seed)
+            pace, where = known_pace(paper, name)
+            left = config.steps - done
+            found.append(Run(paper.name, name, seed, why, left, threads,
+                             None if pace is None else left * pace, where))
+    return found
+
+
+def run_folder(paper: Paper, experiment: str, seed: int) -> Path:
+    """Where a run's checkpoints lie."""
+    return runs_root() / paper.name / experiment / f"seed{seed}"
+
+
+def finished_here(paper: Paper, experiment: str, seed: int) -> bool:
+    """Whether ``runs/`` holds the run, finished, in the experiment's present configuration."""
+    path = run_folder(paper, experiment, seed) / "result.json"
+    try:
+        return path.exists() and results.is_current(
+            results.parse(path, paper.schema), paper.config(experiment))
+    except UserError:
+        return False
+
+
+def last_checkpoint(paper: Paper, experiment: str, seed: int) -> int:
+    """The step of a run's newest checkpoint, 0 without one."""
+    saved = checkpoint.load(run_folder(paper, experiment, seed))
+    return 0 if saved is None else saved["step"]
+
+
+def known_pace(paper: Paper, experiment: str) -> tuple[float | None, str]:
+    """Seconds per step of an experiment, from ``--pace`` here or from a committed result.
+
+    Returns:
+        The seconds, None if nothing was measured; and the processor, if it is another one.
+    """
+    here = results.provenance()["hardware"]["cpu"]
+    path = runs_root() / paper.name / experiment / "pace.json"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        found = json.loads(path.read_text())
+        if found["hardware"]["cpu"] == here:
+            return float(found["seconds_per_step"]), ""
+    for run in paper.results.get(experiment, []):
+        cpu = run.record["segments"][-1]["hardware"]["cpu"]
+        steps = run.record["config"]["train"]["steps"]
+        return run.record["seconds"] / steps, "" if cpu == here else cpu
+    return None, ""
+
+
+def measure_pace(paper: Paper, runs: Sequence[Run]) -> None:
+    """Let ``train.py --pace`` measure the experiments of which no speed is known."""
+    for name in dict.fromkeys(r.experiment for r in runs if r.seconds is None):
+        print(f"measuring the speed of {name} …", file=sys.stderr, flush=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run([*train_command(paper.name), f"experiment={name}", "--pace"], cwd=ROOT,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                           timeout=PACE_PATIENCE)
+
+
+def show(runs: Sequence[Run], jobs: int | None) -> str:
+    """The plan as a table, and what it costs."""
+    width = max(len(r.name) for r in runs) + 2
+    lines = [f"{'run':<{width}}{'why':<11}{'steps left':>10}{'threads':>9}{'time':>10}"]
+    for r in runs:
+        time_ = "?" if r.seconds is None else duration(r.seconds)
+        lines.append(f"{r.name:<{width}}{r.why:<11}{r.left:>10,}{r.threads:>9}{time_:>10}")
+    total = sum(r.seconds or 0 for r in runs) / side_by_side(runs, jobs)
+    unknown = sum(r.seconds is None for r in runs)
+    lines.append(f"{len(runs)} runs, about {duration(total)} on {cores()} cores"
+                 + (f", and {unknown} whose speed is not known" if unknown else ""))
+    elsewhere = sorted({r.where for r in runs if r.where})
+    if elsewhere:
+        lines.append(f"(speeds partly measured on another machine: {', '.join(elsewhere)})")
+    return "\n".join(lines)
+
+
+def side_by_side(runs: Sequence[Run], jobs: int | None) -> int:
+    """How many of these runs go at a time."""
+    return jobs or max(1, cores() // max(r.threads for r in runs))
+
+
+@dataclass
+class Process:
+    """A run that is being trained."""
+
+    run: Run
+    process: subprocess.Popen
+    started: float
+    slot: int
+
+
+def start(run: Run, slot: int) -> Process:
+    """Start a run's process; its output goes to ``log.txt`` in its folder.
+
+    It dies with this process (on Linux), and takes the graphics card ``slot`` where there are any.
+
+    Raises:
+        UserError: the run's folder cannot be written.
+    """
+    environment = os.environ | {"OMP_NUM_THREADS": str(run.threads)}
+    if torch.cuda.device_count() > 1:
+        environment["CUDA_VISIBLE_DEVICES"] = str(slot % torch.cuda.device_count())
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        with open(run.folder / "log.txt", "ab") as log:
+            process = subprocess.Popen(run.command, cwd=ROOT, env=environment, stdout=log,
+                                       stderr=log, stdin=subprocess.DEVNULL, preexec_fn=die_with)
+    except OSError as e:
+        raise UserError(f"cannot write the run's folder {shown(run.folder)}: {e.strerror}; choose "
+                        "another with $PAPERS_RUNS") from e
+    return Process(run, process, time.monotonic(), slot)
+
+
+def die_with() -> None:
+    """Ask the kernel to end this process when its parent ends, however that ends."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def last_line(run: Run) -> str:
+    """What a run said last."""
+    with contextlib.suppress(OSError, IndexError):
+        return (run.folder / "log.txt").read_text(errors="replace").strip().splitlines()[-1]
+    return "no output"
+
+
+def carry_out(runs: Sequence[Run], jobs: int | None) -> list[tuple[Run, str]]:
+    """Train the runs, several at a time, and say how each ended.
+
+    Returns:
+        The runs that failed, each with its reason.
+    """
+    waiting, active, failed, done = list(runs), [], [], 0
+    limit = jobs or cores()
+    try:
+        while waiting or active:
+            used = len(active) if jobs else sum(p.run.threads for p in active)
+            while waiting and (not active or used + (1 if jobs else waiting[0].threads) <= limit):
+                slots = {p.slot for p in active}
+                active.append(start(waiting.pop(0), min(set(range(limit + 1)) - slots)))
+                used += 1 if jobs else active[-1].run.threads
+            time.sleep(0.05)
+            for p in [p for p in active if p.process.poll() is not None]:
+                active.remove(p)
+                done += 1
+                code, took = p.process.returncode, duration(time.monotonic() - p.started)
+                if code:
+                    how = f"ended by signal {-code}" if code < 0 else last_line(p.run)
+                    failed.append((p.run, how))
+                left = sum(r.seconds or 0 for r in waiting) / side_by_side(runs, jobs)
+                print(f"[{done}/{len(runs)}] {p.run.name}: {'FAILED' if code else 'done'} after "
+                      f"{took}" + (f", about {duration(left)} to go" if left else ""), flush=True)
+    finally:
+        for p in active:
+            p.process.terminate()
+        for p in active:
+            p.process.wait()
+    return failed
+
+
+@contextlib.contextmanager
+def terminated_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end this process as Ctrl-C does, runs and all."""
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def verdicts(paper: Paper, claims: Sequence[Claim]) -> str:
+    """Published value, measured value and verdict of each claim."""
+    lines = []
+    for c in claims:
+        j = paper.judge(c)
+        published = "–" if c.published is None else report.number(c.published, c.show)
+        lines.append(f"{c.id}: published {published}, measured {report.measured(j)}: {j.verdict}")
+        if j.verdict == "not run" and c.because:
+            lines.append(f"    {c.because}")
+    return "\n".join(lines)
+
+
+def options_of(argv: list[str]) -> dict:
+    """The command line's keys.
+
+    Raises:
+        UserError: an unknown key or flag, or a value out of range.
+    """
+    for word in argv:
+        if word.startswith("-") and word != "--dry-run":
+            raise UserError(f"unknown option {word!r}: expected --dry-run or key=value")
+    experiment, _, options = parse_arguments([a for a in argv if not a.startswith("-")])
+    if experiment is not None:
+        options["experiment"] = experiment
+    for k in options:
+        if k not in OPTIONS:
+            raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")
+    for k in ("seeds", "jobs"):
+        v = options.get(k, 1)
+        if not isinstance(v, int) or isinstance(v, bool) or v < 1:
+            raise UserError(f"{k}={v}: expected a whole number of at least 1")
+    if not isinstance(options.get("pace", True), bool):
+        raise UserError(f"pace={options['pace']}: expected true or false")
+    return options
+
+
+def main(argv: list[str]) -> int:
+    """The command line; see the module's text.
+
+    Returns:
+        0, or 1 if a run failed.
+    """
+    if not argv or {"--help", "-h"} & set(argv):
+        print(__doc__.strip())
+        return 0
+    (paper,) = papers(argv[:1])
+    options = options_of(argv[1:])
+    claims = chosen_claims(paper, options.get("claims"))
+    seeds, jobs = options.get("seeds", ENOUGH_SEEDS), options.get("jobs")
+    arguments = paper, claims, seeds, "claims" in options, jobs
+    if "--dry-run" in argv:
+        runs = plan(*arguments)
+        if options.get("pace", True) and any(r.seconds is None for r in runs):
+            measure_pace(paper, runs)
+            runs = plan(*arguments)
+        print(show(runs, jobs) if runs else "nothing to run")
+        return 0
+    with locked(runs_root() / paper.name,
+                f"another process is reproducing {paper.name}"), terminated_like_ctrl_c():
+        runs = plan(*arguments)
+        if options.get("pace", True) and any(r.seconds is None for r in runs):
+            measure_pace(paper, runs)
+            runs = plan(*arguments)
+        failed = []
+        if runs:
+            print(show(runs, jobs), flush=True)
+            failed = carry_out(runs, jobs)
+            report.main([paper.name])
+    print(verdicts(Paper(paper.folder), claims) if "claims" in options else
+          f"report: papers/{paper.name}/REPORT.md")
+    for run, why in failed:
+        print(f"{run.name} failed: {why}; its log: {shown(run.folder / 'log.txt')}",
+              file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    exit_with(lambda: main(sys.argv[1:]))
