@@ -21,6 +21,7 @@ from common.config import (
     parse_arguments,
 )
 from common.files import runs_root, shown, write_atomic
+from common.vectorised import SideBySide
 
 
 def run_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
@@ -33,41 +34,50 @@ def run_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
 
 
 def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experiments, name: str,
-          seed: int, overrides: dict[str, Any]) -> dict[str, Any]:
-    """Train one experiment with one seed and write its result.
+          seeds: Sequence[int], overrides: dict[str, Any]) -> list[dict[str, Any]]:
+    """Train one experiment with some seeds, as one batched network, and write their results.
 
-    The result goes to ``papers/<paper>/results/`` when the configuration is the experiment's own;
-    a run with overridden keys leaves it in its run folder only.
+    A result goes to ``papers/<paper>/results/`` when the configuration is the experiment's own; a
+    run with overridden keys leaves it in its run folder only.
 
     Returns:
-        ``config``, ``metrics``, ``folder``, ``seconds`` and ``before``, the metrics of the
-        committed result of the same run, if there was one.
+        For each seed ``config``, ``metrics``, ``folder``, ``seconds`` and ``before``, the metrics
+        of the committed result of the same run, if there was one.
     """
     paper_folder = experiments.path.parent
     paper = paper_folder.name
-    config = experiments.resolve(name, seed, overrides)
-    own = flatten(as_dict(experiments.resolve(name, seed)))
-    changed = {k: v for k, v in flatten(as_dict(config)).items()
+    configs = [experiments.resolve(name, seed, overrides) for seed in seeds]
+    own = flatten(as_dict(experiments.resolve(name)))
+    changed = {k: v for k, v in flatten(as_dict(configs[0])).items()
                if v != own[k] and not experiments.known[k].neutral}
-    folder = run_folder(paper, config, changed)
-    if config.fresh:
-        shutil.rmtree(folder, ignore_errors=True)
-    recipe = recipe_class(config)
-    label = f"{paper}/{folder.parent.name}/seed{seed}"
-    metrics, history = training.run(recipe, folder, label, results.segment(recipe.device))
-    write_atomic(folder / "config.json", json.dumps(as_dict(config), indent=1) + "\n")
-    common = dict(paper=paper, config=config, fingerprint=recipe.data.fingerprint, folder=folder,
-                  metrics=metrics, history=history)
-    results.write(folder / "result.json", **common)
-    before = None
-    if config.record and not changed:
-        path = results.path_of(paper_folder, name, seed)
-        if path.exists():
-            before = results.read(path, experiments.schema).metrics
-        recipe.publish(paper_folder, results.write(path, **common))
-    return {"config": config, "metrics": metrics, "folder": folder, "label": label,
-            "seconds": history["seconds"], "before": before,
-            "recorded": config.record and not changed}
+    folders = [run_folder(paper, c, changed) for c in configs]
+    if configs[0].fresh:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+    recipes = [recipe_class(c) for c in configs]
+    labels = [f"{paper}/{f.parent.name}/{f.name}" for f in folders]
+    segment = results.segment(recipes[0].device)
+    if len(recipes) > 1:
+        segment["side_by_side"] = len(recipes)
+    ended = training.run_all(recipes, folders, labels, segment,
+                             SideBySide if len(recipes) > 1 else None)
+    done = []
+    for config, recipe, folder, label, (metrics, history) in zip(
+            configs, recipes, folders, labels, ended, strict=True):
+        write_atomic(folder / "config.json", json.dumps(as_dict(config), indent=1) + "\n")
+        common = dict(paper=paper, config=config, fingerprint=recipe.data.fingerprint,
+                      folder=folder, metrics=metrics, history=history)
+        results.write(folder / "result.json", **common)
+        before = None
+        if config.record and not changed:
+            path = results.path_of(paper_folder, name, config.seed)
+            if path.exists():
+                before = results.read(path, experiments.schema).metrics
+            recipe.publish(paper_folder, results.write(path, **common))
+        done.append({"config": config, "metrics": metrics, "folder": folder, "label": label,
+                     "seconds": history["seconds"], "before": before,
+                     "recorded": config.record and not changed})
+    return done
 
 
 def main(recipe_class: Callable[[Any], training.Recipe], schema: type[Config], train_file: str,
@@ -102,8 +112,10 @@ def main(recipe_class: Callable[[Any], training.Recipe], schema: type[Config], t
         for name in names:
             print(pace(recipe_class, experiments, name, overrides), flush=True)
         return 0
-    done = [train(recipe_class, experiments, name, seed, overrides)
-            for seed in seeds for name in names]
+    together = bool(overrides.get("train.vectorize"))
+    groups = [(n, seeds) for n in names] if together else [(n, [s]) for s in seeds for n in names]
+    done = [d for name, some in groups
+            for d in train(recipe_class, experiments, name, some, overrides)]
     report(done, program, experiments)
     return 0
 

@@ -64,6 +64,8 @@ class TrainConfig:
     precision: Literal["float32", "bfloat16"] = key("float32", "arithmetic of forward/backward")
     device: str = key("auto", "auto, cpu, cuda, mps …", neutral=True)
     threads: int = key(0, "CPU threads; 0 leaves it to torch", neutral=True)
+    vectorize: bool = key(False, "train all seeds given as one batched network, for small ones",
+                          neutral=True)
 
 
 @dataclass

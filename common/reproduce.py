@@ -8,6 +8,7 @@
     seeds=3          seeds 0, 1, 2
     jobs=2           so many runs at a time, sharing the cores; without it every run takes the
                      threads its configuration gives, and as many run as there are cores
+    vectorize=true   the seeds of an experiment as one batched network, for small networks
     pace=false       do not measure the speed of experiments that nobody has run yet
 
 Runs that have a current result are left out. Stopped at any point, the same command goes on where
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -38,17 +39,17 @@ from common.errors import UserError, exit_with, nearest
 from common.files import ROOT, locked, runs_root, shown
 from common.training import duration
 
-OPTIONS = ("claims", "seeds", "jobs", "pace")
+OPTIONS = ("claims", "seeds", "jobs", "vectorize", "pace")
 PACE_PATIENCE = 180.0
 """Seconds an experiment's first steps may take before its speed stays unknown."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One experiment with one seed that has to be trained.
+    """One experiment that has to be trained, with one seed or with several side by side.
 
     Attributes:
-        paper, experiment, seed: which.
+        paper, experiment, seeds: which.
         why: ``missing``, ``stale`` or ``asked for``.
         left: updates still to be made.
         threads: CPU threads it takes.
@@ -58,7 +59,7 @@ class Run:
 
     paper: str
     experiment: str
-    seed: int
+    seeds: tuple[int, ...]
     why: str
     left: int
     threads: int
@@ -68,18 +69,19 @@ class Run:
     @property
     def name(self) -> str:
         """experiment/seed, as tables and messages show it."""
-        return f"{self.experiment}/seed{self.seed}"
+        return f"{self.experiment}/seed{','.join(map(str, self.seeds))}"
 
     @property
     def folder(self) -> Path:
-        """Where its checkpoints and its log lie."""
-        return runs_root() / self.paper / self.experiment / f"seed{self.seed}"
+        """Where its log lies, and its checkpoints, those of its first seed."""
+        return runs_root() / self.paper / self.experiment / f"seed{self.seeds[0]}"
 
     @property
     def command(self) -> list[str]:
         """The command that trains it."""
-        return [*train_command(self.paper), f"experiment={self.experiment}", f"seed={self.seed}",
-                f"train.threads={self.threads}"]
+        words = [*train_command(self.paper), f"experiment={self.experiment}",
+                 f"seed={','.join(map(str, self.seeds))}", f"train.threads={self.threads}"]
+        return [*words, "train.vectorize=true"] if len(self.seeds) > 1 else words
 
 
 def train_command(paper: str) -> list[str]:
@@ -137,9 +139,20 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
             done = config.steps if here else last_checkpoint(paper, name, seed)
             pace, where = known_pace(paper, name)
             left = config.steps - done
-            found.append(Run(paper.name, name, seed, why, left, threads,
+            found.append(Run(paper.name, name, (seed,), why, left, threads,
                              None if pace is None else left * pace, where))
     return found
+
+
+def side_by_side(runs: Sequence[Run]) -> list[Run]:
+    """The same runs with the seeds of an experiment joined where they stand at the same step."""
+    joined: dict[tuple[str, int], Run] = {}
+    for r in runs:
+        there = joined.get((r.experiment, r.left))
+        joined[r.experiment, r.left] = r if there is None else replace(
+            there, seeds=there.seeds + r.seeds,
+            seconds=None if r.seconds is None else there.seconds + r.seconds)
+    return list(joined.values())
 
 
 def run_folder(paper: Paper, experiment: str, seed: int) -> Path:
@@ -199,7 +212,7 @@ def show(runs: Sequence[Run], jobs: int | None) -> str:
     for r in runs:
         time_ = "?" if r.seconds is None else duration(r.seconds)
         lines.append(f"{r.name:<{width}}{r.why:<11}{r.left:>10,}{r.threads:>9}{time_:>10}")
-    total = sum(r.seconds or 0 for r in runs) / side_by_side(runs, jobs)
+    total = sum(r.seconds or 0 for r in runs) / at_a_time(runs, jobs)
     unknown = sum(r.seconds is None for r in runs)
     lines.append(f"{len(runs)} runs, about {duration(total)} on {cores()} cores"
                  + (f", and {unknown} whose speed is not known" if unknown else ""))
@@ -209,7 +222,7 @@ def show(runs: Sequence[Run], jobs: int | None) -> str:
     return "\n".join(lines)
 
 
-def side_by_side(runs: Sequence[Run], jobs: int | None) -> int:
+def at_a_time(runs: Sequence[Run], jobs: int | None) -> int:
     """How many of these runs go at a time."""
     return jobs or max(1, cores() // max(r.threads for r in runs))
 
@@ -282,7 +295,7 @@ def carry_out(runs: Sequence[Run], jobs: int | None) -> list[tuple[Run, str]]:
                 if code:
                     how = f"ended by signal {-code}" if code < 0 else last_line(p.run)
                     failed.append((p.run, how))
-                left = sum(r.seconds or 0 for r in waiting) / side_by_side(runs, jobs)
+                left = sum(r.seconds or 0 for r in waiting) / at_a_time(runs, jobs)
                 print(f"[{done}/{len(runs)}] {p.run.name}: {'FAILED' if code else 'done'} after "
                       f"{took}" + (f", about {duration(left)} to go" if left else ""), flush=True)
     finally:
@@ -336,8 +349,9 @@ def options_of(argv: list[str]) -> dict:
         v = options.get(k, 1)
         if not isinstance(v, int) or isinstance(v, bool) or v < 1:
             raise UserError(f"{k}={v}: expected a whole number of at least 1")
-    if not isinstance(options.get("pace", True), bool):
-        raise UserError(f"pace={options['pace']}: expected true or false")
+    for k in ("pace", "vectorize"):
+        if not isinstance(options.get(k, True), bool):
+            raise UserError(f"{k}={options[k]}: expected true or false")
     return options
 
 
@@ -354,21 +368,21 @@ def main(argv: list[str]) -> int:
     options = options_of(argv[1:])
     claims = chosen_claims(paper, options.get("claims"))
     seeds, jobs = options.get("seeds", ENOUGH_SEEDS), options.get("jobs")
-    arguments = paper, claims, seeds, "claims" in options, jobs
-    if "--dry-run" in argv:
+
+    def planned() -> list[Run]:
+        arguments = paper, claims, seeds, "claims" in options, jobs
         runs = plan(*arguments)
         if options.get("pace", True) and any(r.seconds is None for r in runs):
             measure_pace(paper, runs)
             runs = plan(*arguments)
+        return side_by_side(runs) if options.get("vectorize", False) else runs
+    if "--dry-run" in argv:
+        runs = planned()
         print(show(runs, jobs) if runs else "nothing to run")
         return 0
     with locked(runs_root() / paper.name,
                 f"another process is reproducing {paper.name}"), terminated_like_ctrl_c():
-        runs = plan(*arguments)
-        if options.get("pace", True) and any(r.seconds is None for r in runs):
-            measure_pace(paper, runs)
-            runs = plan(*arguments)
-        failed = []
+        runs, failed = planned(), []
         if runs:
             print(show(runs, jobs), flush=True)
             failed = carry_out(runs, jobs)

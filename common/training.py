@@ -13,7 +13,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,12 @@ class Recipe:
             self.scheduler.step()
         return loss.detach()
 
+    def batchable(self) -> None:
+        """Put the model into a form that ``torch.func.vmap`` takes, where it is not in one.
+
+        Called before several seeds are trained as one batched network.
+        """
+
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """Metrics after ``step`` updates; ``final`` is True once, after the last one."""
         return {"accuracy": self.accuracy(self.eval_inputs, self.eval_labels)}
@@ -199,7 +205,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def updates(recipe: Recipe, first: int, last: int) -> Iterator[tuple[int, Tensor]]:
+def updates(recipe: Any, first: int, last: int) -> Iterator[tuple[int, Tensor]]:
     """Make the updates ``first`` to ``last - 1`` and yield (updates made, loss) after each."""
     recipe.model.train()
     for step in range(first, last):
@@ -224,75 +230,155 @@ def run(recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
         UserError: the folder holds another configuration's checkpoint, another process trains in
             it, it cannot be written, or the loss is no longer finite.
     """
-    with locked(folder, f"another process is training in {shown(folder)}"):
-        return _run(recipe, folder, name, segment)
+    (ended,) = run_all([recipe], [folder], [name], segment)
+    return ended
 
 
-def _run(recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
-         ) -> tuple[dict[str, float], dict[str, Any]]:
-    train = recipe.config.train
-    fixed = identity(recipe.config) | {"data.fingerprint": recipe.data.fingerprint}
-    saved = checkpoint.load(folder)
-    first, window, seconds, segments = 0, [0.0, 0], 0.0, []
-    metrics: dict[str, float] = {}
-    if saved is not None:
-        there = completed(saved["config"], type(recipe.config))
-        if there != fixed:
-            raise UserError(f"{shown(folder)} holds a run of another configuration: "
-                            f"{', '.join(differences(there, fixed))}; add fresh=true to "
-                            "discard it")
-        recipe.load_state(saved["recipe"])
-        checkpoint.set_random_states(saved["random"])
-        first, window, seconds = saved["step"], saved["window"], saved["seconds"]
-        segments, metrics = saved["segments"], saved["metrics"]
-    segments = [*segments, segment | {"from_step": first}]
-    tracker = tracking.Tracker(folder, recipe.config, first, name)
-    checked = recipe.device.type == "cpu"  # elsewhere reading the loss would wait for the device
-    started, good = time.perf_counter() - seconds, first
-    progress = Progress(name, first, train.steps)
+def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[str],
+            segment: dict[str, Any], together: Callable[[Sequence[Recipe]], Any] | None = None,
+            ) -> list[tuple[dict[str, float], dict[str, Any]]]:
+    """Train several seeds of one experiment in step, each with a folder of its own.
+
+    Args:
+        recipes, folders, names: of each run, see :func:`run`.
+        segment: the provenance of this process.
+        together: makes of the recipes what takes their steps, such as
+            :class:`common.vectorised.SideBySide`; not needed for one.
+
+    Returns:
+        What :func:`run` returns, for each.
+
+    Raises:
+        UserError: see :func:`run`; or the runs stand at different steps.
+    """
+    with contextlib.ExitStack() as locks:
+        for folder in folders:
+            locks.enter_context(
+                locked(folder, f"another process is training in {shown(folder)}"))
+        runs = [_Run(*parts, segment, len(recipes))
+                for parts in zip(recipes, folders, names, strict=True)]
+        if len({r.first for r in runs}) > 1:
+            raise UserError("runs side by side have to stand at the same step: " + ", ".join(
+                f"{r.name} at {r.first}" for r in runs) + "; finish them one by one")
+        taking_steps = together(recipes) if together else recipes[0]
+        return _run(runs, taking_steps)
+
+
+class _Run:
+    """One run's folder: what was loaded from it, and what goes into it.
+
+    Attributes:
+        first: the step it starts from.
+        good: the step of its newest checkpoint.
+        seconds: training time of all attempts, its share where several train side by side.
+        metrics: of the newest evaluation.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
+                 companions: int = 1):
+        self.recipe, self.folder, self.name, self.companions = recipe, folder, name, companions
+        self.fixed = identity(recipe.config) | {"data.fingerprint": recipe.data.fingerprint}
+        self.first, self.window, self.seconds = 0, [0.0, 0], 0.0
+        segments: list[dict[str, Any]] = []
+        self.metrics: dict[str, float] = {}
+        saved = checkpoint.load(folder)
+        if saved is not None:
+            there = completed(saved["config"], type(recipe.config))
+            if there != self.fixed:
+                raise UserError(f"{shown(folder)} holds a run of another configuration: "
+                                f"{', '.join(differences(there, self.fixed))}; add fresh=true to "
+                                "discard it")
+            recipe.load_state(saved["recipe"])
+            checkpoint.set_random_states(saved["random"])
+            self.first, self.window, self.seconds = saved["step"], saved["window"], saved["seconds"]
+            segments, self.metrics = saved["segments"], saved["metrics"]
+        self.segments = [*segments, segment | {"from_step": self.first}]
+        self.good = self.first
+        self.tracker = tracking.Tracker(folder, recipe.config, self.first, name)
+        self.before, self.started = self.seconds, time.perf_counter()
+
+    def see(self, value: float, step: int) -> None:
+        """Take the loss of a step into the log's window.
+
+        Raises:
+            UserError: it is not finite.
+        """
+        if not math.isfinite(value):
+            raise self.diverged(f"the loss is {value}", step)
+        self.window = [self.window[0] + value, self.window[1] + 1]
+
+    def log(self, step: int) -> float:
+        """Log the mean loss of the window, and return it."""
+        mean = self.window[0] / max(self.window[1], 1)
+        self.window = [0.0, 0]
+        self.tracker.log(step, loss=mean, lr=self.recipe.optimizer.param_groups[0]["lr"])
+        return mean
+
+    def evaluate(self, step: int, final: bool) -> None:
+        """Evaluate and log the metrics."""
+        self.metrics = self.recipe.evaluate(step, final=final)
+        self.recipe.model.train()
+        self.tracker.log(step, **{f"eval/{k}": v for k, v in self.metrics.items()})
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: a weight is not finite, or the disk is full.
+        """
+        if not all(p.isfinite().all() for p in self.recipe.model.parameters()):
+            raise self.diverged("a weight is not finite", step)
+        self.tracker.flush()
+        self.seconds = self.before + (time.perf_counter() - self.started) / self.companions
+        checkpoint.save(self.folder, {
+            "config": self.fixed, "step": step, "recipe": self.recipe.state(),
+            "random": checkpoint.random_states(), "window": self.window, "seconds": self.seconds,
+            "segments": self.segments, "metrics": self.metrics})
+        self.good = step
+
+    def diverged(self, what: str, step: int) -> UserError:
+        """What to raise when training cannot go on."""
+        kept = (f"the checkpoint of step {self.good} is kept" if self.good
+                else "there is no checkpoint yet")
+        return UserError(f"{self.name}: {what} at step {step}; training stopped, {kept}")
+
+
+def _run(runs: Sequence[_Run], recipe: Any) -> list[tuple[dict[str, float], dict[str, Any]]]:
+    """Take the steps; ``recipe`` is the only run's, or trains all of them at once."""
+    one = runs[0]
+    train = one.recipe.config.train
+    checked = one.recipe.device.type == "cpu"  # elsewhere reading the loss waits for the device
+    gather = getattr(recipe, "gather", lambda: None)
+    progress = Progress(one.name if len(runs) == 1 else f"{one.name} and {len(runs) - 1} more",
+                        one.first, train.steps)
     try:
-        for step, loss in updates(recipe, first, train.steps):
-            log = step % train.log_every == 0
+        for step, loss in updates(recipe, one.first, train.steps):
+            log, last = step % train.log_every == 0, step == train.steps
+            evaluates = step % train.eval_every == 0 or last
+            saves = step % train.checkpoint_every == 0 or last
             if checked or log:
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise _diverged(name, f"the loss is {value}", step, good)
-                window = [window[0] + value, window[1] + 1]
-            last = step == train.steps
-            if log or last:
-                mean = window[0] / max(window[1], 1)
-                window = [0.0, 0]
-                tracker.log(step, loss=mean, lr=recipe.optimizer.param_groups[0]["lr"])
-                progress.loss = mean
-            if step % train.eval_every == 0 or last:
-                metrics = recipe.evaluate(step, final=last)
-                recipe.model.train()
-                tracker.log(step, **{f"eval/{k}": v for k, v in metrics.items()})
-                progress.metrics = metrics
-            if step % train.checkpoint_every == 0 or last:
-                if not all(p.isfinite().all() for p in recipe.model.parameters()):
-                    raise _diverged(name, "a weight is not finite", step, good)
-                tracker.flush()
-                seconds = time.perf_counter() - started
-                checkpoint.save(folder, {
-                    "config": fixed, "step": step, "recipe": recipe.state(),
-                    "random": checkpoint.random_states(), "window": window, "seconds": seconds,
-                    "segments": segments, "metrics": metrics})
-                good = step
+                for r, value in zip(runs, loss.reshape(-1).tolist(), strict=True):
+                    r.see(value, step)
+            if evaluates or saves or log:
+                gather()
+            for r in runs:
+                if log or last:
+                    progress.loss = r.log(step)
+                if evaluates:
+                    r.evaluate(step, final=last)
+                    progress.metrics = r.metrics
+                if saves:
+                    r.save(step)
             progress.update(step)
     except OSError as e:
-        raise UserError(f"{name}: cannot write {shown(folder)}: {e.strerror}; the checkpoint of "
-                        f"step {good} is kept") from e
+        raise UserError(f"{one.name}: cannot write {shown(one.folder)}: {e.strerror}; the "
+                        f"checkpoint of step {one.good} is kept") from e
     finally:
         progress.close()
-        with contextlib.suppress(OSError):
-            tracker.close()
-    return metrics, {"seconds": seconds, "segments": segments}
-
-
-def _diverged(name: str, what: str, step: int, good: int) -> UserError:
-    kept = f"the checkpoint of step {good} is kept" if good else "there is no checkpoint yet"
-    return UserError(f"{name}: {what} at step {step}; training stopped, {kept}")
+        for r in runs:
+            with contextlib.suppress(OSError):
+                r.tracker.close()
+    return [(r.metrics, {"seconds": r.seconds, "segments": r.segments}) for r in runs]
 
 
 def duration(seconds: float) -> str:

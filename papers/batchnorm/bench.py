@@ -1,4 +1,4 @@
-"""What the shared loop costs over a bare one, on the smallest network of the repository."""
+"""What the shared loop costs over a bare one, and ten seeds side by side over one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from common import results, training
-from common.bench import Contender
+from common.bench import Contender, stand_in
 from common.config import Experiments
+from common.vectorised import SideBySide
 from papers.batchnorm.train import BatchNormRecipe, Config
 
-STEPS = 1500
+STEPS, SEEDS = 1500, 10
 
 
 class Unmeasured(BatchNormRecipe):
@@ -40,6 +41,14 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
         yield f"shared loop and bare loop, {name}", [
             Contender("bare loop", lambda r=recipe: bare(r), STEPS),
             Contender("shared loop", lambda r=recipe, s=segment: shared(r, s), STEPS)]
+    for name in ("plain", "bn"):
+        with stand_in((1, 28, 28)):
+            config = [experiments.resolve(name, seed) for seed in range(SEEDS)]
+            alone, together = BatchNormRecipe(config[0]), SideBySide(
+                [BatchNormRecipe(c) for c in config])
+        yield f"{SEEDS} seeds as one batched network, {name}", [
+            Contender(title, lambda r=r: [r.step(r.batch(k)) for k in range(100)], 100)
+            for title, r in (("one seed", alone), (f"{SEEDS} seeds", together))]
 
 
 def shared(recipe: BatchNormRecipe, segment: dict[str, Any]) -> None:

@@ -91,7 +91,7 @@ class BatchNorm(nn.Module):
     In training mode: Algorithm 1, and moving averages of μ_B and of the unbiased variance
     m/(m−1)·σ²_B. In evaluation mode: Algorithm 2, line 11, with those moving averages, or with
     the population statistics once :func:`population_statistics` has gathered them and while
-    ``use_population`` is True.
+    ``use_population`` is True. ``by_hand`` chooses section 3's gradients or autograd's.
 
     Args:
         features: number of activations c.
@@ -112,7 +112,7 @@ class BatchNorm(nn.Module):
         for kind in ("moving", "population"):
             self.register_buffer(f"{kind}_mean", torch.zeros(features))
             self.register_buffer(f"{kind}_var", torch.ones(features))
-        self.use_population = False
+        self.use_population, self.by_hand = False, True
         self.gathered: list[tuple[Tensor, Tensor]] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,13 +122,17 @@ class BatchNorm(nn.Module):
         if m < 2:
             raise ValueError(f"BatchNorm in training got {tuple(x.shape)}: expected at least two "
                              "values per activation")
-        y, μ, σ2 = BatchNormByHand.apply(x, self.γ, self.β, self.ε)
+        if self.by_hand:
+            y, μ, σ2 = BatchNormByHand.apply(x, self.γ, self.β, self.ε)
+        else:
+            y = batch_norm(x, self.γ, self.β, self.ε)
+            μ, σ2, _ = moments(x.detach())
         unbiased = σ2 * (m / (m - 1))
         if self.gathered is not None:
             self.gathered.append((μ, unbiased))
         else:
-            self.moving_mean.lerp_(μ, self.momentum)
-            self.moving_var.lerp_(unbiased, self.momentum)
+            for average, newest in ((self.moving_mean, μ), (self.moving_var, unbiased)):
+                average.copy_(torch.lerp(average, newest, self.momentum))
         return y
 
     def inference(self, x: Tensor) -> Tensor:

@@ -68,6 +68,11 @@ class BatchNormRecipe(Recipe):
         self.lowest = torch.full((model.hidden[-1],), torch.inf)
         self.highest = -self.lowest
 
+    def batchable(self) -> None:
+        for layer in self.model.modules():
+            if isinstance(layer, BatchNorm):
+                layer.by_hand = False
+
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """Accuracy with BN's moving averages, and the percentiles of the last sigmoids' inputs.
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -86,6 +87,13 @@ def test_it_fills_the_report_and_then_has_nothing_to_do(clone):
     assert "band-accuracy: published 97.50%, measured" in checked.stdout
     assert "[1/1]" not in again(clone, "seeds=1", "claims=band-accuracy").stdout
 
+    # two more seeds, as one batched network
+    more = again(clone, "seeds=3", "vectorize=true", "jobs=2")
+    assert more.returncode == 0, more.stderr
+    assert "narrow/seed1,2: done" in more.stdout
+    assert made(clone) == [f"{e}/seed{s}" for e in ("narrow", "wide") for s in range(3)]
+    assert "| **not run** |" in (clone / "papers/demo/REPORT.md").read_text()
+
     # a changed configuration makes results stale
     config = clone / "papers/demo/config.yaml"
     config.write_text(config.read_text().replace("hidden: 400", "hidden: 300"))
@@ -152,7 +160,8 @@ def wait_for(condition):
     (["claims=band-acuracy"], "claims=band-acuracy: demo has no such claim; did you mean"),
     (["seeds=0"], "seeds=0: expected a whole number"), (["jobs=x"], "jobs=x: expected a whole"),
     (["experiment=narrow"], "unknown key 'experiment'"), (["--fast"], "unknown option '--fast'"),
-    (["pace=3"], "pace=3: expected true or false")])
+    (["pace=3"], "pace=3: expected true or false"),
+    (["vectorize=1"], "vectorize=1: expected true or false")])
 def test_bad_input_is_one_line_and_exit_status_2(template, words, message):
     done = again(template, *words) if "pace" not in words[0] else call(
         template, "-m", "common.reproduce", "demo", *words)
@@ -169,7 +178,17 @@ def test_pace_is_measured_once_and_estimates_follow(template):
 
 
 def run(threads, k=0):
-    return Run("demo", f"e{k}", 0, "missing", 10, threads, 1.0, "")
+    return Run("demo", f"e{k}", (0,), "missing", 10, threads, 1.0, "")
+
+
+def test_seeds_are_joined_where_they_stand_at_the_same_step():
+    runs = [replace(run(1), experiment=e, seeds=(s,), left=left) for e, s, left in
+            (("a", 0, 10), ("b", 0, 10), ("a", 1, 10), ("a", 2, 4))]
+    joined = reproduce.side_by_side(runs)
+    assert [(r.experiment, r.seeds, r.seconds) for r in joined] == [
+        ("a", (0, 1), 2.0), ("b", (0,), 1.0), ("a", (2,), 1.0)]
+    assert joined[0].command[-3:] == ["seed=0,1", "train.threads=1", "train.vectorize=true"]
+    assert "train.vectorize=true" not in joined[1].command
 
 
 @pytest.mark.parametrize(("threads", "jobs", "most"), [
@@ -279,7 +298,7 @@ def train_in_a_fork(folder, moment=None, countdown=1, bytes_left=None):
         if bytes_left is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, bytes_left))
-        exit_with(lambda: cli.train(Toy, known, "base", 0, {"train.threads": 1}) and 0)
+        exit_with(lambda: cli.train(Toy, known, "base", [0], {"train.threads": 1}) and 0)
     except SystemExit as e:
         code = e.code
     finally:

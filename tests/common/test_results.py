@@ -15,7 +15,7 @@ def paper(tmp_path):
 
 
 def train(paper, name="base", seed=0, **overrides):
-    return cli.train(Toy, paper, name, seed, overrides)
+    return cli.train(Toy, paper, name, [seed], overrides)[0]
 
 
 def test_a_finished_run_leaves_its_provenance(paper):
