@@ -32,6 +32,7 @@ class Unmeasured(BatchNormRecipe):
 def benches() -> Iterator[tuple[str, list[Contender]]]:
     """Yield (title, contenders) of each comparison."""
     experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
+    every = {"train.threads": torch.get_num_threads()}
     for name in ("quick_plain", "quick_bn"):
         config = experiments.resolve(name, 0, {
             "train.steps": STEPS, "train.eval_every": STEPS, "train.checkpoint_every": STEPS,
@@ -43,7 +44,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
             Contender("shared loop", lambda r=recipe, s=segment: shared(r, s), STEPS)]
     for name in ("plain", "bn"):
         with stand_in((1, 28, 28)):
-            config = [experiments.resolve(name, seed) for seed in range(SEEDS)]
+            config = [experiments.resolve(name, seed, every) for seed in range(SEEDS)]
             alone, together = BatchNormRecipe(config[0]), SideBySide(
                 [BatchNormRecipe(c) for c in config])
         yield f"{SEEDS} seeds as one batched network, {name}", [
