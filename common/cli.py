@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import plotting, results, tracking, training
+from common import distributed, plotting, results, tracking, training
 from common.config import (
     Config,
     Experiments,
@@ -20,6 +20,7 @@ from common.config import (
     help_text,
     parse_arguments,
 )
+from common.errors import UserError
 from common.files import runs_root, shown, write_atomic
 from common.vectorised import SideBySide
 
@@ -51,7 +52,7 @@ def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experimen
     changed = {k: v for k, v in flatten(as_dict(configs[0])).items()
                if v != own[k] and not experiments.known[k].neutral}
     folders = [run_folder(paper, c, changed) for c in configs]
-    if configs[0].fresh:
+    if configs[0].fresh and distributed.rank() == 0:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
     recipes = [recipe_class(c) for c in configs]
@@ -59,8 +60,12 @@ def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experimen
     segment = results.segment(recipes[0].device)
     if len(recipes) > 1:
         segment["side_by_side"] = len(recipes)
+    if distributed.processes() > 1:
+        segment["processes"] = distributed.processes()
     ended = training.run_all(recipes, folders, labels, segment,
                              SideBySide if len(recipes) > 1 else None)
+    if distributed.rank():
+        return []
     done = []
     for config, recipe, folder, label, (metrics, history) in zip(
             configs, recipes, folders, labels, ended, strict=True):
@@ -114,9 +119,14 @@ def main(recipe_class: Callable[[Any], training.Recipe], schema: type[Config], t
         return 0
     together = bool(overrides.get("train.vectorize"))
     groups = [(n, seeds) for n in names] if together else [(n, [s]) for s in seeds for n in names]
-    done = [d for name, some in groups
-            for d in train(recipe_class, experiments, name, some, overrides)]
-    report(done, program, experiments)
+    if together and distributed.processes() > 1:
+        raise UserError("train.vectorize=true: expected one process, not torchrun's "
+                        f"{distributed.processes()}")
+    with distributed.group():
+        done = [d for name, some in groups
+                for d in train(recipe_class, experiments, name, some, overrides)]
+    if distributed.rank() == 0:
+        report(done, program, experiments)
     return 0
 
 

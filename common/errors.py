@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable
 
@@ -24,11 +25,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def exit_with(main: Callable[[], int | None]) -> None:
-    """Run ``main`` and leave the process: 0, or 2 after one line when the user erred."""
+    """Run ``main`` and leave the process: 0, or 2 after one line when the user erred.
+
+    Of several processes that train together the first one speaks.
+    """
     try:
         sys.exit(main() or 0)
     except UserError as e:
-        print(f"error: {e}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print(f"error: {e}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command continues from the last checkpoint",

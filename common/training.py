@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from common import checkpoint, tracking
+from common import checkpoint, distributed, tracking
 from common.config import Config, completed, differences, identity
 from common.data import BatchOrder, DataSet, Split, evaluation_splits, generator
 from common.errors import UserError
@@ -56,7 +56,7 @@ class Recipe:
     def __init__(self, config: Config):
         reuse_memory()
         self.config = config
-        self.device = choose_device(config.train.device)
+        self.device = distributed.local_device(choose_device(config.train.device))
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
         self.data, train, evaluation = self.splits()
@@ -71,7 +71,8 @@ class Recipe:
         random.seed(config.seed)
         self.build()
         self.model.to(self.device)
-        self.net: Any = torch.compile(self.model) if config.train.compile else self.model
+        self.net: Any = distributed.wrap(
+            torch.compile(self.model) if config.train.compile else self.model, self.device)
         self._autocast = (
             torch.autocast(self.device.type, dtype=torch.bfloat16)
             if config.train.precision == "bfloat16" else contextlib.nullcontext())
@@ -209,7 +210,8 @@ def updates(recipe: Any, first: int, last: int) -> Iterator[tuple[int, Tensor]]:
     """Make the updates ``first`` to ``last - 1`` and yield (updates made, loss) after each."""
     recipe.model.train()
     for step in range(first, last):
-        yield step + 1, recipe.step(recipe.batch(step))
+        loss = recipe.step(distributed.share(recipe.batch(step)))
+        yield step + 1, distributed.mean(loss)
 
 
 def run(recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
@@ -252,7 +254,7 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
         UserError: see :func:`run`; or the runs stand at different steps.
     """
     with contextlib.ExitStack() as locks:
-        for folder in folders:
+        for folder in folders if distributed.rank() == 0 else ():
             locks.enter_context(
                 locked(folder, f"another process is training in {shown(folder)}"))
         runs = [_Run(*parts, segment, len(recipes))
@@ -270,6 +272,7 @@ class _Run:
     Attributes:
         first: the step it starts from.
         good: the step of its newest checkpoint.
+        writes: whether this process writes to the folder; one of several does.
         seconds: training time of all attempts, its share where several train side by side.
         metrics: of the newest evaluation.
     """
@@ -294,7 +297,9 @@ class _Run:
             segments, self.metrics = saved["segments"], saved["metrics"]
         self.segments = [*segments, segment | {"from_step": self.first}]
         self.good = self.first
-        self.tracker = tracking.Tracker(folder, recipe.config, self.first, name)
+        self.writes = distributed.rank() == 0
+        self.tracker = (tracking.Tracker(folder, recipe.config, self.first, name) if self.writes
+                        else None)
         self.before, self.started = self.seconds, time.perf_counter()
 
     def see(self, value: float, step: int) -> None:
@@ -311,11 +316,14 @@ class _Run:
         """Log the mean loss of the window, and return it."""
         mean = self.window[0] / max(self.window[1], 1)
         self.window = [0.0, 0]
-        self.tracker.log(step, loss=mean, lr=self.recipe.optimizer.param_groups[0]["lr"])
+        if self.writes:
+            self.tracker.log(step, loss=mean, lr=self.recipe.optimizer.param_groups[0]["lr"])
         return mean
 
     def evaluate(self, step: int, final: bool) -> None:
         """Evaluate and log the metrics."""
+        if not self.writes:
+            return
         self.metrics = self.recipe.evaluate(step, final=final)
         self.recipe.model.train()
         self.tracker.log(step, **{f"eval/{k}": v for k, v in self.metrics.items()})
@@ -328,6 +336,9 @@ class _Run:
         """
         if not all(p.isfinite().all() for p in self.recipe.model.parameters()):
             raise self.diverged("a weight is not finite", step)
+        distributed.check_agreement(self.recipe.model)
+        if not self.writes:
+            return
         self.tracker.flush()
         self.seconds = self.before + (time.perf_counter() - self.started) / self.companions
         checkpoint.save(self.folder, {
@@ -375,7 +386,7 @@ def _run(runs: Sequence[_Run], recipe: Any) -> list[tuple[dict[str, float], dict
                         f"checkpoint of step {one.good} is kept") from e
     finally:
         progress.close()
-        for r in runs:
+        for r in runs if one.writes else ():
             with contextlib.suppress(OSError):
                 r.tracker.close()
     return [(r.metrics, {"seconds": r.seconds, "segments": r.segments}) for r in runs]
@@ -402,7 +413,9 @@ class Progress:
     def __init__(self, name: str, first: int, last: int):
         self.name, self.last = name, last
         self.loss, self.metrics = math.nan, {}
-        self.bar = tqdm(total=last, initial=first, desc=name, unit="step", disable=None,
+        self.silent = distributed.rank() > 0
+        self.bar = tqdm(total=last, initial=first, desc=name, unit="step",
+                        disable=True if self.silent else None,
                         dynamic_ncols=True, mininterval=0.2, leave=False)
         self._first, self._started = first, time.monotonic()
         self._due = self._started + self.EVERY
@@ -413,7 +426,7 @@ class Progress:
             if self.bar.update(1):
                 self.bar.set_postfix_str(self.text(), refresh=False)
             return
-        if step % 32 == 0 and time.monotonic() >= self._due:
+        if step % 32 == 0 and time.monotonic() >= self._due and not self.silent:
             self._due = time.monotonic() + self.EVERY
             rate = (step - self._first) / (time.monotonic() - self._started)
             left = (self.last - step) / rate / 60

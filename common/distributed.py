@@ -1,0 +1,110 @@
+"""One run over several processes: ``torchrun --standalone --nproc-per-node=2 papers/…/train.py``.
+
+The configuration's batch is the global one: every process takes its share of it, and
+DistributedDataParallel averages the gradients (gloo on CPUs, nccl on graphics cards). The first
+process evaluates, logs, checkpoints and writes the result; all of them resume from its checkpoint.
+Batch-norm statistics are those of a process's own share, as on the two graphics cards of a paper of
+the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from common.errors import UserError
+
+
+def rank() -> int:
+    """This process's number, 0 without torchrun."""
+    return int(os.environ.get("RANK", 0))
+
+
+def processes() -> int:
+    """How many processes train together, 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def local_device(device: torch.device) -> torch.device:
+    """The device of this process: its own graphics card where there are several."""
+    if device.type == "cpu" or processes() == 1 or device.index is not None:
+        return device
+    return torch.device(device.type, int(os.environ.get("LOCAL_RANK", 0)))
+
+
+@contextlib.contextmanager
+def group() -> Iterator[None]:
+    """Join the other processes, if torchrun started any, and leave them at the end."""
+    if processes() == 1:
+        yield
+        return
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+def leave() -> None:
+    """End a process that trained with others, its work done and written.
+
+    Without the interpreter's own clean-up, in which gloo's threads now and then abort the process.
+    """
+    if processes() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def wrap(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network as the training step calls it: gradients are averaged over processes."""
+    if processes() == 1:
+        return network
+    return DistributedDataParallel(network, None if device.type == "cpu" else [device])
+
+
+def share(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """This process's part of the global batch.
+
+    Raises:
+        UserError: the batch does not divide by the processes.
+    """
+    n = processes()
+    if n == 1:
+        return batch
+    if len(batch[0]) % n:
+        raise UserError(f"train.batch_size={len(batch[0])}: expected a multiple of the {n} "
+                        "processes")
+    return tuple(part.chunk(n)[rank()] for part in batch)
+
+
+def mean(loss: Tensor) -> Tensor:
+    """The mean of the processes' losses."""
+    if processes() > 1:
+        dist.all_reduce(loss)
+        loss = loss / processes()
+    return loss
+
+
+def check_agreement(model: nn.Module) -> None:
+    """Make sure that all processes hold the same weights.
+
+    Raises:
+        UserError: they do not, because the paper's loss bypasses the network that averages.
+    """
+    if processes() == 1:
+        return
+    mine = torch.stack([p.detach().double().sum() for p in model.parameters()])
+    theirs = [torch.empty_like(mine) for _ in range(processes())]
+    dist.all_gather(theirs, mine)
+    if any(not torch.equal(t, mine) for t in theirs):
+        raise UserError("the processes' weights differ: this paper's update does not go through "
+                        "the shared network (Recipe.net); train it in one process")
