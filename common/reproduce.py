@@ -9,6 +9,7 @@
     jobs=2           so many runs at a time, sharing the cores; without it every run takes the
                      threads its configuration gives, and as many run as there are cores
     vectorize=true   the seeds of an experiment as one batched network, for small networks
+    launcher=slurm   every run is a job of a cluster; slurm.partition=… and so on go to slurm
     pace=false       do not measure the speed of experiments that nobody has run yet
 
 Runs that have a current result are left out. Stopped at any point, the same command goes on where
@@ -32,14 +33,14 @@ from types import FrameType
 
 import torch
 
-from common import checkpoint, report, results
+from common import checkpoint, cluster, report, results
 from common.claims import ENOUGH_SEEDS, Claim, Paper, papers
 from common.config import parse_arguments
 from common.errors import UserError, exit_with, nearest
 from common.files import ROOT, locked, runs_root, shown
 from common.training import duration
 
-OPTIONS = ("claims", "seeds", "jobs", "vectorize", "pace")
+OPTIONS = ("claims", "seeds", "jobs", "vectorize", "launcher", "pace")
 PACE_PATIENCE = 180.0
 """Seconds an experiment's first steps may take before its speed stays unknown."""
 
@@ -294,7 +295,7 @@ def carry_out(runs: Sequence[Run], jobs: int | None) -> list[tuple[Run, str]]:
                 code, took = p.process.returncode, duration(time.monotonic() - p.started)
                 if code:
                     how = f"ended by signal {-code}" if code < 0 else last_line(p.run)
-                    failed.append((p.run, how))
+                    failed.append((p.run, f"{how}; its log: {shown(p.run.folder / 'log.txt')}"))
                 left = sum(r.seconds or 0 for r in waiting) / at_a_time(runs, jobs)
                 print(f"[{done}/{len(runs)}] {p.run.name}: {'FAILED' if code else 'done'} after "
                       f"{took}" + (f", about {duration(left)} to go" if left else ""), flush=True)
@@ -343,12 +344,17 @@ def options_of(argv: list[str]) -> dict:
     if experiment is not None:
         options["experiment"] = experiment
     for k in options:
-        if k not in OPTIONS:
+        if k not in OPTIONS and not k.startswith("slurm."):
             raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")
     for k in ("seeds", "jobs"):
         v = options.get(k, 1)
         if not isinstance(v, int) or isinstance(v, bool) or v < 1:
             raise UserError(f"{k}={v}: expected a whole number of at least 1")
+    if options.get("launcher", "slurm") not in cluster.LAUNCHERS:
+        raise UserError(f"launcher={options['launcher']}: expected one of "
+                        f"{', '.join(cluster.LAUNCHERS)}")
+    if "launcher" not in options and any(k.startswith("slurm.") for k in options):
+        raise UserError("slurm.… needs launcher=slurm")
     for k in ("pace", "vectorize"):
         if not isinstance(options.get(k, True), bool):
             raise UserError(f"{k}={options[k]}: expected true or false")
@@ -385,13 +391,17 @@ def main(argv: list[str]) -> int:
         runs, failed = planned(), []
         if runs:
             print(show(runs, jobs), flush=True)
-            failed = carry_out(runs, jobs)
+            if "launcher" in options:
+                failed = cluster.carry_out(runs, options["launcher"], {
+                    k.removeprefix("slurm."): v for k, v in options.items()
+                    if k.startswith("slurm.")})
+            else:
+                failed = carry_out(runs, jobs)
             report.main([paper.name])
     print(verdicts(Paper(paper.folder), claims) if "claims" in options else
           f"report: papers/{paper.name}/REPORT.md")
     for run, why in failed:
-        print(f"{run.name} failed: {why}; its log: {shown(run.folder / 'log.txt')}",
-              file=sys.stderr)
+        print(f"{run.name} failed: {why}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -113,6 +113,13 @@ def test_a_failing_run_is_reported_and_stops_no_other(clone):
     assert "[1/1]" in again(clone, "seeds=1", "jobs=1").stdout, "only the failed one is left"
 
 
+def test_runs_as_jobs(clone):
+    done = again(clone, "seeds=1", "claims=band-accuracy", "launcher=local")
+    assert done.returncode == 0, done.stderr
+    assert made(clone) == ["narrow/seed0"] and "(job " in done.stdout
+    assert "band-accuracy: published 97.50%, measured" in done.stdout
+
+
 def test_two_at_once_and_a_lock_that_dies_with_its_process(clone):
     words = [sys.executable, "-m", "common.reproduce", "demo", "pace=false", "seeds=1", "jobs=1"]
     config = clone / "papers/demo/config.yaml"
@@ -161,6 +168,8 @@ def wait_for(condition):
     (["seeds=0"], "seeds=0: expected a whole number"), (["jobs=x"], "jobs=x: expected a whole"),
     (["experiment=narrow"], "unknown key 'experiment'"), (["--fast"], "unknown option '--fast'"),
     (["pace=3"], "pace=3: expected true or false"),
+    (["launcher=pbs"], "launcher=pbs: expected one of slurm, local"),
+    (["slurm.partition=x"], "slurm.… needs launcher=slurm"),
     (["vectorize=1"], "vectorize=1: expected true or false")])
 def test_bad_input_is_one_line_and_exit_status_2(template, words, message):
     done = again(template, *words) if "pace" not in words[0] else call(
