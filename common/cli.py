@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -130,7 +131,7 @@ def main(recipe_class: Callable[[Any], training.Recipe], schema: type[Config], t
     return 0
 
 
-PACE_SECONDS, PACE_STEPS = 5.0, 200
+PACE_SECONDS, PACE_STEPS = 3.0, 1000
 """How long, and over how many steps at most, ``--pace`` measures."""
 
 
@@ -139,7 +140,7 @@ def pace(recipe_class: Callable[[Any], training.Recipe], experiments: Experiment
     """Measure an experiment's seconds per step without running it, and say what it would cost.
 
     The figure, without evaluations, also goes to ``pace.json`` in the experiment's folder below
-    ``runs/``, where :mod:`common.reproduce` reads it.
+    ``runs/``, where :mod:`common.reproduce` reads it, under the number of threads.
     """
     recipe = recipe_class(experiments.resolve(name, 0, overrides))
     for _ in training.updates(recipe, 0, 2):  # compiles, allocates
@@ -152,9 +153,13 @@ def pace(recipe_class: Callable[[Any], training.Recipe], experiments: Experiment
     seconds = (time.perf_counter() - started) / steps
     total = recipe.config.train.steps
     hardware = results.segment(recipe.device)["hardware"]
-    folder = run_folder(experiments.path.parent.name, recipe.config, {}).parent
-    write_atomic(folder / "pace.json", json.dumps(
-        {"seconds_per_step": seconds, "hardware": hardware}) + "\n")
+    path = run_folder(experiments.path.parent.name, recipe.config, {}).parent / "pace.json"
+    known = {}
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads(path.read_text())
+        known = before["seconds_per_step"] if before["cpu"] == hardware["cpu"] else {}
+    known |= {str(hardware["threads"]): seconds}
+    write_atomic(path, json.dumps({"cpu": hardware["cpu"], "seconds_per_step": known}) + "\n")
     return (f"{name}: {1000 * seconds:,.1f} ms a step, {total:,} steps: "
             f"{training.duration(total * seconds)} ({hardware['device']}, {hardware['threads']} "
             "threads, without evaluations)")

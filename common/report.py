@@ -62,11 +62,8 @@ def command(paper: Paper, j: Judgement) -> str:
     """The line that measures a claim again."""
     if not j.claim.experiments:
         return ""
-    seeds = sorted({r.seed for e in j.claim.experiments for r in paper.results.get(e, [])}) or [0]
-    text = f"{seeds[0]}-{seeds[-1]}" if seeds == list(range(seeds[0], seeds[-1] + 1)) and len(
-        seeds) > 1 else ",".join(map(str, seeds))
-    names = ",".join(dict.fromkeys(j.claim.experiments))
-    return f"python papers/{paper.name}/train.py experiment={names} seed={text}"
+    return (f"python -m common.reproduce {paper.name} claims={j.claim.id} "
+            f"seeds={max(len(j.values), 1)}")
 
 
 def cell(text: str) -> str:

@@ -6,8 +6,9 @@
 
     claims=a,b       only these claims; their runs are made here even if results are committed
     seeds=3          seeds 0, 1, 2
-    jobs=2           so many runs at a time, sharing the cores; without it every run takes the
-                     threads its configuration gives, and as many run as there are cores
+    jobs=2           so many runs at a time, sharing the cores; without it one thread each and as
+                     many as there are cores, or one after the other with all cores, whichever
+                     the paper's first steps show to be faster here
     vectorize=true   the seeds of an experiment as one batched network, for small networks
     launcher=slurm   every run is a job of a cluster; slurm.partition=… and so on go to slurm
     pace=false       do not measure the speed of experiments that nobody has run yet
@@ -43,6 +44,9 @@ from common.training import duration
 OPTIONS = ("claims", "seeds", "jobs", "vectorize", "launcher", "pace")
 PACE_PATIENCE = 180.0
 """Seconds an experiment's first steps may take before its speed stays unknown."""
+
+CONTENTION = 1.1
+"""How much slower runs side by side are taken to be than the same runs alone on their cores."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def chosen_claims(paper: Paper, ids: str | None) -> list[Claim]:
 
 
 def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
-         jobs: int | None = None) -> list[Run]:
+         jobs: int | None = None, threads: int | None = None) -> list[Run]:
     """The runs these claims still need: seed 0 of every experiment, then seed 1 …
 
     Args:
@@ -120,7 +124,8 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
         claims: in the order in which they are to be settled.
         seeds: how many.
         again: also make runs whose result is committed, unless they were finished here.
-        jobs: how many runs share the cores; None: as each experiment's configuration says.
+        jobs: how many runs share the cores, or None.
+        threads: of a run whose configuration does not say, where ``jobs`` is None; None: all.
     """
     found = []
     for seed in range(seeds):
@@ -136,11 +141,12 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
             else:
                 continue
             config = paper.config(name).train
-            threads = max(1, cores() // jobs) if jobs else min(config.threads or cores(), cores())
+            takes = max(1, cores() // jobs) if jobs else min(
+                config.threads or threads or cores(), cores())
             done = config.steps if here else last_checkpoint(paper, name, seed)
-            pace, where = known_pace(paper, name)
+            pace, where = known_pace(paper, name, takes)
             left = config.steps - done
-            found.append(Run(paper.name, name, (seed,), why, left, threads,
+            found.append(Run(paper.name, name, (seed,), why, left, takes,
                              None if pace is None else left * pace, where))
     return found
 
@@ -177,33 +183,54 @@ def last_checkpoint(paper: Paper, experiment: str, seed: int) -> int:
     return 0 if saved is None else saved["step"]
 
 
-def known_pace(paper: Paper, experiment: str) -> tuple[float | None, str]:
+def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
+    """Seconds per step as ``train.py --pace`` measured them on this machine, by threads."""
+    path = runs_root() / paper.name / experiment / "pace.json"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        found = json.loads(path.read_text())
+        if found["cpu"] == results.provenance()["hardware"]["cpu"]:
+            return {int(k): float(v) for k, v in found["seconds_per_step"].items()}
+    return {}
+
+
+def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | None, str]:
     """Seconds per step of an experiment, from ``--pace`` here or from a committed result.
 
     Returns:
         The seconds, None if nothing was measured; and the processor, if it is another one.
     """
-    here = results.provenance()["hardware"]["cpu"]
-    path = runs_root() / paper.name / experiment / "pace.json"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        found = json.loads(path.read_text())
-        if found["hardware"]["cpu"] == here:
-            return float(found["seconds_per_step"]), ""
+    here = paces_here(paper, experiment)
+    if here:
+        return here.get(threads, min(here.values())), ""
+    cpu = results.provenance()["hardware"]["cpu"]
     for run in paper.results.get(experiment, []):
-        cpu = run.record["segments"][-1]["hardware"]["cpu"]
+        its = run.record["segments"][-1]["hardware"]["cpu"]
         steps = run.record["config"]["train"]["steps"]
-        return run.record["seconds"] / steps, "" if cpu == here else cpu
+        return run.record["seconds"] / steps, "" if its == cpu else its
     return None, ""
 
 
-def measure_pace(paper: Paper, runs: Sequence[Run]) -> None:
-    """Let ``train.py --pace`` measure the experiments of which no speed is known."""
-    for name in dict.fromkeys(r.experiment for r in runs if r.seconds is None):
-        print(f"measuring the speed of {name} …", file=sys.stderr, flush=True)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run([*train_command(paper.name), f"experiment={name}", "--pace"], cwd=ROOT,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                           timeout=PACE_PATIENCE)
+def measure_pace(paper: Paper, experiment: str, threads: int) -> None:
+    """Let ``train.py --pace`` measure an experiment, unless it has."""
+    if threads in paces_here(paper, experiment):
+        return
+    print(f"measuring the speed of {experiment} with {threads} thread{'s' * (threads > 1)} …",
+          file=sys.stderr, flush=True)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run([*train_command(paper.name), f"experiment={experiment}",
+                        f"train.threads={threads}", "--pace"], cwd=ROOT,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PACE_PATIENCE)
+
+
+def better_threads(paper: Paper, experiment: str) -> int:
+    """1 where runs side by side get more done here than one with all cores, else all cores."""
+    all_ = cores()
+    for threads in (1, all_):
+        measure_pace(paper, experiment, threads)
+    found = paces_here(paper, experiment)
+    if not {1, all_} <= found.keys():
+        return all_
+    return 1 if CONTENTION * found[1] < all_ * found[all_] else all_
 
 
 def show(runs: Sequence[Run], jobs: int | None) -> str:
@@ -378,9 +405,12 @@ def main(argv: list[str]) -> int:
     def planned() -> list[Run]:
         arguments = paper, claims, seeds, "claims" in options, jobs
         runs = plan(*arguments)
-        if options.get("pace", True) and any(r.seconds is None for r in runs):
-            measure_pace(paper, runs)
-            runs = plan(*arguments)
+        if runs and options.get("pace", True):
+            threads = None if jobs or len(runs) == 1 else better_threads(paper, runs[0].experiment)
+            for r in plan(*arguments, threads):
+                if r.seconds is None:
+                    measure_pace(paper, r.experiment, r.threads)
+            runs = plan(*arguments, threads)
         return side_by_side(runs) if options.get("vectorize", False) else runs
     if "--dry-run" in argv:
         runs = planned()

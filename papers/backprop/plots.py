@@ -134,15 +134,17 @@ def plateau(paper: Paper) -> tuple[str, str, Figure]:
     """E of the ideal symmetry network against the scale of its weights, for both losses."""
     made, panels = figure(2, width=4.2)
     task = symmetry()
-    pattern = torch.tensor([1.0, 2.0, 4.0, -4.0, -2.0, -1.0])
-    hidden, output = torch.linspace(0, 6, 61), torch.linspace(-4, 14, 61)
+    # in double precision, so that the order of a sum cannot move a contour
+    pattern = torch.tensor([1.0, 2.0, 4.0, -4.0, -2.0, -1.0], dtype=torch.float64)
+    hidden, output = (torch.linspace(*range_, 61, dtype=torch.float64)
+                      for range_ in ((0, 6), (-4, 14)))
     a, v = torch.meshgrid(hidden, output, indexing="ij")
-    x = task.groups[0] @ pattern  # zero for symmetric vectors
+    x = task.groups[0].double() @ pattern  # zero for symmetric vectors
     h1, h2 = (torch.sigmoid(s * a[..., None] * x - a[..., None] / 2) for s in (1, -1))
     y = torch.sigmoid(v[..., None] / 2 - v[..., None] * (h1 + h2))
     y = y.reshape(-1, 64, 1)
     for axes, name in zip(panels, ("squared", "cross_entropy"), strict=True):
-        e = Loss(name).error(y, task.targets).reshape(61, 61)
+        e = Loss(name).error(y, task.targets.double()).reshape(61, 61)
         levels = np.linspace(0, float(e.max()), 15) if name == "squared" else np.geomspace(
             1, float(e.max()), 15)
         drawn = axes.contourf(hidden, output, e.T, levels=levels, cmap="viridis", extend="min")

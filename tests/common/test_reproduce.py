@@ -243,13 +243,27 @@ def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path
     record = {"seconds": 50.0, "config": {"train": {"steps": 100}},
               "segments": [{"hardware": {"cpu": "another"}}]}
     paper = SimpleNamespace(name="demo", results={"a": [SimpleNamespace(record=record)]})
-    assert reproduce.known_pace(paper, "a") == (0.5, "another")
-    assert reproduce.known_pace(paper, "b") == (None, "")
-    (tmp_path / "demo/a").mkdir(parents=True)
-    here = results.provenance()["hardware"]
-    (tmp_path / "demo/a/pace.json").write_text(json.dumps(
-        {"seconds_per_step": 0.25, "hardware": here}))
-    assert reproduce.known_pace(paper, "a") == (0.25, "")
+    assert reproduce.known_pace(paper, "a", 1) == (0.5, "another")
+    assert reproduce.known_pace(paper, "b", 1) == (None, "")
+    paced(tmp_path, {1: 0.25, 2: 0.2})
+    assert reproduce.known_pace(paper, "a", 1) == (0.25, "")
+    paced(tmp_path, {1: 0.25, 2: 0.2}, cpu="a third")
+    assert reproduce.known_pace(paper, "a", 1) == (0.5, "another")
+
+
+def paced(folder, seconds, cpu=None):
+    (folder / "demo/a").mkdir(parents=True, exist_ok=True)
+    (folder / "demo/a/pace.json").write_text(json.dumps(
+        {"seconds_per_step": seconds, "cpu": cpu or results.provenance()["hardware"]["cpu"]}))
+
+
+@pytest.mark.parametrize(("one", "two", "better"), [
+    (0.25, 0.20, 1), (0.25, 0.125, 2), (0.38, 0.14, 2), (0.20, 0.105, 2), (0.20, 0.15, 1)])
+def test_side_by_side_or_one_after_the_other(monkeypatch, tmp_path, one, two, better):
+    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path))
+    monkeypatch.setattr(reproduce, "cores", lambda: 2)
+    paced(tmp_path, {1: one, 2: two})
+    assert reproduce.better_threads(SimpleNamespace(name="demo", results={}), "a") == better
 
 
 # ---- Killed at twenty random moments ----------------------------------------------------------
