@@ -42,7 +42,7 @@ class Recipe:
         chunk: how many inputs :meth:`predict` takes at a time.
         model: the network, set by :meth:`build`.
         net: the model as the training step calls it, compiled where the configuration says so.
-        optimizer: set by :meth:`build`.
+        optimizer: set by :meth:`build`; None where nothing is trained by gradients.
         scheduler: a torch learning-rate scheduler stepped after every update, or None.
         inputs, labels: the training data on the device, as :meth:`prepare` made it.
         eval_inputs, eval_labels: the data to evaluate on.
@@ -50,7 +50,7 @@ class Recipe:
 
     chunk = 1000
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | None = None
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
 
     def __init__(self, config: Config):
@@ -158,14 +158,16 @@ class Recipe:
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs from the recipe."""
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+        return {"model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict() if self.optimizer else None,
                 "scheduler": self.scheduler.state_dict() if self.scheduler else None,
                 "extra": self.extra_state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state` returned."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.optimizer is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         self.load_extra_state(state["extra"])
@@ -316,8 +318,10 @@ class _Run:
         """Log the mean loss of the window, and return it."""
         mean = self.window[0] / max(self.window[1], 1)
         self.window = [0.0, 0]
+        optimizer = self.recipe.optimizer
         if self.writes:
-            self.tracker.log(step, loss=mean, lr=self.recipe.optimizer.param_groups[0]["lr"])
+            self.tracker.log(step, loss=mean, **(
+                {"lr": optimizer.param_groups[0]["lr"]} if optimizer else {}))
         return mean
 
     def evaluate(self, step: int, final: bool) -> None:

@@ -373,7 +373,6 @@ class BanditRecipe(Recipe):
         widths = [self.contexts.shape[1], c.model.units, c.model.units, 1]
         self.model = bandit.Agents(c.task.agents, widths, prior, c.model.rho, c.task.noise,
                                    generator(c.seed, "init"), c.train.compile)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=c.optim.lr)  # for the log
         self.memory = bandit.Memory(c.task.agents, c.task.memory, self.device)
         self.regret = torch.zeros(c.task.agents, dtype=torch.float64, device=self.device)
 

@@ -1,0 +1,109 @@
+"""Associative memories: Hopfield (1982), the pseudo-inverse, Ramsauer et al. (2020).
+
+Symbols: N neurons S_i = ±1, p patterns ξ^μ, load α = p/N, couplings
+J_ij = (1/N) Σ_μ ξ_i^μ ξ_j^μ with J_ii = 0, fields h_i = Σ_j J_ij S_j, energy
+E = −½ Σ_ij J_ij S_i S_j, overlap m = (1/N) Σ_i ξ_i S_i. In shapes, t is the number of trials, which
+are independent networks with the same couplings.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import einsum
+from torch import Tensor
+
+
+def hebb(ξ: Tensor) -> Tensor:
+    """Couplings (N, N) of the patterns (p, N) by Hebb's rule, without self-connections."""
+    n = ξ.shape[1]
+    return einsum(ξ, ξ, "p i, p j -> i j").fill_diagonal_(0) / n
+
+
+def pseudo_inverse(ξ: Tensor) -> Tensor:
+    """Couplings (N, N) that make any independent patterns (p, N) stable: ξ⁺ξ without diagonal."""
+    return (torch.linalg.pinv(ξ) @ ξ).fill_diagonal_(0)
+
+
+def energy(J: Tensor, S: Tensor) -> Tensor:
+    """E = −½ Σ_ij J_ij S_i S_j of states (t, N), shape (t,)."""
+    return -0.5 * einsum(S, J, S, "t i, i j, t j -> t")
+
+
+def threshold(h: Tensor, S: Tensor) -> Tensor:
+    """The sign of the field; a neuron without a field stays as it is."""
+    return torch.where(h == 0, S, torch.sign(h))
+
+
+def synchronous(J: Tensor, S: Tensor) -> Tensor:
+    """All neurons of the states (t, N) at once, by the fields of the old state."""
+    return threshold(einsum(J, S, "i j, t j -> t i"), S)
+
+
+def asynchronous(J: Tensor, S: Tensor, order: Tensor) -> Tensor:
+    """One neuron after the other, each by the fields of the newest state: a sweep of (t, N).
+
+    Args:
+        J: (N, N).
+        S: (t, N).
+        order: (N,), which neuron when, the same for all trials.
+    """
+    S = S.clone()
+    for i in order.tolist():
+        S[:, i] = threshold(S @ J[i], S[:, i])
+    return S
+
+
+def asynchronous_by_overlaps(ξ: Tensor, S: Tensor, order: Tensor, block: int = 64) -> Tensor:
+    """The same sweep for Hebb's couplings without ever forming them.
+
+    Since N h_i = Σ_μ ξ_i^μ (Σ_j ξ_j^μ S_j) − p S_i, the sums over patterns are kept and change only
+    when a neuron does. Fields of a block of neurons come from one matrix product; after the first
+    change in the block the remaining ones are corrected for it. All quantities are whole numbers,
+    so that the result is the very same.
+
+    Args:
+        ξ: (p, N).
+        S: (t, N).
+        order: (N,).
+        block: neurons whose fields are computed at a time.
+    """
+    p, S = len(ξ), S.clone()
+    sums = S @ ξ.T  # (t, p)
+    for chunk in order.split(block):
+        ξ_b = ξ[:, chunk]
+        h = sums @ ξ_b - p * S[:, chunk]  # (t, b)
+        changes = threshold(h, S[:, chunk]) != S[:, chunk]
+        if not changes.any():
+            continue
+        couplings = (ξ_b.T @ ξ_b).fill_diagonal_(0)  # of the block, N J
+        first = int(changes.any(0).nonzero()[0])
+        for k in range(first, len(chunk)):
+            old = S[:, chunk[k]]
+            new = threshold(h[:, k], old)
+            change = new - old
+            if change.any():
+                h += change[:, None] * couplings[k]
+                S[:, chunk[k]] = new
+                sums += change[:, None] * ξ_b[:, k]
+    return S
+
+
+def overlap(ξ: Tensor, S: Tensor) -> Tensor:
+    """m = (1/N) Σ_i ξ_i S_i of each trial with its own pattern, (t, N) each, shape (t,)."""
+    return (ξ * S).mean(1)
+
+
+def modern_update(X: Tensor, ξ: Tensor, β: float) -> Tensor:
+    """Ramsauer et al. (2020), eq. (3): ξ_new = X softmax(β Xᵀ ξ), which is attention.
+
+    Args:
+        X: stored patterns, (p, d).
+        ξ: states, (t, d).
+        β: inverse temperature.
+    """
+    return torch.softmax(β * ξ @ X.T, 1) @ X
+
+
+def modern_energy(X: Tensor, ξ: Tensor, β: float) -> Tensor:
+    """Ramsauer et al. (2020), eq. (2) without its constants: −lse(β, Xᵀξ) + ½ ξᵀξ, shape (t,)."""
+    return -torch.logsumexp(β * ξ @ X.T, 1) / β + 0.5 * ξ.square().sum(1)

@@ -1,0 +1,185 @@
+"""Hopfield networks: what they remember, against the theory of Amit, Gutfreund & Sompolinsky.
+
+    python papers/hopfield/train.py experiment=quick           # bundled digits, seconds, offline
+    python papers/hopfield/train.py experiment=load_2000       # overlap against load
+    python papers/hopfield/train.py experiment=random_starts   # where random states end
+
+A step is one asynchronous sweep over all neurons of all trials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from common import data
+from common.cli import main
+from common.config import Config as BaseConfig
+from common.config import key
+from common.data import DataSet, Split, generator
+from common.errors import UserError, exit_with
+from common.training import Batch, Recipe
+from papers.hopfield.model import (
+    asynchronous,
+    asynchronous_by_overlaps,
+    energy,
+    hebb,
+    overlap,
+    pseudo_inverse,
+    synchronous,
+)
+
+
+@dataclass
+class ModelConfig:
+    neurons: int = key(500, "N; with the patterns of digits their pixels")
+    load: float = key(0.1, "α; p = α N patterns, rounded")
+    patterns: Literal["random", "digits"] = key("random", "unbiased ±1, or one digit of each class")
+    rule: Literal["hebb", "pseudo_inverse"] = key("hebb", "how couplings come from patterns")
+    update: Literal["asynchronous", "synchronous"] = key("asynchronous", "one by one, or at once")
+
+
+@dataclass
+class StartConfig:
+    trials: int = key(50, "networks side by side; from patterns at most one for each pattern")
+    random: bool = key(False, "start at random instead of at a pattern")
+    flipped: float = key(0.0, "fraction of the pattern's bits that are turned at the start")
+
+
+@dataclass
+class Config(BaseConfig):
+    model: ModelConfig = field(default_factory=ModelConfig)
+    start: StartConfig = field(default_factory=StartConfig)
+
+
+class State(nn.Module):
+    """The states of all trials, as what a checkpoint holds."""
+
+    def __init__(self, S: Tensor):
+        super().__init__()
+        self.register_buffer("S", S)
+
+
+class HopfieldRecipe(Recipe):
+    """Start at patterns or at random, sweep until nothing changes, measure overlaps."""
+
+    config: Config
+    model: State
+
+    def splits(self) -> tuple[DataSet, Split, Split]:
+        """The patterns ξ, (p, N), as images; their numbers as labels."""
+        c = self.config.model
+        if c.patterns == "digits":
+            digits = data.load("digits").train
+            first = torch.stack([(digits.labels == k).nonzero()[0, 0] for k in range(10)])
+            ξ = (rearrange(digits.images[first], "p 1 h w -> p (h w)") > 127).float() * 2 - 1
+        else:
+            p = round(c.load * c.neurons)
+            if p < 1:
+                raise UserError(f"model.load={c.load}: expected at least one pattern of the "
+                                f"{c.neurons} neurons")
+            draw = generator(self.config.seed, "patterns")
+            ξ = torch.randint(0, 2, (p, c.neurons), generator=draw).float() * 2 - 1
+        split = Split(ξ, torch.arange(len(ξ)))
+        return data.assemble("patterns", split, split), split, split
+
+    def prepare(self, images: Tensor) -> Tensor:
+        return images
+
+    def build(self) -> None:
+        c, ξ = self.config, self.inputs
+        n = ξ.shape[1]
+        if c.start.trials < 1:
+            raise UserError(f"start.trials={c.start.trials}: expected at least one")
+        if not 0 <= c.start.flipped <= 1:
+            raise UserError(f"start.flipped={c.start.flipped}: expected a fraction, 0 … 1")
+        draw = generator(c.seed, "start")
+        if c.start.random:
+            S = torch.randint(0, 2, (c.start.trials, n), generator=draw).float() * 2 - 1
+        else:
+            S = ξ[:c.start.trials].cpu().clone()
+            turned = torch.rand(S.shape, generator=draw).argsort(1) < round(c.start.flipped * n)
+            S[turned] *= -1
+        self.own = ξ[:c.start.trials]
+        self.model = State(S)
+        self.by_overlaps = c.model.rule == "hebb" and c.model.update == "asynchronous"
+        self.J = None if self.by_overlaps else (
+            hebb(ξ) if c.model.rule == "hebb" else pseudo_inverse(ξ))
+        self.changed = torch.ones((), dtype=torch.bool)
+
+    def batch(self, step: int) -> Batch:
+        """The order in which neurons are updated in this sweep."""
+        order = torch.randperm(self.inputs.shape[1], generator=self.generator("order", step))
+        return (order.to(self.device),)
+
+    def step(self, batch: Batch) -> Tensor:
+        """One sweep; returns the fraction of neurons it changed. Nothing is done at rest."""
+        (order,) = batch
+        S = self.model.S
+        if not self.changed:
+            return torch.zeros(())
+        if self.by_overlaps:
+            new = asynchronous_by_overlaps(self.inputs, S, order)
+        elif self.config.model.update == "asynchronous":
+            new = asynchronous(self.J, S, order)
+        else:
+            new = synchronous(self.J, S)
+        share = (new != S).float().mean()
+        self.changed = share > 0
+        S.copy_(new)
+        return share
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """``overlap`` m with the own pattern, mean over trials, and ``wrong_bits`` in %.
+
+        ``retrieved``: fraction of trials within 5 % of their pattern. From random starts instead
+        ``assigned``: fraction that ended in a pattern or its reverse exactly, ``near``: within 5 %
+        of one, and ``elsewhere``: neither. Finally ``at_rest``: whether the last sweep changed
+        nothing, ``energy`` per neuron, and ``unstable_bits``: % of the patterns' own bits that
+        Hebb's field would turn in one step.
+        """
+        S = self.model.S
+        metrics = {}
+        if self.config.start.random:
+            m = (S @ self.inputs.T / S.shape[1]).abs().amax(1)
+            metrics = {"assigned": (m == 1).double().mean().item(),
+                       "near": ((m >= 0.9) & (m < 1)).double().mean().item(),
+                       "elsewhere": (m < 0.9).double().mean().item()}
+        else:
+            m = overlap(self.own, S)
+            metrics = {"overlap": m.double().mean().item(),
+                       "wrong_bits": 50 * (1 - m.double().mean().item()),
+                       "retrieved": (m >= 0.9).double().mean().item()}
+        if final:
+            metrics |= {"at_rest": float(not self.changed), "energy": self.energy(),
+                        "unstable_bits": self.unstable_bits()}
+        return metrics
+
+    def energy(self) -> float:
+        """E/N, mean over trials."""
+        ξ, S = self.inputs, self.model.S
+        n = S.shape[1]
+        if self.J is not None:
+            return (energy(self.J, S) / n).mean().item()
+        sums = S @ ξ.T  # E = −(Σ_μ sums² − p N)/2N
+        return (-(sums.square().sum(1) - len(ξ) * n) / (2 * n * n)).mean().item()
+
+    def unstable_bits(self) -> float:
+        """% of the bits of all patterns whose field has the other sign, by Hebb's couplings."""
+        ξ = self.inputs
+        h = (ξ @ ξ.T) @ ξ - len(ξ) * ξ
+        return 100 * (h * ξ < 0).double().mean().item()
+
+    def extra_state(self) -> dict[str, Any]:
+        return {"changed": self.changed}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        self.changed = state["changed"]
+
+
+if __name__ == "__main__":
+    exit_with(lambda: main(HopfieldRecipe, Config, __file__))

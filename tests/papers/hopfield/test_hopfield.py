@@ -1,0 +1,167 @@
+"""The dynamics against plain loops over neurons, the theory against tabulated values."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.autograd.functional import jacobian
+
+from common.config import Experiments
+from common.errors import UserError
+from common.files import ROOT
+from papers.hopfield import facts
+from papers.hopfield.model import (
+    asynchronous,
+    asynchronous_by_overlaps,
+    energy,
+    hebb,
+    modern_energy,
+    modern_update,
+    overlap,
+    pseudo_inverse,
+    synchronous,
+    threshold,
+)
+from papers.hopfield.train import Config, HopfieldRecipe
+
+EXPERIMENTS = Experiments(Config, ROOT / "papers/hopfield/config.yaml")
+
+
+def signs(*shape, seed=0, dtype=torch.float32):
+    g = torch.Generator().manual_seed(seed)
+    return (torch.randint(0, 2, shape, generator=g) * 2 - 1).to(dtype)
+
+
+def recipe(name="quick_hebb", seed=0, **overrides):
+    return HopfieldRecipe(EXPERIMENTS.resolve(name, seed, {
+        k.replace("__", "."): v for k, v in overrides.items()}))
+
+
+def test_hebbs_rule_by_its_definition():
+    ξ = signs(3, 7)
+    J = hebb(ξ)
+    for i in range(7):
+        for j in range(7):
+            expected = 0 if i == j else sum(ξ[μ, i] * ξ[μ, j] for μ in range(3)) / 7
+            assert J[i, j].item() == pytest.approx(float(expected))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 12), st.integers(2, 60), st.integers(1, 70), st.integers(0, 10**6))
+def test_sweeps_equal_the_loop_over_neurons(p, n, block, seed):
+    ξ, S = signs(p, n, seed=seed), signs(4, n, seed=seed + 1)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    expected = S.clone()
+    whole = (ξ.T @ ξ).fill_diagonal_(0)  # N J: whole numbers
+    for i in order.tolist():
+        for t in range(4):
+            h = sum(whole[i, j] * expected[t, j] for j in range(n))
+            if h != 0:
+                expected[t, i] = 1.0 if h > 0 else -1.0
+    assert torch.equal(asynchronous(whole, S, order), expected)
+    assert torch.equal(asynchronous_by_overlaps(ξ, S, order, block), expected)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 30), st.integers(2, 60), st.integers(0, 10**6))
+def test_the_energy_never_rises_under_asynchronous_updates(p, n, seed):
+    J = (hebb(signs(p, n, seed=seed, dtype=torch.float64)) * n).round()
+    S = signs(5, n, seed=seed + 1, dtype=torch.float64)
+    for i in range(n):
+        new = asynchronous(J, S, torch.tensor([i]))
+        assert (energy(J, new) <= energy(J, S)).all()
+        S = new
+
+
+def test_synchronous_updates_can_end_in_a_cycle_of_two():
+    J = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    S = torch.tensor([[1.0, -1.0]])
+    assert torch.equal(synchronous(J, S), -S) and torch.equal(synchronous(J, -S), S)
+    assert torch.equal(threshold(torch.zeros(1, 2), S), S), "no field, no change"
+
+
+def test_the_pseudo_inverse_holds_correlated_patterns():
+    ξ = signs(5, 40, dtype=torch.float64)
+    ξ[1] = ξ[0]
+    ξ[1, :3] *= -1  # Hebb's rule would melt the two
+    assert torch.equal(synchronous(pseudo_inverse(ξ), ξ), ξ)
+    np.testing.assert_allclose(pseudo_inverse(ξ) + torch.diag(torch.diagonal(
+        ξ.T @ torch.linalg.inv(ξ @ ξ.T) @ ξ)), ξ.T @ torch.linalg.inv(ξ @ ξ.T) @ ξ, atol=1e-9)
+
+
+def test_the_modern_update_descends_its_energy_and_is_its_fixed_point():
+    X, ξ = (torch.randn(k, 6, generator=torch.Generator().manual_seed(k), dtype=torch.float64)
+            for k in (9, 3))
+    for _ in range(20):
+        new = modern_update(X, ξ, 2.0)
+        assert (modern_energy(X, new, 2.0) <= modern_energy(X, ξ, 2.0) + 1e-12).all()
+        ξ = new
+    slope = jacobian(lambda s: modern_energy(X, s, 2.0).sum(), ξ)
+    torch.testing.assert_close(slope, ξ - modern_update(X, ξ, 2.0))
+
+
+@pytest.mark.parametrize(("load", "wrong"), [(0.05, 0.0004), (0.1, 0.100), (0.12, 0.339),
+                                             (0.13, 0.639)])
+def test_the_mean_field_overlap(load, wrong):
+    assert 50 * (1 - facts.mean_field_overlap(load)) == pytest.approx(wrong, abs=0.0005)
+    assert facts.mean_field_overlap(0.139) == 0
+
+
+def test_loads_of_theory_fulfil_their_equation():
+    y = facts.critical()
+    h = 1e-5
+    assert (facts.load_of(y + h) - facts.load_of(y - h)) / (2 * h) == pytest.approx(0, abs=1e-8)
+    assert math.sqrt(2 * facts.load_of(2.0)) * 2.0 + 2.0 * 2 / math.sqrt(math.pi) * math.exp(
+        -4) == pytest.approx(math.erf(2.0))
+
+
+def test_overlaps_and_wrong_bits():
+    r = recipe("load_500_0.1", model__neurons=50, start__flipped=0.1)
+    assert (overlap(r.own, r.model.S) == 0.8).all(), "a tenth of the bits is turned"
+    metrics = r.evaluate(0, False)
+    assert metrics["overlap"] == pytest.approx(0.8) and metrics["wrong_bits"] == pytest.approx(10)
+    assert len(r.model.S) == 5, "one trial a pattern"
+
+
+def test_unstable_bits_and_energy_by_couplings():
+    r = recipe("load_500_0.2", model__neurons=60)
+    ξ = r.inputs
+    turned = (synchronous(hebb(ξ), ξ) != ξ).double().mean().item()
+    assert r.unstable_bits() == pytest.approx(100 * turned)
+    assert r.energy() == pytest.approx((energy(hebb(ξ), r.model.S) / 60).mean().item(), abs=1e-6)
+
+
+def test_at_rest_nothing_changes_any_more():
+    r = recipe("load_500_0.05", model__neurons=100)
+    for k in range(30):
+        r.step(r.batch(k))
+    assert not r.changed and r.evaluate(30, True)["at_rest"] == 1
+    S = r.model.S.clone()
+    assert r.step(r.batch(30)) == 0 and torch.equal(S, r.model.S)
+
+
+def test_where_random_starts_end_adds_up():
+    r = recipe("random_30", start__trials=40)
+    for k in range(20):
+        r.step(r.batch(k))
+    m = r.evaluate(20, False)
+    assert m["assigned"] + m["near"] + m["elsewhere"] == pytest.approx(1)
+    assert m["assigned"] > 0
+
+
+@pytest.mark.parametrize("name", ["quick_hebb", "quick_pseudo_inverse"])
+def test_golden_curve_of_20_steps(name, num_regression):
+    r = recipe(name, start__flipped=0.2)
+    changed = [r.step(r.batch(k)).item() for k in range(20)]
+    num_regression.check({"changed": changed}, default_tolerance=dict(rtol=1e-6, atol=0))
+
+
+@pytest.mark.parametrize(("overrides", "message"), [
+    (dict(model__patterns="random", model__load=0.0001), "expected at least one pattern"),
+    (dict(start__flipped=1.5), "expected a fraction"), (dict(start__trials=0), "at least one")])
+def test_bad_values_are_one_line(overrides, message):
+    with pytest.raises(UserError, match=message):
+        recipe(**overrides)
