@@ -65,7 +65,7 @@ def recipe(name: str, **overrides) -> HopfieldRecipe:
 def digits() -> tuple[str, str, Figure]:
     shown, sweeps = (0, 3, 5, 8), 3
     made, panels = figure(sweeps + 2, len(shown), width=0.95, height=0.95)
-    r = recipe("quick_pseudo_inverse", start__flipped=0.25)
+    r = recipe("quick_pseudo_inverse", start__flipped=0.15)
     states = [r.own, r.model.S.clone()]
     order = torch.arange(r.inputs.shape[1])
     for _ in range(sweeps):
@@ -73,13 +73,12 @@ def digits() -> tuple[str, str, Figure]:
     for row, k in zip(panels, shown, strict=True):
         for axes, S in zip(row, states, strict=True):
             axes.imshow(S[k].reshape(8, 8), cmap="gray_r", vmin=-1, vmax=1)
-            axes.set(xticks=[], yticks=[])
-            axes.grid(False)
+            axes.set_axis_off()
     for axes, title in zip(panels[0], ["stored", "start", *(f"sweep {k + 1}" for k in
                                                             range(sweeps))], strict=True):
         axes.set_title(title, fontsize=8)
     return "digits", ("Ten stored digits of 64 pixels, pseudo-inverse couplings: four of them with "
-                      "a quarter of their pixels turned, sweep by sweep."), made
+                      "15 % of their pixels turned, sweep by sweep."), made
 
 
 def trajectories() -> tuple[str, str, Figure]:
