@@ -39,18 +39,25 @@ def synchronous(J: Tensor, S: Tensor) -> Tensor:
     return threshold(einsum(J, S, "i j, t j -> t i"), S)
 
 
-def asynchronous(J: Tensor, S: Tensor, order: Tensor) -> Tensor:
+def asynchronous(J: Tensor, S: Tensor, order: Tensor, bias: Tensor | None = None) -> Tensor:
     """One neuron after the other, each by the fields of the newest state: a sweep of (t, N).
 
     Args:
         J: (N, N).
         S: (t, N).
         order: (N,), which neuron when, the same for all trials.
+        bias: added to the fields, (N,).
     """
     S = S.clone()
     for i in order.tolist():
-        S[:, i] = threshold(S @ J[i], S[:, i])
+        h = S @ J[i] if bias is None else S @ J[i] + bias[i]
+        S[:, i] = threshold(h, S[:, i])
     return S
+
+
+def zero_one_bias(J: Tensor) -> Tensor:
+    """What neurons 0 and 1 add to the fields: Σ_j J_ij (S_j + 1)/2 = ½ (Σ_j J_ij S_j + bias_i)."""
+    return J.sum(1)
 
 
 def asynchronous_by_overlaps(ξ: Tensor, S: Tensor, order: Tensor, block: int = 64) -> Tensor:

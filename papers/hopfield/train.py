@@ -31,6 +31,7 @@ from papers.hopfield.model import (
     overlap,
     pseudo_inverse,
     synchronous,
+    zero_one_bias,
 )
 
 
@@ -40,6 +41,8 @@ class ModelConfig:
     load: float = key(0.1, "α; p = α N patterns, rounded")
     patterns: Literal["random", "digits"] = key("random", "unbiased ±1, or one digit of each class")
     rule: Literal["hebb", "pseudo_inverse"] = key("hebb", "how couplings come from patterns")
+    states: Literal["plus_minus", "zero_one"] = key(
+        "plus_minus", "±1, or the 0 and 1 of 1982, whose fields are another's")
     update: Literal["asynchronous", "synchronous"] = key("asynchronous", "one by one, or at once")
 
 
@@ -106,9 +109,14 @@ class HopfieldRecipe(Recipe):
             S[turned] *= -1
         self.own = ξ[:c.start.trials]
         self.model = State(S)
-        self.by_overlaps = c.model.rule == "hebb" and c.model.update == "asynchronous"
+        zero_one = c.model.states == "zero_one"
+        if zero_one and c.model.update == "synchronous":
+            raise UserError("model.states=zero_one: expected model.update=asynchronous")
+        self.by_overlaps = (c.model.rule == "hebb" and c.model.update == "asynchronous"
+                            and not zero_one)
         self.J = None if self.by_overlaps else (
             hebb(ξ) if c.model.rule == "hebb" else pseudo_inverse(ξ))
+        self.bias = zero_one_bias(self.J) if zero_one else None
         self.changed = torch.ones((), dtype=torch.bool)
 
     def batch(self, step: int) -> Batch:
@@ -125,7 +133,7 @@ class HopfieldRecipe(Recipe):
         if self.by_overlaps:
             new = asynchronous_by_overlaps(self.inputs, S, order)
         elif self.config.model.update == "asynchronous":
-            new = asynchronous(self.J, S, order)
+            new = asynchronous(self.J, S, order, self.bias)
         else:
             new = synchronous(self.J, S)
         share = (new != S).float().mean()
@@ -137,7 +145,7 @@ class HopfieldRecipe(Recipe):
         """``overlap`` m with the own pattern, mean over trials, and ``wrong_bits`` in %.
 
         ``retrieved``: fraction of trials within 5 % of their pattern. From random starts instead
-        ``assigned``: fraction that ended in a pattern or its reverse exactly, ``near``: within 5 %
+        ``assigned``: fraction that ended in a pattern (of ±1, or its reverse) exactly, ``near``: within 5 %
         of one, and ``elsewhere``: neither. Finally ``at_rest``: whether the last sweep changed
         nothing, ``energy`` per neuron, and ``unstable_bits``: % of the patterns' own bits that
         Hebb's field would turn in one step.
@@ -145,7 +153,8 @@ class HopfieldRecipe(Recipe):
         S = self.model.S
         metrics = {}
         if self.config.start.random:
-            m = (S @ self.inputs.T / S.shape[1]).abs().amax(1)
+            m = S @ self.inputs.T / S.shape[1]
+            m = (m if self.bias is not None else m.abs()).amax(1)
             metrics = {"assigned": (m == 1).double().mean().item(),
                        "near": ((m >= 0.9) & (m < 1)).double().mean().item(),
                        "elsewhere": (m < 0.9).double().mean().item()}

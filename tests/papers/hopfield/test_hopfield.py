@@ -24,6 +24,7 @@ from papers.hopfield.model import (
     pseudo_inverse,
     synchronous,
     threshold,
+    zero_one_bias,
 )
 from papers.hopfield.train import Config, HopfieldRecipe
 
@@ -143,8 +144,18 @@ def test_at_rest_nothing_changes_any_more():
     assert r.step(r.batch(30)) == 0 and torch.equal(S, r.model.S)
 
 
-def test_where_random_starts_end_adds_up():
-    r = recipe("random_30", start__trials=40)
+def test_neurons_of_zero_and_one_by_their_definition():
+    ξ, S = signs(3, 20, dtype=torch.float64), signs(6, 20, seed=1, dtype=torch.float64)
+    J, V, order = (hebb(ξ) * 20).round(), (S + 1) / 2, torch.randperm(20)
+    for i in order.tolist():
+        h = V @ J[i]
+        V[:, i] = torch.where(h > 0, 1.0, torch.where(h < 0, 0.0, V[:, i]))
+    assert torch.equal(asynchronous(J, S, order, zero_one_bias(J)), 2 * V - 1)
+
+
+@pytest.mark.parametrize("name", ["random_30", "random_30_symmetric"])
+def test_where_random_starts_end_adds_up(name):
+    r = recipe(name, start__trials=40)
     for k in range(20):
         r.step(r.batch(k))
     m = r.evaluate(20, False)
