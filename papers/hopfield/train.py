@@ -145,10 +145,10 @@ class HopfieldRecipe(Recipe):
         """``overlap`` m with the own pattern, mean over trials, and ``wrong_bits`` in %.
 
         ``retrieved``: fraction of trials within 5 % of their pattern. From random starts instead
-        ``assigned``: fraction that ended in a pattern (of ±1, or its reverse) exactly, ``near``: within 5 %
-        of one, and ``elsewhere``: neither. Finally ``at_rest``: whether the last sweep changed
-        nothing, ``energy`` per neuron, and ``unstable_bits``: % of the patterns' own bits that
-        Hebb's field would turn in one step.
+        ``assigned``: fraction that ended in a pattern (of ±1: or its reverse) exactly, ``near``:
+        within 5 % of one, and ``elsewhere``: neither. Finally ``at_rest``: whether the last sweep
+        changed nothing, ``energy`` per neuron, and ``unstable_bits``: % of the patterns' own bits
+        that Hebb's field would turn in one step.
         """
         S = self.model.S
         metrics = {}
