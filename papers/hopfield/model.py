@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 from einops import einsum
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def hebb(ξ: Tensor) -> Tensor:
@@ -114,3 +114,35 @@ def modern_update(X: Tensor, ξ: Tensor, β: float) -> Tensor:
 def modern_energy(X: Tensor, ξ: Tensor, β: float) -> Tensor:
     """Ramsauer et al. (2020), eq. (2) without its constants: −lse(β, Xᵀξ) + ½ ξᵀξ, shape (t,)."""
     return -torch.logsumexp(β * ξ @ X.T, 1) / β + 0.5 * ξ.square().sum(1)
+
+
+class HopfieldLayer(nn.Module):
+    """Ramsauer et al. (2020), eq. (10): a layer whose forward pass is retrieval, as in attention.
+
+    States and stored patterns are mapped into an associative space, where the states make
+    ``updates`` steps of :func:`modern_update`; with one step this is attention with one head.
+
+    Args:
+        states: width d_r of the state patterns R.
+        stored: width d_y of the stored patterns Y.
+        space: width d_k of the associative space.
+        outputs: width of what is returned.
+        β: inverse temperature; None: 1/√d_k.
+        updates: steps of retrieval.
+
+    Shapes: R (b, t, d_r), Y (b, p, d_y) → (b, t, outputs).
+    """
+
+    def __init__(self, states: int, stored: int, space: int, outputs: int,
+                 β: float | None = None, updates: int = 1):
+        super().__init__()
+        self.W_Q, self.W_K = nn.Linear(states, space, False), nn.Linear(stored, space, False)
+        self.W_V = nn.Linear(space, outputs, False)
+        self.β, self.updates = space**-0.5 if β is None else β, updates
+
+    def forward(self, R: Tensor, Y: Tensor) -> Tensor:
+        ξ, X = self.W_Q(R), self.W_K(Y)
+        for _ in range(self.updates):
+            attention = torch.softmax(self.β * einsum(ξ, X, "b t k, b p k -> b t p"), -1)
+            ξ = einsum(attention, X, "b t p, b p k -> b t k")
+        return self.W_V(ξ)

@@ -14,6 +14,7 @@ from common.errors import UserError
 from common.files import ROOT
 from papers.hopfield import facts
 from papers.hopfield.model import (
+    HopfieldLayer,
     asynchronous,
     asynchronous_by_overlaps,
     energy,
@@ -102,6 +103,24 @@ def test_the_modern_update_descends_its_energy_and_is_its_fixed_point():
         ξ = new
     slope = jacobian(lambda s: modern_energy(X, s, 2.0).sum(), ξ)
     torch.testing.assert_close(slope, ξ - modern_update(X, ξ, 2.0))
+
+
+def test_the_layer_is_attention_and_retrieves():
+    torch.manual_seed(0)
+    layer, R, Y = HopfieldLayer(5, 6, 8, 3), torch.randn(2, 4, 5), torch.randn(2, 7, 6)
+    K = layer.W_K(Y)
+    expected = torch.nn.functional.scaled_dot_product_attention(layer.W_Q(R), K, layer.W_V(K))
+    torch.testing.assert_close(layer(R, Y), expected)
+    layer(R, Y).square().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in layer.parameters())
+
+    memory = HopfieldLayer(64, 64, 64, 64, β=1.0, updates=2)
+    for weight in memory.parameters():
+        weight.data.copy_(torch.eye(64))
+    X = signs(1, 50, 64)
+    assert torch.equal(memory(0.4 * X, X).sign(), X)
+    alone = modern_update(X[0], modern_update(X[0], X[0] * 0.5, 1.0), 1.0)
+    torch.testing.assert_close(memory(X * 0.5, X)[0], alone)
 
 
 @pytest.mark.parametrize(("load", "wrong"), [(0.05, 0.0004), (0.1, 0.100), (0.12, 0.339),
