@@ -61,6 +61,12 @@ def load(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+def newest_step(folder: Path) -> int:
+    """The step of a run's newest checkpoint, 0 without one."""
+    saved = load(folder)
+    return 0 if saved is None else saved["step"]
+
+
 def read(path: Path) -> dict[str, Any]:
     """Read one checkpoint file.
 

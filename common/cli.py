@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import distributed, plotting, results, tracking, training
+from common import checkpoint, distributed, plotting, results, tracking, training
 from common.config import (
     Config,
     Experiments,
@@ -56,6 +56,13 @@ def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experimen
     if configs[0].fresh and distributed.rank() == 0:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
+    standing: dict[int, list[int]] = {}
+    for seed, folder in zip(seeds, folders, strict=True):
+        standing.setdefault(checkpoint.newest_step(folder), []).append(seed)
+    if len(standing) > 1:  # some are ahead, from an earlier command: together with their like
+        overrides = overrides | {"fresh": False}
+        return [d for some in standing.values()
+                for d in train(recipe_class, experiments, name, some, overrides)]
     recipes = [recipe_class(c) for c in configs]
     labels = [f"{paper}/{f.parent.name}/{f.name}" for f in folders]
     segment = results.segment(recipes[0].device)

@@ -56,6 +56,19 @@ class Job(Checkpointable):
             raise RuntimeError(lines[-1])
 
 
+def check(launcher: str) -> None:
+    """Make sure that jobs can be submitted.
+
+    Raises:
+        UserError: submitit or slurm is missing.
+    """
+    if AutoExecutor is None:
+        raise UserError(f"launcher={launcher}: needs submitit; pip install -e '.[cluster]'")
+    if launcher == "slurm" and shutil.which("sbatch") is None:
+        raise UserError("launcher=slurm: there is no sbatch here; type this on a machine that "
+                        "submits to slurm")
+
+
 def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
               ) -> list[tuple[Run, str]]:
     """Submit the runs as jobs and wait for them; a stop of this process leaves them running.
@@ -69,13 +82,8 @@ def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
         The runs that failed, each with its reason.
 
     Raises:
-        UserError: submitit or slurm is missing, or slurm refuses a parameter.
+        UserError: there is no such parameter.
     """
-    if AutoExecutor is None:
-        raise UserError(f"launcher={launcher}: needs submitit; pip install -e '.[cluster]'")
-    if launcher == "slurm" and shutil.which("sbatch") is None:
-        raise UserError("launcher=slurm: there is no sbatch here; type this on a machine that "
-                        "submits to slurm")
     executor = AutoExecutor(runs_root() / "jobs", cluster=launcher)
     try:
         executor.update_parameters(

@@ -143,7 +143,7 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
             config = paper.config(name).train
             takes = max(1, cores() // jobs) if jobs else min(
                 config.threads or threads or cores(), cores())
-            done = config.steps if here else last_checkpoint(paper, name, seed)
+            done = config.steps if here else checkpoint.newest_step(run_folder(paper, name, seed))
             pace, where = known_pace(paper, name, takes)
             left = config.steps - done
             found.append(Run(paper.name, name, (seed,), why, left, takes,
@@ -175,12 +175,6 @@ def finished_here(paper: Paper, experiment: str, seed: int) -> bool:
             results.parse(path, paper.schema), paper.config(experiment))
     except UserError:
         return False
-
-
-def last_checkpoint(paper: Paper, experiment: str, seed: int) -> int:
-    """The step of a run's newest checkpoint, 0 without one."""
-    saved = checkpoint.load(run_folder(paper, experiment, seed))
-    return 0 if saved is None else saved["step"]
 
 
 def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
@@ -242,8 +236,9 @@ def show(runs: Sequence[Run], jobs: int | None) -> str:
         lines.append(f"{r.name:<{width}}{r.why:<11}{r.left:>10,}{r.threads:>9}{time_:>10}")
     total = sum(r.seconds or 0 for r in runs) / at_a_time(runs, jobs)
     unknown = sum(r.seconds is None for r in runs)
-    lines.append(f"{len(runs)} runs, about {duration(total)} on {cores()} cores"
-                 + (f", and {unknown} whose speed is not known" if unknown else ""))
+    known = [f"{len(runs) - unknown} runs, about {duration(total)} on {cores()} cores"]
+    lines.append(", and ".join(known * (unknown < len(runs)) + [
+        f"{unknown} runs whose speed is not known"] * (unknown > 0)))
     elsewhere = sorted({r.where for r in runs if r.where})
     if elsewhere:
         lines.append(f"(speeds partly measured on another machine: {', '.join(elsewhere)})")
@@ -380,6 +375,8 @@ def options_of(argv: list[str]) -> dict:
     if options.get("launcher", "slurm") not in cluster.LAUNCHERS:
         raise UserError(f"launcher={options['launcher']}: expected one of "
                         f"{', '.join(cluster.LAUNCHERS)}")
+    if "launcher" in options:
+        cluster.check(options["launcher"])
     if "launcher" not in options and any(k.startswith("slurm.") for k in options):
         raise UserError("slurm.… needs launcher=slurm")
     for k in ("pace", "vectorize"):

@@ -44,10 +44,10 @@ def test_a_failing_command_says_its_last_line():
 def test_no_slurm_or_no_submitit_is_one_line(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="there is no sbatch here"):
-        cluster.carry_out([run("a", "")], "slurm", {})
+        cluster.check("slurm")
     monkeypatch.setattr(cluster, "AutoExecutor", None)
     with pytest.raises(UserError, match=r"needs submitit; pip install -e '\.\[cluster\]'"):
-        cluster.carry_out([run("a", "")], "local", {})
+        cluster.check("local")
 
 
 def test_submitit_is_only_an_extra():

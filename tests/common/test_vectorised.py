@@ -127,9 +127,14 @@ def test_random_losses_and_own_steps_are_refused(tmp_path):
         SideBySide(toys(tmp_path, Own))
 
 
-def test_runs_at_different_steps_are_refused(tmp_path, monkeypatch):
+def test_seeds_that_are_ahead_go_with_their_like(tmp_path, monkeypatch):
     monkeypatch.setenv("PAPERS_RUNS", str(tmp_path / "runs"))
     known = experiments(tmp_path / "toy")
-    cli.train(Scheduled, known, "base", [0], {})
-    with pytest.raises(UserError, match=r"seed0 at 40, .*seed1 at 0; finish them one by one"):
-        cli.train(Scheduled, known, "base", [0, 1], {"train.vectorize": True})
+    (first,) = cli.train(Scheduled, known, "base", [0], {})
+    done = cli.train(Scheduled, known, "base", [0, 1, 2], {"train.vectorize": True})
+    assert [d["config"].seed for d in done] == [0, 1, 2]
+    assert done[0]["metrics"] == first["metrics"], "finished before, and left alone"
+    folders = [tmp_path / "runs/toy/base/seed0", tmp_path / "runs/elsewhere"]
+    made = toys(tmp_path, Scheduled, range(2))
+    with pytest.raises(UserError, match=r"at 40, two at 0; finish them one by one"):
+        training.run_all(made, folders, ["one", "two"], {}, SideBySide)
