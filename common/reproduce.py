@@ -236,13 +236,18 @@ def show(runs: Sequence[Run], jobs: int | None) -> str:
         lines.append(f"{r.name:<{width}}{r.why:<11}{r.left:>10,}{r.threads:>9}{time_:>10}")
     total = sum(r.seconds or 0 for r in runs) / at_a_time(runs, jobs)
     unknown = sum(r.seconds is None for r in runs)
-    known = [f"{len(runs) - unknown} runs, about {duration(total)} on {cores()} cores"]
-    lines.append(", and ".join(known * (unknown < len(runs)) + [
-        f"{unknown} runs whose speed is not known"] * (unknown > 0)))
+    parts = [f"{count(len(runs) - unknown)}, about {duration(total)} on {cores()} cores",
+             f"{count(unknown)} whose speed is not known"]
+    lines.append(", and ".join(parts[unknown == len(runs):1 + (unknown > 0)]))
     elsewhere = sorted({r.where for r in runs if r.where})
     if elsewhere:
         lines.append(f"(speeds partly measured on another machine: {', '.join(elsewhere)})")
     return "\n".join(lines)
+
+
+def count(runs: int) -> str:
+    """A number of runs in words."""
+    return f"{runs} run{'s' * (runs != 1)}"
 
 
 def at_a_time(runs: Sequence[Run], jobs: int | None) -> int:

@@ -182,7 +182,7 @@ def test_pace_is_measured_once_and_estimates_follow(template):
     assert done.returncode == 0 and "ms a step, 200 steps" in done.stdout
     assert not (template / "papers/demo/results/wide").exists(), "nothing is trained"
     shown = again(template, "seeds=1", "--dry-run").stdout
-    assert "1 whose speed is not known" in shown
+    assert "1 run, about" in shown and ", and 1 run whose speed is not known" in shown
     shutil.rmtree(template / "runs")
 
 
