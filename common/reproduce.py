@@ -252,7 +252,7 @@ def count(runs: int) -> str:
 
 def at_a_time(runs: Sequence[Run], jobs: int | None) -> int:
     """How many of these runs go at a time."""
-    return jobs or max(1, cores() // max(r.threads for r in runs))
+    return min(len(runs), jobs or max(1, cores() // max(r.threads for r in runs)))
 
 
 @dataclass
