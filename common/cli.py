@@ -56,13 +56,14 @@ def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experimen
     if configs[0].fresh and distributed.rank() == 0:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
-    standing: dict[int, list[int]] = {}
-    for seed, folder in zip(seeds, folders, strict=True):
-        standing.setdefault(checkpoint.newest_step(folder), []).append(seed)
-    if len(standing) > 1:  # some are ahead, from an earlier command: together with their like
-        overrides = overrides | {"fresh": False}
-        return [d for some in standing.values()
-                for d in train(recipe_class, experiments, name, some, overrides)]
+    if len(seeds) > 1:
+        standing: dict[int, list[int]] = {}
+        for seed, folder in zip(seeds, folders, strict=True):
+            standing.setdefault(checkpoint.newest_step(folder), []).append(seed)
+        if len(standing) > 1:  # some are ahead, from an earlier command: together with their like
+            overrides = overrides | {"fresh": False}
+            return [d for some in standing.values()
+                    for d in train(recipe_class, experiments, name, some, overrides)]
     recipes = [recipe_class(c) for c in configs]
     labels = [f"{paper}/{f.parent.name}/{f.name}" for f in folders]
     segment = results.segment(recipes[0].device)
@@ -135,6 +136,7 @@ def main(recipe_class: Callable[[Any], training.Recipe], schema: type[Config], t
                 for d in train(recipe_class, experiments, name, some, overrides)]
     if distributed.rank() == 0:
         report(done, program, experiments)
+    distributed.leave()
     return 0
 
 

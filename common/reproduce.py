@@ -79,7 +79,7 @@ class Run:
     @property
     def folder(self) -> Path:
         """Where its log lies, and its checkpoints, those of its first seed."""
-        return runs_root() / self.paper / self.experiment / f"seed{self.seeds[0]}"
+        return run_folder(self.paper, self.experiment, self.seeds[0])
 
     @property
     def command(self) -> list[str]:
@@ -143,7 +143,8 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
             config = paper.config(name).train
             takes = max(1, cores() // jobs) if jobs else min(
                 config.threads or threads or cores(), cores())
-            done = config.steps if here else checkpoint.newest_step(run_folder(paper, name, seed))
+            done = config.steps if here else checkpoint.newest_step(
+                run_folder(paper.name, name, seed))
             pace, where = known_pace(paper, name, takes)
             left = config.steps - done
             found.append(Run(paper.name, name, (seed,), why, left, takes,
@@ -162,14 +163,14 @@ def side_by_side(runs: Sequence[Run]) -> list[Run]:
     return list(joined.values())
 
 
-def run_folder(paper: Paper, experiment: str, seed: int) -> Path:
+def run_folder(paper: str, experiment: str, seed: int) -> Path:
     """Where a run's checkpoints lie."""
-    return runs_root() / paper.name / experiment / f"seed{seed}"
+    return runs_root() / paper / experiment / f"seed{seed}"
 
 
 def finished_here(paper: Paper, experiment: str, seed: int) -> bool:
     """Whether ``runs/`` holds the run, finished, in the experiment's present configuration."""
-    path = run_folder(paper, experiment, seed) / "result.json"
+    path = run_folder(paper.name, experiment, seed) / "result.json"
     try:
         return path.exists() and results.is_current(
             results.parse(path, paper.schema), paper.config(experiment))
