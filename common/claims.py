@@ -21,8 +21,23 @@ a ``function`` of the paper's ``facts.py``: with ``experiments`` it is called on
 their results, without it is an exact fact computed from the code; ``arguments`` are passed by
 name. ``judge`` takes ``within``
 (around the published value), ``at_least``, ``at_most``, both, or ``exactly`` (a tolerance for an
-exact fact), and ``sd``, the spread of single runs, known beforehand, by which fewer than three
-seeds are judged. A claim without ``measure`` is out of reach; ``because`` says why.
+exact fact, or for a run that no seed can change, of which one is enough), and ``sd``, the spread
+of single runs, known beforehand, by which fewer than three seeds are judged. A claim without
+``measure`` is out of reach; ``because`` says why.
+
+A published table is one entry with ``each``: a claim for every row of ``published/<each>.csv``,
+whose columns fill the ``{…}`` in its texts. ``row`` and ``column`` say where it stands in the
+report's table:
+
+.. code-block:: yaml
+
+      - id: nfev-{run}
+        each: minpack
+        row: "{problem} from {factor} × its start"
+        column: evaluations
+        published: "{nfev}"
+        measure: {experiment: minpack, metric: "nfev_{run}"}
+        judge: {exactly: "{band}", why: ...}
 """
 
 from __future__ import annotations
@@ -75,6 +90,14 @@ class Claim:
     measure: dict[str, Any] = field(default_factory=dict)
     judge: dict[str, Any] = field(default_factory=dict)
     because: str = ""
+    each: str = ""
+    row: str = ""
+    column: str = ""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether one run settles it, because no seed can change what it measures."""
+        return "exactly" in self.judge
 
     @property
     def experiments(self) -> list[str]:
@@ -154,12 +177,7 @@ class Paper:
         Raises:
             UserError: there is no such table.
         """
-        path = self.folder / "published" / f"{name}.csv"
-        try:
-            with open(path, newline="") as f:
-                rows = list(csv.DictReader(f))
-        except OSError as e:
-            raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
+        rows = read_table(self.folder / "published" / f"{name}.csv")
         columns = {k: [row[k] for row in rows] for k in rows[0]}
         found = {}
         for k, values in columns.items():
@@ -191,7 +209,7 @@ class Paper:
         if not seeds:
             return Judgement(claim, "not run")
         values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
-        verdict, interval = decide(values, claim.band, claim.judge.get("sd"))
+        verdict, interval = decide(values, claim.band, claim.judge.get("sd"), claim.repeatable)
         old = [runs[e][s].name for e in runs for s in seeds
                if not results.is_current(runs[e][s], self.config(e))]
         if old:
@@ -221,6 +239,19 @@ class Paper:
         return getattr(facts, name)
 
 
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with open(path, newline="") as f:
+            return list(csv.DictReader(f))
+    except OSError as e:
+        raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
+
+
 def verdict_table(paper: Paper) -> dict[str, str]:
     """Every claim's verdict and measured mean in a line, as the tests hold on to them."""
     return {j.claim.id: f"{j.verdict}: {j.mean:.5g}, n = {len(j.values)}"
@@ -241,13 +272,14 @@ def papers(names: Sequence[str] = ()) -> list[Paper]:
 
 
 def decide(values: Sequence[float], band: tuple[float, float], sd: float | None = None,
-           ) -> tuple[str, tuple[float, float] | None]:
+           repeatable: bool = False) -> tuple[str, tuple[float, float] | None]:
     """The verdict on a mean over seeds.
 
     Args:
         values: one per seed, at least one.
         band: lowest and highest value that agree with the claim.
         sd: spread of single runs known beforehand, for fewer than three seeds.
+        repeatable: the values are of runs that no seed can change.
 
     Returns:
         The verdict, and the interval of the mean it rests on (None for too few seeds without
@@ -255,6 +287,9 @@ def decide(values: Sequence[float], band: tuple[float, float], sd: float | None 
     """
     low, high = band
     n, mean = len(values), float(np.mean(values))
+    if repeatable:
+        inside = all(low <= v <= high for v in values)
+        return ("reproduced" if inside else "not reproduced"), None
     if n >= ENOUGH_SEEDS:
         half = float(stats.sem(values) * stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
     elif sd is not None:
@@ -283,7 +318,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Claim]]:
     claims, known = [], {f.name for f in fields(Claim)}
     if not isinstance(content.get("claims"), list):
         raise UserError(f"{shown(path)}: expected a list under 'claims'")
-    for entry in content["claims"]:
+    for entry in [e for listed in content["claims"] for e in spread(listed, path)]:
         name = entry.get("id", "without id") if isinstance(entry, dict) else "without id"
         where = f"{shown(path)}: claim {name!r}"
         if name == "without id" or any(c.id == name for c in claims):
@@ -298,6 +333,40 @@ def read(path: Path) -> tuple[dict[str, Any], list[Claim]]:
         _check(claim, where)
         claims.append(claim)
     return about, claims
+
+
+def spread(entry: Any, path: Path) -> list[Any]:
+    """An entry of ``claims.yaml`` as one for every row of the table it names, or as it is.
+
+    Raises:
+        UserError: there is no such table, or it lacks a column.
+    """
+    if not isinstance(entry, dict) or "each" not in entry:
+        return [entry]
+    where = f"{shown(path)}: claim {entry.get('id', 'without id')!r}"
+    for k in ("row", "column"):
+        if k not in entry:
+            raise UserError(f"{where} has 'each': expected {k!r}")
+
+    def filled(part: Any, row: dict[str, str]) -> Any:
+        if isinstance(part, dict):
+            return {k: filled(v, row) for k, v in part.items()}
+        if not isinstance(part, str) or "{" not in part:
+            return part
+        try:
+            return part.format_map(row)
+        except (KeyError, ValueError) as e:
+            raise UserError(f"{where}: published/{entry['each']}.csv has no column for {part!r}"
+                            ) from e
+
+    entries = []
+    for row in read_table(path.parent / "published" / f"{entry['each']}.csv"):
+        one = filled(entry, row)
+        for part, k in ((one, "published"), (one.get("judge", {}), "exactly")):
+            if isinstance(part.get(k), str):
+                part[k] = float(part[k])
+        entries.append(one)
+    return entries
 
 
 MEASURES = {"experiment", "metric", "step", "versus", "function", "experiments", "arguments"}

@@ -32,7 +32,7 @@ def measured(j: Judgement) -> str:
     if not j.values:
         return "–"
     text = number(j.mean, form)
-    if not j.claim.experiments:
+    if not j.claim.experiments or j.claim.repeatable:
         return text
     if len(j.values) > 1:
         text += f" ± {number(j.sd, form)}"
@@ -93,19 +93,53 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
         "the number of seeds n. The band was fixed before the runs.",
         table(["claim", "where", "what the paper says", "published", "band", "measured", "verdict"],
               [[f"[{j.claim.id}](#{j.claim.id})", j.claim.where, j.claim.says,
-                number(j.claim.published, j.claim.show) if j.claim.published is not None else "–",
-                band(j), measured(j), f"**{j.verdict}**"] for j in judgements]),
+                published(j), band(j), measured(j), f"**{j.verdict}**"]
+               for j in judgements if not j.claim.each]),
+        *(of_table(name, [j for j in judgements if j.claim.each == name])
+          for name in dict.fromkeys(j.claim.each for j in judgements) if name),
         "### What the verdicts mean",
         "\n".join(f"- **{v}**: {meaning}." for v, meaning in VERDICTS.items()),
         "## Figures",
         *(f"![{cell(caption)}](figures/{name}.svg)\n\n{caption}"
           for name, caption in captions.items()),
         "## Claim by claim",
-        *(details(paper, j) for j in judgements),
+        *(details(paper, j) for j in judgements if stands_alone(j, judgements)),
         "## Runs",
         runs(paper),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def of_table(name: str, judgements: list[Judgement]) -> str:
+    """A published table, its numbers and the measured ones side by side, a line a row."""
+    columns = list(dict.fromkeys(j.claim.column for j in judgements))
+    rows: dict[str, dict[str, Judgement]] = {}
+    for j in judgements:
+        rows.setdefault(j.claim.row, {})[j.claim.column] = j
+    lines = []
+    for label, found in rows.items():
+        verdicts = dict.fromkeys(j.verdict for j in found.values())
+        verdict = f"**{next(iter(verdicts))}**" if len(verdicts) == 1 else "; ".join(
+            f"{', '.join(c for c, j in found.items() if j.verdict == v)} **{v}**" for v in verdicts
+            if v != "reproduced")
+        cells = [text for c in columns for text in (
+            (published(found[c]), number(found[c].mean, found[c].claim.show)) if c in found
+            else ("", ""))]
+        lines.append([label, *cells, verdict])
+    head = ["run", *(h for c in columns for h in (c, "measured")), "verdict"]
+    return f"### Table {name}, published and measured\n\n{table(head, lines)}"
+
+
+def stands_alone(j: Judgement, judgements: list[Judgement]) -> bool:
+    """Whether a claim has a paragraph: of a table's column the first, and all that are not met."""
+    like = [o for o in judgements if (o.claim.each, o.claim.column) == (
+        j.claim.each, j.claim.column)]
+    return not j.claim.each or j is like[0] or j.verdict != "reproduced"
+
+
+def published(j: Judgement) -> str:
+    """The published number, as the tables show it."""
+    return number(j.claim.published, j.claim.show) if j.claim.published is not None else "–"
 
 
 def details(paper: Paper, j: Judgement) -> str:

@@ -129,7 +129,8 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
     """
     found = []
     for seed in range(seeds):
-        for name in dict.fromkeys(e for c in claims for e in c.experiments):
+        for name in dict.fromkeys(e for c in claims for e in c.experiments
+                                  if seed == 0 or not c.repeatable):
             committed = {r.seed: r for r in paper.results.get(name, [])}.get(seed)
             here = finished_here(paper, name, seed)
             if committed is None:

@@ -318,10 +318,9 @@ class _Run:
         """Log the mean loss of the window, and return it."""
         mean = self.window[0] / max(self.window[1], 1)
         self.window = [0.0, 0]
-        optimizer = self.recipe.optimizer
-        if self.writes:
-            self.tracker.log(step, loss=mean, **(
-                {"lr": optimizer.param_groups[0]["lr"]} if optimizer else {}))
+        group = self.recipe.optimizer.param_groups[0] if self.recipe.optimizer else {}
+        if self.writes:  # not every optimiser has a learning rate
+            self.tracker.log(step, loss=mean, **({"lr": group["lr"]} if "lr" in group else {}))
         return mean
 
     def evaluate(self, step: int, final: bool) -> None:

@@ -97,7 +97,7 @@ class Linearised:
         return out
 
     def gauss_newton(self) -> tuple[np.ndarray, bool]:
-        """The p of α = 0, (n,), and whether R has full rank; the rest of p is 0 where it has not."""
+        """The p of α = 0, (n,), and whether R has full rank; where not, the rest of p is 0."""
         diagonal = np.diagonal(self.R)
         rank = len(diagonal) if diagonal.all() else int(np.argmin(diagonal != 0))
         z = np.zeros_like(self.c)
@@ -133,9 +133,10 @@ def rotation(a: float, b: float) -> tuple[float, float]:
 
 
 def reflect(A: np.ndarray) -> None:
-    """Turn all columns of A, in place, by the reflection that leaves only the first entry of its first.
+    """Reflect all columns of A, in place, so that its first keeps only its first entry.
 
-    With w the first column, scaled to length 1 and its first entry raised by 1 in size: a − w (w·a)/w₁.
+    With w the first column, scaled to length 1 and its first entry raised by 1 in size, a column a
+    becomes a − w (w·a)/w₁.
     """
     length = math.copysign(np.linalg.norm(A[:, 0]), A[0, 0])
     if length == 0:
@@ -150,8 +151,8 @@ def reflect(A: np.ndarray) -> None:
 def parameter(L: Linearised, D: np.ndarray, Δ: float, α: float) -> tuple[float, np.ndarray]:
     """Section 5: the α whose step has length Δ within a tenth, and that step p.
 
-    Hebden's iteration: φ(α) = ‖D p(α)‖ − Δ is nearly a hyperbola a/(b + α), whose root Newton's rule
-    for it finds; safeguarded by bounds l ≤ α ≤ u.
+    Hebden's iteration: φ(α) = ‖D p(α)‖ − Δ is nearly a hyperbola a/(b + α) less Δ, whose root one
+    formula gives; safeguarded by bounds l ≤ α ≤ u.
 
     Args:
         L: J in factors.
@@ -298,8 +299,8 @@ def damped(F: Callable[[np.ndarray], np.ndarray], J: Callable[[np.ndarray], np.n
     """The plain rule: (JᵀJ + μ I) p = −Jᵀ F, μ ÷ β after a step that lowers ‖F‖, else × β.
 
     Hagan & Menhaj (1994); Marquardt (1963) has the diagonal of JᵀJ in place of I. Stops when a
-    step's relative reduction of ‖F‖² is at most ``ftol`` (1), when μ passes ``μ_max`` (7) or when F is 0
-    or ``max_evaluations`` of F, 100 (n + 1) if None, are used up (4, 5).
+    step's relative reduction of ‖F‖² is at most ``ftol`` (1), when μ passes ``μ_max`` (7), when F
+    is 0 or ``max_evaluations`` of F, 100 (n + 1) if None, are used up (4, 5).
 
     Args:
         F, J, x: see :func:`levenberg_marquardt`.

@@ -1,0 +1,24 @@
+"""Measures over runs: how far one method is ahead, and how methods fare on MINPACK's runs."""
+
+from __future__ import annotations
+
+import math
+
+from common.results import Result
+
+PENALTY = 10.0
+"""A method that does not reach its goal counts with this many times what it spent."""
+
+
+def cost(run: Result, metric: str) -> float:
+    """``seconds``, ``iterations`` or ``evaluations`` to the goal."""
+    spent = max(run.metrics[metric], 1e-9)
+    return spent if run.metrics["reached"] else PENALTY * spent
+
+
+def decades_ahead(runs: dict[str, Result], metric: str) -> float:
+    """log₁₀ of the cost of the best other run over that of the run named first."""
+    first, *others = (cost(run, metric) for run in runs.values())
+    return math.log10(min(others) / first)
+
+
