@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,28 @@ def band(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, colour: 
               label=f"{label} ({n} seed{'s' if n > 1 else ''})")
     if n > 1:
         axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
+
+
+def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:
+    """How many problems each method solves within a factor of the cheapest (Dolan & Moré, 2002).
+
+    Args:
+        axes: where to draw.
+        costs: of each method, one for every problem, in the same order; infinite if unsolved.
+    """
+    best = np.min([np.asarray(c, dtype=float) for c in costs.values()], axis=0)
+    ratios = {k: np.sort(np.asarray(c, dtype=float)[np.isfinite(best)] / best[np.isfinite(best)])
+              for k, c in costs.items()}
+    finite = np.concatenate([r[np.isfinite(r)] for r in ratios.values()])
+    last = 1.1 * finite.max(initial=1.0)
+    for (name, r), colour in zip(ratios.items(), itertools.cycle(COLOURS)):  # noqa: B905
+        solved = r[np.isfinite(r)]
+        x = np.concatenate([[1.0], solved, [last]])
+        y = np.concatenate([[0], np.arange(1, len(solved) + 1), [len(solved)]]) / len(best)
+        axes.step(x, y, where="post", label=name, color=colour)
+    axes.set(xscale="log", xlabel="evaluations over the fewest of any method",
+             ylabel="fraction of problems solved", xlim=(1, last), ylim=(0, 1.02))
+    axes.legend(fontsize=7)
 
 
 def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metric: str,

@@ -1,0 +1,86 @@
+"""The figures of the report: networks by all methods, wider networks, MINPACK's runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from common.claims import Paper
+from common.plotting import COLOURS, figure, performance_profile
+from papers.levenberg_marquardt.facts import PENALTY, cost
+
+METHODS = {"lm": "Levenberg-Marquardt", "bfgs": "BFGS", "lbfgs": "L-BFGS", "adam": "Adam",
+           "sgd": "momentum"}
+TASKS = {"period": "one period of a sine\n1-5-1", "sine": "sine\n1-15-1", "sinc": "sin(r)/r\n2-15-1",
+         "diabetes": "diabetes\n10-10-1", "product": "product of four\n4-50-1"}
+MINPACK = {"minpack": "Moré's trust region", "minpack_plain": "plain, μ I",
+           "minpack_marquardt": "plain, μ diag JᵀJ"}
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield networks(paper)
+    yield width(paper)
+    yield profile(paper)
+
+
+def networks(paper: Paper) -> tuple[str, str, Figure]:
+    made, (left, right) = figure(2, width=5.2)
+    for axes, metric in ((left, "iterations"), (right, "seconds")):
+        for k, (method, name) in enumerate(METHODS.items()):
+            for row, task in enumerate(TASKS):
+                found = paper.results.get(f"{task}_{method}", [])
+                y = row + 0.14 * (2 - k)
+                for reached in (True, False):
+                    x = [max(r.metrics[metric], 1e-9) for r in found
+                         if bool(r.metrics["reached"]) == reached]
+                    axes.plot(x, [y] * len(x), "o" if reached else "x", ms=3.5, alpha=0.6,
+                              color=COLOURS[k])
+            axes.plot([], [], "o", ms=4, color=COLOURS[k], label=name)
+        axes.set(xscale="log", xlabel=f"{metric} to the goal", yticks=range(len(TASKS)),
+                 yticklabels=TASKS.values() if axes is left else [])
+        axes.grid(axis="y", visible=False)
+    made.legend(*left.get_legend_handles_labels(), loc="outside upper center",
+                ncols=len(METHODS), fontsize=8)
+    return "networks", ("Iterations and seconds until the mean square error is at its goal, ten "
+                        "initialisations (dots), the same for every method; crosses did not reach "
+                        "it. One thread, compiled, Adam and momentum at the best rate found."), made
+
+
+def width(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure()
+    for method, colour in (("lm", COLOURS[0]), ("lbfgs", COLOURS[2]), ("adam", COLOURS[3])):
+        points = sorted((r.metrics["weights"], cost(r, "seconds"))
+                        for h in (15, 30, 60, 120, 240, 480, 960)
+                        for r in paper.results.get(f"width_{method}_{h}", []))
+        if not points:
+            continue
+        weights = sorted({w for w, _ in points})
+        axes.plot([w for w, _ in points], [s for _, s in points], ".", color=colour, alpha=0.5)
+        axes.plot(weights, [np.median([s for w, s in points if w == at]) for at in weights],
+                  color=colour, label=METHODS[method])
+    axes.set(xscale="log", yscale="log", xlabel="weights", ylabel="seconds to the goal")
+    axes.legend()
+    return "width", ("Seconds until networks of more and more hidden units fit sin(r)/r to a mean "
+                     "square error of 0.001, seeds and their medians; a run that did not get there "
+                     f"counts {PENALTY:.0f} times."), made
+
+
+def profile(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure()
+    costs = {}
+    lowest = {k: min((r.metrics[f"norm_{k}"] for name in MINPACK
+                      for r in paper.results.get(name, [])[:1]), default=math.nan)
+              for k in range(53)}
+    for name, label in MINPACK.items():
+        for run in paper.results.get(name, [])[:1]:
+            costs[label] = [
+                run.metrics[f"nfev_{k}"] if run.metrics[f"norm_{k}"] <= 1.001 * low + 1e-6
+                else math.inf for k, low in lowest.items()]
+    if costs:
+        performance_profile(axes, costs)
+    return "profile", ("MINPACK's 53 runs by evaluations of F: fraction that ends at the lowest norm "
+                       "any of the three found, within a factor of the cheapest."), made
