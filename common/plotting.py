@@ -87,7 +87,7 @@ def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:
               for k, c in costs.items()}
     finite = np.concatenate([r[np.isfinite(r)] for r in ratios.values()])
     last = 1.1 * finite.max(initial=1.0)
-    for (name, r), colour in zip(ratios.items(), itertools.cycle(COLOURS)):  # noqa: B905
+    for (name, r), colour in zip(ratios.items(), itertools.cycle(COLOURS)):
         solved = r[np.isfinite(r)]
         x = np.concatenate([[1.0], solved, [last]])
         y = np.concatenate([[0], np.arange(1, len(solved) + 1), [len(solved)]]) / len(best)

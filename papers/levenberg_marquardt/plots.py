@@ -14,8 +14,9 @@ from papers.levenberg_marquardt.facts import PENALTY, cost
 
 METHODS = {"lm": "Levenberg-Marquardt", "bfgs": "BFGS", "lbfgs": "L-BFGS", "adam": "Adam",
            "sgd": "momentum"}
-TASKS = {"period": "one period of a sine\n1-5-1", "sine": "sine\n1-15-1", "sinc": "sin(r)/r\n2-15-1",
-         "diabetes": "diabetes\n10-10-1", "product": "product of four\n4-50-1"}
+TASKS = {"period": "one period of a sine\n1-5-1", "sine": "sine\n1-15-1",
+         "sinc": "sin(r)/r\n2-15-1", "diabetes": "diabetes\n10-10-1",
+         "product": "product of four\n4-50-1"}
 MINPACK = {"minpack": "Moré's trust region", "minpack_plain": "plain, μ I",
            "minpack_marquardt": "plain, μ diag JᵀJ"}
 
@@ -82,5 +83,5 @@ def profile(paper: Paper) -> tuple[str, str, Figure]:
                 else math.inf for k, low in lowest.items()]
     if costs:
         performance_profile(axes, costs)
-    return "profile", ("MINPACK's 53 runs by evaluations of F: fraction that ends at the lowest norm "
-                       "any of the three found, within a factor of the cheapest."), made
+    return "profile", ("MINPACK's 53 runs by evaluations of F: fraction that ends at the lowest "
+                       "norm any of the three found, within a factor of the cheapest."), made

@@ -89,6 +89,41 @@ def test_a_good_claims_file_is_read(tmp_path):
     assert about["title"] == "T" and claim.experiments == ["e"]
 
 
+EACH = ("- {id: 'n-{run}', each: t, row: 'run {run}', column: n, where: w, says: 'of {run}', "
+        "published: '{n}', measure: {experiment: e, metric: 'n_{run}'}, "
+        "judge: {exactly: '{band}', why: x}}\n")
+
+
+def of_a_table(tmp_path, entry, table="run,n,band\na,3,0\nb,5,2\n"):
+    (tmp_path / "published").mkdir(exist_ok=True)
+    (tmp_path / "published/t.csv").write_text(table)
+    (tmp_path / "claims.yaml").write_text(HEAD + entry)
+    return read(tmp_path / "claims.yaml")[1]
+
+
+def test_a_table_is_a_claim_for_every_row(tmp_path):
+    a, b = of_a_table(tmp_path, EACH)
+    assert (a.id, a.row, a.says, a.published) == ("n-a", "run a", "of a", 3.0)
+    assert b.measure == {"experiment": "e", "metric": "n_b"} and b.band == (3.0, 7.0)
+
+
+@pytest.mark.parametrize(("entry", "message"), [
+    (EACH.replace("{n}", "{m}"), "claim 'n-{run}': published/t.csv has no column for '{m}'"),
+    (EACH.replace("row: 'run {run}', ", ""), "has 'each': expected 'row'"),
+    (EACH.replace("each: t", "each: u"), "published/u.csv"),
+    (EACH.replace("n-{run}", "n"), "claim 'n': expected an id used once")])
+def test_a_damaged_table_is_one_line(tmp_path, entry, message):
+    with pytest.raises(UserError) as e:
+        of_a_table(tmp_path, entry)
+    assert message in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(3.0, "reproduced"), (4.0, "not reproduced")])
+def test_one_run_is_enough_where_no_seed_changes_it(tmp_path, value, verdict):
+    (claim, _) = of_a_table(tmp_path, EACH)
+    assert claim.repeatable and decide([value], claim.band, None, True) == (verdict, None)
+
+
 @pytest.fixture(params=[p.name for p in papers()])
 def paper(request):
     return papers([request.param])[0]

@@ -1,5 +1,7 @@
 """Figures are the same bytes for the same content."""
 
+import math
+
 import numpy as np
 
 from common import plotting
@@ -23,3 +25,13 @@ def test_learning_curves_are_a_png(tmp_path):
     run = {"train_loss": [[1, 2], [0.5, 0.4]], "accuracy": [[2], [0.9]]}
     path = plotting.learning_curves({"a": run}, "accuracy", tmp_path / "c.png")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_performance_profile_counts_solved_problems():
+    _, axes = plotting.figure()
+    plotting.performance_profile(axes, {"a": [10, 20, math.inf, math.inf],
+                                        "b": [20, 10, 5, math.inf]})
+    a, b = axes.lines
+    np.testing.assert_allclose(a.get_xdata(), [1, 1, 2, 2.2])
+    np.testing.assert_allclose(a.get_ydata(), [0, 0.25, 0.5, 0.5])
+    np.testing.assert_allclose(b.get_ydata(), [0, 0.25, 0.5, 0.75, 0.75])

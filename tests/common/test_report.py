@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from common import claims, files, report
-from common.claims import papers
+from common.claims import Claim, Judgement, papers
 from common.errors import UserError
 
 
@@ -52,8 +52,24 @@ def test_every_claim_stands_in_the_report_with_its_verdict():
     for paper in papers():
         text = (paper.folder / "REPORT.md").read_text()
         for j in paper.judgements():
+            if j.claim.each:  # a table's rows are tested below
+                assert f"| {j.claim.row} |" in text
+                continue
             (row,) = re.findall(rf"^\| \[{re.escape(j.claim.id)}\].*$", text, re.M)
             assert row.endswith(f"**{j.verdict}** |")
+
+
+def test_a_table_stands_side_by_side():
+    def judged(row, column, published, value, verdict):
+        claim = Claim(f"{column}-{row}", "w", "s", published, show=".0f", each="t", row=row,
+                      column=column, judge={"exactly": 0})
+        return Judgement(claim, verdict, (value,))
+    js = [judged("one", "n", 3, 3, "reproduced"), judged("two", "n", 4, 5, "not reproduced"),
+          judged("one", "m", 7, 7, "reproduced"), judged("two", "m", 8, 8, "reproduced")]
+    assert report.of_table("t", js).splitlines()[-2:] == [
+        "| one | 3 | 3 | 7 | 7 | **reproduced** |",
+        "| two | 4 | 5 | 8 | 8 | n **not reproduced** |"]
+    assert [report.stands_alone(j, js) for j in js] == [True, True, True, False]
 
 
 @pytest.mark.parametrize(("words", "message"), [

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from common import checkpoint, cli, files, reproduce, results
+from common.claims import papers
 from common.errors import exit_with
 from common.files import ROOT
 from common.reproduce import Run
@@ -236,6 +237,15 @@ def test_graphics_cards_are_taken_in_turn(monkeypatch, tmp_path):
         reproduce.start(run(1), slot)
     assert [e["CUDA_VISIBLE_DEVICES"] for e in given] == ["0", "1", "0"]
     assert given[0]["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_run_no_seed_can_change_is_made_once():
+    (paper,) = papers(["levenberg_marquardt"])
+    paper.results = {}
+    once = [c for c in paper.claims if c.each]
+    assert [(r.experiment, r.seeds) for r in reproduce.plan(paper, once, 3)] == [("minpack", (0,))]
+    often = reproduce.plan(paper, [c for c in paper.claims if c.id == "small"], 2)
+    assert len(often) == 4
 
 
 def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path):

@@ -1,0 +1,36 @@
+"""Iterations a second on 1-15-1 with 40 points: one network, and 100 side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from common.bench import Contender
+from common.data import generator
+from papers.levenberg_marquardt.optim import Weights, iterate
+from papers.levenberg_marquardt.train import network, sine
+
+
+def iterations(networks: int, times: int, compiled: bool) -> Callable[[], None]:
+    """Does so many iterations from fixed initial weights, in every block the same."""
+    x, t = sine(0)
+    start = [network(1, 15, 1, generator(seed, "init")) for seed in range(networks)]
+    f = Weights(start[0])
+    θ = torch.stack([Weights(n).flat() for n in start])
+    step = torch.compile(iterate, dynamic=False) if compiled else iterate
+
+    @torch.no_grad()
+    def run() -> None:
+        now = θ, θ.new_full((networks,), 0.01), θ.new_full((networks,), 2.0)
+        for _ in range(times):
+            *now, _ = step(f, *now, x, t)
+    return run
+
+
+def benches() -> Iterator[tuple[str, list[Contender]]]:
+    """Yield (title, contenders) of each comparison."""
+    yield "Levenberg-Marquardt, 1-15-1 on 40 points", [
+        Contender("one network, compiled", iterations(1, 2000, True), 2000, "iterations"),
+        Contender("one network, eager", iterations(1, 200, False), 200, "iterations"),
+        Contender("100 networks, compiled", iterations(100, 200, True), 200, "iterations")]
