@@ -1,0 +1,160 @@
+"""The figures of the report: paths over contours, performance profiles, how much memory helps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from common.claims import Paper
+from common.plotting import COLOURS, figure, performance_profile
+from common.problems import problem
+from papers.lbfgs.model import BFGS, LBFGS, SteepestDescent
+from papers.lbfgs.newton import Newton
+from papers.lbfgs.train import SETS, label
+
+METHODS = {"lbfgs_5": "L-BFGS, m = 5", "bfgs": "BFGS", "modified": "Newton, modified",
+           "damped": "Newton, damped", "saddle_free": "Newton, saddle-free",
+           "descent": "steepest descent", "momentum": "momentum", "nesterov": "Nesterov",
+           "adam": "Adam"}
+STEPS = 200
+"""Longest path drawn."""
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield paths()
+    yield profile(paper)
+    yield memory(paper)
+
+
+# ---- Paths over contours
+
+
+def himmelblau(x: Tensor) -> Tensor:
+    """Four minima of 0."""
+    return (x[0] ** 2 + x[1] - 11) ** 2 + (x[0] + x[1] ** 2 - 7) ** 2
+
+
+def ravine(x: Tensor) -> Tensor:
+    """A quadratic a hundred times as steep across as along."""
+    return 0.5 * (x[0] ** 2 + 100 * x[1] ** 2)
+
+
+def saddle(x: Tensor) -> Tensor:
+    """A saddle at 0, minima at (0, ±1)."""
+    return x[0] ** 2 - x[1] ** 2 + 0.5 * x[1] ** 4
+
+
+Landscape = tuple[str, Callable[[Tensor], Tensor], tuple[float, float], tuple[float, ...], float]
+LANDSCAPES: list[Landscape] = [  # title, f, start, window (x from, to, y from, to), rate
+    ("Rosenbrock", problem("rosenbrock").f, (-1.2, 1.0), (-1.8, 1.6, -0.7, 1.9), 1e-3),
+    ("Beale", problem("beale").f, (1.0, 1.0), (-0.5, 4.0, -0.9, 1.4), 1e-2),
+    ("Himmelblau", himmelblau, (-0.5, -0.8), (-5.0, 5.0, -5.0, 5.0), 5e-3),
+    ("ravine", ravine, (-2.0, 0.35), (-2.3, 1.0, -0.55, 0.55), 1e-2),
+    ("saddle", saddle, (0.8, 1e-3), (-1.0, 1.0, -1.4, 1.4), 5e-2)]
+"""The rates are of descent, momentum and Nesterov; Adam has 0.1 everywhere."""
+
+LINES: dict[str, Callable[[Tensor, float], torch.optim.Optimizer]] = {
+    "L-BFGS": lambda x, rate: LBFGS([x]),
+    "BFGS": lambda x, rate: BFGS([x]),
+    "Newton, damped": lambda x, rate: Newton([x], "damped"),
+    "Newton, saddle-free": lambda x, rate: Newton([x], "saddle_free"),
+    "steepest descent": lambda x, rate: SteepestDescent([x]),
+    "gradient descent": lambda x, rate: torch.optim.SGD([x], rate),
+    "momentum": lambda x, rate: torch.optim.SGD([x], rate, 0.9),
+    "Nesterov": lambda x, rate: torch.optim.SGD([x], rate, 0.9, nesterov=True),
+    "Adam": lambda x, rate: torch.optim.Adam([x], 0.1),
+}
+
+
+def path(f: Callable[[Tensor], Tensor], start: tuple[float, float],
+         make: Callable[[Tensor], torch.optim.Optimizer]) -> np.ndarray:
+    """The points (steps, 2) an optimiser passes, until it rests or :data:`STEPS` are made."""
+    x = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    optimizer, points = make(x), [x.detach().clone()]
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = f(x)
+        if not isinstance(optimizer, Newton):
+            loss.backward()
+        return loss
+    for _ in range(STEPS):
+        optimizer.step(closure)
+        points.append(x.detach().clone())
+        if (points[-1] - points[-2]).norm() < 1e-6:
+            break
+    return torch.stack(points).numpy().round(5)  # the same figure on every processor
+
+
+def paths() -> tuple[str, str, Figure]:
+    made, panels = figure(3, 2, width=3.6, height=2.9)
+    for axes, (title, f, start, window, rate) in zip(panels.flat, LANDSCAPES, strict=False):
+        contours(axes, f, window)
+        for (_, make), colour in zip(LINES.items(), PALETTE, strict=True):
+            points = path(f, start, lambda x, make=make, rate=rate: make(x, rate))
+            axes.plot(*points.T, ".-", color=colour, ms=2.5, lw=0.9)
+        axes.plot(*start, "o", color="black", ms=4)
+        axes.set(xlim=window[:2], ylim=window[2:], title=title)
+        axes.grid(False)
+    panels.flat[-1].set_axis_off()
+    for name, colour in zip(LINES, PALETTE, strict=True):
+        panels.flat[-1].plot([], [], ".-", color=colour, label=name)
+    panels.flat[-1].legend(loc="center", fontsize=9)
+    return "paths", (f"Paths of every method, up to {STEPS} steps, from the black dots. Damped "
+                     "Newton ends in the saddle; descent, momentum and Adam linger there."), made
+
+
+PALETTE = [*COLOURS[:6], "#999999", "#8B4513", "#000000"]
+
+
+def contours(axes: Axes, f: Callable[[Tensor], Tensor], window: tuple[float, ...]) -> None:
+    """Contours of f, evenly spaced in log(f − lowest)."""
+    X, Y = np.meshgrid(np.linspace(*window[:2], 90), np.linspace(*window[2:], 90))
+    grid = torch.tensor(np.stack([X.ravel(), Y.ravel()], 1))
+    Z = torch.func.vmap(f)(grid).numpy().reshape(X.shape)
+    Z = np.log10(Z - Z.min() + 1e-2 * np.ptp(Z) / 10)
+    axes.contour(X, Y, Z.round(6), 14, colors="grey", linewidths=0.4, linestyles="solid")
+
+
+# ---- Over the whole collection
+
+
+def profile(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure(width=5.6, height=3.6)
+    names = [label(problem(name, **sizes)) for name, sizes in SETS["published"]]
+    costs = {}
+    for method, title in METHODS.items():
+        for run in paper.results.get(method, [])[:1]:
+            at = [run.metrics[f"solved_at_{n}"] for n in names]
+            costs[title] = [a if a >= 0 else math.inf for a in at]
+    if costs:
+        performance_profile(axes, costs)
+    return "profile", ("Performance profiles over 41 problems: the fraction solved within a factor "
+                       "of the fewest evaluations any method needed. Solved: f within 1e-5 of the "
+                       "way from the start to a minimum. A Hessian counts as one evaluation; "
+                       "momentum, Nesterov and Adam count only their best of nine rates."), made
+
+
+def memory(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure(width=5.2)
+    for k, (name, sizes) in enumerate(SETS["large"]):
+        key = label(problem(name, **sizes))
+        points = [(m, run.metrics[f"solved_at_{key}"]) for m in (3, 5, 7, 9, 17, 29)
+                  for run in paper.results.get(f"large_lbfgs_{m}", [])[:1]]
+        points = [(m, e) for m, e in points if e >= 0]
+        if points:
+            axes.plot(*zip(*points, strict=True), "o-", ms=3.5, color=PALETTE[k],
+                      label=name.replace("_", " "))
+    axes.set(xscale="log", yscale="log", xlabel="pairs kept, m", ylabel="evaluations until solved",
+             xticks=[3, 5, 7, 9, 17, 29], xticklabels=["3", "5", "7", "9", "17", "29"])
+    axes.minorticks_off()
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return "memory", ("How many evaluations L-BFGS needs on problems of 1,000 unknowns, by the "
+                      "number of pairs it keeps."), made
