@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,11 +86,12 @@ def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:
               for k, c in costs.items()}
     finite = np.concatenate([r[np.isfinite(r)] for r in ratios.values()])
     last = 1.1 * finite.max(initial=1.0)
-    for (name, r), colour in zip(ratios.items(), itertools.cycle(COLOURS)):
+    for k, (name, r) in enumerate(ratios.items()):
         solved = r[np.isfinite(r)]
         x = np.concatenate([[1.0], solved, [last]])
         y = np.concatenate([[0], np.arange(1, len(solved) + 1), [len(solved)]]) / len(best)
-        axes.step(x, y, where="post", label=name, color=colour)
+        axes.step(x, y, where="post", label=name, color=COLOURS[k % len(COLOURS)],
+                  ls="-" if k < len(COLOURS) else "--")
     axes.set(xscale="log", xlabel="evaluations over the fewest of any method",
              ylabel="fraction of problems solved", xlim=(1, last), ylim=(0, 1.02))
     axes.legend(fontsize=7)

@@ -116,8 +116,10 @@ class LineSearch(torch.optim.Optimizer):
         """One iteration; returns the loss before it, a scalar."""
         memory, group = self.memory, self.param_groups[0]
         f, g = memory["now"] if "now" in memory else self.slope(closure)
-        f = float(f)
-        x = self.x()
+        f, x = float(f), self.x()
+        if not g.any():
+            memory["stalled"], memory["now"] = True, [torch.tensor(f, dtype=torch.float64), g]
+            return torch.tensor(f, dtype=g.dtype)
         p = -g if memory.pop("anew", False) else self.direction(closure, g)
         if not (g @ p < 0 and p.isfinite().all()):
             self.forget()

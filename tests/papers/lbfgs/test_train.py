@@ -1,0 +1,85 @@
+"""The recipes: golden values, resuming, the published minima."""
+
+import csv
+import math
+
+import pytest
+import torch
+
+from common.config import Experiments
+from common.errors import UserError
+from common.files import ROOT
+from common.problems import problem
+from papers.lbfgs.train import SETS, Config, by_rate, closeness, label, minimise, recipe
+
+FOLDER = ROOT / "papers/lbfgs"
+EXPERIMENTS = Experiments(Config, FOLDER / "config.yaml")
+
+
+def resolved(name, **overrides):
+    return EXPERIMENTS.resolve(name, 0, {k.replace("__", "."): v for k, v in overrides.items()})
+
+
+def test_golden_curve_of_quick(num_regression):
+    r = recipe(resolved("quick"))
+    num_regression.check({"loss": [r.step(r.batch(k)).item() for k in range(20)]},
+                         default_tolerance={"rtol": 1e-6})
+
+
+@pytest.mark.parametrize("name", ["lbfgs_5", "bfgs", "modified", "saddle_free"])
+def test_golden_evaluations(name, num_regression):
+    c = resolved(name)
+    chosen = [problem(n) for n in ("rosenbrock", "beale", "helical_valley", "wood", "box")]
+    num_regression.check({"evaluations": [minimise(p, c).evaluations for p in chosen]},
+                         default_tolerance={"atol": 2})
+
+
+def test_published_minima_are_the_problems_own():
+    with open(FOLDER / "published/minima.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    known = {label(p): p for p in (problem(n, **s) for n, s in SETS["published"])}
+    assert len(rows) == len([p for p in known.values() if p.minima]) == 40
+    for row in rows:
+        p = known[row["key"]]
+        assert (row["problem"], int(row["n"])) == (p.name, p.n)
+        assert float(row["minimum"]) in p.minima
+        assert row["key"] in {label(p) for p in known.values()}
+
+
+def test_a_run_goes_on_at_the_next_problem():
+    r = recipe(resolved("bfgs"))
+    for k in range(3):
+        r.step(r.batch(k))
+    again = recipe(resolved("bfgs"))
+    again.load_state(r.state())
+    for one in (r, again):
+        one.step(one.batch(3))
+    assert torch.equal(again.model.values, r.model.values)
+    metrics = r.evaluate(41, True)
+    assert metrics["solved_at_rosenbrock_2"] > 0 and len(metrics) == 1 + 5 * 41
+    assert r.evaluate(4, False) == {"solved": 4.0}
+
+
+def test_the_best_rate_counts_and_divergence_does_not():
+    p, c = problem("beale"), resolved("momentum", task__budget=400)
+    best = minimise(p, c)
+    assert best.solved_at == min(o.solved_at for o in (by_rate(p, c, 10.0**-k) for k in range(9))
+                                 if o.solved_at >= 0)
+    assert by_rate(p, c, 1.0).f == math.inf
+
+
+def test_what_counts_as_solved():
+    close = closeness(problem("freudenstein_roth"))
+    assert close(0.001) and close(48.985) and not close(0.1) and not close(49.5)
+    assert not close(math.inf)
+
+
+@pytest.mark.parametrize(("name", "overrides", "message"), [
+    ("bfgs", {"train__steps": 3}, "expected 41, a step a problem"),
+    ("bfgs", {"task__budget": 0}, "task.budget=0: expected at least one"),
+    ("lbfgs_5", {"optim__m": 0}, "optim.m=0: expected at least one pair"),
+    ("quick", {"optim__m": 0}, "optim.m=0: expected at least one pair"),
+    ("quick", {"optim__method": "adam"}, "expected a method with a line search")])
+def test_bad_values_are_one_line(name, overrides, message):
+    with pytest.raises(UserError, match=message):
+        recipe(resolved(name, **overrides))
