@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shutil
@@ -115,8 +114,11 @@ def main(recipe_class: Callable[[Any], training.Recipe], schema: type[Config], t
         about = (sys.modules[recipe_class.__module__].__doc__ or "").strip().splitlines()[0]
         print(help_text(experiments, program, about))
         return 0
-    paced = "--pace" in argv
-    chosen, seeds, overrides = parse_arguments([a for a in argv if a != "--pace"])
+    paced, keep = "--pace" in argv, "--keep" in argv
+    if keep and not paced:
+        raise UserError("--keep: expected --pace beside it, whose measurement it keeps")
+    chosen, seeds, overrides = parse_arguments(
+        [a for a in argv if a not in ("--pace", "--keep")])
     names = [n for word in (chosen or experiments.default).split(",")
              for n in experiments.expand(word)]
     for name in names:  # everything is checked before anything is trained
@@ -124,7 +126,7 @@ def main(recipe_class: Callable[[Any], training.Recipe], schema: type[Config], t
             experiments.resolve(name, seed, overrides)
     if paced:
         for name in names:
-            print(pace(recipe_class, experiments, name, overrides), flush=True)
+            print(pace(recipe_class, experiments, name, overrides, keep), flush=True)
         return 0
     together = bool(overrides.get("train.vectorize"))
     groups = [(n, seeds) for n in names] if together else [(n, [s]) for s in seeds for n in names]
@@ -145,11 +147,12 @@ PACE_SECONDS, PACE_STEPS = 3.0, 1000
 
 
 def pace(recipe_class: Callable[[Any], training.Recipe], experiments: Experiments, name: str,
-         overrides: dict[str, Any]) -> str:
+         overrides: dict[str, Any], keep: bool = False) -> str:
     """Measure an experiment's seconds per step without running it, and say what it would cost.
 
     The figure, without evaluations, also goes to ``pace.json`` in the experiment's folder below
-    ``runs/``, where :mod:`common.reproduce` reads it, under the number of threads.
+    ``runs/``, where :mod:`common.reproduce` reads it; with ``keep`` also below the paper's
+    ``results/``, where the report reads it.
     """
     recipe = recipe_class(experiments.resolve(name, 0, overrides))
     for _ in training.updates(recipe, 0, 2):  # compiles, allocates
@@ -162,13 +165,10 @@ def pace(recipe_class: Callable[[Any], training.Recipe], experiments: Experiment
     seconds = (time.perf_counter() - started) / steps
     total = recipe.config.train.steps
     hardware = results.segment(recipe.device)["hardware"]
-    path = run_folder(experiments.path.parent.name, recipe.config, {}).parent / "pace.json"
-    known = {}
-    with contextlib.suppress(OSError, ValueError):
-        before = json.loads(path.read_text())
-        known = before["seconds_per_step"] if before["cpu"] == hardware["cpu"] else {}
-    known |= {str(hardware["threads"]): seconds}
-    write_atomic(path, json.dumps({"cpu": hardware["cpu"], "seconds_per_step": known}) + "\n")
+    paper_folder = experiments.path.parent
+    folders = [run_folder(paper_folder.name, recipe.config, {}).parent]
+    for folder in [*folders, paper_folder / "results" / name] if keep else folders:
+        results.add_pace(folder, hardware["cpu"], hardware["threads"], seconds)
     return (f"{name}: {1000 * seconds:,.1f} ms a step, {total:,} steps: "
             f"{training.duration(total * seconds)} ({hardware['device']}, {hardware['threads']} "
             "threads, without evaluations)")

@@ -363,7 +363,8 @@ def parse_seeds(text: str) -> list[int]:
 def help_text(experiments: Experiments, program: str, about: str) -> str:
     """What ``--help`` prints: experiments and keys with their meaning."""
     lines = [about, "", f"usage: python {program} [experiment=NAME] [seed=K] [key=value …]",
-             "       the same with --pace: time per step, and what the whole run would cost", "",
+             "       the same with --pace: time per step, and what the whole run would cost",
+             "       (--pace --keep: also for the report)", "",
              "experiments:"]
     listed = {m for _, members in experiments.groups.values() for m in members
               if m in experiments.experiments

@@ -12,11 +12,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from common import plotting
-from common.claims import CONFIDENCE, VERDICTS, Judgement, Paper, papers
+from common import plotting, results
+from common.claims import CONFIDENCE, VERDICTS, Claim, Judgement, Paper, papers
 from common.config import one_line
 from common.errors import UserError, exit_with
 from common.files import ROOT, shown, write_atomic
+from common.training import duration
 
 BEGIN, END = "<!-- gallery: made by python -m common.report -->", "<!-- end of gallery -->"
 
@@ -156,13 +157,28 @@ def details(paper: Paper, j: Judgement) -> str:
         word = "Why" if failed else "Note"
         lines.append(f"- {word}: {one_line(Exception(claim.because))}")
     if j.verdict == "not run" and claim.measure:
-        lines.append("- No run has finished; the command below starts one, or continues it.")
+        lines.append("- No run has finished; the command below starts one, or continues it."
+                     + cost(paper, claim))
     if command(paper, j):
         lines.append(f"- Run again: `{command(paper, j)}`")
     elif claim.measure:
         lines.append(f"- Computed from the code: `papers.{paper.name}.facts."
                      f"{claim.measure['function']}`")
     return "\n".join(lines)
+
+
+def cost(paper: Paper, claim: Claim) -> str:
+    """What the missing runs of a claim would cost, where their pace was measured and kept."""
+    said = []
+    for name in claim.experiments:
+        found = results.read_pace(paper.folder / "results" / name)
+        if found and not paper.results.get(name):
+            threads, seconds = found.best()
+            said.append(f" One run of {name}: about "
+                        f"{duration(seconds * paper.config(name).train.steps)} "
+                        f"({1000 * seconds:,.0f} ms a step on {found.cpu}, {threads} "
+                        f"thread{'s' * (threads > 1)}).")
+    return "".join(said)
 
 
 def runs(paper: Paper) -> str:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import subprocess
@@ -181,16 +180,12 @@ def finished_here(paper: Paper, experiment: str, seed: int) -> bool:
 
 def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
     """Seconds per step as ``train.py --pace`` measured them on this machine, by threads."""
-    path = runs_root() / paper.name / experiment / "pace.json"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        found = json.loads(path.read_text())
-        if found["cpu"] == results.provenance()["hardware"]["cpu"]:
-            return {int(k): float(v) for k, v in found["seconds_per_step"].items()}
-    return {}
+    found = results.read_pace(runs_root() / paper.name / experiment)
+    return found.seconds if found and found.cpu == results.provenance()["hardware"]["cpu"] else {}
 
 
 def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | None, str]:
-    """Seconds per step of an experiment, from ``--pace`` here or from a committed result.
+    """Seconds per step of an experiment, from ``--pace`` here, a committed result or pace.
 
     Returns:
         The seconds, None if nothing was measured; and the processor, if it is another one.
@@ -203,7 +198,8 @@ def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | Non
         its = run.record["segments"][-1]["hardware"]["cpu"]
         steps = run.record["config"]["train"]["steps"]
         return run.record["seconds"] / steps, "" if its == cpu else its
-    return None, ""
+    kept = results.read_pace(paper.folder / "results" / experiment)
+    return (None, "") if kept is None else (kept.best()[1], "" if kept.cpu == cpu else kept.cpu)
 
 
 def measure_pace(paper: Paper, experiment: str, threads: int) -> None:

@@ -210,6 +210,37 @@ def read_all(paper_folder: Path, schema: type[Config]) -> dict[str, list[Result]
     return {k: sorted(v, key=lambda r: r.seed) for k, v in found.items()}
 
 
+@dataclass(frozen=True)
+class Pace:
+    """Seconds per step of an experiment on one machine, by number of threads."""
+
+    cpu: str
+    seconds: dict[int, float]
+
+    def best(self) -> tuple[int, float]:
+        """The threads that were fastest, and their seconds."""
+        return min(self.seconds.items(), key=lambda item: item[1])
+
+
+def read_pace(folder: Path) -> Pace | None:
+    """What ``train.py --pace`` left in an experiment's folder, below ``runs/`` or ``results/``."""
+    try:
+        found = json.loads((folder / "pace.json").read_text())
+        seconds = {int(k): float(v) for k, v in found["seconds_per_step"].items()}
+        return Pace(found["cpu"], seconds) if seconds else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def add_pace(folder: Path, cpu: str, threads: int, seconds: float) -> None:
+    """Note a measured pace; those of another machine are dropped."""
+    before = read_pace(folder)
+    known = before.seconds if before and before.cpu == cpu else {}
+    known = {str(k): v for k, v in sorted((known | {threads: round(seconds, 6)}).items())}
+    write_atomic(folder / "pace.json",
+                 json.dumps({"cpu": cpu, "seconds_per_step": known}) + "\n")
+
+
 def is_current(result: Result, config: Config) -> bool:
     """Whether a result's configuration is still that of its experiment."""
     return completed(result.config, type(config)) == identity(config)

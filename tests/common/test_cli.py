@@ -27,6 +27,7 @@ def run(*words, **environment):
     (["experiment=quick", "train.steps=-3"], "train.steps=-3: expected a whole number"),
     (["experiment=quick", "model.unit=100"], "model.unit=100: expected a unit"),
     (["quick"], "cannot read 'quick': expected key=value"),
+    (["experiment=quick", "--keep"], "--keep: expected --pace beside it"),
 ])
 def test_bad_input_is_one_line_and_exit_status_2(words, message):
     done = run(*words)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from common import claims, files, report
+from common import claims, files, report, results
 from common.claims import Claim, Judgement, papers
 from common.errors import UserError
 
@@ -57,6 +57,17 @@ def test_every_claim_stands_in_the_report_with_its_verdict():
                 continue
             (row,) = re.findall(rf"^\| \[{re.escape(j.claim.id)}\].*$", text, re.M)
             assert row.endswith(f"**{j.verdict}** |")
+
+
+def test_a_run_that_is_missing_has_its_cost(copy):
+    (paper,) = papers(["batchnorm"])
+    claim = next(c for c in paper.claims if c.experiments == ["bn", "plain"])
+    assert report.cost(paper, claim) == ""
+    results.add_pace(paper.folder / "results/bn", "a processor", 2, 0.036)
+    assert report.cost(paper, claim) == "", "it has been run"
+    paper.results.pop("bn")
+    assert report.cost(paper, claim) == (
+        " One run of bn: about 30 min (36 ms a step on a processor, 2 threads).")
 
 
 def test_a_table_stands_side_by_side():

@@ -77,6 +77,22 @@ def test_a_damaged_result_is_named(paper, damage):
     assert "\n" not in str(e.value)
 
 
+def test_a_kept_pace_is_the_reports(paper, capsys):
+    folder = paper.path.parent / "results/base"
+    print(cli.pace(Toy, paper, "base", {}))
+    assert results.read_pace(folder) is None, "only with --keep"
+    cli.pace(Toy, paper, "base", {"train.threads": 1}, keep=True)
+    found = results.read_pace(folder)
+    assert found.cpu == results.provenance()["hardware"]["cpu"] and 0 < found.seconds[1] < 1
+    results.add_pace(folder, found.cpu, 4, 1e-5)
+    assert results.read_pace(folder).best() == (4, 1e-5) and 1 in results.read_pace(folder).seconds
+    results.add_pace(folder, "another", 2, 0.5)
+    assert results.read_pace(folder) == results.Pace("another", {2: 0.5})
+    for damage in ("", "{}", '{"cpu": 1, "seconds_per_step": {"a": 1}}'):
+        (folder / "pace.json").write_text(damage)
+        assert results.read_pace(folder) is None
+
+
 def test_long_curves_are_thinned_and_keep_their_ends():
     lines = [{"step": k, "loss": 1 / k} for k in range(1, 1001)]
     steps, values = results.curves(lines)["train_loss"]
