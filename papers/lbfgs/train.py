@@ -16,14 +16,15 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from common import data, problems
+from common import problems
 from common.cli import main
 from common.config import Config as BaseConfig
 from common.config import key
-from common.data import DataSet, Split, generator
+from common.data import generator
 from common.errors import UserError, exit_with
 from common.problems import Problem
 from common.training import Batch, Recipe
+from common.worklist import Worklist
 from papers.lbfgs.model import BFGS, LBFGS, LineSearch, SteepestDescent
 from papers.lbfgs.newton import Newton
 
@@ -163,62 +164,43 @@ def minimise(problem: Problem, c: Config) -> Outcome:
     return min(solved, key=lambda o: o.solved_at) if solved else min(tried, key=lambda o: o.f)
 
 
-class Table(nn.Module):
-    """What came out of each problem so far, as a checkpoint holds it: (problem, value)."""
-
-    def __init__(self, rows: int):
-        super().__init__()
-        self.register_buffer("values", torch.zeros(rows, len(Outcome._fields),
-                                                   dtype=torch.float64))
-
-
-class MinimaRecipe(Recipe):
+class MinimaRecipe(Worklist):
     """A step solves the next problem, from its published start to its end."""
 
     config: Config
-    model: Table
+    columns = Outcome._fields
+    collection = "moré, garbow & hillstrom"
 
-    def splits(self) -> tuple[DataSet, Split, Split]:
-        """The starts, laid end to end, as the data whose fingerprint results carry."""
-        self.problems = [problems.problem(name, **sizes)
-                         for name, sizes in SETS[self.config.task.name]]
-        starts = torch.cat([p.x() for p in self.problems])
-        split = Split(starts, torch.zeros(len(starts), dtype=torch.long))
-        return data.assemble("moré, garbow & hillstrom", split, split), split, split
+    def listed(self) -> list[Problem]:
+        return [problems.problem(name, **sizes) for name, sizes in SETS[self.config.task.name]]
 
-    def prepare(self, images: Tensor) -> Tensor:
-        return images
+    def start_of(self, job: Problem) -> Tensor:
+        return job.x()
+
+    def name_of(self, k: int, job: Problem) -> str:
+        return label(job)
 
     def build(self) -> None:
+        super().build()
         c = self.config
-        if c.train.steps != len(self.problems):
-            raise UserError(f"train.steps={c.train.steps}: expected {len(self.problems)}, a step a "
-                            "problem")
         if c.task.budget < 1:
             raise UserError(f"task.budget={c.task.budget}: expected at least one evaluation")
         if c.optim.m < 1:
             raise UserError(f"optim.m={c.optim.m}: expected at least one pair")
-        self.model = Table(len(self.problems))
 
-    def batch(self, step: int) -> Batch:
-        return (torch.tensor(step),)
+    def do(self, job: Problem) -> Outcome:
+        return minimise(job, self.config)
 
-    def step(self, batch: Batch) -> Tensor:
-        """Solve one problem; returns log₁₀ of its evaluations."""
-        k = int(batch[0])
-        outcome = minimise(self.problems[k], self.config)
-        self.model.values[k] = torch.tensor(outcome, dtype=torch.float64)
-        return torch.tensor(math.log10(outcome.evaluations))
+    def summary(self, row: Outcome) -> float:  # type: ignore[override]
+        """log₁₀ of a problem's evaluations."""
+        return math.log10(row.evaluations)
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """``solved``: how many problems so far; finally of each ``f_<problem>_<n>``, and likewise
         ``gradient``, ``iterations``, ``evaluations`` and ``solved_at``, see :class:`Outcome`."""
-        metrics = {"solved": float((self.model.values[:step, 4] >= 0).sum())}
-        if final:
-            metrics |= {f"{name}_{label(p)}": value
-                        for p, row in zip(self.problems, self.model.values.tolist(), strict=True)
-                        for name, value in zip(Outcome._fields, row, strict=True)}
-        return metrics
+        at = self.columns.index("solved_at")
+        solved = float((self.model.values[:step, at] >= 0).sum())
+        return {"solved": solved} | super().evaluate(step, final)
 
 
 class DigitsRecipe(Recipe):

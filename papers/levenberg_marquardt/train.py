@@ -32,6 +32,7 @@ from common.config import key
 from common.data import DataSet, Split, generator
 from common.errors import UserError, exit_with
 from common.training import Batch, Recipe
+from common.worklist import Worklist
 from papers.levenberg_marquardt.model import Solution, damped, levenberg_marquardt
 from papers.levenberg_marquardt.optim import LevenbergMarquardt
 
@@ -108,59 +109,39 @@ def minpack_runs() -> list[Run]:
             for row in csv.DictReader(f)]
 
 
-class Table(nn.Module):
-    """What came out of each run so far, as a checkpoint holds it: (run, value)."""
+class MinpackRecipe(Worklist):
+    """A step makes the next of MINPACK's runs, start to end.
 
-    def __init__(self, rows: int, columns: int):
-        super().__init__()
-        self.register_buffer("values", torch.zeros(rows, columns, dtype=torch.float64))
-
-
-class MinpackRecipe(Recipe):
-    """A step makes the next of MINPACK's runs, start to end."""
+    Metrics: ``evaluations`` so far; finally of each run k ``nfev_<k>``, ``njev_<k>``,
+    ``info_<k>`` and ``norm_<k>``, as MINPACK names them.
+    """
 
     config: Config
-    model: Table
+    columns = ("nfev", "njev", "info", "norm")
+    collection = "moré, garbow & hillstrom"
 
-    def splits(self) -> tuple[DataSet, Split, Split]:
-        """The starts, laid end to end, as the data whose fingerprint results carry."""
-        self.runs = minpack_runs()
-        starts = torch.cat([r.problem.x(r.factor) for r in self.runs])
-        split = Split(starts, torch.zeros(len(starts), dtype=torch.long))
-        return data.assemble("moré, garbow & hillstrom", split, split), split, split
+    def listed(self) -> list[Run]:
+        return minpack_runs()
 
-    def prepare(self, images: Tensor) -> Tensor:
-        return images
+    def start_of(self, job: Run) -> Tensor:
+        return job.problem.x(job.factor)
 
     def build(self) -> None:
-        c = self.config
-        if c.train.steps != len(self.runs):
-            raise UserError(f"train.steps={c.train.steps}: expected {len(self.runs)}, a step a run")
-        if c.optim.method not in ("more", "plain", "marquardt"):
-            raise UserError(f"optim.method={c.optim.method}: expected more, plain or marquardt for "
+        super().build()
+        method = self.config.optim.method
+        if method not in ("more", "plain", "marquardt"):
+            raise UserError(f"optim.method={method}: expected more, plain or marquardt for "
                             "task.name=minpack")
-        self.model = Table(len(self.runs), 4)
 
-    def batch(self, step: int) -> Batch:
-        return (torch.tensor(step),)
-
-    def step(self, batch: Batch) -> Tensor:
-        """Make one run; returns its final norm."""
-        k, o = int(batch[0]), self.config.optim
-        s = self.runs[k].solve(o.method, o.damping, o.factor)
+    def do(self, job: Run) -> list[float]:
+        o = self.config.optim
+        s = job.solve(o.method, o.damping, o.factor)
         # LMDER1, which the published runs called, reports 8 as 4
-        row = [s.evaluations, s.jacobians, 4 if s.info == 8 else s.info, s.norm]
-        self.model.values[k] = torch.tensor(row, dtype=torch.float64)
-        return torch.tensor(s.norm)
+        return [s.evaluations, s.jacobians, 4 if s.info == 8 else s.info, s.norm]
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``evaluations`` so far; finally of each run k ``nfev_<k>``, ``njev_<k>``, ``info_<k>``
-        and ``norm_<k>``, as MINPACK names them."""
-        metrics = {"evaluations": self.model.values[:, 0].sum().item()}
-        if final:
-            metrics |= {f"{name}_{k}": value for k, row in enumerate(self.model.values.tolist())
-                        for name, value in zip(("nfev", "njev", "info", "norm"), row, strict=True)}
-        return metrics
+        evaluations = self.model.values[:, 0].sum().item()
+        return {"evaluations": evaluations} | super().evaluate(step, final)
 
 
 # ---- Networks ------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_what_counts_as_solved():
 
 
 @pytest.mark.parametrize(("name", "overrides", "message"), [
-    ("bfgs", {"train__steps": 3}, "expected 41, a step a problem"),
+    ("bfgs", {"train__steps": 3}, "expected 41, a step for each"),
     ("bfgs", {"task__budget": 0}, "task.budget=0: expected at least one"),
     ("lbfgs_5", {"optim__m": 0}, "optim.m=0: expected at least one pair"),
     ("quick", {"optim__m": 0}, "optim.m=0: expected at least one pair"),

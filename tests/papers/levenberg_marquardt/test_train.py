@@ -119,7 +119,7 @@ def test_decades_ahead():
     ("sine_lm", {"model__hidden": 0}, "model.hidden=0: expected at least one unit"),
     ("sine_lm", {"optim__method": "more"}, "expected lm, bfgs, lbfgs, adam or sgd"),
     ("minpack", {"optim__method": "lm"}, "expected more, plain or marquardt"),
-    ("minpack", {"train__steps": 10}, "expected 53, a step a run")])
+    ("minpack", {"train__steps": 10}, "expected 53, a step for each")])
 def test_bad_values_are_one_line(name, overrides, message):
     with pytest.raises(UserError, match=message):
         made(name, **overrides)
