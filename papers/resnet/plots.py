@@ -78,6 +78,7 @@ def layer_responses(paper: Paper) -> tuple[str, str, Figure]:
                            label=f"{name}, published median")
     left.set(xlabel="layer", ylabel="standard deviation", title="in order of depth")
     right.set(xlabel="layer, sorted", title="sorted by magnitude")
+    left.locator_params(axis="x", integer=True)
     for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7)
