@@ -210,8 +210,7 @@ class Paper:
             return Judgement(claim, "not run")
         values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
         verdict, interval = decide(values, claim.band, claim.judge.get("sd"), claim.repeatable)
-        old = [runs[e][s].name for e in runs for s in seeds
-               if not results.is_current(runs[e][s], self.config(e))]
+        old = [runs[e][s].name for e in runs for s in seeds if not self.is_current(e, s)]
         if old:
             return Judgement(claim, "stale", values, interval, ", ".join(old))
         return Judgement(claim, verdict, values, interval)
@@ -229,6 +228,12 @@ class Paper:
     def config(self, experiment: str) -> Config:
         """The configuration of an experiment, whatever the seed."""
         return self.experiments.resolve(experiment)
+
+    @functools.cache  # noqa: B019, likewise
+    def is_current(self, experiment: str, seed: int) -> bool:
+        """Whether a result's configuration is still that of its experiment."""
+        (run,) = (r for r in self.results[experiment] if r.seed == seed)
+        return results.is_current(run, self.config(experiment))
 
     def function(self, claim: Claim) -> Callable[..., float]:
         """The function of ``facts.py`` a claim names."""

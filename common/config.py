@@ -17,10 +17,13 @@ and ``experiment=bn,plain seed=0-9 optim.lr=0.5`` on the command line chooses an
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
@@ -102,7 +105,8 @@ class Key:
     neutral: bool
 
 
-def keys(schema: type) -> dict[str, Key]:
+@functools.cache
+def keys(schema: type) -> Mapping[str, Key]:
     """All leaf keys of a structured configuration by dotted name, in order of declaration."""
     found: dict[str, Key] = {}
 
@@ -120,7 +124,7 @@ def keys(schema: type) -> dict[str, Key]:
                               f.metadata.get("neutral", False))
 
     walk(schema, "")
-    return found
+    return MappingProxyType(found)
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

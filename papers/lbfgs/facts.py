@@ -12,6 +12,11 @@ from papers.lbfgs.model import bfgs_update, two_loop
 from papers.lbfgs.newton import Newton
 
 
+def digits(value: Tensor | float) -> float:
+    """Rounded to the twelve digits that hold on every processor."""
+    return round(float(value), 12)
+
+
 def pairs(m: int, n: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """A gradient, and m pairs (s, y) of a random convex quadratic."""
     g = torch.Generator().manual_seed(0)
@@ -28,7 +33,7 @@ def two_loop_error() -> float:
     H = γ * torch.eye(20, dtype=torch.float64)
     for s, y in zip(S, Y, strict=True):
         H = bfgs_update(H, s, y)
-    return ((two_loop(g, S, Y, γ) - H @ g).norm() / (H @ g).norm()).item()
+    return digits((two_loop(g, S, Y, γ) - H @ g).norm() / (H @ g).norm())
 
 
 def secant_error() -> float:
@@ -39,7 +44,7 @@ def secant_error() -> float:
         H = bfgs_update(H, s, y)
         for product in (H @ y, two_loop(y, S[:k], Y[:k], 1.0)):
             worst = max(worst, ((product - s).norm() / s.norm()).item())
-    return worst
+    return digits(worst)
 
 
 def exact_steps(n: int, m: int, steps: int) -> tuple[list[Tensor], list[Tensor]]:
@@ -73,14 +78,14 @@ def exact_steps(n: int, m: int, steps: int) -> tuple[list[Tensor], list[Tensor]]
 def conjugate_gradient_error() -> float:
     """Largest distance of both sequences over six steps, m = 1, over the first point's error."""
     quasi, conjugate = exact_steps(20, 1, 6)
-    return max((a - b).norm().item() for a, b in zip(quasi, conjugate, strict=True)) / (
-        quasi[0].norm().item())
+    return digits(max((a - b).norm().item() for a, b in zip(quasi, conjugate, strict=True))
+                  / quasi[0].norm().item())
 
 
 def finite_termination() -> float:
     """Error after n steps with n pairs, over the first point's."""
     quasi, _ = exact_steps(8, 8, 8)
-    return (quasi[-1].norm() / quasi[0].norm()).item()
+    return digits(quasi[-1].norm() / quasi[0].norm())
 
 
 # ---- The saddle f = x² − y²
@@ -136,7 +141,7 @@ def newton_distance(kind: str, steps: int) -> float:
     optimizer = Newton([x], kind)  # type: ignore[arg-type]
     for _ in range(steps):
         optimizer.step(lambda: saddle(x))
-    return x.detach().norm().item()
+    return digits(x.detach().norm())
 
 
 def saddle_free_steps() -> float:
