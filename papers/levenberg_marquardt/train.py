@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import math
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from torch.func import jacfwd
 
 from common import data, problems
+from common.claims import read_table
 from common.cli import main
 from common.config import Config as BaseConfig
 from common.config import key
@@ -103,10 +103,9 @@ def minpack_runs() -> list[Run]:
     """The 53 published runs in their order."""
     sized = {"linear_full_rank": "nm", "linear_rank_1": "nm", "linear_rank_1_zeros": "nm",
              "chebyquad": "nm", "watson": "n", "brown_almost_linear": "n"}
-    with open(PUBLISHED, newline="") as f:
-        return [Run(problems.problem(row["problem"], **{
-            k: int(row[k]) for k in sized.get(row["problem"], "")}), float(row["factor"]))
-            for row in csv.DictReader(f)]
+    return [Run(problems.problem(row["problem"], **{
+        k: int(row[k]) for k in sized.get(row["problem"], "")}), float(row["factor"]))
+        for row in read_table(PUBLISHED)]
 
 
 class MinpackRecipe(Worklist):
