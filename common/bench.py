@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -57,6 +57,17 @@ def stand_in(shape: tuple[int, int, int], n: int = 2000) -> Iterator[data.Split]
         yield split
     finally:
         data.load = load
+
+
+def without_onednn(c: Contender) -> Contender:
+    """The same with torch's own fully connected layers instead of :mod:`common.linear`'s."""
+    def run() -> None:
+        before, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False
+        try:
+            c.run()
+        finally:
+            torch.backends.mkldnn.enabled = before
+    return replace(c, name=f"{c.name}, without oneDNN", run=run)
 
 
 def compare(contenders: list[Contender], blocks: int) -> list[list[float]]:

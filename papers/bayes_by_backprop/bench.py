@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from common.bench import Contender, stand_in
+from common.bench import Contender, stand_in, without_onednn
 from common.config import Experiments
 from papers.bayes_by_backprop.train import BayesRecipe, Config
 
@@ -23,6 +23,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
                        ("mixture, fast, compiled", "mixture_1200", {"train.compile": True}),
                        ("mixture, fast, eager", "mixture_1200", {"train.compile": False}),
                        ("mixture, autograd", "mixture_1200", {"optim.fast": False}))}
-    yield "one step at 2×1200, batch 128", [
-        Contender(name, lambda r=r: [r.step(r.batch(k)) for k in range(STEPS)], STEPS)
-        for name, r in recipes.items()]
+    contenders = [Contender(name, lambda r=r: [r.step(r.batch(k)) for k in range(STEPS)], STEPS)
+                  for name, r in recipes.items()]
+    yield "one step at 2×1200, batch 128", contenders + [
+        without_onednn(c) for c in contenders[:2]]

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from common.linear import linear
+
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -133,6 +135,14 @@ class BayesianLayer(nn.Module):
         return (gaussian_log_density(w, self.μ, self.σ) - self.prior.log_density(w)).sum()
 
 
+def affine(x: Tensor, w: Tensor) -> Tensor:
+    """[x 1] wᵀ: weights in all columns of w but the last, which holds the biases.
+
+    Shapes: x (…, inputs), w (outputs, inputs + 1) → (…, outputs).
+    """
+    return linear(F.pad(x, (0, 1), value=1.0), w)
+
+
 class BayesianLinear(BayesianLayer):
     """A drop-in ``nn.Linear``.
 
@@ -143,8 +153,7 @@ class BayesianLinear(BayesianLayer):
         super().__init__((outputs, inputs + 1), prior, **options)
 
     def forward(self, x: Tensor) -> Tensor:
-        w = self.draw()
-        return F.linear(x, w[:, :-1], w[:, -1])
+        return affine(x, self.draw())
 
 
 class BayesianConv2d(BayesianLayer):

@@ -27,6 +27,8 @@ from common.config import Config as BaseConfig
 from common.config import DataConfig, key
 from common.data import DataSet, Split, generator
 from common.errors import UserError, exit_with
+from common.linear import Linear
+from common.noise import normal_
 from common.training import Batch, Recipe
 from papers.bayes_by_backprop import bandit
 from papers.bayes_by_backprop.model import (
@@ -34,6 +36,7 @@ from papers.bayes_by_backprop.model import (
     Network,
     Prior,
     ScaleMixturePrior,
+    affine,
     calibration_error,
     gradients,
     kl_weights,
@@ -193,15 +196,15 @@ class BayesRecipe(Recipe):
         lr, π = self.optimizer.param_groups[0]["lr"], self.kl_weight
         changes: list[tuple[Tensor, Tensor]] = []
         loss = x.new_zeros(())
-        for _ in range(k):
+        for sample in range(k):
             with torch.no_grad():
-                ε = [torch.empty_like(l.μ).normal_() for l in layers]
+                ε = self.noise(self.scheduler.last_epoch * k + sample)
                 σ = [l.σ for l in layers]
                 w = [torch.addcmul(l.μ, s, e).requires_grad_() for l, s, e in
                      zip(layers, σ, ε, strict=True)]
             h = x
             for i, wi in enumerate(w):
-                h = F.linear(torch.relu(h) if i else h, wi[:, :-1], wi[:, -1])
+                h = affine(torch.relu(h) if i else h, wi)
             nll = F.cross_entropy(h, y, reduction="sum")
             g = torch.autograd.grad(nll, w)
             loss += nll.detach()
@@ -221,6 +224,14 @@ class BayesRecipe(Recipe):
         self.optimizer.step()  # has no gradients and moves nothing; the schedule expects it
         self.scheduler.step()
         return loss / k
+
+    def noise(self, index: int) -> list[Tensor]:
+        """ε ~ N(0, 1) for the weights of every layer, different for each index of a seed."""
+        shapes = [l.μ.shape for l in self.model.bayesian]
+        sizes = [s.numel() for s in shapes]
+        every = self.model.bayesian[0].μ.new_empty(sum(sizes))
+        normal_(every, self.config.seed, "noise", index)
+        return [e.view(s) for e, s in zip(every.split(sizes), shapes, strict=True)]
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """Errors in % with the mean weights, and the validation cost that selects.
@@ -446,7 +457,7 @@ def plain_network(widths: list[int], dropout: bool, start: torch.Generator) -> n
     for i, (a, b) in enumerate(pairwise(widths)):
         layers += [nn.ReLU()] if i else []
         layers += [nn.Dropout(0.5 if i else 0.2)] if dropout else []
-        layers.append(nn.Linear(a, b))
+        layers.append(Linear(a, b))
         nn.init.normal_(layers[-1].weight, 0.0, a**-0.5, generator=start)
         nn.init.zeros_(layers[-1].bias)
     return nn.Sequential(*layers)

@@ -15,6 +15,8 @@ import torch
 from einops import reduce
 from torch import Tensor, nn
 
+from common.linear import Linear
+
 Noise = Literal["none", "bernoulli", "inverted", "gaussian"]
 
 
@@ -109,7 +111,7 @@ class Network(nn.Module):
                  generator: torch.Generator | None = None):
         super().__init__()
         widths = [inputs, *hidden, classes]
-        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
+        self.layers = nn.ModuleList(Linear(i, o) for i, o in pairwise(widths))
         self.drops = nn.ModuleList(NOISES[noise](p) for p in
                                    [p_input] + [p_hidden] * len(hidden))
         self.f = ACTIVATIONS[activation]
@@ -148,7 +150,7 @@ class Autoencoder(nn.Module):
     def __init__(self, inputs: int = 784, hidden: int = 256, noise: Noise = "bernoulli",
                  p: float = 0.5, generator: torch.Generator | None = None):
         super().__init__()
-        self.encoder, self.decoder = nn.Linear(inputs, hidden), nn.Linear(hidden, inputs)
+        self.encoder, self.decoder = Linear(inputs, hidden), Linear(hidden, inputs)
         self.drop = NOISES[noise](p)
         self.layers = [self.encoder, self.decoder]
         for layer in (self.encoder, self.decoder):
