@@ -39,6 +39,25 @@ def gradient_error() -> float:
                      for x, y in zip(by_hand, leaves, strict=True)), 12)
 
 
+SPREAD = 0.05
+"""Least sd of sampled weights for a posterior, half of what Fig. 3 shows."""
+
+
+def lowest_cost(run: Result) -> float:
+    """The lowest validation cost of a run, in nats an image: what selects a network for Table 1."""
+    return float(run.curves["validation_nll"][1].min())
+
+
+def chosen(searched: list[Result]) -> Result:
+    """The setting that the search takes: of lowest cost, among posteriors that are ones.
+
+    Args:
+        searched: the runs of one arm's search.
+    """
+    return min((r for r in searched if r.config["model.arm"] != "bbb"
+                or r.metrics["weight_sd"] >= SPREAD), key=lowest_cost)
+
+
 def overtakes(runs: dict[str, Result]) -> float:
     """Fig. 2: the epoch after which BBB's test error stays below dropout's, smoothed over 50.
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from common.claims import Paper
 from common.plotting import COLOURS, band, figure
-from papers.bayes_by_backprop.facts import quartiles
+from papers.bayes_by_backprop.facts import SPREAD, lowest_cost, quartiles
 from papers.bayes_by_backprop.train import GRID
 
 ARMS = [("sgd", "SGD", COLOURS[1]), ("dropout", "dropout", COLOURS[2]),
@@ -24,6 +24,9 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield posterior(paper)
     yield fig5(paper)
     yield fig6(paper)
+    if any(f"{arm}_400" in paper.results for arm, _, _ in ARMS):
+        yield uncertainty(paper)
+    yield search(paper)
 
 
 def table1(paper: Paper) -> tuple[str, str, Figure]:
@@ -119,3 +122,58 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
     axes.legend(fontsize=6.5, ncols=2)
     return "fig6", ("Fig. 6: cumulative regret, mean of five agents, published (dots) and "
                     "measured."), made
+
+
+def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
+    made, panels = figure(3, width=3.2)
+    quantities = (("entropy", "predictive entropy (nats)", 1),
+                  ("epistemic", "epistemic part (nats)", 1),
+                  ("ece", "expected calibration error (%)", 100))
+    for axes, (metric, label, scale) in zip(panels, quantities, strict=True):
+        for k, (arm, _, colour) in enumerate(ARMS):
+            for units, side in ((400, -0.12), (1200, 0.12)):
+                for run in paper.results.get(f"{arm}_{units}", []):
+                    filled = colour if units == 400 else "none"
+                    axes.plot(k + side, scale * run.metrics[metric], "o", color=colour,
+                              markerfacecolor=filled)
+                    if f"turned_{metric}" in run.metrics:
+                        axes.plot(k + side, scale * run.metrics[f"turned_{metric}"], "s",
+                                  color=colour, markerfacecolor=filled)
+        axes.set(title=label, xlim=(-0.5, 3.5), ylim=(0, None), xticks=range(len(ARMS)))
+        axes.set_xticklabels([label.replace(", ", ",\n") for _, label, _ in ARMS], fontsize=7)
+    return "uncertainty", (
+        "How sure the networks are: on the test images (circles) and on the same turned by 90° "
+        "(squares), which they have not learned; 400 units filled, 1200 open, one mark "
+        "a seed."), made
+
+
+def search(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure(width=6)
+    for prior, label, colour in (("gaussian", "Gaussian prior", COLOURS[5]),
+                                 ("mixture", "scale mixture", COLOURS[0])):
+        runs = [r for name, rs in paper.results.items() for r in rs
+                if name.startswith(f"search_{prior}")]
+        axes.plot([r.metrics["weight_sd"] for r in runs], [lowest_cost(r) for r in runs], "o",
+                  color=colour, label=label)
+        for r in runs:
+            axes.annotate(difference(r.experiment), (r.metrics["weight_sd"], lowest_cost(r)),
+                          fontsize=5.5, xytext=(3, 2), textcoords="offset points")
+    axes.axvline(SPREAD, color="grey", ls=":", lw=0.8)
+    axes.set(xlabel="sd of sampled weights", ylabel="lowest validation cost (nats an image)")
+    axes.legend(loc="upper left")
+    return "search", (
+        "The search, 60 epochs a setting at 400 units: cost on the validation split, and what "
+        "Fig. 3 shows of the posterior. Left of the dotted line a posterior counts as "
+        "collapsed."), made
+
+
+def difference(experiment: str) -> str:
+    """A setting of the search in a few signs, such as σ1=e^-1, ρ=-4."""
+    kind, *values = experiment.removeprefix("search_").split("_")
+    if len(values) == 2 and kind == "mixture" and values[0][0].isdigit():
+        return f"−ln σ1={float(values[0]):g}, ρ={float(values[1]):g}"
+    if kind == "gaussian":
+        return f"σ={values[0]}, ρ={float(values[1]):g}"
+    names = {"pi": "π", "sigma2": "−ln σ2", "mu": "initial μ sd", "lr": "lr", "kl": "KL weights",
+             "samples": "samples"}
+    return f"{names[values[0]]}={values[1]}"
