@@ -79,7 +79,7 @@ def usual(split: data.Split):
 
 
 def matmuls():
-    """The multiply-adds of STEPS updates, three times the forward pass's, as large matmuls by oneDNN."""
+    """The multiply-adds of STEPS updates, three times the forward pass's, as large products."""
     n = 2048
     a, b = torch.randn(n, n), torch.randn(n, n)
     count = 3 * multiply_adds(cifar_resnet(20), torch.zeros(1, 3, 32, 32)) * BATCH * STEPS
