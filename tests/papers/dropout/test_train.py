@@ -157,6 +157,16 @@ def test_the_autoencoders_rates_are_what_the_search_says():
         assert EXPERIMENTS.resolve(f"autoencoder_{arm}").optim.lr == best.config["optim.lr"]
 
 
+def test_the_rate_with_dropout_is_what_the_search_says():
+    results = papers(["dropout"])[0].results
+    searched = [results[n][0] for n in EXPERIMENTS.expand("search_dropout")]
+    best = min(searched, key=lambda r: r.at("error", None)).config["optim.lr"]
+    for name in ("dropout", "table2_relu_maxnorm_1024", "table9_dropout_l2",
+                 "table9_dropout_maxnorm", "table10_bernoulli", "table10_gaussian", "fig9a_0.5",
+                 "fig10_dropout_500"):
+        assert EXPERIMENTS.resolve(name).optim.lr == best, name
+
+
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.7, 1.0])
 def test_a_constant_pn_widens_layers_as_p_falls(p):
     model = small(f"fig9b_{p}").model
