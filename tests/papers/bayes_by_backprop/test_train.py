@@ -3,14 +3,18 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from common.config import Experiments
+from common.claims import papers
+from common.config import Experiments, as_dict, flatten
 from common.errors import UserError
 from common.files import ROOT
+from common.results import Result
 from papers.bayes_by_backprop import train
+from papers.bayes_by_backprop.facts import chosen, lowest_cost
 from papers.bayes_by_backprop.model import ScaleMixturePrior, gaussian_log_density, gradients
 from papers.bayes_by_backprop.train import BayesRecipe, Config
 
@@ -158,3 +162,27 @@ def test_impossible_priors_are_one_line():
         made(prior__pi=1.0)
     with pytest.raises(UserError, match="σ1 > σ2"):
         made(prior__minus_log_sigma1=8.0)
+
+
+def test_the_arms_have_what_the_search_says():
+    results = papers(["bayes_by_backprop"])[0].results
+    for arm in ("sgd", "dropout", "gaussian", "mixture"):
+        names = [n for n in EXPERIMENTS.expand("search_classification")
+                 if n.startswith(f"search_{arm}")]
+        best = chosen([results[n][0] for n in names]).config
+        found = flatten(as_dict(EXPERIMENTS.resolve(f"{arm}_400")))
+        for key in best:
+            if key.startswith(("model.", "prior.", "optim.")):
+                assert found[key] == best[key], (arm, key)
+
+
+def test_a_collapsed_posterior_is_not_chosen():
+    def run(sd, cost, arm="bbb"):
+        return Result("bayes_by_backprop", "search", 0, {"weight_sd": sd},
+                      {"validation_nll": (np.arange(3), np.array([0.2, cost, 0.3]))},
+                      {"model.arm": arm}, {})
+    collapsed, wide, wider = run(0.02, 0.05), run(0.06, 0.06), run(0.1, 0.07)
+    assert chosen([wider, collapsed, wide]) is wide
+    assert lowest_cost(wide) == 0.06, "of any epoch"
+    plain = run(0.02, 0.01, "sgd")
+    assert chosen([plain, run(0.02, 0.02, "sgd")]) is plain
