@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.claims import Paper
 from common.plotting import COLOURS, band, figure
+from common.results import Result
 from papers.bayes_by_backprop.facts import SPREAD, lowest_cost, quartiles
 from papers.bayes_by_backprop.train import GRID
 
@@ -148,32 +150,40 @@ def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
 
 
 def search(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=6)
-    for prior, label, colour in (("gaussian", "Gaussian prior", COLOURS[5]),
-                                 ("mixture", "scale mixture", COLOURS[0])):
-        runs = [r for name, rs in paper.results.items() for r in rs
-                if name.startswith(f"search_{prior}")]
-        axes.plot([r.metrics["weight_sd"] for r in runs], [lowest_cost(r) for r in runs], "o",
-                  color=colour, label=label)
-        for r in runs:
-            axes.annotate(difference(r.experiment), (r.metrics["weight_sd"], lowest_cost(r)),
-                          fontsize=5.5, xytext=(3, 2), textcoords="offset points")
-    axes.axvline(SPREAD, color="grey", ls=":", lw=0.8)
-    axes.set(xlabel="sd of sampled weights", ylabel="lowest validation cost (nats an image)")
-    axes.legend(loc="upper left")
+    made, (left, right) = figure(2, sharey=True)
+    markers = {-3.0: "o", -4.0: "s", -5.0: "^"}
+    for prior, colour in (("gaussian", COLOURS[5]), ("mixture", COLOURS[0])):
+        for name, runs in paper.results.items():
+            kind, *values = name.removeprefix("search_").split("_")
+            if kind == prior and len(values) == 2 and values[1].startswith("-"):
+                σ = f"σ={values[0]}" if prior == "gaussian" else f"σ1=e$^{{-{float(values[0]):g}}}$"
+                mark(left, runs[0], σ, colour, markers[float(values[1])])
+    for ρ, marker in markers.items():
+        left.plot([], [], marker, color="grey", label=f"ρ = −{-ρ:g}")
+    for label, colour in (("Gaussian prior", COLOURS[5]), ("scale mixture", COLOURS[0])):
+        left.plot([], [], "o", color=colour, label=label)
+    names = {"pi": "π", "sigma2": "−ln σ2", "mu": "initial μ sd", "lr": "lr", "kl": "KL weights",
+             "samples": "samples"}
+    for name, runs in paper.results.items():
+        kind, *values = name.removeprefix("search_").split("_")
+        if kind == "mixture" and values[0] in names:
+            mark(right, runs[0], f"{names[values[0]]} {values[1]}", COLOURS[2], "s")
+    for run in paper.results.get("search_mixture_1.0_-4.0", []):
+        mark(right, run, "", COLOURS[0], "s")
+    for axes, title in ((left, "prior and initial ρ"),
+                        (right, "one change to the mixture of σ1=e$^{-1}$, ρ = −4")):
+        axes.axvline(SPREAD, color="grey", ls=":", lw=0.8)
+        axes.set(xlabel="sd of sampled weights", title=title, xlim=(0.01, 0.12))
+    left.set(ylabel="lowest validation cost (nats an image)")
+    left.legend(fontsize=7)
     return "search", (
         "The search, 60 epochs a setting at 400 units: cost on the validation split, and what "
         "Fig. 3 shows of the posterior. Left of the dotted line a posterior counts as "
         "collapsed."), made
 
 
-def difference(experiment: str) -> str:
-    """A setting of the search in a few signs, such as σ1=e^-1, ρ=-4."""
-    kind, *values = experiment.removeprefix("search_").split("_")
-    if len(values) == 2 and kind == "mixture" and values[0][0].isdigit():
-        return f"−ln σ1={float(values[0]):g}, ρ={float(values[1]):g}"
-    if kind == "gaussian":
-        return f"σ={values[0]}, ρ={float(values[1]):g}"
-    names = {"pi": "π", "sigma2": "−ln σ2", "mu": "initial μ sd", "lr": "lr", "kl": "KL weights",
-             "samples": "samples"}
-    return f"{names[values[0]]}={values[1]}"
+def mark(axes: Axes, run: Result, label: str, colour: str, marker: str) -> None:
+    """Put a setting of the search into a panel."""
+    at = run.metrics["weight_sd"], lowest_cost(run)
+    axes.plot(*at, marker, color=colour, markersize=5)
+    axes.annotate(label, at, fontsize=6, xytext=(4, 2), textcoords="offset points")
