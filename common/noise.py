@@ -39,9 +39,6 @@ def normal_(out: Tensor, seed: int, stream: str, index: int) -> Tensor:
     def draw(i: int) -> None:
         parts[i].normal_(generator=generator(seed, stream, PARTS * index + i))
 
-    if torch.get_num_threads() == 1:
-        for i in range(len(parts)):
-            draw(i)
-    else:
-        list(_threads().map(draw, range(len(parts))))
+    each = map if torch.get_num_threads() == 1 else _threads().map
+    list(each(draw, range(len(parts))))
     return out

@@ -157,13 +157,17 @@ def test_the_autoencoders_rates_are_what_the_search_says():
         assert EXPERIMENTS.resolve(f"autoencoder_{arm}").optim.lr == best.config["optim.lr"]
 
 
-def test_the_rate_with_dropout_is_what_the_search_says():
+@pytest.mark.parametrize(("search", "names"), [
+    ("search_dropout", ["dropout", "table2_relu_maxnorm_1024", "table9_dropout_l2",
+                        "table9_dropout_maxnorm", "table10_bernoulli", "table10_gaussian",
+                        "fig9a_0.5", "fig10_dropout_500"]),
+    ("search_standard", ["standard", "table9_l2", "table9_l1", "table9_kl", "table9_maxnorm",
+                         "fig10_standard_500"])])
+def test_the_classifiers_rates_are_what_the_search_says(search, names):
     results = papers(["dropout"])[0].results
-    searched = [results[n][0] for n in EXPERIMENTS.expand("search_dropout")]
+    searched = [results[n][0] for n in EXPERIMENTS.expand(search)]
     best = min(searched, key=lambda r: r.at("error", None)).config["optim.lr"]
-    for name in ("dropout", "table2_relu_maxnorm_1024", "table9_dropout_l2",
-                 "table9_dropout_maxnorm", "table10_bernoulli", "table10_gaussian", "fig9a_0.5",
-                 "fig10_dropout_500"):
+    for name in names:
         assert EXPERIMENTS.resolve(name).optim.lr == best, name
 
 
