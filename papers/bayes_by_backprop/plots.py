@@ -163,7 +163,7 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
     for label, colour in (("Gaussian prior", COLOURS[5]), ("scale mixture", COLOURS[0])):
         left.plot([], [], "o", color=colour, label=label)
     names = {"pi": "π", "sigma2": "−ln σ2", "mu": "initial μ sd", "lr": "lr", "kl": "KL weights",
-             "samples": "samples"}
+             "samples": "samples", "rho": "2 samples, ρ", "five": "ρ -3.0, samples"}
     for name, runs in paper.results.items():
         kind, *values = name.removeprefix("search_").split("_")
         if kind == "mixture" and values[0] in names:
