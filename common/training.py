@@ -72,7 +72,8 @@ class Recipe:
         self.build()
         self.model.to(self.device)
         self.net: Any = distributed.wrap(
-            torch.compile(self.model) if config.train.compile else self.model, self.device)
+            torch.compile(self.model, isolate_recompiles=True) if config.train.compile
+            else self.model, self.device)
         self._autocast = (
             torch.autocast(self.device.type, dtype=torch.bfloat16)
             if config.train.precision == "bfloat16" else contextlib.nullcontext())

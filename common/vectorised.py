@@ -74,7 +74,8 @@ class SideBySide:
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> Tensor:
             return functional_call(objective, (parameters, buffers), batch)
         self._gradients = torch.compile(
-            vmap(grad_and_value(one), randomness="error"), dynamic=False)
+            vmap(grad_and_value(one), randomness="error"), dynamic=False,
+            isolate_recompiles=True)
         self.scatter()
 
     def batch(self, step: int) -> Batch:

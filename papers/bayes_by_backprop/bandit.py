@@ -127,7 +127,7 @@ class Agents(nn.Module):
         self._ε: list[Tensor] = []
         self._update: Callable[..., Tensor] = self.update
         if compiled:
-            self._update = torch.compile(self.update, dynamic=False)
+            self._update = torch.compile(self.update, dynamic=False, isolate_recompiles=True)
 
     def draw(self) -> list[Tensor]:
         """New ε ~ N(0, 1) for every weight, in the same tensors each time; none for plain ones."""

@@ -15,7 +15,7 @@ STEPS = 20
 def benches() -> Iterator[tuple[str, list[Contender]]]:
     """Yield (title, contenders) of each comparison; random images stand in for MNIST."""
     experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
-    small = {"data.validation": 500}
+    small = {"data.validation": 500, "optim.samples": 1}
     with stand_in((1, 28, 28)):
         recipes = {name: BayesRecipe(experiments.resolve(arm, 0, small | overrides))
                    for name, arm, overrides in (

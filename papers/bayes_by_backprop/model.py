@@ -242,20 +242,24 @@ def gradients(prior: Prior, σ: Tensor, ε: Tensor, w: Tensor, g: Tensor, π: fl
 
 
 def make_update(prior: Prior, compiled: bool) -> Callable[..., None]:
-    """A function that moves μ and ρ of a layer in place, in one pass if compiled."""
-    def update(μ: Tensor, ρ: Tensor, σ: Tensor, ε: Tensor, w: Tensor, g: Tensor, lr: Tensor,
-               π: Tensor) -> None:
-        dμ, dρ = gradients(prior, σ, ε, w, g, π)
+    """A function that moves μ and ρ of a layer in place, in one pass if compiled.
+
+    It takes μ, ρ, σ, a list of (ε, w, ∂NLL/∂w) with one entry for every weight sample of the step,
+    the learning rate and π, and descends the mean of the samples' gradients.
+    """
+    def update(μ: Tensor, ρ: Tensor, σ: Tensor, samples: list[tuple[Tensor, Tensor, Tensor]],
+               lr: Tensor, π: Tensor) -> None:
+        changes = [gradients(prior, σ, ε, w, g, π) for ε, w, g in samples]
+        dμ, dρ = (sum(change) / len(samples) for change in zip(*changes, strict=True))
         μ.sub_(lr * dμ)
         ρ.sub_(lr * dρ)
     if not compiled:
         return update
-    fast = torch.compile(update, dynamic=False)
+    # Isolated, or the runs of one process together meet torch's limit and go on uncompiled.
+    fast = torch.compile(update, dynamic=False, isolate_recompiles=True)
 
-    def call(*tensors_lr_π):  # numbers as tensors, so that a new value is no new compilation
-        *tensors, lr, π = tensors_lr_π
-        fast(*tensors, torch.tensor(lr, dtype=tensors[0].dtype),
-             torch.tensor(π, dtype=tensors[0].dtype))
+    def call(μ, ρ, σ, samples, lr, π):  # numbers as tensors, so that a new one is no compilation
+        fast(μ, ρ, σ, samples, torch.tensor(lr, dtype=μ.dtype), torch.tensor(π, dtype=μ.dtype))
     return call
 
 

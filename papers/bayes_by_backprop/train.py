@@ -38,7 +38,6 @@ from papers.bayes_by_backprop.model import (
     ScaleMixturePrior,
     affine,
     calibration_error,
-    gradients,
     kl_weights,
     make_update,
     predict,
@@ -193,13 +192,13 @@ class BayesRecipe(Recipe):
         """
         x, y = batch
         layers, k = self.model.bayesian, self.config.optim.samples
-        lr, π = self.optimizer.param_groups[0]["lr"], self.kl_weight
-        changes: list[tuple[Tensor, Tensor]] = []
+        with torch.no_grad():
+            σ = [l.σ for l in layers]
+        samples: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in layers]
         loss = x.new_zeros(())
         for sample in range(k):
             with torch.no_grad():
                 ε = self.noise(self.scheduler.last_epoch * k + sample)
-                σ = [l.σ for l in layers]
                 w = [torch.addcmul(l.μ, s, e).requires_grad_() for l, s, e in
                      zip(layers, σ, ε, strict=True)]
             h = x
@@ -208,19 +207,12 @@ class BayesRecipe(Recipe):
             nll = F.cross_entropy(h, y, reduction="sum")
             g = torch.autograd.grad(nll, w)
             loss += nll.detach()
-            with torch.no_grad():
-                if k == 1:
-                    for l, s, e, wi, gi in zip(layers, σ, ε, w, g, strict=True):
-                        self.update(l.μ, l.ρ, s, e, wi, gi, lr, π)
-                else:
-                    now = [gradients(l.prior, s, e, wi, gi, π)
-                           for l, s, e, wi, gi in zip(layers, σ, ε, w, g, strict=True)]
-                    changes = [(a + c, b + d) for (a, b), (c, d) in zip(changes, now, strict=True)
-                               ] if changes else now
+            for known, *now in zip(samples, ε, w, g, strict=True):
+                known.append(tuple(now))
+        lr, π = self.optimizer.param_groups[0]["lr"], self.kl_weight
         with torch.no_grad():
-            for l, (dμ, dρ) in zip(layers, changes, strict=False):
-                l.μ -= lr * dμ / k
-                l.ρ -= lr * dρ / k
+            for l, s, drawn in zip(layers, σ, samples, strict=True):
+                self.update(l.μ, l.ρ, s, drawn, lr, π)
         self.optimizer.step()  # has no gradients and moves nothing; the schedule expects it
         self.scheduler.step()
         return loss / k

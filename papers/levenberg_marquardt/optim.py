@@ -207,7 +207,8 @@ class LevenbergMarquardt(torch.optim.Optimizer):
         self.weights, self.max_bytes = Weights(module, residuals), max_bytes
         first = self.param_groups[0]["params"][0]
         self.state[first] |= {"μ": first.new_full((1,), damping), "ν": first.new_full((1,), 2.0)}
-        self._iterate = torch.compile(iterate, dynamic=False) if compile else iterate
+        self._iterate = (torch.compile(iterate, dynamic=False, isolate_recompiles=True)
+                         if compile else iterate)
 
     @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:  # type: ignore[override]

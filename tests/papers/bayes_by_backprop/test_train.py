@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +16,13 @@ from common.files import ROOT
 from common.results import Result
 from papers.bayes_by_backprop import train
 from papers.bayes_by_backprop.facts import chosen, lowest_cost
-from papers.bayes_by_backprop.model import ScaleMixturePrior, gaussian_log_density, gradients
+from papers.bayes_by_backprop.model import (
+    GaussianPrior,
+    ScaleMixturePrior,
+    gaussian_log_density,
+    gradients,
+    make_update,
+)
 from papers.bayes_by_backprop.train import BayesRecipe, Config
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/bayes_by_backprop/config.yaml")
@@ -67,8 +74,6 @@ def test_equations_3_and_4_equal_autograd_in_float64():
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("prior", ["mixture", "gaussian"])
 def test_the_fast_path_equals_the_readable_one(samples, compiled, prior, monkeypatch):
-    if compiled and samples > 1:
-        pytest.skip("only single samples are compiled")
     readable, fast = (made(optim__fast=f, optim__samples=samples, prior__kind=prior,
                            train__compile=f and compiled) for f in (False, True))
     for r in (readable, fast):
@@ -83,6 +88,15 @@ def test_the_fast_path_equals_the_readable_one(samples, compiled, prior, monkeyp
     tolerance = dict(rtol=1e-4, atol=1e-6) if compiled else dict(rtol=1e-9, atol=1e-12)
     for a, b in zip(readable.model.parameters(), fast.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, **tolerance)
+
+
+def test_many_runs_of_a_process_stay_compiled(monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    with torch._dynamo.config.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
+        for σ in (0.5, 1.0, 2.0, 4.0):
+            update = make_update(GaussianPrior(σ), compiled=True)
+            for n in (3, 4):
+                update(*torch.ones(3, n), [tuple(torch.ones(3, n))], 0.1, 0.5)
 
 
 def test_the_objective_is_summed_nll_plus_weighted_kl():
