@@ -163,11 +163,12 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
     for label, colour in (("Gaussian prior", COLOURS[5]), ("scale mixture", COLOURS[0])):
         left.plot([], [], "o", color=colour, label=label)
     names = {"pi": "π", "sigma2": "−ln σ2", "mu": "initial μ sd", "lr": "lr", "kl": "KL weights",
-             "samples": "samples", "rho": "2 samples, ρ", "five": "ρ -3.0, samples"}
+             "samples": "samples", "rho": "2 samples, ρ", "five": "ρ -3.0, samples",
+             "log2": "ρ -3.0, −ln σ1, σ2"}
     for name, runs in paper.results.items():
         kind, *values = name.removeprefix("search_").split("_")
         if kind == "mixture" and values[0] in names:
-            mark(right, runs[0], f"{names[values[0]]} {values[1]}", COLOURS[2], "s")
+            mark(right, runs[0], f"{names[values[0]]} {', '.join(values[1:])}", COLOURS[2], "s")
     for run in paper.results.get("search_mixture_1.0_-4.0", []):
         mark(right, run, "", COLOURS[0], "s")
     for axes, title in ((left, "prior and initial ρ"),
