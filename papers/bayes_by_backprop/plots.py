@@ -150,31 +150,34 @@ def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
 
 
 def search(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2, sharey=True)
+    made, (left, right) = figure(2, sharey=True, height=4.5)
     markers = {-3.0: "o", -4.0: "s", -5.0: "^"}
-    for prior, colour in (("gaussian", COLOURS[5]), ("mixture", COLOURS[0])):
-        for name, runs in paper.results.items():
-            kind, *values = name.removeprefix("search_").split("_")
-            if kind == prior and len(values) == 2 and values[1].startswith("-"):
-                σ = f"σ={values[0]}" if prior == "gaussian" else f"σ1=e$^{{-{float(values[0]):g}}}$"
-                mark(left, runs[0], σ, colour, markers[float(values[1])])
+    colours = {"gaussian": COLOURS[5], "mixture": COLOURS[0]}
+    names = {"pi": "π", "sigma2": "−ln σ2", "mu": "initial μ sd", "lr": "lr", "kl": "KL weights",
+             "samples": "samples", "rho": "2 samples, ρ", "five": "ρ −3.0, samples",
+             "log2": "ρ −3.0, σ1, σ2"}
+    for name, runs in paper.results.items():
+        searched, kind, *values = name.split("_")
+        if searched != "search" or kind not in colours:
+            continue
+        if kind == "mixture" and values[0] in names:
+            key, *rest = (v.replace("-", "−") for v in values)
+            if key == "log2":
+                rest = [f"2$^{{−{float(v) / np.log(2):.0f}}}$" for v in rest]
+            mark(right, runs[0], f"{names[key]} {', '.join(rest)}", COLOURS[2], "s")
+        else:
+            σ = f"σ={values[0]}" if kind == "gaussian" else f"σ1=e$^{{-{float(values[0]):g}}}$"
+            mark(left, runs[0], σ, colours[kind], markers[float(values[1])])
     for ρ, marker in markers.items():
         left.plot([], [], marker, color="grey", label=f"ρ = −{-ρ:g}")
-    for label, colour in (("Gaussian prior", COLOURS[5]), ("scale mixture", COLOURS[0])):
-        left.plot([], [], "o", color=colour, label=label)
-    names = {"pi": "π", "sigma2": "−ln σ2", "mu": "initial μ sd", "lr": "lr", "kl": "KL weights",
-             "samples": "samples", "rho": "2 samples, ρ", "five": "ρ -3.0, samples",
-             "log2": "ρ -3.0, −ln σ1, σ2"}
-    for name, runs in paper.results.items():
-        kind, *values = name.removeprefix("search_").split("_")
-        if kind == "mixture" and values[0] in names:
-            mark(right, runs[0], f"{names[values[0]]} {', '.join(values[1:])}", COLOURS[2], "s")
+    for kind, label in (("gaussian", "Gaussian prior"), ("mixture", "scale mixture")):
+        left.plot([], [], "o", color=colours[kind], label=label)
     for run in paper.results.get("search_mixture_1.0_-4.0", []):
         mark(right, run, "", COLOURS[0], "s")
     for axes, title in ((left, "prior and initial ρ"),
                         (right, "one change to the mixture of σ1=e$^{-1}$, ρ = −4")):
         axes.axvline(SPREAD, color="grey", ls=":", lw=0.8)
-        axes.set(xlabel="sd of sampled weights", title=title, xlim=(0.01, 0.12))
+        axes.set(xlabel="sd of sampled weights", title=title, xlim=(0, 0.13))
     left.set(ylabel="lowest validation cost (nats an image)")
     left.legend(fontsize=7)
     return "search", (
@@ -187,4 +190,6 @@ def mark(axes: Axes, run: Result, label: str, colour: str, marker: str) -> None:
     """Put a setting of the search into a panel."""
     at = run.metrics["weight_sd"], lowest_cost(run)
     axes.plot(*at, marker, color=colour, markersize=5)
-    axes.annotate(label, at, fontsize=6, xytext=(4, 2), textcoords="offset points")
+    left = at[0] < SPREAD
+    axes.annotate(label, at, fontsize=6, xytext=(-5 if left else 5, -2),
+                  ha="right" if left else "left", textcoords="offset points")
