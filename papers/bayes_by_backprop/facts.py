@@ -48,6 +48,11 @@ def lowest_cost(run: Result) -> float:
     return float(run.curves["validation_nll"][1].min())
 
 
+def by_validation_error(run: Result) -> float:
+    """Test error where the validation error was lowest, in %: the other reading of "cost"."""
+    return float(run.curves["error"][1][run.curves["validation_error"][1].argmin()])
+
+
 def chosen(searched: list[Result]) -> Result:
     """The setting that the search takes: of lowest cost, among posteriors that are ones.
 

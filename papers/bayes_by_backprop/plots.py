@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from common.claims import Paper
 from common.plotting import COLOURS, band, figure
 from common.results import Result
-from papers.bayes_by_backprop.facts import SPREAD, lowest_cost, quartiles
+from papers.bayes_by_backprop.facts import SPREAD, by_validation_error, lowest_cost, quartiles
 from papers.bayes_by_backprop.train import GRID
 
 ARMS = [("sgd", "SGD", COLOURS[1]), ("dropout", "dropout", COLOURS[2]),
@@ -38,14 +38,17 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
         axes.plot(published["units"] + 12 * (k - 1.5), published[arm], "o", color=colour,
                   markerfacecolor="none", label=f"{label}, published")
         for units in UNITS:
-            runs = paper.results.get(f"{arm}_{units}", [])
-            axes.plot([units + 12 * (k - 1.5)] * len(runs),
-                      [r.metrics["selected_error"] for r in runs], "x", color=colour)
+            runs, at = paper.results.get(f"{arm}_{units}", []), units + 12 * (k - 1.5)
+            for run in runs:
+                axes.plot(at, run.metrics["selected_error"], "x", color=colour)
+                axes.plot(at + 25, by_validation_error(run), "^", ms=4, color=colour)
+                axes.plot(at + 50, run.metrics["error"], ".", color=colour)
     axes.set(xlabel="units in each hidden layer", ylabel="test error on MNIST (%)",
              xticks=UNITS, ylim=(1.0, 2.4))
     axes.legend(fontsize=6.5, ncols=2)
     return "table1", ("Table 1: test error at the lowest validation cost, published (circles) and "
-                      "measured (crosses, one a seed)."), made
+                      "measured (crosses, one a seed); beside them at the lowest validation error "
+                      "(triangles) and at the last epoch (dots)."), made
 
 
 def fig2(paper: Paper) -> tuple[str, str, Figure]:

@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.files import ROOT
 from common.results import Result
 from papers.bayes_by_backprop import train
-from papers.bayes_by_backprop.facts import chosen, lowest_cost
+from papers.bayes_by_backprop.facts import by_validation_error, chosen, lowest_cost
 from papers.bayes_by_backprop.model import (
     GaussianPrior,
     ScaleMixturePrior,
@@ -198,5 +198,8 @@ def test_a_collapsed_posterior_is_not_chosen():
     collapsed, wide, wider = run(0.02, 0.05), run(0.06, 0.06), run(0.1, 0.07)
     assert chosen([wider, collapsed, wide]) is wide
     assert lowest_cost(wide) == 0.06, "of any epoch"
+    wide.curves["error"] = np.arange(3), np.array([3.0, 2.0, 1.5])
+    wide.curves["validation_error"] = np.arange(3), np.array([3.0, 1.8, 2.2])
+    assert by_validation_error(wide) == 2.0
     plain = run(0.02, 0.01, "sgd")
     assert chosen([plain, run(0.02, 0.02, "sgd")]) is plain
