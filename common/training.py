@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from common import checkpoint, distributed, tracking
+from common.compiling import compile_apart
 from common.config import Config, completed, differences, identity
 from common.data import BatchOrder, DataSet, Split, evaluation_splits, generator
 from common.errors import UserError
@@ -72,8 +73,8 @@ class Recipe:
         self.build()
         self.model.to(self.device)
         self.net: Any = distributed.wrap(
-            torch.compile(self.model, isolate_recompiles=True) if config.train.compile
-            else self.model, self.device)
+            compile_apart(self.model, dynamic=None) if config.train.compile else self.model,
+            self.device)
         self._autocast = (
             torch.autocast(self.device.type, dtype=torch.bfloat16)
             if config.train.precision == "bfloat16" else contextlib.nullcontext())

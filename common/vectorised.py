@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
+from common.compiling import compile_apart
 from common.errors import UserError
 from common.training import Batch, Recipe
 
@@ -73,9 +74,7 @@ class SideBySide:
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> Tensor:
             return functional_call(objective, (parameters, buffers), batch)
-        self._gradients = torch.compile(
-            vmap(grad_and_value(one), randomness="error"), dynamic=False,
-            isolate_recompiles=True)
+        self._gradients = compile_apart(vmap(grad_and_value(one), randomness="error"))
         self.scatter()
 
     def batch(self, step: int) -> Batch:

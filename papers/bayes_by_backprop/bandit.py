@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from common.compiling import compile_apart
 from papers.bayes_by_backprop.model import Prior, gradients
 
 EAT, LEAVE = 0, 1
@@ -127,7 +128,7 @@ class Agents(nn.Module):
         self._ε: list[Tensor] = []
         self._update: Callable[..., Tensor] = self.update
         if compiled:
-            self._update = torch.compile(self.update, dynamic=False, isolate_recompiles=True)
+            self._update = compile_apart(self.update)
 
     def draw(self) -> list[Tensor]:
         """New ε ~ N(0, 1) for every weight, in the same tensors each time; none for plain ones."""

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from common.compiling import compile_apart
 from common.linear import linear
 
 LOG_2PI = math.log(2 * math.pi)
@@ -255,8 +256,7 @@ def make_update(prior: Prior, compiled: bool) -> Callable[..., None]:
         ρ.sub_(lr * dρ)
     if not compiled:
         return update
-    # Isolated, or the runs of one process together meet torch's limit and go on uncompiled.
-    fast = torch.compile(update, dynamic=False, isolate_recompiles=True)
+    fast = compile_apart(update)
 
     def call(μ, ρ, σ, samples, lr, π):  # numbers as tensors, so that a new one is no compilation
         fast(μ, ρ, σ, samples, torch.tensor(lr, dtype=μ.dtype), torch.tensor(π, dtype=μ.dtype))

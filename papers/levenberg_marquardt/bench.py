@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from common.bench import Contender
+from common.compiling import compile_apart
 from common.data import generator
 from papers.levenberg_marquardt.optim import Weights, iterate
 from papers.levenberg_marquardt.train import network, sine
@@ -18,7 +19,7 @@ def iterations(networks: int, times: int, compiled: bool) -> Callable[[], None]:
     start = [network(1, 15, 1, generator(seed, "init")) for seed in range(networks)]
     f = Weights(start[0])
     θ = torch.stack([Weights(n).flat() for n in start])
-    step = torch.compile(iterate, dynamic=False) if compiled else iterate
+    step = compile_apart(iterate) if compiled else iterate
 
     @torch.no_grad()
     def run() -> None:

@@ -19,6 +19,8 @@ from einops import einsum, rearrange
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, jvp, vjp, vmap
 
+from common.compiling import compile_apart
+
 Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Residuals (k) of one example, from all weights (n), its input and its target."""
 
@@ -207,8 +209,7 @@ class LevenbergMarquardt(torch.optim.Optimizer):
         self.weights, self.max_bytes = Weights(module, residuals), max_bytes
         first = self.param_groups[0]["params"][0]
         self.state[first] |= {"μ": first.new_full((1,), damping), "ν": first.new_full((1,), 2.0)}
-        self._iterate = (torch.compile(iterate, dynamic=False, isolate_recompiles=True)
-                         if compile else iterate)
+        self._iterate = compile_apart(iterate) if compile else iterate
 
     @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:  # type: ignore[override]
