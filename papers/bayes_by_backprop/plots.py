@@ -32,17 +32,18 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
 
 
 def table1(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
+    made, axes = figure(width=7)
     published = paper.published("table1")
     for k, (arm, label, colour) in enumerate(ARMS):
-        axes.plot(published["units"] + 12 * (k - 1.5), published[arm], "o", color=colour,
+        shift = 80 * (k - 1.5) - 20
+        axes.plot(published["units"] + shift, published[arm], "o", color=colour,
                   markerfacecolor="none", label=f"{label}, published")
         for units in UNITS:
-            runs, at = paper.results.get(f"{arm}_{units}", []), units + 12 * (k - 1.5)
+            runs, at = paper.results.get(f"{arm}_{units}", []), units + shift
             for run in runs:
                 axes.plot(at, run.metrics["selected_error"], "x", color=colour)
-                axes.plot(at + 25, by_validation_error(run), "^", ms=4, color=colour)
-                axes.plot(at + 50, run.metrics["error"], ".", color=colour)
+                axes.plot(at + 20, by_validation_error(run), "^", ms=4, color=colour)
+                axes.plot(at + 40, run.metrics["error"], ".", color=colour)
     axes.set(xlabel="units in each hidden layer", ylabel="test error on MNIST (%)",
              xticks=UNITS, ylim=(1.0, 2.4))
     axes.legend(fontsize=6.5, ncols=2)
@@ -158,7 +159,7 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
     colours = {"gaussian": COLOURS[5], "mixture": COLOURS[0]}
     names = {"pi": "π", "sigma2": "−ln σ2", "mu": "initial μ sd", "lr": "lr", "kl": "KL weights",
              "samples": "samples", "rho": "2 samples, ρ", "five": "ρ −3.0, samples",
-             "log2": "ρ −3.0, σ1, σ2"}
+             "log2": "ρ −3.0, σ1, σ2 ="}
     for name, runs in paper.results.items():
         searched, kind, *values = name.split("_")
         if searched != "search" or kind not in colours:

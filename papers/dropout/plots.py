@@ -37,12 +37,12 @@ def fig4(paper: Paper) -> tuple[str, str, Figure]:
             steps = runs[0].curves["error"][0]
             band(axes, steps / 1000, np.stack([r.curves["error"][1] for r in runs]),
                  f"{label}, 3×1024", colour)
-    for name, label in (("standard_slow", "without, a third of the rate"),
-                        ("table2_relu_maxnorm_1024", "with dropout, 1,000,000")):
+    for name, label, colour in (
+            ("standard_slow", "without, a third of the rate", COLOURS[3]),
+            ("table2_relu_maxnorm_1024", "with dropout, 1,000,000", COLOURS[2])):
         for run in paper.results.get(name, [])[:1]:
             steps, error = run.curves["error"]
-            axes.plot(steps / 1000, error, color=COLOURS[2 + name.startswith("s")], lw=1,
-                      label=label)
+            axes.plot(steps / 1000, error, color=colour, lw=1, label=label)
     axes.set(xlabel="weight updates (thousands)", ylabel="test error on MNIST (%)", ylim=(0.8, 2.6))
     axes.legend(fontsize=7)
     return "fig4", (
