@@ -210,7 +210,10 @@ def gallery(all_papers: list[tuple[Paper, list[Judgement]]]) -> str:
     """README's table of papers."""
     rows = []
     for paper, judgements in all_papers:
-        done = sum(j.verdict == "reproduced" for j in judgements)
+        counts = Counter(j.verdict for j in judgements)
+        waiting = counts["not run"]
+        claims = f"{counts['reproduced']} of {len(judgements) - waiting}" + (
+            f", {waiting} not run" if waiting else "")
         minutes = sum(core_seconds(r.record) for found in paper.results.values()
                       for r in found) / 120
         base = f"papers/{paper.name}"
@@ -218,7 +221,7 @@ def gallery(all_papers: list[tuple[Paper, list[Judgement]]]) -> str:
         rows.append([
             f"[{paper.about['title']}]({base}/README.md), {paper.about['authors']} "
             f"{paper.about['year']}", paper.about["shows"],
-            f"[{done}/{len(judgements)}]({base}/REPORT.md)", f"{minutes:,.0f}",
+            f"[{claims}]({base}/REPORT.md)", f"{minutes:,.0f}",
             f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>'])
     head = ["paper", "what it shows", "claims reproduced",
             "minutes on two cores, all runs", "picture"]
