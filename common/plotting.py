@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from common.files import write_atomic
 
@@ -72,6 +73,39 @@ def band(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, colour: 
               label=f"{label} ({n} seed{'s' if n > 1 else ''})")
     if n > 1:
         axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
+
+
+PLACES = [(5, 0, "left", "center"), (-5, 0, "right", "center"), (0, 5, "center", "bottom"),
+          (0, -5, "center", "top"), (5, 5, "left", "bottom"), (5, -5, "left", "top"),
+          (-5, 5, "right", "bottom"), (-5, -5, "right", "top")]
+"""Where a label may stand beside its point: offsets in points of 1/72 inch, and alignment."""
+
+
+def label_points(axes: Axes, points: Sequence[tuple[float, float, str]],
+                 size: float = 6.0) -> None:
+    """Write a label beside each point, where it covers no other point and no other label.
+
+    Call it last: limits and layout have to be what they will be. A label without a free place
+    stands to the right of its point.
+
+    Args:
+        axes: where the points are drawn.
+        points: (x, y, label) of each.
+        size: of the letters, in points.
+    """
+    axes.figure.draw_without_rendering()
+    around = size * axes.figure.dpi / 72 / 2
+    taken = [Bbox.from_extents(x - around, y - around, x + around, y + around)
+             for x, y in axes.transData.transform([p[:2] for p in points])]
+    inside = axes.get_window_extent()
+    for *at, label in points:
+        text = axes.annotate(label, at, PLACES[0][:2], textcoords="offset points", fontsize=size)
+        for dx, dy, ha, va in [*PLACES, PLACES[0]]:
+            text.set(position=(dx, dy), ha=ha, va=va)
+            box = text.get_window_extent()
+            if inside.x0 <= box.x0 and box.x1 <= inside.x1 and not box.count_overlaps(taken):
+                break
+        taken.append(box)
 
 
 def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.claims import Paper
-from common.plotting import COLOURS, band, figure
+from common.plotting import COLOURS, band, figure, label_points
 from common.results import Result
 from papers.bayes_by_backprop.facts import SPREAD, by_validation_error, lowest_cost, quartiles
 from papers.bayes_by_backprop.train import GRID
@@ -160,6 +160,13 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
     names = {"pi": "π", "sigma2": "−ln σ2", "mu": "initial μ sd", "lr": "lr", "kl": "KL weights",
              "samples": "samples", "rho": "2 samples, ρ", "five": "ρ −3.0, samples",
              "log2": "ρ −3.0, σ1, σ2 ="}
+    points: dict[Axes, list[tuple[float, float, str]]] = {left: [], right: []}
+
+    def mark(axes: Axes, run: Result, label: str, colour: str, marker: str) -> None:
+        x, y = run.metrics["weight_sd"], lowest_cost(run)
+        axes.plot(x, y, marker, color=colour, markersize=5)
+        points[axes].append((x, y, label))
+
     for name, runs in paper.results.items():
         searched, kind, *values = name.split("_")
         if searched != "search" or kind not in colours:
@@ -177,23 +184,16 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
     for kind, label in (("gaussian", "Gaussian prior"), ("mixture", "scale mixture")):
         left.plot([], [], "o", color=colours[kind], label=label)
     for run in paper.results.get("search_mixture_1.0_-4.0", []):
-        mark(right, run, "", COLOURS[0], "s")
+        mark(right, run, "as it is", COLOURS[0], "s")
     for axes, title in ((left, "prior and initial ρ"),
                         (right, "one change to the mixture of σ1=e$^{-1}$, ρ = −4")):
         axes.axvline(SPREAD, color="grey", ls=":", lw=0.8)
         axes.set(xlabel="sd of sampled weights", title=title, xlim=(0, 0.13))
     left.set(ylabel="lowest validation cost (nats an image)")
     left.legend(fontsize=7)
+    for axes, marked in points.items():
+        label_points(axes, marked)
     return "search", (
         "The search, 60 epochs a setting at 400 units: cost on the validation split, and what "
         "Fig. 3 shows of the posterior. Left of the dotted line a posterior counts as "
         "collapsed."), made
-
-
-def mark(axes: Axes, run: Result, label: str, colour: str, marker: str) -> None:
-    """Put a setting of the search into a panel."""
-    at = run.metrics["weight_sd"], lowest_cost(run)
-    axes.plot(*at, marker, color=colour, markersize=5)
-    left = at[0] < SPREAD
-    axes.annotate(label, at, fontsize=6, xytext=(-5 if left else 5, -2),
-                  ha="right" if left else "left", textcoords="offset points")

@@ -185,8 +185,8 @@ class MinimaRecipe(Worklist):
         c = self.config
         if c.task.budget < 1:
             raise UserError(f"task.budget={c.task.budget}: expected at least one evaluation")
-        if c.optim.m < 1:
-            raise UserError(f"optim.m={c.optim.m}: expected at least one pair")
+        if c.optim.method not in FIRST_ORDER:
+            optimiser(c.optim, [torch.zeros(1)])  # so that its numbers are refused now
 
     def do(self, job: Problem) -> Outcome:
         return minimise(job, self.config)
