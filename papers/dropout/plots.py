@@ -131,6 +131,9 @@ def fig10(paper: Paper) -> tuple[str, str, Figure]:
             axes.plot(*curve(runs, "measure.train_size", "error"), "-s", ms=4, color=colour,
                       label=f"{label}, measured")
     axes.set(xscale="log", yscale="log", xlabel="training images", ylabel="test error (%)")
+    axes.set_xticks(points["n"], [f"{n:,.0f}" for n in points["n"]], fontsize=8)
+    axes.set_yticks([1, 2, 5, 10, 20, 30], ["1", "2", "5", "10", "20", "30"])
+    axes.minorticks_off()
     axes.legend(fontsize=7)
     return "fig10", "Fig. 10: test error against the number of training images.", made
 
