@@ -33,7 +33,30 @@ from common.errors import UserError, nearest
 from common.files import shown
 
 
-def key(default: Any, help: str, neutral: bool = False) -> Any:
+@dataclass(frozen=True)
+class Bounds:
+    """What a number, or each of a list of numbers, may be; ``some``: the list may not be empty."""
+
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+    some: bool = False
+
+    def __str__(self) -> str:
+        limits = {"at least": self.least, "above": self.above, "at most": self.most,
+                  "below": self.below}
+        return " and ".join(f"{word} {v:g}" for word, v in limits.items() if v is not None)
+
+    def __contains__(self, value: float) -> bool:
+        """Whether a number lies within; not a number lies nowhere."""
+        return ((self.least is None or value >= self.least)
+                and (self.above is None or value > self.above)
+                and (self.most is None or value <= self.most)
+                and (self.below is None or value < self.below))
+
+
+def key(default: Any, help: str, neutral: bool = False, **bounds: Any) -> Any:
     """Declare a configuration key.
 
     Args:
@@ -41,8 +64,9 @@ def key(default: Any, help: str, neutral: bool = False) -> Any:
         help: its meaning, shown by ``--help``.
         neutral: True if it says how a run is carried out and not what is computed; such keys
             may differ between a result and its experiment.
+        bounds: see :class:`Bounds`; a value beyond them ends in one line before anything runs.
     """
-    metadata = {"help": help, "neutral": neutral}
+    metadata = {"help": help, "neutral": neutral, "bounds": Bounds(**bounds)}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: default.copy(), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -53,20 +77,22 @@ class DataConfig:
     name: str = key("mnist", "data set: mnist, fashion_mnist, cifar10, digits or mushroom")
     evaluate_on: Literal["test", "validation"] = key(
         "test", "test: train on all training data; validation: hold part of it out instead")
-    validation: int = key(10_000, "how many training images evaluate_on=validation holds out")
+    validation: int = key(
+        10_000, "how many training images evaluate_on=validation holds out", least=1)
 
 
 @dataclass
 class TrainConfig:
-    steps: int = key(1000, "number of updates")
-    batch_size: int = key(100, "images per update")
-    log_every: int = key(50, "steps averaged in one line of the training-loss log")
-    eval_every: int = key(500, "steps between evaluations (the final step is always evaluated)")
-    checkpoint_every: int = key(5000, "steps between checkpoints", neutral=True)
+    steps: int = key(1000, "number of updates", least=1)
+    batch_size: int = key(100, "images per update", least=1)
+    log_every: int = key(50, "steps averaged in one line of the training-loss log", least=1)
+    eval_every: int = key(
+        500, "steps between evaluations (the final step is always evaluated)", least=1)
+    checkpoint_every: int = key(5000, "steps between checkpoints", neutral=True, least=1)
     compile: bool = key(False, "run the model through torch.compile")
     precision: Literal["float32", "bfloat16"] = key("float32", "arithmetic of forward/backward")
     device: str = key("auto", "auto, cpu, cuda, mps …", neutral=True)
-    threads: int = key(0, "CPU threads; 0 leaves it to torch", neutral=True)
+    threads: int = key(0, "CPU threads; 0 leaves it to torch", neutral=True, least=0)
     vectorize: bool = key(False, "train all seeds given as one batched network, for small ones",
                           neutral=True)
 
@@ -84,7 +110,7 @@ class Config:
 
     experiment: str = key("", "which experiment of config.yaml; several: a,b", neutral=True)
     seed: int = key(0, "seed of initialisation and batch order; several: 0-9 or 0,3,5",
-                    neutral=True)
+                    neutral=True, least=0)
     record: bool = key(True, "leave the finished result under papers/<paper>/results/",
                        neutral=True)
     fresh: bool = key(False, "start anew instead of resuming, discarding the run's folder",
@@ -103,6 +129,7 @@ class Key:
     default: Any
     help: str
     neutral: bool
+    bounds: Bounds
 
 
 @functools.cache
@@ -121,7 +148,8 @@ def keys(schema: type) -> Mapping[str, Key]:
                 getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint)
             default = f.default if f.default_factory is MISSING else f.default_factory()
             found[name] = Key(name, kind, default, f.metadata.get("help", ""),
-                              f.metadata.get("neutral", False))
+                              f.metadata.get("neutral", False),
+                              f.metadata.get("bounds", Bounds()))
 
     walk(schema, "")
     return MappingProxyType(found)
@@ -279,24 +307,27 @@ class Experiments:
                 raise UserError(f"{k}={v}: expected {self.known[k].type}, "
                                 f"got {type(v).__name__} {v!r}") from e
         resolved: Config = OmegaConf.to_object(config)  # type: ignore[assignment]
-        check_ranges(resolved)
+        check_bounds(resolved)
         return resolved
 
 
-def check_ranges(config: Config) -> None:
+def check_bounds(config: Config) -> None:
     """Refuse numbers no run can have.
 
     Raises:
         UserError: naming the key, its value and what was expected.
     """
-    flat = flatten(as_dict(config))
-    for k in ("train.steps", "train.batch_size", "train.log_every", "train.eval_every",
-              "train.checkpoint_every", "data.validation"):
-        if flat[k] < 1:
-            raise UserError(f"{k}={flat[k]}: expected a whole number of at least 1")
-    for k in ("seed", "train.threads"):
-        if flat[k] < 0:
-            raise UserError(f"{k}={flat[k]}: expected 0 or more")
+    known = keys(type(config))
+    for name, value in flatten(as_dict(config)).items():
+        bounds, kind = known[name].bounds, known[name].type
+        listed = isinstance(value, list)
+        if bounds.some and not value:
+            raise UserError(f"{name}={value}: expected at least one number")
+        if str(bounds) and any(v not in bounds for v in (value if listed else [value])):
+            number = "whole number" if "int" in kind else "number"
+            said = f"of {bounds}" if str(bounds).startswith("at") else bounds
+            raise UserError(f"{name}={value}: expected " + (
+                f"{number}s, each {bounds}" if listed else f"a {number} {said}"))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

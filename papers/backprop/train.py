@@ -37,28 +37,29 @@ from papers.backprop.model import Descent, Loss, Network, layered
 class TaskConfig:
     name: Literal["symmetry", "family_trees", "xor", "parity", "encoder", "digits"] = key(
         "symmetry", "what is learned")
-    held_out: int = key(0, "cases held out of training, chosen anew for every network")
+    held_out: int = key(0, "cases held out of training, chosen anew for every network", least=0)
 
 
 @dataclass
 class ModelConfig:
-    networks: int = key(100, "networks trained side by side, each from weights of its own")
-    hidden: int = key(2, "hidden units (family_trees has its own)")
+    networks: int = key(100, "networks trained side by side, each from weights of its own", least=1)
+    hidden: int = key(2, "hidden units (family_trees has its own)", least=1)
     skip: bool = key(False, "connect every group to all later ones, as XOR's one hidden unit needs")
     activation: Literal["logistic", "tanh", "relu", "softsign"] = key("logistic", "y = f(x)")
     loss: Literal["squared", "cross_entropy"] = key("squared", "E of eq. (3), or cross-entropy")
-    tolerance: float = key(0.0, "outputs this close to their target count as having no error")
-    init: float = key(0.3, "weights start uniformly in [−init, init]")
+    tolerance: float = key(
+        0.0, "outputs this close to their target count as having no error", least=0)
+    init: float = key(0.3, "weights start uniformly in [−init, init]", least=0)
 
 
 @dataclass
 class OptimConfig:
-    lr: float = key(0.1, "ε")
-    momentum: float = key(0.9, "α")
-    decay: float = key(0.0, "fraction taken off every weight after each change")
-    gentle: int = key(0, "first sweeps with gentle_lr and gentle_momentum")
-    gentle_lr: float = key(0.005, "ε of those sweeps")
-    gentle_momentum: float = key(0.5, "α of those sweeps")
+    lr: float = key(0.1, "ε", least=0)
+    momentum: float = key(0.9, "α", least=0, below=1)
+    decay: float = key(0.0, "fraction taken off every weight after each change", least=0, most=1)
+    gentle: int = key(0, "first sweeps with gentle_lr and gentle_momentum", least=0)
+    gentle_lr: float = key(0.005, "ε of those sweeps", least=0)
+    gentle_momentum: float = key(0.5, "α of those sweeps", least=0, below=1)
     online: bool = key(False, "change weights after every case instead of after every sweep")
 
 

@@ -29,16 +29,18 @@ PROBE = 1000
 @dataclass
 class ModelConfig:
     bn: bool = key(True, "batch-normalise the hidden layers")
-    hidden: list[int] = key([100, 100, 100], "widths of the hidden layers")
-    init_std: float = key(0.05, "standard deviation of the initial weights")
-    momentum: float = key(0.1, "weight of the newest batch in BN's moving averages")
-    population_batches: int = key(1000, "training batches behind the population statistics")
-    unit: int = key(0, "the activation of the last hidden layer that Fig. 1(b, c) follows")
+    hidden: list[int] = key([100, 100, 100], "widths of the hidden layers", least=1, some=True)
+    init_std: float = key(0.05, "standard deviation of the initial weights", least=0)
+    momentum: float = key(
+        0.1, "weight of the newest batch in BN's moving averages", above=0, most=1)
+    population_batches: int = key(
+        1000, "training batches behind the population statistics", least=1)
+    unit: int = key(0, "the activation of the last hidden layer that Fig. 1(b, c) follows", least=0)
 
 
 @dataclass
 class OptimConfig:
-    lr: float = key(0.12, "learning rate of plain SGD, on the mean cross-entropy")
+    lr: float = key(0.12, "learning rate of plain SGD, on the mean cross-entropy", least=0)
 
 
 @dataclass
@@ -59,7 +61,7 @@ class BatchNormRecipe(Recipe):
 
     def build(self) -> None:
         model, optim = self.config.model, self.config.optim
-        if not model.hidden or not 0 <= model.unit < model.hidden[-1]:
+        if model.unit >= model.hidden[-1]:
             raise UserError(f"model.unit={model.unit}: expected a unit of the last hidden layer of "
                             f"model.hidden={model.hidden}")
         self.model = Network(self.inputs.shape[1], model.hidden, self.data.classes, model.bn,

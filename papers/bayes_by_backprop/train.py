@@ -56,44 +56,46 @@ GRID = torch.linspace(-0.25, 1.25, 61)[:, None]
 class TaskConfig:
     name: Literal["classification", "regression", "bandit"] = key(
         "classification", "section 5.1, 5.2 or 5.3")
-    noise: float = key(1.0, "σ of the Gaussian likelihood of regression and bandit")
-    agents: int = key(5, "bandits that play side by side")
-    epsilon: float = key(0.0, "probability of a random action")
-    memory: int = key(4096, "interactions an agent remembers")
-    updates: int = key(64, "updates after each interaction")
-    thompson: int = key(2, "weight samples averaged to choose an action")
+    noise: float = key(1.0, "σ of the Gaussian likelihood of regression and bandit", above=0)
+    agents: int = key(5, "bandits that play side by side", least=1)
+    epsilon: float = key(0.0, "probability of a random action", least=0, most=1)
+    memory: int = key(4096, "interactions an agent remembers", least=1)
+    updates: int = key(64, "updates after each interaction", least=1)
+    thompson: int = key(2, "weight samples averaged to choose an action", least=1)
 
 
 @dataclass
 class ModelConfig:
     arm: Literal["sgd", "dropout", "bbb"] = key("bbb", "plain weights, dropout, or posteriors")
-    units: int = key(400, "units in each of the two hidden layers")
-    mu_std: float = key(0.0, "standard deviation of the initial μ; 0: 1/√inputs")
+    units: int = key(400, "units in each of the two hidden layers", least=1)
+    mu_std: float = key(0.0, "standard deviation of the initial μ; 0: 1/√inputs", least=0)
     rho: float = key(-3.0, "initial ρ; σ = log(1 + exp ρ)")
 
 
 @dataclass
 class PriorConfig:
     kind: Literal["gaussian", "mixture"] = key("mixture", "one Gaussian, or eq. (7)")
-    std: float = key(1.0, "σ of the Gaussian prior")
-    pi: float = key(0.25, "π, weight of the wide component")
+    std: float = key(1.0, "σ of the Gaussian prior", above=0)
+    pi: float = key(0.25, "π, weight of the wide component", above=0, below=1)
     minus_log_sigma1: float = key(1.0, "−ln σ1")
     minus_log_sigma2: float = key(7.0, "−ln σ2")
 
 
 @dataclass
 class OptimConfig:
-    lr: float = key(1e-3, "learning rate of plain SGD on the loss summed over the minibatch")
-    milestones: list[int] = key([], "steps after which it is divided by 10")
+    lr: float = key(
+        1e-3, "learning rate of plain SGD on the loss summed over the minibatch", least=0)
+    milestones: list[int] = key([], "steps after which it is divided by 10", least=1)
     rule: Literal["sgd", "adam"] = key("sgd", "eqs. (5), (6), or Adam")
-    samples: int = key(1, "weight samples averaged in a step")
+    samples: int = key(1, "weight samples averaged in a step", least=1)
     kl: Literal["uniform", "decreasing"] = key("uniform", "π_i = 1/M, or 2^(M−i)/(2^M − 1)")
     fast: bool = key(True, "update by eqs. (3) and (4) in one pass instead of through autograd")
 
 
 @dataclass
 class MeasureConfig:
-    samples: int = key(20, "sampled networks behind predictive probabilities in the final step")
+    samples: int = key(
+        20, "sampled networks behind predictive probabilities in the final step", least=1)
 
 
 @dataclass
@@ -109,14 +111,13 @@ def make_prior(p: PriorConfig) -> Prior:
     """The prior the configuration asks for.
 
     Raises:
-        UserError: the mixture's numbers make none.
+        UserError: the mixture's wide component is the narrower one.
     """
     if p.kind == "gaussian":
         return GaussianPrior(p.std)
-    if not 0 < p.pi < 1 or p.minus_log_sigma1 >= p.minus_log_sigma2:
-        raise UserError(f"prior.pi={p.pi}, prior.minus_log_sigma1={p.minus_log_sigma1}, "
-                        f"prior.minus_log_sigma2={p.minus_log_sigma2}: expected 0 < π < 1 and "
-                        "σ1 > σ2")
+    if p.minus_log_sigma1 >= p.minus_log_sigma2:
+        raise UserError(f"prior.minus_log_sigma1={p.minus_log_sigma1}, prior.minus_log_sigma2="
+                        f"{p.minus_log_sigma2}: expected σ1 > σ2")
     return ScaleMixturePrior(p.pi, math.exp(-p.minus_log_sigma1), math.exp(-p.minus_log_sigma2))
 
 

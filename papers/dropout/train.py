@@ -46,39 +46,41 @@ BINS = 40
 class ModelConfig:
     kind: Literal["classifier", "autoencoder"] = key(
         "classifier", "a classifier, or section 7.1's autoencoder with its one hidden layer")
-    hidden: list[int] = key([1024, 1024, 1024], "widths of the hidden layers")
+    hidden: list[int] = key([1024, 1024, 1024], "widths of the hidden layers", least=1, some=True)
     constant_pn: bool = key(False, "hidden is pn, the units retained; a layer has hidden/p_hidden")
     activation: Literal["relu", "logistic"] = key("relu", "f, of every hidden layer")
     noise: Literal["none", "bernoulli", "inverted", "gaussian"] = key(
         "bernoulli", "what multiplies units: none, the paper's form, its inverse, section 10's")
-    p_input: float = key(0.8, "probability of retaining an input unit")
-    p_hidden: float = key(0.5, "probability of retaining a hidden unit")
+    p_input: float = key(0.8, "probability of retaining an input unit", above=0, most=1)
+    p_hidden: float = key(0.5, "probability of retaining a hidden unit", above=0, most=1)
 
 
 @dataclass
 class RegulariserConfig:
-    max_norm: float = key(0.0, "c, radius of the ball of incoming weights; 0: no constraint")
-    l2: float = key(0.0, "factor of half the squared weights")
-    l1: float = key(0.0, "factor of the absolute weights")
-    l1_from: int = key(0, "step from which l1 applies")
-    kl: float = key(0.0, "factor of the KL-sparsity penalty")
-    kl_target: float = key(0.1, "mean activation that penalty asks for")
+    max_norm: float = key(
+        0.0, "c, radius of the ball of incoming weights; 0: no constraint", least=0)
+    l2: float = key(0.0, "factor of half the squared weights", least=0)
+    l1: float = key(0.0, "factor of the absolute weights", least=0)
+    l1_from: int = key(0, "step from which l1 applies", least=0)
+    kl: float = key(0.0, "factor of the KL-sparsity penalty", least=0)
+    kl_target: float = key(0.1, "mean activation that penalty asks for", above=0)
 
 
 @dataclass
 class OptimConfig:
-    lr: float = key(0.1, "ε0, initial learning rate on the mean gradient")
-    half_life: float = key(10_000.0, "T of ε_t = ε0 / (1 + t/T); 0: constant")
-    momentum_initial: float = key(0.5, "momentum at the first step")
-    momentum_final: float = key(0.95, "momentum it approaches")
-    momentum_time: float = key(100_000.0, "τ: final − (final − initial)·exp(−t/τ)")
+    lr: float = key(0.1, "ε0, initial learning rate on the mean gradient", least=0)
+    half_life: float = key(10_000.0, "T of ε_t = ε0 / (1 + t/T); 0: constant", least=0)
+    momentum_initial: float = key(0.5, "momentum at the first step", least=0, below=1)
+    momentum_final: float = key(0.95, "momentum it approaches", least=0, below=1)
+    momentum_time: float = key(100_000.0, "τ: final − (final − initial)·exp(−t/τ)", above=0)
 
 
 @dataclass
 class MeasureConfig:
-    train_size: int = key(0, "number of training images (Fig. 10); 0: all")
-    samples: list[int] = key([], "k of Fig. 11: numbers of sampled networks to average at the end")
-    repeats: int = key(100, "averages behind each point of Fig. 11")
+    train_size: int = key(0, "number of training images (Fig. 10); 0: all", least=0)
+    samples: list[int] = key(
+        [], "k of Fig. 11: numbers of sampled networks to average at the end", least=1, most=POOL)
+    repeats: int = key(100, "averages behind each point of Fig. 11", least=2)
 
 
 @dataclass
@@ -110,11 +112,7 @@ class DropoutRecipe(Recipe):
         return rearrange(images, "n c h w -> n (c h w)").float() / 255
 
     def build(self) -> None:
-        model, optim = self.config.model, self.config.optim
-        for name in ("p_input", "p_hidden"):
-            if not 0 < getattr(model, name) <= 1:
-                raise UserError(f"model.{name}={getattr(model, name)}: expected a probability of "
-                                "retaining a unit, above 0 and at most 1")
+        optim = self.config.optim
         self.model = self.network().to(self.device)
         self.weights = [l.weight for l in self.model.layers]
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=optim.lr,

@@ -37,8 +37,8 @@ from papers.hopfield.model import (
 
 @dataclass
 class ModelConfig:
-    neurons: int = key(500, "N; with the patterns of digits their pixels")
-    load: float = key(0.1, "α; p = α N patterns, rounded")
+    neurons: int = key(500, "N; with the patterns of digits their pixels", least=1)
+    load: float = key(0.1, "α; p = α N patterns, rounded", above=0)
     patterns: Literal["random", "digits"] = key("random", "unbiased ±1, or one digit of each class")
     rule: Literal["hebb", "pseudo_inverse"] = key("hebb", "how couplings come from patterns")
     states: Literal["plus_minus", "zero_one"] = key(
@@ -48,9 +48,11 @@ class ModelConfig:
 
 @dataclass
 class StartConfig:
-    trials: int = key(50, "networks side by side; from patterns at most one for each pattern")
+    trials: int = key(
+        50, "networks side by side; from patterns at most one for each pattern", least=1)
     random: bool = key(False, "start at random instead of at a pattern")
-    flipped: float = key(0.0, "fraction of the pattern's bits that are turned at the start")
+    flipped: float = key(
+        0.0, "fraction of the pattern's bits that are turned at the start", least=0, most=1)
 
 
 @dataclass
@@ -96,10 +98,6 @@ class HopfieldRecipe(Recipe):
     def build(self) -> None:
         c, ξ = self.config, self.inputs
         n = ξ.shape[1]
-        if c.start.trials < 1:
-            raise UserError(f"start.trials={c.start.trials}: expected at least one")
-        if not 0 <= c.start.flipped <= 1:
-            raise UserError(f"start.flipped={c.start.flipped}: expected a fraction, 0 … 1")
         draw = generator(c.seed, "start")
         if c.start.random:
             S = torch.randint(0, 2, (c.start.trials, n), generator=draw).float() * 2 - 1

@@ -52,16 +52,16 @@ SOLVED = 1e-5
 class TaskConfig:
     name: Literal["published", "large", "digits"] = key(
         "published", "which problems, or softmax regression on digits")
-    budget: int = key(2000, "evaluations of f and its derivatives on a problem at most")
-    tolerance: float = key(1e-9, "a problem ends when ‖g‖ ≤ tolerance · max(1, ‖x‖)")
+    budget: int = key(2000, "evaluations of f and its derivatives on a problem at most", least=1)
+    tolerance: float = key(1e-9, "a problem ends when ‖g‖ ≤ tolerance · max(1, ‖x‖)", least=0)
 
 
 @dataclass
 class OptimConfig:
     method: Literal["lbfgs", "bfgs", "modified", "damped", "saddle_free", "descent", "momentum",
                     "nesterov", "adam"] = key("lbfgs", "modified, damped, saddle_free: Newton's")
-    m: int = key(5, "pairs that L-BFGS keeps")
-    momentum: float = key(0.9, "of momentum and nesterov")
+    m: int = key(5, "pairs that L-BFGS keeps", least=1)
+    momentum: float = key(0.9, "of momentum and nesterov", least=0, below=1)
 
 
 @dataclass
@@ -92,13 +92,7 @@ def label(problem: Problem) -> str:
 
 
 def optimiser(config: OptimConfig, params: Iterable[Tensor]) -> LineSearch:
-    """The method a configuration names, where it has a line search.
-
-    Raises:
-        UserError: a number it cannot have.
-    """
-    if config.m < 1:
-        raise UserError(f"optim.m={config.m}: expected at least one pair")
+    """The method a configuration names, where it has a line search."""
     if config.method == "lbfgs":
         return LBFGS(params, config.m)
     if config.method == "bfgs":
@@ -179,14 +173,6 @@ class MinimaRecipe(Worklist):
 
     def name_of(self, k: int, job: Problem) -> str:
         return label(job)
-
-    def build(self) -> None:
-        super().build()
-        c = self.config
-        if c.task.budget < 1:
-            raise UserError(f"task.budget={c.task.budget}: expected at least one evaluation")
-        if c.optim.method not in FIRST_ORDER:
-            optimiser(c.optim, [torch.zeros(1)])  # so that its numbers are refused now
 
     def do(self, job: Problem) -> Outcome:
         return minimise(job, self.config)

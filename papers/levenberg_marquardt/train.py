@@ -43,23 +43,23 @@ PUBLISHED = Path(__file__).with_name("published") / "minpack.csv"
 class TaskConfig:
     name: Literal["minpack", "sine", "period", "sinc", "product", "diabetes", "digits"] = key(
         "minpack", "MINPACK's 53 runs, or what a network learns")
-    goal: float = key(0.0, "a network is done when its mean square error is at most this")
+    goal: float = key(0.0, "a network is done when its mean square error is at most this", least=0)
 
 
 @dataclass
 class ModelConfig:
-    hidden: int = key(15, "tanh units of the one hidden layer")
+    hidden: int = key(15, "tanh units of the one hidden layer", least=1)
 
 
 @dataclass
 class OptimConfig:
     method: Literal["more", "plain", "marquardt", "lm", "bfgs", "lbfgs", "adam", "sgd"] = key(
         "more", "for minpack more, plain (μI) or marquardt (μ diag JᵀJ); the others for networks")
-    lr: float = key(0.01, "of adam and sgd")
-    momentum: float = key(0.9, "of sgd")
-    damping: float = key(0.01, "the first μ")
+    lr: float = key(0.01, "of adam and sgd", least=0)
+    momentum: float = key(0.9, "of sgd", least=0, below=1)
+    damping: float = key(0.01, "the first μ", above=0)
     rule: Literal["gain", "plain"] = key("gain", "lm: Nielsen's rule, or Hagan & Menhaj's")
-    factor: float = key(10.0, "β of the plain rule")
+    factor: float = key(10.0, "β of the plain rule", above=1)
     solver: Literal["cholesky", "qr", "cg"] = key("cholesky", "lm: how a step is solved for")
 
 
@@ -222,8 +222,6 @@ class NetworkRecipe(Recipe):
 
     def build(self) -> None:
         c, o = self.config, self.config.optim
-        if c.model.hidden < 1:
-            raise UserError(f"model.hidden={c.model.hidden}: expected at least one unit")
         if self.labels.dim() == 1:
             self.labels = F.one_hot(self.labels, self.data.classes).double()
             self.eval_labels = F.one_hot(self.eval_labels, self.data.classes).double()

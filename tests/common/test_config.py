@@ -33,8 +33,8 @@ experiments:
 
 @dataclass
 class Optim:
-    lr: float = key(1.0, "learning rate")
-    betas: list[float] = key([0.9], "averages")
+    lr: float = key(1.0, "learning rate", above=0, most=9)
+    betas: list[float] = key([0.9], "averages", least=0, below=1, some=True)
 
 
 @dataclass
@@ -72,6 +72,12 @@ def test_groups_and_sweeps_expand(experiments):
     ({"train.batch_size": 0}, "train.batch_size=0: expected"),
     ({"train.precision": "half"}, "expected float32|bfloat16"),
     ({"optim.betas": ["x"]}, "optim.betas"),
+    ({"optim.betas": []}, "optim.betas=[]: expected at least one number"),
+    ({"optim.betas": [0.5, 1.0]}, "optim.betas=[0.5, 1.0]: expected numbers, each at least 0 and "
+                                  "below 1"),
+    ({"optim.lr": 0}, "optim.lr=0.0: expected a number above 0 and at most 9"),
+    ({"optim.lr": 9.5}, "optim.lr=9.5: expected a number above 0 and at most 9"),
+    ({"optim.lr": float("nan")}, "optim.lr=nan: expected a number above 0 and at most 9"),
     ({"optim": 3}, "unknown key 'optim'"),
 ])
 def test_wrong_overrides_are_named(experiments, overrides, message):

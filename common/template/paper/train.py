@@ -14,19 +14,19 @@ from common.cli import main
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
-from common.errors import UserError, exit_with
+from common.errors import exit_with
 from common.training import Recipe
 from papers.NAME.model import Network
 
 
 @dataclass
 class ModelConfig:
-    hidden: int = key(100, "number of hidden units")
+    hidden: int = key(100, "number of hidden units", least=1)
 
 
 @dataclass
 class OptimConfig:
-    lr: float = key(0.1, "learning rate of SGD, on the mean cross-entropy")
+    lr: float = key(0.1, "learning rate of SGD, on the mean cross-entropy", least=0)
 
 
 @dataclass
@@ -42,8 +42,6 @@ class NAME_CLASSRecipe(Recipe):
 
     def build(self) -> None:
         model, optim = self.config.model, self.config.optim
-        if model.hidden < 1:
-            raise UserError(f"model.hidden={model.hidden}: expected at least one unit")
         self.model = Network(self.inputs[0].numel(), model.hidden, self.data.classes,
                              generator(self.config.seed, "init"))
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=optim.lr)

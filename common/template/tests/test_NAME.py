@@ -38,5 +38,5 @@ def test_training_lowers_the_loss():
 
 
 def test_bad_values_are_one_line():
-    with pytest.raises(UserError, match="expected at least one unit"):
+    with pytest.raises(UserError, match="expected a whole number of at least 1"):
         recipe(model__hidden=0)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from omegaconf import OmegaConf
 
 from common.claims import papers
 from common.config import Experiments
@@ -137,8 +138,10 @@ def test_the_autoencoder_reports_its_activations(tmp_path):
 
 
 @pytest.mark.parametrize(("overrides", "message"), [
-    ({"model__p_hidden": 0.0}, r"model.p_hidden=0.0: expected a probability"),
-    ({"model__p_input": 1.5}, r"model.p_input=1.5: expected a probability"),
+    ({"model__p_hidden": 0.0}, r"model.p_hidden=0.0: expected a number above 0 and at most 1"),
+    ({"model__hidden": []}, r"model.hidden=\[\]: expected at least one number"),
+    ({"measure__samples": [POOL + 1]}, r"each at least 1 and at most 200"),
+    ({"model__p_input": 1.5}, r"model.p_input=1.5: expected a number above 0 and at most 1"),
 ])
 def test_impossible_values_are_one_line(overrides, message):
     with pytest.raises(UserError, match=message):
@@ -157,18 +160,31 @@ def test_the_autoencoders_rates_are_what_the_search_says():
         assert EXPERIMENTS.resolve(f"autoencoder_{arm}").optim.lr == best.config["optim.lr"]
 
 
-@pytest.mark.parametrize(("search", "names"), [
-    ("search_dropout", ["dropout", "table2_relu_maxnorm_1024", "table9_dropout_l2",
-                        "table9_dropout_maxnorm", "table10_bernoulli", "table10_gaussian",
-                        "fig9a_0.5", "fig10_dropout_500"]),
-    ("search_standard", ["standard", "table9_l2", "table9_l1", "table9_kl", "table9_maxnorm",
-                         "fig10_standard_500"])])
-def test_the_classifiers_rates_are_what_the_search_says(search, names):
+@pytest.mark.parametrize(("search", "key", "names"), [
+    ("search_dropout", "optim.lr",
+     ["dropout", "table2_relu_maxnorm_1024", "table9_dropout_l2", "table9_dropout_maxnorm",
+      "table10_bernoulli", "table10_gaussian", "fig9a_0.5", "fig10_dropout_500"]),
+    ("search_standard", "optim.lr",
+     ["standard", "table9_l2", "table9_l1", "table9_kl", "table9_maxnorm", "fig10_standard_500"]),
+    ("search_table9_l2", "regulariser.l2", ["table9_l2", "table9_l1", "table9_kl"]),
+    ("search_table9_maxnorm", "regulariser.max_norm", ["table9_maxnorm"])])
+def test_the_classifiers_settings_are_what_the_search_says(search, key, names):
     results = papers(["dropout"])[0].results
     searched = [results[n][0] for n in EXPERIMENTS.expand(search)]
-    best = min(searched, key=lambda r: r.at("error", None)).config["optim.lr"]
+    best = min(searched, key=lambda r: r.at("error", None)).config[key]
     for name in names:
-        assert EXPERIMENTS.resolve(name).optim.lr == best, name
+        assert OmegaConf.select(OmegaConf.structured(EXPERIMENTS.resolve(name)), key) == best, name
+
+
+@pytest.mark.parametrize("p", [0.1, 0.2, 0.3])
+def test_the_rates_of_small_p_are_what_the_search_says(p):
+    results = papers(["dropout"])[0].results
+    searched = [results[n][0] for n in EXPERIMENTS.expand("search_fig9")]
+    best = min((r for r in searched if r.config["model.p_hidden"] == p),
+               key=lambda r: r.at("error", None)).config["optim.lr"]
+    for part in "ab":
+        assert EXPERIMENTS.resolve(f"fig9{part}_{p}").optim.lr == best
+        assert EXPERIMENTS.resolve(f"fig9{part}_0.4").optim.lr == 0.3
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.7, 1.0])

@@ -192,7 +192,8 @@ def test_golden_curve_of_20_steps(name, num_regression):
 
 @pytest.mark.parametrize(("overrides", "message"), [
     (dict(model__patterns="random", model__load=0.0001), "expected at least one pattern"),
-    (dict(start__flipped=1.5), "expected a fraction"), (dict(start__trials=0), "at least one")])
+    (dict(start__flipped=1.5), "of at least 0 and at most 1"),
+    (dict(start__trials=0), "of at least 1")])
 def test_bad_values_are_one_line(overrides, message):
     with pytest.raises(UserError, match=message):
         recipe(**overrides)

@@ -116,7 +116,7 @@ def test_decades_ahead():
 
 
 @pytest.mark.parametrize(("name", "overrides", "message"), [
-    ("sine_lm", {"model__hidden": 0}, "model.hidden=0: expected at least one unit"),
+    ("sine_lm", {"model__hidden": 0}, "model.hidden=0: expected a whole number of at least 1"),
     ("sine_lm", {"optim__method": "more"}, "expected lm, bfgs, lbfgs, adam or sgd"),
     ("minpack", {"optim__method": "lm"}, "expected more, plain or marquardt"),
     ("minpack", {"train__steps": 10}, "expected 53, a step for each")])
