@@ -125,6 +125,7 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
             steps = runs[0].curves["regret"][0]
             band(axes, steps, np.stack([r.curves["regret"][1] for r in runs]), label, colour)
     axes.set(xlabel="mushrooms", ylabel="cumulative regret", yscale="log", ylim=(300, 60_000))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.legend(fontsize=6.5, ncols=2)
     return "fig6", ("Fig. 6: cumulative regret, mean of five agents, published (dots) and "
                     "measured."), made
