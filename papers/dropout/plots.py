@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +20,7 @@ ARMS = [("dropout", "with dropout", COLOURS[0]), ("standard", "without", COLOURS
 def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     """Yield (name, caption, figure) of every figure."""
     yield fig4(paper)
+    yield tables(paper)
     yield fig7(paper)
     yield fig8(paper)
     yield fig9(paper)
@@ -49,6 +51,25 @@ def fig4(paper: Paper) -> tuple[str, str, Figure]:
     return "fig4", (
         "Fig. 4: test error during training. Shaded: the range of the paper's six architectures; "
         "lines: the 3×1024 ReLU network here, mean and range over seeds."), made
+
+
+def tables(paper: Paper) -> tuple[str, str, Figure]:
+    rows = [j for j in paper.judgements() if j.claim.where in ("Table 2", "Table 9", "Table 10")
+            and "metric" in j.claim.measure and j.claim.published is not None]
+    made, axes = figure(width=6.4, height=0.24 * len(rows) + 0.7)
+    for y, j in enumerate(rows):
+        drawn = (
+            axes.plot(j.claim.published, y, "|", ms=10, mew=2, color="black")[0],
+            axes.fill_betweenx([y - 0.3, y + 0.3], *j.claim.band, color="black", alpha=0.1, lw=0),
+            axes.plot(j.values, [y] * len(j.values), "o", ms=5, color=COLOURS[0])[0])
+    axes.legend(drawn, ("published", "its band", "measured"), fontsize=7)
+    axes.set_yticks(range(len(rows)), [
+        f"{re.split('[:,] test error', j.claim.says)[0]} ({j.claim.where})" for j in rows],
+        fontsize=7)
+    axes.invert_yaxis()
+    axes.set(xlabel="test error (%)")
+    return "tables", (
+        "Tables 2, 9 and 10: each dot is a run; rows without one have not been run."), made
 
 
 def fig7(paper: Paper) -> tuple[str, str, Figure]:
