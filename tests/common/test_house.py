@@ -5,11 +5,13 @@ import re
 import pytest
 
 from common.claims import papers
-from common.config import Experiments
+from common.config import Experiments, keys
 from common.files import ROOT
 
 FILES = ["README.md", "__init__.py", "model.py", "train.py", "config.yaml", "claims.yaml",
          "facts.py", "plots.py", "bench.py", "REPORT.md", "results", "figures"]
+UNBOUNDED = {"model.rho", "prior.minus_log_sigma1", "prior.minus_log_sigma2",  # any real number
+             "model.depth"}  # the network itself says which it can have
 HEADINGS = ["## Notes from the paper", "## Deviations and choices", "## Open questions"]
 FOLDERS = sorted(p for p in (ROOT / "papers").iterdir()
                  if p.is_dir() and not p.name.startswith("_"))
@@ -35,6 +37,14 @@ def test_there_is_a_quick_experiment_on_bundled_digits(folder):
     for name in experiments.expand("quick"):
         config = experiments.resolve(name)
         assert config.data.name == "digits" and not config.record
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
+def test_every_number_says_what_it_may_be(folder):
+    (paper,) = papers([folder.name])
+    free = {k.name for k in keys(paper.schema).values()
+            if k.type in ("int", "float", "list[int]", "list[float]") and not str(k.bounds)}
+    assert free <= UNBOUNDED, "give key() the least, above, most or below of each of these"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
