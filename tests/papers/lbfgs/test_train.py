@@ -78,6 +78,7 @@ def test_what_counts_as_solved():
     ("bfgs", {"train__steps": 3}, "expected 41, a step for each"),
     ("bfgs", {"task__budget": 0}, "task.budget=0: expected a whole number"),
     ("lbfgs_5", {"optim__m": 0}, "optim.m=0: expected a whole number of at least 1"),
+    ("quick", {"optim__m": 0}, "optim.m=0: expected a whole number of at least 1"),
     ("quick", {"optim__method": "adam"}, "expected a method with a line search")])
 def test_bad_values_are_one_line(name, overrides, message):
     with pytest.raises(UserError, match=message):
