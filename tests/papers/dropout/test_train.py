@@ -168,6 +168,7 @@ def test_the_autoencoders_rates_are_what_the_search_says():
      ["standard", "table9_l2", "table9_l1", "table9_kl", "table9_maxnorm", "fig10_standard_500"]),
     ("search_table9_l2", "regulariser.l2", ["table9_l2", "table9_l1", "table9_kl"]),
     ("search_table9_l1", "regulariser.l1", ["table9_l1"]),
+    ("search_table9_kl", "regulariser.kl", ["table9_kl"]),
     ("search_table9_maxnorm", "regulariser.max_norm", ["table9_maxnorm"]),
     ("search_table9_dropout_l2", "regulariser.l2", ["table9_dropout_l2"])])
 def test_the_classifiers_settings_are_what_the_search_says(search, key, names):
