@@ -211,9 +211,9 @@ def gallery(all_papers: list[tuple[Paper, list[Judgement]]]) -> str:
     rows = []
     for paper, judgements in all_papers:
         counts = Counter(j.verdict for j in judgements)
-        waiting = counts["not run"]
-        claims = f"{counts['reproduced']} of {len(judgements) - waiting}" + (
-            f", {waiting} not run" if waiting else "")
+        measured = len(judgements) - counts["not run"]
+        claims = ", ".join([f"{counts['reproduced']} of {measured}"] + [
+            f"{counts[v]} {v}" for v in ("consistent", "not run") if counts[v]])
         minutes = sum(core_seconds(r.record) for found in paper.results.values()
                       for r in found) / 120
         base = f"papers/{paper.name}"
