@@ -13,15 +13,17 @@ class UserError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest known name, else the known names."""
+    """Return ``"; did you mean 'x'?"`` for the closest known name, else what is known."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=1)
     if not close:  # 'stpes' should find 'train.steps' although the section is missing
         tails = {k.rsplit(".", 1)[-1]: k for k in known}
         close = [tails[t] for t in difflib.get_close_matches(name.rsplit(".", 1)[-1], tails, n=1)]
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(known)}" if len(known) <= 30 else ""
+    if len(known) > 30:
+        return f"; expected one of {len(known)} names such as {known[0]!r} or {known[-1]!r}"
+    return f"; known: {', '.join(known)}"
 
 
 def exit_with(main: Callable[[], int | None]) -> None:

@@ -31,3 +31,9 @@ def test_ctrl_c_says_how_to_go_on(capsys):
     ("zzzzzz", "known: optim.lr, train.steps")])
 def test_nearest(name, expected):
     assert expected in nearest(name, ["train.steps", "optim.lr"])
+
+
+def test_nearest_of_many_says_what_they_look_like():
+    many = [f"run_{k:02}" for k in range(50)]
+    assert nearest("zzz", many) == "; expected one of 50 names such as 'run_00' or 'run_49'"
+    assert nearest("nope", ["hopfield", "lbfgs"]) == "; known: hopfield, lbfgs"
