@@ -113,7 +113,7 @@ def fig5(paper: Paper) -> tuple[str, str, Figure]:
 
 
 def fig6(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
+    made, (axes, right) = figure(2)
     published = paper.published("fig6")
     for k, (name, label) in enumerate((("bandit_5", "5 % random"), ("bandit_1", "1 % random"),
                                        ("bandit_greedy", "greedy"), ("bandit_bbb", "BBB"))):
@@ -127,8 +127,23 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
     axes.set(xlabel="mushrooms", ylabel="cumulative regret", yscale="log", ylim=(300, 60_000))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.legend(fontsize=6.5, ncols=2)
+    searched = sorted((r.config["model.arm"] == "bbb", r.config["model.rho"], r.config["optim.lr"],
+                       name) for name, (r, *_) in paper.results.items()
+                      if name.startswith("search_bandit"))
+    for k, (_, _, _, name) in enumerate(searched):
+        runs = paper.results[name]
+        agents = [v for r in runs for m, v in r.metrics.items() if m.startswith("regret_")]
+        bbb = runs[0].config["model.arm"] == "bbb"
+        right.plot([k] * len(agents), agents, ".", color=COLOURS[0 if bbb else 1])
+        right.plot(k, np.mean(agents), "_", color="black", markersize=14)
+    right.set(title="search: regret after 3,000 mushrooms", ylim=(0, None),
+              xlim=(-0.5, len(searched) - 0.5), xticks=range(len(searched)))
+    right.set_xticklabels([(f"BBB, ρ = −{-ρ:g}" if bbb else "greedy") + f", lr {lr / 1e-5:g}e−5"
+                           for bbb, ρ, lr, _ in searched], rotation=35, ha="right", fontsize=7)
+    right.yaxis.set_major_formatter("{x:,.0f}")
     return "fig6", ("Fig. 6: cumulative regret, mean of five agents, published (dots) and "
-                    "measured."), made
+                    "measured. Right: what the agents were given; a dot is an agent, a bar their "
+                    "mean."), made
 
 
 def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
