@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from common.claims import papers
 from common.config import Experiments
 from common.errors import UserError
 from common.files import ROOT
@@ -198,6 +199,19 @@ def test_the_papers_values(arm):
     assert (c.model.units, c.task.agents, c.task.thompson) == (100, 5, 2)
     assert c.task.epsilon == {"1": 0.01, "5": 0.05}.get(arm, 0.0)
     assert c.model.arm == ("bbb" if arm == "bbb" else "sgd")
+
+
+@pytest.mark.parametrize(("search", "names"), [
+    ("search_bandit_bbb", ["bandit_bbb"]),
+    ("search_bandit_greedy", ["bandit_greedy", "bandit_1", "bandit_5"])])
+def test_the_agents_have_what_the_search_says(search, names):
+    results = papers(["bayes_by_backprop"])[0].results
+    searched = [results[n] for n in EXPERIMENTS.expand(search)]
+    assert {len(runs) for runs in searched} == {2}, "two seeds of every setting"
+    best = min(searched, key=lambda runs: sum(r.metrics["regret"] for r in runs))[0].config
+    for name in names:
+        c = EXPERIMENTS.resolve(name)
+        assert (c.optim.lr, c.model.rho) == (best["optim.lr"], best["model.rho"]), name
 
 
 def test_a_missing_file_of_mushrooms_is_one_line(tmp_path, monkeypatch):
