@@ -16,6 +16,7 @@ from papers.bayes_by_backprop.train import GRID
 
 ARMS = [("sgd", "SGD", COLOURS[1]), ("dropout", "dropout", COLOURS[2]),
         ("gaussian", "BBB, Gaussian", COLOURS[5]), ("mixture", "BBB, scale mixture", COLOURS[0])]
+DECAY = ("mixture_decay_400", "BBB, scale mixture, rate falls", COLOURS[3])
 UNITS = (400, 800, 1200)
 
 
@@ -56,8 +57,9 @@ def fig2(paper: Paper) -> tuple[str, str, Figure]:
     made, panels = figure(2, sharey=True)
     levels = {"sgd": 1.856, "dropout": 1.40, "mixture": 1.32}  # at 500 to 600 epochs, 1200 units
     for axes, units in zip(panels, (400, 1200), strict=True):
-        for arm, label, colour in ARMS:
-            runs = paper.results.get(f"{arm}_{units}", [])
+        lines = [(arm, f"{arm}_{units}", label, colour) for arm, label, colour in ARMS]
+        for arm, name, label, colour in lines + [("decay", *DECAY)] * (units == 400):
+            runs = paper.results.get(name, [])
             if runs:
                 steps = runs[0].curves["error"][0] * 128 / 50_000
                 band(axes, steps, np.stack([r.curves["error"][1] for r in runs]), label, colour)
@@ -78,15 +80,16 @@ def posterior(paper: Paper) -> tuple[str, str, Figure]:
     left.plot(snr["log_snr"], snr["percent"], "o--", color="black", label="published, 1200 units")
     right.plot(pruning["removed"], pruning["error"], "o--", color="black",
                label="published, 1200 units")
-    for arm, label, colour in ARMS[2:]:
-        for units, style in ((400, "-"), (1200, "-.")):
-            for run in paper.results.get(f"{arm}_{units}", [])[:1]:
-                q = (5, 25, 50, 75, 95, 98)
-                left.plot([run.metrics[f"log_snr_{k}"] for k in q], q, style, color=colour,
-                          label=f"{label}, {units}")
-                removed = (0, 50, 75, 95, 98)
-                right.plot(removed, [run.metrics["error"], *(
-                    run.metrics[f"pruned_{k}"] for k in removed[1:])], style, color=colour)
+    lines = [(f"{arm}_{units}", f"{label}, {units}", colour, style)
+             for arm, label, colour in ARMS[2:] for units, style in ((400, "-"), (1200, "-."))]
+    for name, label, colour, style in [*lines, (*DECAY, "-")]:
+        for run in paper.results.get(name, [])[:1]:
+            q = (5, 25, 50, 75, 95, 98)
+            left.plot([run.metrics[f"log_snr_{k}"] for k in q], q, style, color=colour,
+                      label=label)
+            removed = (0, 50, 75, 95, 98)
+            right.plot(removed, [run.metrics["error"], *(
+                run.metrics[f"pruned_{k}"] for k in removed[1:])], style, color=colour)
     left.set(xlabel="log10 |μ|/σ", ylabel="% of weights below")
     right.set(xlabel="% of weights removed, lowest |μ|/σ first", ylabel="test error (%)",
               ylim=(1, 4))
