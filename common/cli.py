@@ -168,7 +168,7 @@ def pace(recipe_class: Callable[[Any], training.Recipe], experiments: Experiment
     paper_folder = experiments.path.parent
     folders = [run_folder(paper_folder.name, recipe.config, {}).parent]
     for folder in [*folders, paper_folder / "results" / name] if keep else folders:
-        results.add_pace(folder, hardware["cpu"], hardware["threads"], seconds)
+        results.add_pace(folder, results.processor(hardware), hardware["threads"], seconds)
     return (f"{name}: {1000 * seconds:,.1f} ms a step, {total:,} steps: "
             f"{training.duration(total * seconds)} ({hardware['device']}, {hardware['threads']} "
             "threads, without evaluations)")

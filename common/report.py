@@ -188,9 +188,9 @@ def runs(paper: Paper) -> str:
         segments = [s for r in found for s in r.record["segments"]]
         commits = dict.fromkeys(s["commit"][:10] + ("+changes" if s["dirty"] else "")
                                 for s in segments)
-        hardware = dict.fromkeys(f"{s['hardware']['cpu']}, {s['hardware']['threads']} thread"
-                                 f"{'s' if s['hardware']['threads'] > 1 else ''}"
-                                 for s in segments)
+        hardware = dict.fromkeys(
+            f"{results.processor(h)}, {h['threads']} thread{'s' * (h['threads'] > 1)}"
+            for h in (s["hardware"] for s in segments))
         versions = dict.fromkeys(s["versions"]["torch"] for s in segments)
         seconds = [r.record["seconds"] for r in found]
         rows.append([experiment, ", ".join(str(r.seed) for r in found),

@@ -178,10 +178,15 @@ def finished_here(paper: Paper, experiment: str, seed: int) -> bool:
         return False
 
 
+def this_processor() -> str:
+    """The processor of this machine, as paces name it."""
+    return results.processor(results.provenance()["hardware"])
+
+
 def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
     """Seconds per step as ``train.py --pace`` measured them on this machine, by threads."""
     found = results.read_pace(runs_root() / paper.name / experiment)
-    return found.seconds if found and found.cpu == results.provenance()["hardware"]["cpu"] else {}
+    return found.seconds if found and found.cpu == this_processor() else {}
 
 
 def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | None, str]:
@@ -193,9 +198,9 @@ def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | Non
     here = paces_here(paper, experiment)
     if here:
         return here.get(threads, min(here.values())), ""
-    cpu = results.provenance()["hardware"]["cpu"]
+    cpu = this_processor()
     for run in paper.results.get(experiment, []):
-        its = run.record["segments"][-1]["hardware"]["cpu"]
+        its = results.processor(run.record["segments"][-1]["hardware"])
         steps = run.record["config"]["train"]["steps"]
         return run.record["seconds"] / steps, "" if its == cpu else its
     kept = results.read_pace(paper.folder / "results" / experiment)

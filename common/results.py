@@ -115,6 +115,17 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def processor(hardware: dict[str, Any]) -> str:
+    """A processor as far as its speed goes: its name, and the vector instructions torch uses.
+
+    The name alone may hide years of difference: virtual machines show one for a whole family.
+
+    Args:
+        hardware: of :func:`provenance` or of a result's segment.
+    """
+    return f"{hardware['cpu']} ({hardware['capability']})"
+
+
 def segment(device: torch.device) -> dict[str, Any]:
     """The provenance of one process's share of a run."""
     hardware = provenance()["hardware"] | {"device": device.type,

@@ -251,23 +251,25 @@ def test_a_run_no_seed_can_change_is_made_once():
 def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("PAPERS_RUNS", str(tmp_path))
     record = {"seconds": 50.0, "config": {"train": {"steps": 100}},
-              "segments": [{"hardware": {"cpu": "another"}}]}
+              "segments": [{"hardware": {"cpu": results.provenance()["hardware"]["cpu"],
+                                         "capability": "another"}}]}
+    another = results.processor(record["segments"][0]["hardware"])
     paper = SimpleNamespace(name="demo", results={"a": [SimpleNamespace(record=record)]},
                             folder=tmp_path / "papers/demo")
-    assert reproduce.known_pace(paper, "a", 1) == (0.5, "another")
+    assert reproduce.known_pace(paper, "a", 1) == (0.5, another)
     assert reproduce.known_pace(paper, "b", 1) == (None, "")
     results.add_pace(paper.folder / "results/b", "another", 2, 0.7)
     assert reproduce.known_pace(paper, "b", 1) == (0.7, "another")
     paced(tmp_path, {1: 0.25, 2: 0.2})
     assert reproduce.known_pace(paper, "a", 1) == (0.25, "")
     paced(tmp_path, {1: 0.25, 2: 0.2}, cpu="a third")
-    assert reproduce.known_pace(paper, "a", 1) == (0.5, "another")
+    assert reproduce.known_pace(paper, "a", 1) == (0.5, another)
 
 
 def paced(folder, seconds, cpu=None):
     (folder / "demo/a").mkdir(parents=True, exist_ok=True)
     (folder / "demo/a/pace.json").write_text(json.dumps(
-        {"seconds_per_step": seconds, "cpu": cpu or results.provenance()["hardware"]["cpu"]}))
+        {"seconds_per_step": seconds, "cpu": cpu or reproduce.this_processor()}))
 
 
 @pytest.mark.parametrize(("one", "two", "better"), [
