@@ -440,7 +440,7 @@ class Progress:
 
     def text(self) -> str:
         """Loss and newest metrics, short."""
-        shown_metrics = [f"{k} {v:.4g}" for k, v in list(self.metrics.items())[:1]]
+        shown_metrics = [f"{k} {v:.6g}" for k, v in list(self.metrics.items())[:1]]
         return ", ".join([f"loss {self.loss:.4f}", *shown_metrics])
 
     def close(self) -> None:

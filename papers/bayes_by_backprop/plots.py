@@ -115,6 +115,11 @@ def fig5(paper: Paper) -> tuple[str, str, Figure]:
                     "the paper's 598 points."), made
 
 
+def of_agents(runs: list[Result]) -> list[float]:
+    """The regret of every agent at the end."""
+    return [v for r in runs for m, v in r.metrics.items() if m.startswith("regret_")]
+
+
 def fig6(paper: Paper) -> tuple[str, str, Figure]:
     made, (axes, right) = figure(2)
     published = paper.published("fig6")
@@ -127,7 +132,10 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
         if runs:
             steps = runs[0].curves["regret"][0]
             band(axes, steps, np.stack([r.curves["regret"][1] for r in runs]), label, colour)
-    axes.set(xlabel="mushrooms", ylabel="cumulative regret", yscale="log", ylim=(300, 60_000))
+            ends = of_agents(runs)
+            axes.plot([steps[-1] + 1000 * (k + 1)] * len(ends), ends, "x", color=colour,
+                      markersize=4)
+    axes.set(xlabel="mushrooms", ylabel="cumulative regret", yscale="log", ylim=(300, 200_000))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.legend(fontsize=6.5, ncols=2)
     searched = sorted((r.config["model.arm"] == "bbb", r.config["model.rho"], r.config["optim.lr"],
@@ -135,18 +143,19 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
                       if name.startswith("search_bandit"))
     for k, (_, _, _, name) in enumerate(searched):
         runs = paper.results[name]
-        agents = [v for r in runs for m, v in r.metrics.items() if m.startswith("regret_")]
+        agents = of_agents(runs)
         bbb = runs[0].config["model.arm"] == "bbb"
         right.plot([k] * len(agents), agents, ".", color=COLOURS[0 if bbb else 1])
         right.plot(k, np.mean(agents), "_", color="black", markersize=14)
     right.set(title="search: regret after 3,000 mushrooms", ylim=(0, None),
               xlim=(-0.5, len(searched) - 0.5), xticks=range(len(searched)))
-    right.set_xticklabels([(f"BBB, ρ = −{-ρ:g}" if bbb else "greedy") + f", lr {lr / 1e-5:g}e−5"
-                           for bbb, ρ, lr, _ in searched], rotation=35, ha="right", fontsize=7)
+    right.set_xticklabels([(f"BBB, ρ = −{-ρ:g}" if bbb else "greedy")
+                           + f", lr {f'{lr:.0e}'.replace('-0', '−')}"
+                           for bbb, ρ, lr, _ in searched], rotation=40, ha="right", fontsize=6.5)
     right.yaxis.set_major_formatter("{x:,.0f}")
     return "fig6", ("Fig. 6: cumulative regret, mean of five agents, published (dots) and "
-                    "measured. Right: what the agents were given; a dot is an agent, a bar their "
-                    "mean."), made
+                    "measured; crosses: every agent at the end. Right: what the agents were "
+                    "given; a dot is an agent, a bar their mean."), made
 
 
 def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
