@@ -412,10 +412,16 @@ class BanditRecipe(Recipe):
         return self.model.expected(both, self.config.task.thompson).argmax(1)
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``regret``: cumulative, mean over agents; finally ``regret_<k>`` of each agent."""
+        """``regret``: cumulative, mean over agents.
+
+        Finally ``regret_<k>`` of each agent, and ``median_sigma`` of those with a posterior.
+        """
         metrics = {"regret": self.regret.mean().item()}
         if final:
             metrics |= {f"regret_{k}": r.item() for k, r in enumerate(self.regret)}
+            if len(self.model.ρ):
+                ρ = torch.cat([p.detach().flatten() for p in self.model.ρ])
+                metrics["median_sigma"] = F.softplus(ρ).median().item()
         return metrics
 
     def extra_state(self) -> dict[str, Any]:

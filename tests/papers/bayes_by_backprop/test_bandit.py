@@ -1,6 +1,7 @@
 """The bandit: rewards, memory, and the agents' updates against autograd in float64."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -152,6 +153,12 @@ def test_regret_adds_up(mushrooms, monkeypatch):
         expected += 5.0 * (r.labels[batch[0]] == 0)
     assert r.evaluate(5, False) == {"regret": pytest.approx(expected.mean().item())}
     assert r.evaluate(5, True)["regret_2"] == pytest.approx(expected[2].item())
+
+
+def test_the_posteriors_width_is_measured(mushrooms):
+    r = made(model__rho=-2.0)
+    assert r.evaluate(0, True)["median_sigma"] == pytest.approx(math.log1p(math.exp(-2.0)))
+    assert "median_sigma" not in made("bandit_greedy").evaluate(0, True)
 
 
 def test_random_actions_come_at_their_rate(mushrooms, monkeypatch):
