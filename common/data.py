@@ -6,6 +6,7 @@ import csv
 import hashlib
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,8 @@ def _mushroom_rows_of_openml() -> list[list[str]]:
     from sklearn.datasets import fetch_openml
 
     try:
-        bunch = fetch_openml("mushroom", version=1, as_frame=True, n_retries=0)
+        with warnings.catch_warnings(action="ignore"):  # of a second try; the error below is enough
+            bunch = fetch_openml("mushroom", version=1, as_frame=True, n_retries=1, delay=0.1)
     except Exception as e:  # offline, proxy, a changed service: each has an exception of its own
         raise UserError(
             f"mushroom is not at hand: OpenML does not answer ({one_line(e)}) and $PAPERS_DATA is "

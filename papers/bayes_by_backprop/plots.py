@@ -121,7 +121,10 @@ def of_agents(runs: list[Result]) -> list[float]:
 
 
 def fig6(paper: Paper) -> tuple[str, str, Figure]:
-    made, (axes, right) = figure(2)
+    priors = sorted(((runs[0].config["prior.minus_log_sigma1"], name)
+                     for name, runs in paper.results.items()
+                     if name.startswith("search_bandit_prior")), reverse=True)
+    made, (axes, searches, *more) = figure(3 if priors else 2)
     published = paper.published("fig6")
     for k, (name, label) in enumerate((("bandit_5", "5 % random"), ("bandit_1", "1 % random"),
                                        ("bandit_greedy", "greedy"), ("bandit_bbb", "BBB"))):
@@ -140,22 +143,31 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
     axes.legend(fontsize=6.5, ncols=2)
     searched = sorted((r.config["model.arm"] == "bbb", r.config["model.rho"], r.config["optim.lr"],
                        name) for name, (r, *_) in paper.results.items()
-                      if name.startswith("search_bandit"))
-    for k, (_, _, _, name) in enumerate(searched):
+                      if name.startswith(("search_bandit_bbb", "search_bandit_greedy")))
+    settings(searches, paper, [name for *_, name in searched],
+             [(f"BBB, ρ = −{-ρ:g}" if bbb else "greedy")
+              + f", lr {f'{lr:.0e}'.replace('-0', '−')}" for bbb, ρ, lr, _ in searched])
+    searches.set(title="search: regret after 3,000 mushrooms")
+    for axes in more:
+        settings(axes, paper, [name for _, name in priors],
+                 [f"BBB, σ1 = {np.exp(-k):.2f}" for k, _ in priors])
+        axes.set(title="search: regret after 10,000")
+    return "fig6", ("Fig. 6: cumulative regret, mean of five agents, published (dots) and "
+                    "measured; crosses: every agent at the end. Beside it: what the agents were "
+                    "given; a dot is an agent, a bar their mean."), made
+
+
+def settings(axes: Axes, paper: Paper, names: list[str], labels: list[str]) -> None:
+    """The regret of every agent, a column per setting."""
+    for k, name in enumerate(names):
         runs = paper.results[name]
         agents = of_agents(runs)
         bbb = runs[0].config["model.arm"] == "bbb"
-        right.plot([k] * len(agents), agents, ".", color=COLOURS[0 if bbb else 1])
-        right.plot(k, np.mean(agents), "_", color="black", markersize=14)
-    right.set(title="search: regret after 3,000 mushrooms", ylim=(0, None),
-              xlim=(-0.5, len(searched) - 0.5), xticks=range(len(searched)))
-    right.set_xticklabels([(f"BBB, ρ = −{-ρ:g}" if bbb else "greedy")
-                           + f", lr {f'{lr:.0e}'.replace('-0', '−')}"
-                           for bbb, ρ, lr, _ in searched], rotation=40, ha="right", fontsize=6.5)
-    right.yaxis.set_major_formatter("{x:,.0f}")
-    return "fig6", ("Fig. 6: cumulative regret, mean of five agents, published (dots) and "
-                    "measured; crosses: every agent at the end. Right: what the agents were "
-                    "given; a dot is an agent, a bar their mean."), made
+        axes.plot([k] * len(agents), agents, ".", color=COLOURS[0 if bbb else 1])
+        axes.plot(k, np.mean(agents), "_", color="black", markersize=14)
+    axes.set(ylim=(0, None), xlim=(-0.5, max(len(names), 1) - 0.5), xticks=range(len(names)))
+    axes.set_xticklabels(labels, rotation=40, ha="right", fontsize=6.5)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
 
 
 def uncertainty(paper: Paper) -> tuple[str, str, Figure]:

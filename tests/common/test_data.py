@@ -1,9 +1,14 @@
 """Data sets, their cache and the order of batches."""
 
+import hashlib
+import io
+import json
 import os
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.response
 
 import datasets
 import numpy as np
@@ -201,19 +206,43 @@ def test_mushrooms_are_one_hot(tmp_path, monkeypatch):
     assert found.train.images.shape == (3, 25)
 
 
-def test_mushrooms_from_openml_equal_those_of_the_file(tmp_path, monkeypatch):
-    from types import SimpleNamespace
+def openml(monkeypatch, cache, rows):
+    """What OpenML would send, below scikit-learn's own code: ``rows`` as its data set 24."""
+    names = ["class", *(f"a{k}" for k in range(22))]
+    values = [sorted({r[k] for r in rows} - {"?"}) for k in range(23)]
+    attributes = [f"@ATTRIBUTE {n} {{{','.join(v)}}}" for n, v in zip(names, values, strict=True)]
+    arff = "\n".join(["@RELATION mushroom", *attributes, "@DATA", *map(",".join, rows)]) + "\n"
+    feature = {"data_type": "nominal", "is_ignore": "false", "is_row_identifier": "false",
+               "number_of_missing_values": "0"}
+    quality = [{"name": "NumberOfInstances", "value": str(len(rows))}]
+    data_set = {"id": "24", "name": "mushroom", "version": "1", "status": "active",
+                "format": "ARFF", "url": "https://www.openml.org/data/v1/download/24",
+                "description": "",
+                "md5_checksum": hashlib.md5(arff.encode()).hexdigest()}
+    answers = {
+        "/data/list/data_name/mushroom/limit/2/data_version/1":
+            {"data": {"dataset": [{"did": 24, "status": "active"}]}},
+        "/data/24": {"data_set_description": data_set},
+        "/data/features/24": {"data_features": {"feature": [
+            feature | {"index": str(k), "name": n, "nominal_value": v,
+                       "is_target": str(n == "class").lower()}
+            for k, (n, v) in enumerate(zip(names, values, strict=True))]}},
+        "/data/qualities/24": {"data_qualities": {"quality": quality}}}
 
-    import pandas
-    import sklearn.datasets
-
-    rest = {f"c{k}": ["z", "z"] for k in range(20)}
-    frame = pandas.DataFrame({"a": ["x", "y"], "b": [None, "k"]} | rest, dtype="category")
-    monkeypatch.setattr(sklearn.datasets, "fetch_openml", lambda *a, **k: SimpleNamespace(
-        data=frame, target=pandas.Series(["p", "e"], dtype="category")))
+    def urlopen(request, *a, **k):
+        path = request.full_url.partition("/api/v1/json")[2]
+        body = json.dumps(answers[path]) if path else arff
+        return urllib.response.addinfourl(io.BytesIO(body.encode()), {}, request.full_url, 200)
+    monkeypatch.setattr("sklearn.datasets._openml.urlopen", urlopen)
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(cache))
     monkeypatch.delenv("PAPERS_DATA", raising=False)
+
+
+def test_mushrooms_from_openml_equal_those_of_the_file(tmp_path, monkeypatch):
+    rows = [["p", "x", "?", *"z" * 20], ["e", "y", "k", *"z" * 20]]
+    openml(monkeypatch, tmp_path / "cache", rows)
     online = data.load("mushroom")
-    mushroom_file(tmp_path, ["class,a,b" + ",c" * 20, "p,x,?" + ",z" * 20, "e,y,k" + ",z" * 20])
+    mushroom_file(tmp_path, ["class,a,b" + ",c" * 20, *map(",".join, rows)])
     monkeypatch.setenv("PAPERS_DATA", str(tmp_path))
     assert data.load("mushroom").fingerprint == online.fingerprint
 
@@ -226,15 +255,16 @@ def test_damaged_mushrooms_are_one_line(tmp_path, monkeypatch, line):
         data.load("mushroom")
 
 
-def test_mushrooms_out_of_reach_are_one_line(monkeypatch):
-    import sklearn.datasets
-
-    def fail(*a, **k):
-        raise OSError("no route")
-    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fail)
+def test_mushrooms_out_of_reach_are_one_line(tmp_path, monkeypatch, recwarn):
+    def urlopen(*a, **k):
+        raise urllib.error.URLError("no route")
+    monkeypatch.setattr("sklearn.datasets._openml.urlopen", urlopen)
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     monkeypatch.delenv("PAPERS_DATA", raising=False)
-    with pytest.raises(UserError, match=r"OpenML does not answer .*set it to a folder that holds"):
+    with pytest.raises(UserError, match=r"OpenML does not answer \(.*no route.*\) and .* set it to "
+                                        r"a folder that holds"):
         data.load("mushroom")
+    assert not recwarn.list
 
 
 def test_the_real_mushrooms(real_data):
