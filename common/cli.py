@@ -18,6 +18,7 @@ from common.config import (
     as_dict,
     flatten,
     help_text,
+    identity,
     parse_arguments,
 )
 from common.errors import UserError
@@ -153,8 +154,15 @@ def pace(recipe_class: Callable[[Any], training.Recipe], experiments: Experiment
     The figure, without evaluations, also goes to ``pace.json`` in the experiment's folder below
     ``runs/``, where :mod:`common.reproduce` reads it; with ``keep`` also below the paper's
     ``results/``, where the report reads it.
+
+    Raises:
+        UserError: ``keep``, and ``overrides`` change what the experiment computes.
     """
-    recipe = recipe_class(experiments.resolve(name, 0, overrides))
+    config = experiments.resolve(name, 0, overrides)
+    if keep and identity(config) != identity(experiments.resolve(name)):
+        raise UserError(f"--keep: expected {name} as config.yaml has it, without "
+                        f"{', '.join(overrides)}")
+    recipe = recipe_class(config)
     for _ in training.updates(recipe, 0, 2):  # compiles, allocates
         pass
     started, steps = time.perf_counter(), 0
@@ -163,12 +171,13 @@ def pace(recipe_class: Callable[[Any], training.Recipe], experiments: Experiment
         if time.perf_counter() - started > PACE_SECONDS and steps >= 3:
             break
     seconds = (time.perf_counter() - started) / steps
-    total = recipe.config.train.steps
+    total = config.train.steps
     hardware = results.segment(recipe.device)["hardware"]
     paper_folder = experiments.path.parent
-    folders = [run_folder(paper_folder.name, recipe.config, {}).parent]
+    folders = [run_folder(paper_folder.name, config, {}).parent]
     for folder in [*folders, paper_folder / "results" / name] if keep else folders:
-        results.add_pace(folder, results.processor(hardware), hardware["threads"], seconds)
+        results.add_pace(folder, config, results.processor(hardware), hardware["threads"],
+                         seconds)
     return (f"{name}: {1000 * seconds:,.1f} ms a step, {total:,} steps: "
             f"{training.duration(total * seconds)} ({hardware['device']}, {hardware['threads']} "
             "threads, without evaluations)")

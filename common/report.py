@@ -171,7 +171,7 @@ def cost(paper: Paper, claim: Claim) -> str:
     """What the missing runs of a claim would cost, where their pace was measured and kept."""
     said = []
     for name in claim.experiments:
-        found = results.read_pace(paper.folder / "results" / name)
+        found = results.read_pace(paper.folder / "results" / name, paper.config(name))
         if found and not paper.results.get(name):
             threads, seconds = found.best()
             said.append(f" One run of {name}: about "

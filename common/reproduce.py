@@ -26,7 +26,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -185,7 +185,7 @@ def this_processor() -> str:
 
 def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
     """Seconds per step as ``train.py --pace`` measured them on this machine, by threads."""
-    found = results.read_pace(runs_root() / paper.name / experiment)
+    found = results.read_pace(runs_root() / paper.name / experiment, paper.config(experiment))
     return found.seconds if found and found.cpu == this_processor() else {}
 
 
@@ -200,30 +200,44 @@ def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | Non
         return here.get(threads, min(here.values())), ""
     cpu = this_processor()
     for run in paper.results.get(experiment, []):
+        if not results.is_current(run, paper.config(experiment)):
+            continue
         its = results.processor(run.record["segments"][-1]["hardware"])
         steps = run.record["config"]["train"]["steps"]
         return run.record["seconds"] / steps, "" if its == cpu else its
-    kept = results.read_pace(paper.folder / "results" / experiment)
+    kept = results.read_pace(paper.folder / "results" / experiment, paper.config(experiment))
     return (None, "") if kept is None else (kept.best()[1], "" if kept.cpu == cpu else kept.cpu)
 
 
-def measure_pace(paper: Paper, experiment: str, threads: int) -> None:
-    """Let ``train.py --pace`` measure an experiment, unless it has."""
-    if threads in paces_here(paper, experiment):
-        return
-    print(f"measuring the speed of {experiment} with {threads} thread{'s' * (threads > 1)} …",
-          file=sys.stderr, flush=True)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        subprocess.run([*train_command(paper.name), f"experiment={experiment}",
-                        f"train.threads={threads}", "--pace"], cwd=ROOT,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PACE_PATIENCE)
+def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]]) -> None:
+    """Let ``train.py --pace`` measure (experiment, threads) that it has not measured yet.
+
+    Raises:
+        UserError: it ended in an error, which the others would meet too.
+    """
+    for experiment, threads in wanted:
+        if threads in paces_here(paper, experiment):
+            continue
+        print(f"measuring the speed of {experiment} with {threads} thread{'s' * (threads > 1)} …",
+              file=sys.stderr, flush=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(
+                [*train_command(paper.name), f"experiment={experiment}",
+                 f"train.threads={threads}", "--pace"], cwd=ROOT, stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE, text=True, errors="replace", timeout=PACE_PATIENCE)
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+                raise UserError(last.removeprefix("error: "))
 
 
 def better_threads(paper: Paper, experiment: str) -> int:
-    """1 where runs side by side get more done here than one with all cores, else all cores."""
+    """1 where runs side by side get more done here than one with all cores, else all cores.
+
+    Raises:
+        UserError: see :func:`measure_paces`.
+    """
     all_ = cores()
-    for threads in (1, all_):
-        measure_pace(paper, experiment, threads)
+    measure_paces(paper, [(experiment, 1), (experiment, all_)])
     found = paces_here(paper, experiment)
     if not {1, all_} <= found.keys():
         return all_
@@ -411,10 +425,14 @@ def main(argv: list[str]) -> int:
         arguments = paper, claims, seeds, "claims" in options, jobs
         runs = plan(*arguments)
         if runs and options.get("pace", True):
-            threads = None if jobs or len(runs) == 1 else better_threads(paper, runs[0].experiment)
-            for r in plan(*arguments, threads):
-                if r.seconds is None:
-                    measure_pace(paper, r.experiment, r.threads)
+            threads = None
+            try:
+                if not jobs and len(runs) > 1:
+                    threads = better_threads(paper, runs[0].experiment)
+                measure_paces(paper, [(r.experiment, r.threads) for r in plan(*arguments, threads)
+                                      if r.seconds is None])
+            except UserError as e:
+                print(f"speeds stay unknown: {e}", file=sys.stderr, flush=True)
             runs = plan(*arguments, threads)
         return side_by_side(runs) if options.get("vectorize", False) else runs
     if "--dry-run" in argv:

@@ -223,33 +223,43 @@ def read_all(paper_folder: Path, schema: type[Config]) -> dict[str, list[Result]
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds per step of an experiment on one machine, by number of threads."""
+    """Seconds per step of a configuration on one machine, by number of threads."""
 
     cpu: str
     seconds: dict[int, float]
+    config: dict[str, Any]
 
     def best(self) -> tuple[int, float]:
         """The threads that were fastest, and their seconds."""
         return min(self.seconds.items(), key=lambda item: item[1])
 
 
-def read_pace(folder: Path) -> Pace | None:
-    """What ``train.py --pace`` left in an experiment's folder, below ``runs/`` or ``results/``."""
+def read_pace(folder: Path, config: Config) -> Pace | None:
+    """What ``train.py --pace`` left in an experiment's folder, below ``runs/`` or ``results/``.
+
+    None if it is of another configuration (but for the number of steps), or damaged.
+    """
     try:
         found = json.loads((folder / "pace.json").read_text())
         seconds = {int(k): float(v) for k, v in found["seconds_per_step"].items()}
-        return Pace(found["cpu"], seconds) if seconds else None
+        pace = Pace(found["cpu"], seconds, completed(found["config"], type(config)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    return pace if seconds and _paced(pace.config) == _paced(identity(config)) else None
 
 
-def add_pace(folder: Path, cpu: str, threads: int, seconds: float) -> None:
-    """Note a measured pace; those of another machine are dropped."""
-    before = read_pace(folder)
+def _paced(flat: dict[str, Any]) -> dict[str, Any]:
+    """What decides how long a step takes."""
+    return {k: v for k, v in flat.items() if k != "train.steps"}
+
+
+def add_pace(folder: Path, config: Config, cpu: str, threads: int, seconds: float) -> None:
+    """Note a measured pace; those of another machine or configuration are dropped."""
+    before = read_pace(folder, config)
     known = before.seconds if before and before.cpu == cpu else {}
     known = {str(k): v for k, v in sorted((known | {threads: round(seconds, 6)}).items())}
-    write_atomic(folder / "pace.json",
-                 json.dumps({"cpu": cpu, "seconds_per_step": known}) + "\n")
+    write_atomic(folder / "pace.json", json.dumps(
+        {"cpu": cpu, "seconds_per_step": known, "config": identity(config)}) + "\n")
 
 
 def is_current(result: Result, config: Config) -> bool:

@@ -63,7 +63,7 @@ def test_a_run_that_is_missing_has_its_cost(copy):
     (paper,) = papers(["batchnorm"])
     claim = next(c for c in paper.claims if c.experiments == ["bn", "plain"])
     assert report.cost(paper, claim) == ""
-    results.add_pace(paper.folder / "results/bn", "a processor", 2, 0.036)
+    results.add_pace(paper.folder / "results/bn", paper.config("bn"), "a processor", 2, 0.036)
     assert report.cost(paper, claim) == "", "it has been run"
     paper.results.pop("bn")
     assert report.cost(paper, claim) == (

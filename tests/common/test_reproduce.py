@@ -17,6 +17,7 @@ import torch
 
 from common import checkpoint, cli, files, reproduce, results
 from common.claims import papers
+from common.config import identity
 from common.errors import exit_with
 from common.files import ROOT
 from common.reproduce import Run
@@ -248,28 +249,40 @@ def test_a_run_no_seed_can_change_is_made_once():
     assert len(often) == 4
 
 
+def demo(tmp_path, found=None):
+    """A paper with experiments base and faster, and these results."""
+    made = experiments(tmp_path)
+    return SimpleNamespace(name="demo", results=found or {}, folder=tmp_path / "papers/demo",
+                           config=made.resolve)
+
+
 def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("PAPERS_RUNS", str(tmp_path))
     record = {"seconds": 50.0, "config": {"train": {"steps": 100}},
               "segments": [{"hardware": {"cpu": results.provenance()["hardware"]["cpu"],
                                          "capability": "another"}}]}
     another = results.processor(record["segments"][0]["hardware"])
-    paper = SimpleNamespace(name="demo", results={"a": [SimpleNamespace(record=record)]},
-                            folder=tmp_path / "papers/demo")
-    assert reproduce.known_pace(paper, "a", 1) == (0.5, another)
-    assert reproduce.known_pace(paper, "b", 1) == (None, "")
-    results.add_pace(paper.folder / "results/b", "another", 2, 0.7)
-    assert reproduce.known_pace(paper, "b", 1) == (0.7, "another")
-    paced(tmp_path, {1: 0.25, 2: 0.2})
-    assert reproduce.known_pace(paper, "a", 1) == (0.25, "")
-    paced(tmp_path, {1: 0.25, 2: 0.2}, cpu="a third")
-    assert reproduce.known_pace(paper, "a", 1) == (0.5, another)
+    paper = demo(tmp_path)
+    run = SimpleNamespace(record=record, config=identity(paper.config("base")))
+    paper.results["base"] = [run]
+    assert reproduce.known_pace(paper, "base", 1) == (0.5, another)
+    assert reproduce.known_pace(paper, "faster", 1) == (None, "")
+    results.add_pace(paper.folder / "results/faster", paper.config("faster"), "another", 2, 0.7)
+    assert reproduce.known_pace(paper, "faster", 1) == (0.7, "another")
+    paced(paper, {1: 0.25, 2: 0.2})
+    assert reproduce.known_pace(paper, "base", 1) == (0.25, "")
+    paced(paper, {1: 0.25, 2: 0.2}, cpu="a third")
+    assert reproduce.known_pace(paper, "base", 1) == (0.5, another)
+    run.config = identity(paper.config("faster"))
+    assert reproduce.known_pace(paper, "base", 1) == (None, ""), "of another configuration"
 
 
-def paced(folder, seconds, cpu=None):
-    (folder / "demo/a").mkdir(parents=True, exist_ok=True)
-    (folder / "demo/a/pace.json").write_text(json.dumps(
-        {"seconds_per_step": seconds, "cpu": cpu or reproduce.this_processor()}))
+def paced(paper, seconds, cpu=None):
+    folder = files.runs_root() / "demo/base"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pace.json").write_text(json.dumps(
+        {"seconds_per_step": seconds, "cpu": cpu or reproduce.this_processor(),
+         "config": identity(paper.config("base"))}))
 
 
 @pytest.mark.parametrize(("one", "two", "better"), [
@@ -277,8 +290,22 @@ def paced(folder, seconds, cpu=None):
 def test_side_by_side_or_one_after_the_other(monkeypatch, tmp_path, one, two, better):
     monkeypatch.setenv("PAPERS_RUNS", str(tmp_path))
     monkeypatch.setattr(reproduce, "cores", lambda: 2)
-    paced(tmp_path, {1: one, 2: two})
-    assert reproduce.better_threads(SimpleNamespace(name="demo", results={}), "a") == better
+    paper = demo(tmp_path)
+    paced(paper, {1: one, 2: two})
+    assert reproduce.better_threads(paper, "base") == better
+
+
+def test_why_a_speed_cannot_be_measured_is_said_once(clone):
+    config = clone / "papers/demo/config.yaml"
+    config.write_text(config.read_text().replace("name: digits", "name: mnist"))
+    done = subprocess.run(
+        [sys.executable, "-m", "common.reproduce", "demo", "--dry-run"], cwd=clone,
+        capture_output=True, text=True, timeout=300, env=environment(clone) | {
+            "PAPERS_DATA": str(clone / "nothing")})
+    assert done.returncode == 0 and "6 runs whose speed is not known" in done.stdout
+    (line,) = [l for l in done.stderr.splitlines() if "measuring" not in l]
+    assert line.startswith("speeds stay unknown: ") and "PAPERS_DATA" in line
+    assert done.stderr.count("measuring") == 1
 
 
 # ---- Killed at twenty random moments ----------------------------------------------------------

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from common import cli, results
+from common.claims import papers
 from common.errors import UserError
 from tests.common.toy import Config, Toy, experiments
 
@@ -79,19 +80,35 @@ def test_a_damaged_result_is_named(paper, damage):
 
 def test_a_kept_pace_is_the_reports(paper, capsys):
     folder = paper.path.parent / "results/base"
+    base = paper.resolve("base")
     print(cli.pace(Toy, paper, "base", {}))
-    assert results.read_pace(folder) is None, "only with --keep"
+    assert results.read_pace(folder, base) is None, "only with --keep"
     cli.pace(Toy, paper, "base", {"train.threads": 1}, keep=True)
-    found = results.read_pace(folder)
+    found = results.read_pace(folder, base)
     assert found.cpu == results.processor(results.provenance()["hardware"])
     assert 0 < found.seconds[1] < 1
-    results.add_pace(folder, found.cpu, 4, 1e-5)
-    assert results.read_pace(folder).best() == (4, 1e-5) and 1 in results.read_pace(folder).seconds
-    results.add_pace(folder, "another", 2, 0.5)
-    assert results.read_pace(folder) == results.Pace("another", {2: 0.5})
-    for damage in ("", "{}", '{"cpu": 1, "seconds_per_step": {"a": 1}}'):
+    results.add_pace(folder, base, found.cpu, 4, 1e-5)
+    found = results.read_pace(folder, base)
+    assert found.best() == (4, 1e-5) and 1 in found.seconds
+    results.add_pace(folder, base, "another", 2, 0.5)
+    found = results.read_pace(folder, base)
+    assert (found.cpu, found.seconds) == ("another", {2: 0.5})
+    for damage in ("", "{}", '{"cpu": 1, "seconds_per_step": {"a": 1}, "config": {}}',
+                   '{"cpu": "a", "seconds_per_step": {"2": 1}}'):
         (folder / "pace.json").write_text(damage)
-        assert results.read_pace(folder) is None
+        assert results.read_pace(folder, base) is None
+
+
+def test_a_pace_is_of_its_configuration(paper):
+    folder = paper.path.parent / "results/base"
+    results.add_pace(folder, paper.resolve("base"), "a processor", 2, 0.5)
+    assert results.read_pace(folder, paper.resolve("base", 3, {"train.steps": 7})), "steps aside"
+    larger = paper.resolve("base", 0, {"train.batch_size": 3})
+    assert results.read_pace(folder, larger) is None
+    results.add_pace(folder, larger, "a processor", 1, 0.25)
+    assert results.read_pace(folder, larger).seconds == {1: 0.25}, "the other's is dropped"
+    with pytest.raises(UserError, match=r"--keep: expected base as .*without train.batch_size"):
+        cli.pace(Toy, paper, "base", {"train.batch_size": 3}, keep=True)
 
 
 def test_long_curves_are_thinned_and_keep_their_ends():
@@ -99,3 +116,11 @@ def test_long_curves_are_thinned_and_keep_their_ends():
     steps, values = results.curves(lines)["train_loss"]
     assert len(steps) == results.POINTS and steps[0] == 1 and steps[-1] == 1000
     assert values[-1] == 0.001
+
+
+def test_the_kept_paces_are_of_todays_configurations():
+    for paper in papers():
+        for path in (paper.folder / "results").glob("*/pace.json"):
+            name = path.parent.name
+            assert results.read_pace(path.parent, paper.config(name)), f"{path} is stale or damaged"
+            assert not paper.results.get(name), f"{path} says less than the results beside it"
