@@ -1,8 +1,9 @@
 """Fully connected layers by oneDNN, the library that torch's convolutions already use on CPUs.
 
-For float32 matrix products on a CPU torch calls MKL, which runs its slower kernels on processors
-that are not Intel's. oneDNN computes the same sums in another order, at the full vector width:
-``python -m common.bench dropout`` and ``bayes_by_backprop`` show by how much a step gains.
+For float32 matrix products on a CPU torch calls MKL, which does not use AVX-512 on processors that
+are not Intel's. oneDNN computes the same sums in another order, at the full vector width:
+``python -m common.bench dropout`` and ``bayes_by_backprop`` show by how much a step gains, with
+AVX2 only little or nothing.
 """
 
 from __future__ import annotations
