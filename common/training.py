@@ -409,7 +409,7 @@ class Progress:
     """A progress bar with rate, loss and time left; without a terminal a line a minute.
 
     Attributes:
-        loss: the mean training loss to show.
+        loss: the mean training loss to show; None before the first is known.
         metrics: the newest evaluation.
     """
 
@@ -417,7 +417,8 @@ class Progress:
 
     def __init__(self, name: str, first: int, last: int):
         self.name, self.last = name, last
-        self.loss, self.metrics = math.nan, {}
+        self.loss: float | None = None
+        self.metrics: dict[str, float] = {}
         self.silent = distributed.rank() > 0
         self.bar = tqdm(total=last, initial=first, desc=name, unit="step",
                         disable=True if self.silent else None,
@@ -435,13 +436,15 @@ class Progress:
             self._due = time.monotonic() + self.EVERY
             rate = (step - self._first) / (time.monotonic() - self._started)
             left = (self.last - step) / rate / 60
-            print(f"{self.name}: step {step}/{self.last}, {rate:.1f} steps/s, {left:.0f} min left, "
-                  f"{self.text()}", file=sys.stderr, flush=True)
+            said = [f"{self.name}: step {step}/{self.last}", f"{rate:.1f} steps/s",
+                    f"{left:.0f} min left", self.text()]
+            print(", ".join(filter(None, said)), file=sys.stderr, flush=True)
 
     def text(self) -> str:
         """Loss and newest metrics, short."""
         shown_metrics = [f"{k} {v:.6g}" for k, v in list(self.metrics.items())[:1]]
-        return ", ".join([f"loss {self.loss:.4f}", *shown_metrics])
+        loss = [] if self.loss is None else [f"loss {self.loss:.4f}"]
+        return ", ".join(loss + shown_metrics)
 
     def close(self) -> None:
         """Take the bar off the screen."""

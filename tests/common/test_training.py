@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -216,3 +217,14 @@ def test_kill_and_resume_end_with_the_same_numbers(tmp_path):
     assert a["metrics"] == b["metrics"] and a["curves"] == b["curves"]
     for name, value in state_a["recipe"]["model"].items():
         assert torch.equal(value, state_b["recipe"]["model"][name])
+
+
+def test_a_line_of_progress_shows_no_loss_before_there_is_one(capsys, monkeypatch):
+    monkeypatch.setattr(training.Progress, "EVERY", 0.0)
+    progress = training.Progress("a run", 0, 96)
+    for step, loss in ((32, None), (64, 0.5)):
+        progress.loss = loss
+        progress.update(step)
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"a run: step 32/96, [\d.]+ steps/s, \d+ min left", first)
+    assert second.endswith(" min left, loss 0.5000")
