@@ -66,11 +66,12 @@ def chosen(searched: list[Result]) -> Result:
 def overtakes(runs: dict[str, Result]) -> float:
     """Fig. 2: the epoch after which BBB's test error stays below dropout's, smoothed over 50.
 
-    Infinite if it never does.
+    Infinite if it never does. The longer of two runs counts as far as the shorter goes.
     """
     bbb, dropout = (runs[k] for k in sorted(runs, reverse=True))  # mixture_…, dropout_…
-    steps, a = bbb.curves["error"]
-    _, b = dropout.curves["error"]
+    steps, at, of = np.intersect1d(bbb.curves["error"][0], dropout.curves["error"][0],
+                                   return_indices=True)
+    a, b = bbb.curves["error"][1][at], dropout.curves["error"][1][of]
     width = max(1, len(steps) // 12)
     kernel = np.ones(width) / width
     ahead = np.convolve(a, kernel, "valid") < np.convolve(b, kernel, "valid")
