@@ -198,15 +198,17 @@ def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | Non
     here = paces_here(paper, experiment)
     if here:
         return here.get(threads, min(here.values())), ""
-    cpu = this_processor()
-    for run in paper.results.get(experiment, []):
-        if not results.is_current(run, paper.config(experiment)):
-            continue
+    config = paper.config(experiment)
+    run = next((r for r in paper.results.get(experiment, []) if results.is_current(r, config)), None)
+    kept = results.read_pace(paper.folder / "results" / experiment, config)
+    if run is not None:
         its = results.processor(run.record["segments"][-1]["hardware"])
-        steps = run.record["config"]["train"]["steps"]
-        return run.record["seconds"] / steps, "" if its == cpu else its
-    kept = results.read_pace(paper.folder / "results" / experiment, paper.config(experiment))
-    return (None, "") if kept is None else (kept.best()[1], "" if kept.cpu == cpu else kept.cpu)
+        seconds = run.record["seconds"] / run.record["config"]["train"]["steps"]
+    elif kept is not None:
+        its, seconds = kept.cpu, kept.best()[1]
+    else:
+        return None, ""
+    return seconds, "" if its == this_processor() else its
 
 
 def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]]) -> None:

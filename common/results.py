@@ -227,7 +227,6 @@ class Pace:
 
     cpu: str
     seconds: dict[int, float]
-    config: dict[str, Any]
 
     def best(self) -> tuple[int, float]:
         """The threads that were fastest, and their seconds."""
@@ -242,10 +241,11 @@ def read_pace(folder: Path, config: Config) -> Pace | None:
     try:
         found = json.loads((folder / "pace.json").read_text())
         seconds = {int(k): float(v) for k, v in found["seconds_per_step"].items()}
-        pace = Pace(found["cpu"], seconds, completed(found["config"], type(config)))
+        of = completed(found["config"], type(config))
+        pace = Pace(found["cpu"], seconds)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return pace if seconds and _paced(pace.config) == _paced(identity(config)) else None
+    return pace if seconds and _paced(of) == _paced(identity(config)) else None
 
 
 def _paced(flat: dict[str, Any]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def overtakes(runs: dict[str, Result]) -> float:
     steps, at, of = np.intersect1d(bbb.curves["error"][0], dropout.curves["error"][0],
                                    return_indices=True)
     a, b = bbb.curves["error"][1][at], dropout.curves["error"][1][of]
-    width = max(1, len(steps) // 12)
+    width = max(1, round(50 * 50_000 / 128 / steps[0]))
     kernel = np.ones(width) / width
     ahead = np.convolve(a, kernel, "valid") < np.convolve(b, kernel, "valid")
     behind = np.flatnonzero(~ahead)

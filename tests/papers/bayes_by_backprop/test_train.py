@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.files import ROOT
 from common.results import Result
 from papers.bayes_by_backprop import train
-from papers.bayes_by_backprop.facts import by_validation_error, chosen, lowest_cost
+from papers.bayes_by_backprop.facts import by_validation_error, chosen, lowest_cost, overtakes
 from papers.bayes_by_backprop.model import (
     GaussianPrior,
     ScaleMixturePrior,
@@ -203,3 +203,24 @@ def test_a_collapsed_posterior_is_not_chosen():
     assert by_validation_error(wide) == 2.0
     plain = run(0.02, 0.01, "sgd")
     assert chosen([plain, run(0.02, 0.02, "sgd")]) is plain
+
+
+def test_bbb_overtakes_once_it_stays_ahead():
+    def run(errors, every=1955, **more):
+        steps = np.append(every * np.arange(1, len(errors) + 1), list(more.values()))
+        return Result("bayes_by_backprop", "run", 0, {},
+                      {"error": (steps, np.append(errors, [9.0] * len(more)))}, {}, {})
+
+    def epoch(bbb, dropout):
+        return overtakes({"mixture_1200": bbb, "dropout_1200": dropout}) * 50_000 / 128 / 1955
+
+    level = run(np.full(120, 1.4))
+    ahead = np.full(120, 1.5)
+    ahead[40:] = 1.3
+    # Means over ten evaluations: 1.4 with five of either kind, below it from the sixth on.
+    assert epoch(run(ahead), level) == pytest.approx(46)
+    ahead[100] = 9.0
+    assert epoch(run(ahead), level) == pytest.approx(111), "for good"
+    ahead[100] = 1.3
+    assert epoch(run(ahead[:60], last=60 * 1955 + 7), level) == pytest.approx(46), "a shorter run"
+    assert epoch(level, run(ahead)) == math.inf
