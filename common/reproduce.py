@@ -199,7 +199,8 @@ def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | Non
     if here:
         return here.get(threads, min(here.values())), ""
     config = paper.config(experiment)
-    run = next((r for r in paper.results.get(experiment, []) if results.is_current(r, config)), None)
+    made = paper.results.get(experiment, [])
+    run = next((r for r in made if results.is_current(r, config)), None)
     kept = results.read_pace(paper.folder / "results" / experiment, config)
     if run is not None:
         its = results.processor(run.record["segments"][-1]["hardware"])
