@@ -201,11 +201,10 @@ def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | Non
     config = paper.config(experiment)
     made = paper.results.get(experiment, [])
     run = next((r for r in made if results.is_current(r, config)), None)
-    kept = results.read_pace(paper.folder / "results" / experiment, config)
     if run is not None:
         its = results.processor(run.record["segments"][-1]["hardware"])
         seconds = run.record["seconds"] / run.record["config"]["train"]["steps"]
-    elif kept is not None:
+    elif kept := results.read_pace(paper.folder / "results" / experiment, config):
         its, seconds = kept.cpu, kept.best()[1]
     else:
         return None, ""
