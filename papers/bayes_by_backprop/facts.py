@@ -11,6 +11,9 @@ from common.results import Result
 from papers.bayes_by_backprop.model import ScaleMixturePrior, gradients, kl_weights
 from papers.bayes_by_backprop.train import GRID
 
+UPDATES = 50_000 / 128
+"""Updates in an epoch."""
+
 
 def weights(units: int) -> float:
     """Weights without biases of the 784-units-units-10 network, in thousands."""
@@ -72,14 +75,14 @@ def overtakes(runs: dict[str, Result]) -> float:
     steps, at, of = np.intersect1d(bbb.curves["error"][0], dropout.curves["error"][0],
                                    return_indices=True)
     a, b = bbb.curves["error"][1][at], dropout.curves["error"][1][of]
-    width = max(1, round(50 * 50_000 / 128 / steps[0]))
+    width = max(1, round(50 * UPDATES / steps[0]))
     kernel = np.ones(width) / width
     ahead = np.convolve(a, kernel, "valid") < np.convolve(b, kernel, "valid")
     behind = np.flatnonzero(~ahead)
     first = 0 if not len(behind) else behind[-1] + 1
     if first >= len(ahead):
         return math.inf
-    return float(steps[first + width - 1]) * 128 / 50_000
+    return float(steps[first + width - 1]) / UPDATES
 
 
 def quartiles(run: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

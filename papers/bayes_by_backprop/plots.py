@@ -11,7 +11,13 @@ from matplotlib.figure import Figure
 from common.claims import Paper
 from common.plotting import COLOURS, band, figure, label_points
 from common.results import Result
-from papers.bayes_by_backprop.facts import SPREAD, by_validation_error, lowest_cost, quartiles
+from papers.bayes_by_backprop.facts import (
+    SPREAD,
+    UPDATES,
+    by_validation_error,
+    lowest_cost,
+    quartiles,
+)
 from papers.bayes_by_backprop.train import GRID
 
 ARMS = [("sgd", "SGD", COLOURS[1]), ("dropout", "dropout", COLOURS[2]),
@@ -61,7 +67,7 @@ def fig2(paper: Paper) -> tuple[str, str, Figure]:
         for arm, name, label, colour in lines + [("decay", *DECAY)] * (units == 400):
             runs = paper.results.get(name, [])
             if runs:
-                steps = runs[0].curves["error"][0] * 128 / 50_000
+                steps = runs[0].curves["error"][0] / UPDATES
                 band(axes, steps, np.stack([r.curves["error"][1] for r in runs]), label, colour)
             if units == 1200 and arm in levels:
                 axes.plot([500, 600], [levels[arm]] * 2, "--", color=colour,
