@@ -22,7 +22,10 @@ from papers.bayes_by_backprop.train import GRID
 
 ARMS = [("sgd", "SGD", COLOURS[1]), ("dropout", "dropout", COLOURS[2]),
         ("gaussian", "BBB, Gaussian", COLOURS[5]), ("mixture", "BBB, scale mixture", COLOURS[0])]
-DECAY = ("mixture_decay_400", "BBB, scale mixture, rate falls", COLOURS[3])
+BESIDE = [("mixture_decay_400", "BBB, scale mixture, rate falls", COLOURS[3]),
+          ("mixture_slow_400", "BBB, scale mixture, lr 1e−4", COLOURS[4])]
+"""Runs at 400 units that are in no table of the paper."""
+
 UNITS = (400, 800, 1200)
 
 
@@ -64,7 +67,9 @@ def fig2(paper: Paper) -> tuple[str, str, Figure]:
     levels = {"sgd": 1.856, "dropout": 1.40, "mixture": 1.32}  # at 500 to 600 epochs, 1200 units
     for axes, units in zip(panels, (400, 1200), strict=True):
         lines = [(arm, f"{arm}_{units}", label, colour) for arm, label, colour in ARMS]
-        for arm, name, label, colour in lines + [("decay", *DECAY)] * (units == 400):
+        if units == 400:
+            lines += [("beside", *line) for line in BESIDE]
+        for arm, name, label, colour in lines:
             runs = paper.results.get(name, [])
             if runs:
                 steps = runs[0].curves["error"][0] / UPDATES
@@ -88,7 +93,7 @@ def posterior(paper: Paper) -> tuple[str, str, Figure]:
                label="published, 1200 units")
     lines = [(f"{arm}_{units}", f"{label}, {units}", colour, style)
              for arm, label, colour in ARMS[2:] for units, style in ((400, "-"), (1200, "-."))]
-    for name, label, colour, style in [*lines, (*DECAY, "-")]:
+    for name, label, colour, style in [*lines, *((*line, "-") for line in BESIDE)]:
         for run in paper.results.get(name, [])[:1]:
             q = (5, 25, 50, 75, 95, 98)
             left.plot([run.metrics[f"log_snr_{k}"] for k in q], q, style, color=colour,
