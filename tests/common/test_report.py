@@ -103,3 +103,4 @@ def test_tables_hold_any_text():
 def test_numbers_have_true_minus_signs():
     assert report.number(-0.5, ".1%") == "−50.0%"
     assert report.number(float("nan"), ".1f") == "–"
+    assert report.number(float("inf"), ".0f") == "∞" and report.number(-float("inf"), "d") == "−∞"
