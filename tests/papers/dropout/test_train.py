@@ -163,7 +163,7 @@ def test_the_autoencoders_rates_are_what_the_search_says():
 @pytest.mark.parametrize(("search", "key", "names"), [
     ("search_dropout", "optim.lr",
      ["dropout", "table2_relu_maxnorm_1024", "table9_dropout_l2", "table9_dropout_maxnorm",
-      "table10_bernoulli", "table10_gaussian", "fig9a_0.5", "fig10_dropout_500"]),
+      "table10_bernoulli", "fig9a_0.4", "fig9b_0.4", "fig10_dropout_500"]),
     ("search_standard", "optim.lr",
      ["standard", "table9_l2", "table9_l1", "table9_kl", "table9_maxnorm", "fig10_standard_500"]),
     ("search_table9_l2", "regulariser.l2", ["table9_l2", "table9_l1", "table9_kl"]),
@@ -187,7 +187,6 @@ def test_the_rates_of_small_p_are_what_the_search_says(p):
                key=lambda r: r.at("error", None)).config["optim.lr"]
     for part in "ab":
         assert EXPERIMENTS.resolve(f"fig9{part}_{p}").optim.lr == best
-        assert EXPERIMENTS.resolve(f"fig9{part}_0.4").optim.lr == 0.3
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.7, 1.0])
