@@ -221,6 +221,15 @@ def test_the_agents_have_what_the_search_says(search, names):
         assert (c.optim.lr, c.model.rho) == (best["optim.lr"], best["model.rho"]), name
 
 
+def test_the_prior_is_what_the_search_says():
+    results = papers(["bayes_by_backprop"])[0].results
+    searched = [results[n] for n in EXPERIMENTS.expand("search_bandit_prior")]
+    assert [[r.seed for r in runs] for runs in searched] == [[100]] * 3, "the same mushrooms"
+    best = min(searched, key=lambda runs: runs[0].metrics["regret"])[0].config
+    assert EXPERIMENTS.resolve("bandit_bbb").prior.minus_log_sigma1 == best[
+        "prior.minus_log_sigma1"]
+
+
 def test_a_missing_file_of_mushrooms_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PAPERS_DATA", str(tmp_path))
     with pytest.raises(UserError, match=r"expected \$PAPERS_DATA to hold uci/mushroom/agaricus"):
