@@ -23,11 +23,11 @@ BEGIN, END = "<!-- gallery: made by python -m common.report -->", "<!-- end of g
 
 
 def number(value: float, form: str) -> str:
-    """A number as the claim wants it printed, with a true minus sign; ∞ where there is none."""
+    """A number as the claim wants it printed, with a true minus sign; – for NaN, ∞ for infinity."""
     if math.isnan(value):
         return "–"
-    return (("∞" if value > 0 else "-∞") if math.isinf(value) else format(value, form)).replace(
-        "-", "−")
+    text = str(value).replace("inf", "∞") if math.isinf(value) else format(value, form)
+    return text.replace("-", "−")
 
 
 def measured(j: Judgement) -> str:
