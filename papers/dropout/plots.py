@@ -184,8 +184,9 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
     made, panels = figure(3, width=3.4, height=3.4)
     l2, rate = "regulariser.l2", "optim.lr"
     sweeps = [
-        ("learning rate", "Fig. 4: 30,000 updates",
-         [("dropout", rate, "dropout and max-norm"), ("standard", rate, "neither")]),
+        ("learning rate", "Fig. 4, Table 10: 30,000 updates",
+         [("dropout", rate, "dropout and max-norm"), ("standard", rate, "neither"),
+          ("gaussian", rate, "Gaussian noise, 2×1024")]),
         ("factor, or radius of max-norm", "Table 9: 20,000 updates",
          [("table9_l2", l2, "L2"), ("table9_l1", "regulariser.l1", "L1 beside L2"),
           ("table9_kl", "regulariser.kl", "KL beside L2"),
