@@ -205,8 +205,15 @@ def runs(paper: Paper) -> str:
 
 
 def core_seconds(record: dict[str, Any]) -> float:
-    """Seconds of a run times the threads it used; runs of one thread go side by side."""
-    return record["seconds"] * record["segments"][-1]["hardware"]["threads"]
+    """Seconds of a run times the threads it used; runs of one thread go side by side.
+
+    Threads are averaged over the run's steps, for a resumed run may have had more or fewer.
+    """
+    steps = record["config"]["train"]["steps"]
+    ends = [*(s["from_step"] for s in record["segments"][1:]), steps]
+    made = sum((end - s["from_step"]) * s["hardware"]["threads"]
+               for s, end in zip(record["segments"], ends, strict=True))
+    return record["seconds"] * made / steps
 
 
 def gallery(all_papers: list[tuple[Paper, list[Judgement]]]) -> str:

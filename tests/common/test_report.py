@@ -104,3 +104,11 @@ def test_numbers_have_true_minus_signs():
     assert report.number(-0.5, ".1%") == "−50.0%"
     assert report.number(float("nan"), ".1f") == "–"
     assert report.number(float("inf"), ".0f") == "∞" and report.number(-float("inf"), "d") == "−∞"
+
+
+def test_a_resumed_runs_cost_counts_the_threads_it_had_at_each_step():
+    def segment(first, threads):
+        return {"from_step": first, "hardware": {"threads": threads}}
+    record = {"seconds": 60.0, "config": {"train": {"steps": 100}},
+              "segments": [segment(0, 1), segment(20, 2), segment(70, 2), segment(90, 4)]}
+    assert report.core_seconds(record) == pytest.approx(60 * (0.2 * 1 + 0.7 * 2 + 0.1 * 4))
