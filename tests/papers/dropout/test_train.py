@@ -167,6 +167,7 @@ def test_the_autoencoders_rates_are_what_the_search_says():
     ("search_standard", "optim.lr",
      ["standard", "table9_l2", "table9_l1", "table9_kl", "table9_maxnorm", "fig10_standard_500"]),
     ("search_gaussian", "optim.lr", ["table10_gaussian"]),
+    ("search_table10_radius", "regulariser.max_norm", ["table10_gaussian"]),
     ("search_table9_l2", "regulariser.l2", ["table9_l2", "table9_l1", "table9_kl"]),
     ("search_table9_l1", "regulariser.l1", ["table9_l1"]),
     ("search_table9_kl", "regulariser.kl", ["table9_kl"]),
