@@ -52,7 +52,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special  # scipy.stats takes half a second to import
 
 from common import results
 from common.config import Config, Experiments, read_yaml
@@ -296,9 +296,10 @@ def decide(values: Sequence[float], band: tuple[float, float], sd: float | None 
         inside = all(low <= v <= high for v in values)
         return ("reproduced" if inside else "not reproduced"), None
     if n >= ENOUGH_SEEDS:
-        half = float(stats.sem(values) * stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+        sem = np.std(values, ddof=1) / math.sqrt(n)
+        half = float(sem * special.stdtrit(n - 1, (1 + CONFIDENCE) / 2))  # Student's t
     elif sd is not None:
-        half = sd / math.sqrt(n) * float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+        half = sd / math.sqrt(n) * float(special.ndtri((1 + CONFIDENCE) / 2))
     else:
         return "consistent" if all(low <= v <= high for v in values) else "undecided", None
     interval = mean - half, mean + half

@@ -11,6 +11,7 @@ assert "torch" not in sys.modules, "torch was imported before its environment wa
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from common.errors import exit_with  # noqa: E402
 from common.files import ROOT  # noqa: E402
 
 torch.set_num_threads(1)
@@ -25,6 +26,17 @@ def own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("PAPERS_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("PAPERS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+
+
+@pytest.fixture
+def end_of(capsys):
+    """Calls a program's main function: how the process would end, and what it said."""
+    def call(main):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            exit_with(main)
+        return left.value.code, capsys.readouterr()
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from common import distributed
+from common import cli, distributed
 from common.errors import UserError
 from common.files import ROOT
+from tests.common.toy import Config, Toy, experiments
 
 SCRIPT = """
 import sys, torch
@@ -81,14 +82,21 @@ def test_two_processes_agree_with_one_and_resume(tmp_path):
 
 @pytest.mark.parametrize(("kind", "words", "message"), [
     ("Bypassing", [], "the processes' weights differ"),
-    ("Smooth", ["train.batch_size=21"], "train.batch_size=21: expected a multiple of the 2"),
-    ("Smooth", ["train.vectorize=true"], "expected one process, not torchrun's 2")])
+    ("Smooth", ["train.batch_size=21"], "train.batch_size=21: expected a multiple of the 2")])
 def test_what_cannot_be_shared_is_refused(tmp_path, kind, words, message):
     done = train(tmp_path / "run", kind, *words)
     assert done.returncode != 0 and done.stderr.count(f"error: {message}") + done.stderr.count(
         message) >= 1
     assert sum(line.startswith("error: ") for line in done.stderr.splitlines()) == 1
     assert not (tmp_path / "run/toy/results").exists()
+
+
+def test_seeds_side_by_side_want_one_process(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(cli, "train", lambda *a: pytest.fail("trained"))
+    script = str(experiments(tmp_path).path.with_name("train.py"))
+    with pytest.raises(UserError, match="expected one process, not torchrun's 2"):
+        cli.main(Toy, Config, script, ["train.vectorize=true"])
 
 
 def test_shares_make_up_the_batch(monkeypatch):

@@ -10,13 +10,29 @@ from common.claims import Claim, Judgement, papers
 from common.errors import UserError
 
 
-@pytest.fixture
-def copy(tmp_path, monkeypatch):
-    """A copy of README.md and papers/ that a test may damage."""
-    shutil.copytree(files.ROOT / "papers", tmp_path / "papers")
-    shutil.copy(files.ROOT / "README.md", tmp_path)
+def live_in(folder, monkeypatch):
     for module in (claims, report):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
+        monkeypatch.setattr(module, "ROOT", folder)
+
+
+@pytest.fixture(scope="module")
+def one_paper(tmp_path_factory):
+    """README.md and a single paper, whose report and gallery agree."""
+    folder = tmp_path_factory.mktemp("one_paper")
+    shutil.copytree(files.ROOT / "papers/batchnorm", folder / "papers/batchnorm")
+    shutil.copy(files.ROOT / "README.md", folder)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        live_in(folder, monkeypatch)
+        assert report.main(["batchnorm"]) == 0
+        assert report.main(["--check"]) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(one_paper, tmp_path, monkeypatch):
+    """A copy of it that a test may damage."""
+    shutil.copytree(one_paper, tmp_path, dirs_exist_ok=True)
+    live_in(tmp_path, monkeypatch)
     return tmp_path
 
 
@@ -93,7 +109,7 @@ def test_bad_words(words, message):
 def test_a_readme_without_gallery_is_refused(copy):
     (copy / "README.md").write_text("# nothing")
     with pytest.raises(UserError, match="expected the gallery"):
-        report.main(["resnet"])
+        report.main(["batchnorm"])
 
 
 def test_tables_hold_any_text():
