@@ -193,7 +193,7 @@ def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | Non
     """Seconds per step of an experiment, from ``--pace`` here, a committed result or pace.
 
     Returns:
-        The seconds, None if nothing was measured; and the processor, if it is another one.
+        The seconds, None if nothing was measured; and the processors, if there are other ones.
     """
     here = paces_here(paper, experiment)
     if here:
@@ -202,13 +202,13 @@ def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | Non
     made = paper.results.get(experiment, [])
     run = next((r for r in made if results.is_current(r, config)), None)
     if run is not None:
-        its = results.processor(run.record["segments"][-1]["hardware"])
+        its = [results.processor(s["hardware"]) for s in run.record["segments"]]
         seconds = run.record["seconds"] / run.record["config"]["train"]["steps"]
     elif kept := results.read_pace(paper.folder / "results" / experiment, config):
-        its, seconds = kept.cpu, kept.best()[1]
+        its, seconds = [kept.cpu], kept.best()[1]
     else:
         return None, ""
-    return seconds, "" if its == this_processor() else its
+    return seconds, " and ".join(p for p in dict.fromkeys(its) if p != this_processor())
 
 
 def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]]) -> None:

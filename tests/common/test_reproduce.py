@@ -266,6 +266,9 @@ def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path
     run = SimpleNamespace(record=record, config=identity(paper.config("base")))
     paper.results["base"] = [run]
     assert reproduce.known_pace(paper, "base", 1) == (0.5, another)
+    record["segments"].append({"hardware": results.provenance()["hardware"]})
+    assert reproduce.known_pace(paper, "base", 1) == (0.5, another), "begun there, resumed here"
+    record["segments"].pop()
     assert reproduce.known_pace(paper, "faster", 1) == (None, "")
     results.add_pace(paper.folder / "results/faster", paper.config("faster"), "another", 2, 0.7)
     assert reproduce.known_pace(paper, "faster", 1) == (0.7, "another")
