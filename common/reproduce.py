@@ -58,7 +58,7 @@ class Run:
         left: updates still to be made.
         threads: CPU threads it takes.
         seconds: how long that takes, or None where no speed was measured.
-        where: the machine on which the speed was measured, if not this one.
+        elsewhere: the processors on which the speed was measured, other than this one.
     """
 
     paper: str
@@ -68,7 +68,7 @@ class Run:
     left: int
     threads: int
     seconds: float | None
-    where: str
+    elsewhere: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -145,10 +145,10 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
                 config.threads or threads or cores(), cores())
             done = config.steps if here else checkpoint.newest_step(
                 run_folder(paper.name, name, seed))
-            pace, where = known_pace(paper, name, takes)
+            pace, elsewhere = known_pace(paper, name, takes)
             left = config.steps - done
             found.append(Run(paper.name, name, (seed,), why, left, takes,
-                             None if pace is None else left * pace, where))
+                             None if pace is None else left * pace, elsewhere))
     return found
 
 
@@ -189,15 +189,16 @@ def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
     return found.seconds if found and found.cpu == this_processor() else {}
 
 
-def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | None, str]:
+def known_pace(paper: Paper, experiment: str, threads: int
+               ) -> tuple[float | None, tuple[str, ...]]:
     """Seconds per step of an experiment, from ``--pace`` here, a committed result or pace.
 
     Returns:
-        The seconds, None if nothing was measured; and the processors, if there are other ones.
+        The seconds, None if nothing was measured; and the processors other than this one.
     """
     here = paces_here(paper, experiment)
     if here:
-        return here.get(threads, min(here.values())), ""
+        return here.get(threads, min(here.values())), ()
     config = paper.config(experiment)
     made = paper.results.get(experiment, [])
     run = next((r for r in made if results.is_current(r, config)), None)
@@ -207,8 +208,8 @@ def known_pace(paper: Paper, experiment: str, threads: int) -> tuple[float | Non
     elif kept := results.read_pace(paper.folder / "results" / experiment, config):
         its, seconds = [kept.cpu], kept.best()[1]
     else:
-        return None, ""
-    return seconds, " and ".join(p for p in dict.fromkeys(its) if p != this_processor())
+        return None, ()
+    return seconds, tuple(p for p in dict.fromkeys(its) if p != this_processor())
 
 
 def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]]) -> None:
@@ -258,7 +259,7 @@ def show(runs: Sequence[Run], jobs: int | None) -> str:
     parts = [f"{count(len(runs) - unknown)}, about {duration(total)} on {cores()} cores",
              f"{count(unknown)} whose speed is not known"]
     lines.append(", and ".join(parts[unknown == len(runs):1 + (unknown > 0)]))
-    elsewhere = sorted({r.where for r in runs if r.where})
+    elsewhere = sorted({p for r in runs for p in r.elsewhere})
     if elsewhere:
         lines.append(f"(speeds partly measured on another machine: {', '.join(elsewhere)})")
     return "\n".join(lines)

@@ -189,7 +189,7 @@ def test_pace_is_measured_once_and_estimates_follow(template):
 
 
 def run(threads, k=0):
-    return Run("demo", f"e{k}", (0,), "missing", 10, threads, 1.0, "")
+    return Run("demo", f"e{k}", (0,), "missing", 10, threads, 1.0, ())
 
 
 def test_seeds_are_joined_where_they_stand_at_the_same_step():
@@ -265,19 +265,26 @@ def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path
     paper = demo(tmp_path)
     run = SimpleNamespace(record=record, config=identity(paper.config("base")))
     paper.results["base"] = [run]
-    assert reproduce.known_pace(paper, "base", 1) == (0.5, another)
+    assert reproduce.known_pace(paper, "base", 1) == (0.5, (another,))
     record["segments"].append({"hardware": results.provenance()["hardware"]})
-    assert reproduce.known_pace(paper, "base", 1) == (0.5, another), "begun there, resumed here"
+    assert reproduce.known_pace(paper, "base", 1) == (0.5, (another,)), "begun there, resumed here"
     record["segments"].pop()
-    assert reproduce.known_pace(paper, "faster", 1) == (None, "")
+    assert reproduce.known_pace(paper, "faster", 1) == (None, ())
     results.add_pace(paper.folder / "results/faster", paper.config("faster"), "another", 2, 0.7)
-    assert reproduce.known_pace(paper, "faster", 1) == (0.7, "another")
+    assert reproduce.known_pace(paper, "faster", 1) == (0.7, ("another",))
     paced(paper, {1: 0.25, 2: 0.2})
-    assert reproduce.known_pace(paper, "base", 1) == (0.25, "")
+    assert reproduce.known_pace(paper, "base", 1) == (0.25, ())
     paced(paper, {1: 0.25, 2: 0.2}, cpu="a third")
-    assert reproduce.known_pace(paper, "base", 1) == (0.5, another)
+    assert reproduce.known_pace(paper, "base", 1) == (0.5, (another,))
     run.config = identity(paper.config("faster"))
-    assert reproduce.known_pace(paper, "base", 1) == (None, ""), "of another configuration"
+    assert reproduce.known_pace(paper, "base", 1) == (None, ()), "of another configuration"
+
+
+def test_a_plan_names_every_other_machine_once():
+    runs = [replace(run(1, k), elsewhere=its) for k, its in enumerate([("b",), ("b", "a"), ()])]
+    assert reproduce.show(runs, 1).splitlines()[-1] == (
+        "(speeds partly measured on another machine: a, b)")
+    assert "machine" not in reproduce.show(runs[2:], 1)
 
 
 def paced(paper, seconds, cpu=None):
