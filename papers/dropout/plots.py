@@ -42,7 +42,7 @@ def fig4(paper: Paper) -> tuple[str, str, Figure]:
                  f"{label}, 3×1024", colour)
     for name, label, colour in (
             ("standard_slow", "without, a third of the rate", COLOURS[3]),
-            ("table2_relu_maxnorm_1024", "with dropout, 1,000,000", COLOURS[2])):
+            ("table2_relu_maxnorm_1024", "with dropout, 3×1024 to 1,000,000 (1 seed)", COLOURS[2])):
         for run in paper.results.get(name, [])[:1]:
             steps, error = run.curves["error"]
             axes.plot(steps / 1000, error, color=colour, lw=1, label=label)
