@@ -35,17 +35,13 @@ def fig4(paper: Paper) -> tuple[str, str, Figure]:
     for arm, label, colour in ARMS:
         axes.fill_between(points["updates"] / 1000, points[f"{arm}_low"], points[f"{arm}_high"],
                           color=colour, alpha=0.15, lw=0, label=f"{label}, six published nets")
-        runs = paper.results.get(arm, [])
-        if runs:
-            steps = runs[0].curves["error"][0]
-            band(axes, steps / 1000, np.stack([r.curves["error"][1] for r in runs]),
-                 f"{label}, 3×1024", colour)
     for name, label, colour in (
+            *((arm, f"{label}, 3×1024", colour) for arm, label, colour in ARMS),
             ("standard_slow", "without, a third of the rate", COLOURS[3]),
-            ("table2_relu_maxnorm_1024", "with dropout, 3×1024 to 1,000,000 (1 seed)", COLOURS[2])):
-        for run in paper.results.get(name, [])[:1]:
-            steps, error = run.curves["error"]
-            axes.plot(steps / 1000, error, color=colour, lw=1, label=label)
+            ("table2_relu_maxnorm_1024", "with dropout, 3×1024 to 1,000,000", COLOURS[2])):
+        if runs := paper.results.get(name):
+            band(axes, runs[0].curves["error"][0] / 1000,
+                 np.stack([r.curves["error"][1] for r in runs]), label, colour)
     axes.set(xlabel="weight updates (thousands)", ylabel="test error on MNIST (%)", ylim=(0.8, 2.6))
     axes.legend(fontsize=7)
     return "fig4", (
