@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from common.bench import Contender
 from common.config import Experiments
+from common.running.bench import Contender
 from papers.backprop.train import BackpropRecipe, Config
 
 SWEEPS = 200

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from common.results import Result
+from common.evidence.results import Result
 from papers.backprop.model import Network
 from papers.backprop.tasks import GENERATION, family_cases
 

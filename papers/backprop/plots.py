@@ -12,8 +12,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter
 from safetensors.torch import load_file
 
-from common.claims import Paper
-from common.plotting import COLOURS, figure
+from common.evidence.claims import Paper
+from common.evidence.plotting import COLOURS, figure
 from papers.backprop.facts import sweeps
 from papers.backprop.model import Loss
 from papers.backprop.tasks import ENGLISH, ITALIAN, symmetry

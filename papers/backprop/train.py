@@ -21,13 +21,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common import data
-from common.cli import main
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import DataSet, Split, generator
 from common.errors import UserError, exit_with
 from common.files import write_atomic
-from common.training import Batch, Recipe
+from common.running.cli import main
+from common.training.loop import Batch, Recipe
 from papers.backprop import tasks
 from papers.backprop.facts import family_units, symmetry_structure
 from papers.backprop.model import Descent, Loss, Network, layered

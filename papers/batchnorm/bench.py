@@ -10,10 +10,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from common import results, training
-from common.bench import Contender, stand_in
 from common.config import Experiments
-from common.vectorised import SideBySide
+from common.evidence import results
+from common.running.bench import Contender, stand_in
+from common.training import loop as training
+from common.training.vectorised import SideBySide
 from papers.batchnorm.train import BatchNormRecipe, Config
 
 STEPS, SEEDS = 1500, 10

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.results import Result
+from common.evidence.results import Result
 from papers.batchnorm.model import BatchNorm, BatchNormByHand, batch_norm, population_statistics
 
 DIGITS = 12

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from common.claims import Paper
-from common.plotting import COLOURS, band, figure
-from common.results import Result
+from common.evidence.claims import Paper
+from common.evidence.plotting import COLOURS, band, figure
+from common.evidence.results import Result
 
 ARMS = [("plain", "without BN", COLOURS[1]), ("bn", "with BN", COLOURS[0])]
 

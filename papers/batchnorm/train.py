@@ -14,12 +14,12 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from common.cli import main
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
 from common.errors import UserError, exit_with
-from common.training import Recipe
+from common.running.cli import main
+from common.training.loop import Recipe
 from papers.batchnorm.model import BatchNorm, Network, population_statistics
 
 PROBE = 1000

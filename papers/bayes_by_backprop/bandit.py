@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
-from common.compiling import compile_apart
+from common.training.compiling import compile_apart
 from papers.bayes_by_backprop.model import Prior, gradients
 
 EAT, LEAVE = 0, 1

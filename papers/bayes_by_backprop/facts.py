@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from common.results import Result
+from common.evidence.results import Result
 from papers.bayes_by_backprop.model import ScaleMixturePrior, gradients, kl_weights
 from papers.bayes_by_backprop.train import GRID
 

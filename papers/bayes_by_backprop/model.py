@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.compiling import compile_apart
-from common.linear import linear
+from common.training.compiling import compile_apart
+from common.training.linear import linear
 
 LOG_2PI = math.log(2 * math.pi)
 

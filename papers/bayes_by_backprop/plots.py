@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from common.claims import Paper
-from common.plotting import COLOURS, band, figure, label_points
-from common.results import Result
+from common.evidence.claims import Paper
+from common.evidence.plotting import COLOURS, band, figure, label_points
+from common.evidence.results import Result
 from papers.bayes_by_backprop.facts import (
     SPREAD,
     UPDATES,

@@ -22,14 +22,14 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from common import data
-from common.cli import main
 from common.config import Config as BaseConfig
 from common.config import DataConfig, key
 from common.data import DataSet, Split, generator
 from common.errors import UserError, exit_with
-from common.linear import Linear
-from common.noise import normal_
-from common.training import Batch, Recipe
+from common.running.cli import main
+from common.training.linear import Linear
+from common.training.loop import Batch, Recipe
+from common.training.noise import normal_
 from papers.bayes_by_backprop import bandit
 from papers.bayes_by_backprop.model import (
     GaussianPrior,

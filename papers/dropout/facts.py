@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from common.results import Result
+from common.evidence.results import Result
 from papers.dropout.model import Dropout, GaussianDropout, InvertedDropout, project_max_norm
 
 DIGITS = 12

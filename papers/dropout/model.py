@@ -15,7 +15,7 @@ import torch
 from einops import reduce
 from torch import Tensor, nn
 
-from common.linear import Linear
+from common.training.linear import Linear
 
 Noise = Literal["none", "bernoulli", "inverted", "gaussian"]
 

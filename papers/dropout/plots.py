@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
-from common.claims import Paper
-from common.plotting import COLOURS, band, figure
-from common.results import Result
+from common.evidence.claims import Paper
+from common.evidence.plotting import COLOURS, band, figure
+from common.evidence.results import Result
 from papers.dropout.train import BINS
 
 ARMS = [("dropout", "with dropout", COLOURS[0]), ("standard", "without", COLOURS[1])]

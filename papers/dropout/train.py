@@ -18,13 +18,13 @@ from einops import rearrange
 from safetensors.torch import save_file
 from torch import Tensor
 
-from common.cli import main
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import Split, generator
 from common.errors import UserError, exit_with
 from common.files import write_atomic
-from common.training import Batch, Recipe
+from common.running.cli import main
+from common.training.loop import Batch, Recipe
 from papers.dropout.model import (
     Autoencoder,
     Network,

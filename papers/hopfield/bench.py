@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from common.bench import Contender
+from common.running.bench import Contender
 from papers.hopfield.model import asynchronous, asynchronous_by_overlaps, hebb
 
 

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import erf
 
-from common.results import Result
+from common.evidence.results import Result
 from papers.hopfield.model import (
     asynchronous,
     energy,

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from common.claims import Paper
 from common.config import Experiments
-from common.plotting import COLOURS, figure
+from common.evidence.claims import Paper
+from common.evidence.plotting import COLOURS, figure
 from papers.hopfield.facts import critical, critical_load, load_of, mean_field_overlap
 from papers.hopfield.model import asynchronous, energy, hebb
 from papers.hopfield.train import Config, HopfieldRecipe

@@ -17,12 +17,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from common import data
-from common.cli import main
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import DataSet, Split, generator
 from common.errors import UserError, exit_with
-from common.training import Batch, Recipe
+from common.running.cli import main
+from common.training.loop import Batch, Recipe
 from papers.hopfield.model import (
     asynchronous,
     asynchronous_by_overlaps,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from common.bench import Contender
 from common.problems import problem
+from common.running.bench import Contender
 from papers.lbfgs.model import LBFGS
 
 

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from common.claims import Paper
-from common.plotting import COLOURS, figure, performance_profile
+from common.evidence.claims import Paper
+from common.evidence.plotting import COLOURS, figure, performance_profile
 from common.problems import problem
 from papers.lbfgs.model import BFGS, LBFGS, SteepestDescent
 from papers.lbfgs.newton import Newton

@@ -17,14 +17,14 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from common import problems
-from common.cli import main
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
 from common.errors import UserError, exit_with
 from common.problems import Problem
-from common.training import Batch, Recipe
-from common.worklist import Worklist
+from common.running.cli import main
+from common.training.loop import Batch, Recipe
+from common.training.worklist import Worklist
 from papers.lbfgs.model import BFGS, LBFGS, LineSearch, SteepestDescent
 from papers.lbfgs.newton import Newton
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from common.bench import Contender
-from common.compiling import compile_apart
 from common.data import generator
+from common.running.bench import Contender
+from common.training.compiling import compile_apart
 from papers.levenberg_marquardt.optim import Weights, iterate
 from papers.levenberg_marquardt.train import network, sine
 

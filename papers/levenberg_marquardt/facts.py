@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from common.results import Result
+from common.evidence.results import Result
 
 PENALTY = 10.0
 """A method that does not reach its goal counts with this many times what it spent."""

@@ -19,7 +19,7 @@ from einops import einsum, rearrange
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, jvp, vjp, vmap
 
-from common.compiling import compile_apart
+from common.training.compiling import compile_apart
 
 Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Residuals (k) of one example, from all weights (n), its input and its target."""

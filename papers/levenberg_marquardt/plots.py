@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from common.claims import Paper
-from common.plotting import COLOURS, figure, performance_profile
+from common.evidence.claims import Paper
+from common.evidence.plotting import COLOURS, figure, performance_profile
 from papers.levenberg_marquardt.facts import PENALTY, cost
 
 METHODS = {"lm": "Levenberg-Marquardt", "bfgs": "BFGS", "lbfgs": "L-BFGS", "adam": "Adam",

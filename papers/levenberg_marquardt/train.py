@@ -25,14 +25,14 @@ from torch import Tensor, nn
 from torch.func import jacfwd
 
 from common import data, problems
-from common.claims import read_table
-from common.cli import main
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import DataSet, Split, generator
 from common.errors import UserError, exit_with
-from common.training import Batch, Recipe
-from common.worklist import Worklist
+from common.evidence.claims import read_table
+from common.running.cli import main
+from common.training.loop import Batch, Recipe
+from common.training.worklist import Worklist
 from papers.levenberg_marquardt.model import Solution, damped, levenberg_marquardt
 from papers.levenberg_marquardt.optim import LevenbergMarquardt
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from common import data
-from common.bench import Contender, stand_in
 from common.config import Experiments
-from common.linear import linear
+from common.running.bench import Contender, stand_in
+from common.training.linear import linear
 from papers.resnet.model import cifar_resnet, multiply_adds
 from papers.resnet.train import Config, ResNetRecipe
 

@@ -6,7 +6,7 @@ import statistics
 
 import torch
 
-from common.results import Result
+from common.evidence.results import Result
 from papers.resnet.model import (
     Shortcut,
     cifar_resnet,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from common.claims import Paper
-from common.plotting import COLOURS, figure
+from common.evidence.claims import Paper
+from common.evidence.plotting import COLOURS, figure
 from papers.resnet.facts import responses
 
 DEPTHS = {20: COLOURS[4], 32: COLOURS[5], 44: COLOURS[2], 56: COLOURS[1], 110: COLOURS[0]}

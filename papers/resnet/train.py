@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from einops import reduce, repeat
 from torch import Tensor
 
-from common.augment import PadCropFlip
-from common.cli import main
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
 from common.errors import UserError, exit_with
-from common.training import Batch, Recipe
+from common.running.cli import main
+from common.training.augment import PadCropFlip
+from common.training.loop import Batch, Recipe
 from papers.resnet import weights
 from papers.resnet.model import (
     ResNet,

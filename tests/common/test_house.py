@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from common.claims import papers
 from common.config import Experiments, keys
+from common.evidence.claims import papers
 from common.files import ROOT
 
 FILES = ["README.md", "__init__.py", "model.py", "train.py", "config.yaml", "claims.yaml",
@@ -54,10 +54,26 @@ def test_no_paper_reaches_into_another(folder):
         assert not others, f"{path.name} uses {others}"
 
 
-def test_tests_mirror_common():
-    modules = {p.stem for p in (ROOT / "common").glob("*.py")} - {"__init__"}
-    tested = {p.stem.removeprefix("test_") for p in (ROOT / "tests" / "common").glob("test_*.py")}
-    assert not modules - tested, f"no test file for common/{modules - tested}"
+ROOMS = ["running", "evidence", "training", ""]
+"""The rooms of common/ from top to bottom; the ground has no name."""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_tests_mirror_common(room):
+    modules = {p.stem for p in (ROOT / "common" / room).glob("*.py")} - {"__init__", "__main__"}
+    tested = {p.stem.removeprefix("test_")
+              for p in (ROOT / "tests" / "common" / room).glob("test_*.py")}
+    assert not modules - tested, f"no test file in tests/common/{room} for {modules - tested}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_only_downwards(room):
+    above = ROOMS[:ROOMS.index(room)]
+    for path in (ROOT / "common" / room).glob("*.py"):
+        text = path.read_text()
+        found = [r for r in above if re.search(rf"(from|import) common\.{r}\b", text)]
+        assert not found, f"common/{room}/{path.name} reaches up into {', '.join(found)}"
+        assert "papers." not in "".join(re.findall(r"^\s*(?:from|import) .*", text, re.M)), path
 
 
 def test_no_path_of_one_machine_in_tracked_files():

@@ -10,7 +10,7 @@ from torch import nn
 
 from common.config import Config as BaseConfig
 from common.config import Experiments, key
-from common.training import Recipe
+from common.training.loop import Recipe
 
 YAML = """
 default: base

@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from common.claims import papers
 from common.config import Experiments, as_dict, flatten
 from common.errors import UserError
+from common.evidence.claims import papers
+from common.evidence.results import Result
 from common.files import ROOT
-from common.results import Result
 from papers.bayes_by_backprop import train
 from papers.bayes_by_backprop.facts import by_validation_error, chosen, lowest_cost, overtakes
 from papers.bayes_by_backprop.model import (

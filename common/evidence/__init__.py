@@ -1,0 +1,1 @@
+"""What runs leave behind and what follows from it: results, claims, figures, reports."""

@@ -1,0 +1,154 @@
+"""Figures: one look for all papers, drawn deterministically."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from common.files import write_atomic
+
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+"""Okabe and Ito's palette, told apart by colour-blind readers."""
+
+STYLE = {
+    "svg.hashsalt": "papers-to-code", "svg.fonttype": "path", "font.family": "DejaVu Sans",
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.alpha": 0.25, "legend.frameon": False, "axes.titlesize": 10, "lines.linewidth": 1.4,
+    "axes.prop_cycle": matplotlib.cycler(color=COLOURS), "path.simplify": False,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The repository's look, whatever the user's own matplotlib settings are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def figure(columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 3.1,
+           **options: Any) -> tuple[Figure, Any]:
+    """A figure with axes, sizes in inches per panel; no display is needed."""
+    made = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return made, made.subplots(rows, columns, **options)
+
+
+def svg(made: Figure) -> bytes:
+    """The figure as SVG, the same bytes for the same content."""
+    buffer = io.BytesIO()
+    made.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    lines = buffer.getvalue().decode().splitlines()
+    return ("\n".join(line.rstrip() for line in lines) + "\n").encode()
+
+
+def png(made: Figure, dpi: int = 130) -> bytes:
+    """The figure as PNG."""
+    buffer = io.BytesIO()
+    made.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def band(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, colour: str) -> None:
+    """The mean over seeds as a line, and the range between the extreme seeds as a band.
+
+    Args:
+        axes: where to draw.
+        steps: shape (points,).
+        values: shape (seeds, points).
+        label: the legend's text; the number of seeds is added.
+        colour: of line and band.
+    """
+    n = len(values)
+    axes.plot(steps, values.mean(0), color=colour,
+              label=f"{label} ({n} seed{'s' if n > 1 else ''})")
+    if n > 1:
+        axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
+
+
+PLACES = [(5, 0, "left", "center"), (-5, 0, "right", "center"), (0, 5, "center", "bottom"),
+          (0, -5, "center", "top"), (5, 5, "left", "bottom"), (5, -5, "left", "top"),
+          (-5, 5, "right", "bottom"), (-5, -5, "right", "top")]
+"""Where a label may stand beside its point: offsets in points of 1/72 inch, and alignment."""
+
+
+def label_points(axes: Axes, points: Sequence[tuple[float, float, str]],
+                 size: float = 6.0) -> None:
+    """Write a label beside each point, where it covers no other point and no other label.
+
+    Call it last: limits and layout have to be what they will be. A label without a free place
+    stands to the right of its point.
+
+    Args:
+        axes: where the points are drawn.
+        points: (x, y, label) of each.
+        size: of the letters, in points.
+    """
+    axes.figure.draw_without_rendering()
+    around = size * axes.figure.dpi / 72 / 2
+    taken = [Bbox.from_extents(x - around, y - around, x + around, y + around)
+             for x, y in axes.transData.transform([p[:2] for p in points])]
+    inside = axes.get_window_extent()
+    for *at, label in points:
+        text = axes.annotate(label, at, PLACES[0][:2], textcoords="offset points", fontsize=size)
+        for dx, dy, ha, va in [*PLACES, PLACES[0]]:
+            text.set(position=(dx, dy), ha=ha, va=va)
+            box = text.get_window_extent()
+            if inside.x0 <= box.x0 and box.x1 <= inside.x1 and not box.count_overlaps(taken):
+                break
+        taken.append(box)
+
+
+def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:
+    """How many problems each method solves within a factor of the cheapest (Dolan & Moré, 2002).
+
+    Args:
+        axes: where to draw.
+        costs: of each method, one for every problem, in the same order; infinite if unsolved.
+    """
+    best = np.min([np.asarray(c, dtype=float) for c in costs.values()], axis=0)
+    ratios = {k: np.sort(np.asarray(c, dtype=float)[np.isfinite(best)] / best[np.isfinite(best)])
+              for k, c in costs.items()}
+    finite = np.concatenate([r[np.isfinite(r)] for r in ratios.values()])
+    last = 1.1 * finite.max(initial=1.0)
+    for k, (name, r) in enumerate(ratios.items()):
+        solved = r[np.isfinite(r)]
+        x = np.concatenate([[1.0], solved, [last]])
+        y = np.concatenate([[0], np.arange(1, len(solved) + 1), [len(solved)]]) / len(best)
+        axes.step(x, y, where="post", label=name, color=COLOURS[k % len(COLOURS)],
+                  ls="-" if k < len(COLOURS) else "--")
+    axes.set(xscale="log", xlabel="evaluations over the fewest of any method",
+             ylabel="fraction of problems solved", xlim=(1, last), ylim=(0, 1.02))
+    axes.legend(fontsize=7)
+
+
+def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metric: str,
+                    path: Path) -> Path:
+    """Draw training loss and one metric of several runs to a PNG file.
+
+    Args:
+        curves: run name to curves, see :func:`common.evidence.results.curves`.
+        metric: the metric of the second panel.
+        path: the file to write.
+    """
+    with style():
+        made, (left, right) = figure(2)
+        for name, run in curves.items():
+            left.plot(*run["train_loss"], label=name)
+            if metric in run:
+                right.plot(*run[metric], label=name, marker="." if len(run[metric][0]) < 3 else "")
+        left.set(xlabel="step", ylabel="training loss")
+        right.set(xlabel="step", ylabel=metric.replace("_", " "))
+        if len(curves) <= 10:
+            right.legend(fontsize=7)
+        write_atomic(path, png(made))
+    return path

@@ -1,0 +1,301 @@
+"""Reports, figures and the README's gallery, made from claims and results and nothing else.
+
+    papers report [paper …]            # write them
+    papers report --check [paper …]    # exit 1 if what is committed differs
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from common.config import one_line
+from common.errors import UserError
+from common.evidence import plotting, results
+from common.evidence.claims import CONFIDENCE, VERDICTS, Claim, Judgement, Paper, papers
+from common.files import ROOT, shown, write_atomic
+from common.training.loop import duration
+
+BEGIN, END = "<!-- gallery: made by papers report -->", "<!-- end of gallery -->"
+
+
+def number(value: float, form: str) -> str:
+    """A number as the claim wants it printed, with a true minus sign; – for NaN, ∞ for infinity."""
+    if math.isnan(value):
+        return "–"
+    text = str(value).replace("inf", "∞") if math.isinf(value) else format(value, form)
+    return text.replace("-", "−")
+
+
+def measured(j: Judgement) -> str:
+    """Mean, spread and interval over seeds, as the report's table shows them."""
+    form = j.claim.show
+    if not j.values:
+        return "–"
+    text = number(j.mean, form)
+    if not j.claim.experiments or j.claim.repeatable:
+        return text
+    if len(j.values) > 1:
+        text += f" ± {number(j.sd, form)}"
+    if j.interval is not None:
+        text += f" [{number(j.interval[0], form)}, {number(j.interval[1], form)}]"
+    return f"{text}, n = {len(j.values)}"
+
+
+def band(j: Judgement) -> str:
+    """The band in words."""
+    low, high = j.claim.band
+    form = j.claim.show
+    if not j.claim.measure:
+        return "–"
+    if math.isinf(high):
+        return f"≥ {number(low, form)}"
+    if math.isinf(low):
+        return f"≤ {number(high, form)}"
+    if "exactly" in j.claim.judge and low < high:
+        return f"{number(j.claim.published, form)} ± {j.claim.judge['exactly']:g}"
+    if low == high:
+        return f"= {number(low, form)}"
+    return f"{number(low, form)} … {number(high, form)}"
+
+
+def command(paper: Paper, j: Judgement) -> str:
+    """The line that measures a claim again."""
+    if not j.claim.experiments:
+        return ""
+    return (f"papers reproduce {paper.name} claims={j.claim.id} "
+            f"seeds={max(len(j.values), 1)}")
+
+
+def cell(text: str) -> str:
+    """Text as a Markdown table holds it."""
+    return one_line(Exception(text)).replace("|", "\\|") if text else ""
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines)
+
+
+def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) -> str:
+    """The text of REPORT.md."""
+    about = paper.about
+    counts = Counter(j.verdict for j in judgements)
+    summary = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
+    parts = [
+        f"# {about['title']}: reproduction report",
+        "<!-- made by papers report from claims.yaml and results/; do not edit -->",
+        f"{about['authors']} ({about['year']}), [{about['link']}]({about['link']}). "
+        f"What the code does and where it had to choose: [README.md](README.md).",
+        f"**{len(judgements)} claims: {summary}.**",
+        "## Claims",
+        f"Measured values are means over seeds ± sd [{CONFIDENCE:.0%} interval of the mean], with "
+        "the number of seeds n. The band was fixed before the runs.",
+        table(["claim", "where", "what the paper says", "published", "band", "measured", "verdict"],
+              [[f"[{j.claim.id}](#{j.claim.id})", j.claim.where, j.claim.says,
+                published(j), band(j), measured(j), f"**{j.verdict}**"]
+               for j in judgements if not j.claim.each]),
+        *(of_table(name, [j for j in judgements if j.claim.each == name])
+          for name in dict.fromkeys(j.claim.each for j in judgements) if name),
+        "### What the verdicts mean",
+        "\n".join(f"- **{v}**: {meaning}." for v, meaning in VERDICTS.items()),
+        "## Figures",
+        *(f"![{cell(caption)}](figures/{name}.svg)\n\n{caption}"
+          for name, caption in captions.items()),
+        "## Claim by claim",
+        *(details(paper, j) for j in judgements if stands_alone(j, judgements)),
+        "## Runs",
+        runs(paper),
+    ]
+    return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def of_table(name: str, judgements: list[Judgement]) -> str:
+    """A published table, its numbers and the measured ones side by side, a line a row."""
+    columns = list(dict.fromkeys(j.claim.column for j in judgements))
+    rows: dict[str, dict[str, Judgement]] = {}
+    for j in judgements:
+        rows.setdefault(j.claim.row, {})[j.claim.column] = j
+    lines = []
+    for label, found in rows.items():
+        verdicts = dict.fromkeys(j.verdict for j in found.values())
+        verdict = f"**{next(iter(verdicts))}**" if len(verdicts) == 1 else "; ".join(
+            f"{', '.join(c for c, j in found.items() if j.verdict == v)} **{v}**" for v in verdicts
+            if v != "reproduced")
+        cells = [text for c in columns for text in (
+            (published(found[c]), number(found[c].mean, found[c].claim.show)) if c in found
+            else ("", ""))]
+        lines.append([label, *cells, verdict])
+    head = ["run", *(h for c in columns for h in (c, "measured")), "verdict"]
+    return f"### Table {name}, published and measured\n\n{table(head, lines)}"
+
+
+def stands_alone(j: Judgement, judgements: list[Judgement]) -> bool:
+    """Whether a claim has a paragraph: of a table's column the first, and all that are not met."""
+    like = [o for o in judgements if (o.claim.each, o.claim.column) == (
+        j.claim.each, j.claim.column)]
+    return not j.claim.each or j is like[0] or j.verdict != "reproduced"
+
+
+def published(j: Judgement) -> str:
+    """The published number, as the tables show it."""
+    return number(j.claim.published, j.claim.show) if j.claim.published is not None else "–"
+
+
+def details(paper: Paper, j: Judgement) -> str:
+    """One claim's paragraph: how it was obtained, measured and judged, and why it failed."""
+    claim = j.claim
+    lines = [f'### <a id="{claim.id}"></a>{claim.id}: {j.verdict}', f"- Paper: {claim.where}; "
+             + (f"value {claim.obtained}." if claim.published is not None else "no number.")]
+    if claim.judge.get("why"):
+        lines.append(f"- Band {band(j)}: {one_line(Exception(claim.judge['why']))}")
+    if j.stale:
+        lines.append(f"- Stale: {j.stale}")
+    if claim.because:
+        failed = j.verdict in ("not reproduced", "undecided") or not claim.measure
+        word = "Why" if failed else "Note"
+        lines.append(f"- {word}: {one_line(Exception(claim.because))}")
+    if j.verdict == "not run" and claim.measure:
+        lines.append("- No run has finished; the command below starts one, or continues it."
+                     + cost(paper, claim))
+    if command(paper, j):
+        lines.append(f"- Run again: `{command(paper, j)}`")
+    elif claim.measure:
+        lines.append(f"- Computed from the code: `papers.{paper.name}.facts."
+                     f"{claim.measure['function']}`")
+    return "\n".join(lines)
+
+
+def cost(paper: Paper, claim: Claim) -> str:
+    """What the missing runs of a claim would cost, where their pace was measured and kept."""
+    said = []
+    for name in claim.experiments:
+        found = results.read_pace(paper.folder / "results" / name, paper.config(name))
+        if found and not paper.results.get(name):
+            threads, seconds = found.best()
+            said.append(f" One run of {name}: about "
+                        f"{duration(seconds * paper.config(name).train.steps)} "
+                        f"({1000 * seconds:,.0f} ms a step on {found.cpu}, {threads} "
+                        f"thread{'s' * (threads > 1)}).")
+    return "".join(said)
+
+
+def runs(paper: Paper) -> str:
+    """The table of provenance: what ran, when the code was at which commit, on what."""
+    rows = []
+    for experiment, found in paper.results.items():
+        segments = [s for r in found for s in r.record["segments"]]
+        commits = dict.fromkeys(s["commit"][:10] + ("+changes" if s["dirty"] else "")
+                                for s in segments)
+        hardware = dict.fromkeys(
+            f"{results.processor(h)}, {h['threads']} thread{'s' * (h['threads'] > 1)}"
+            for h in (s["hardware"] for s in segments))
+        versions = dict.fromkeys(s["versions"]["torch"] for s in segments)
+        seconds = [r.record["seconds"] for r in found]
+        rows.append([experiment, ", ".join(str(r.seed) for r in found),
+                     f"{sum(seconds) / len(seconds) / 60:.1f}", ", ".join(commits),
+                     ", ".join(versions), "; ".join(hardware)])
+    if not rows:
+        return "No run has finished yet."
+    return table(["experiment", "seeds", "minutes a run", "commit", "torch", "hardware"], rows)
+
+
+def core_seconds(record: dict[str, Any]) -> float:
+    """Seconds of a run times the threads it used; runs of one thread go side by side.
+
+    Threads are averaged over the run's steps, for a resumed run may have had more or fewer.
+    """
+    steps = record["config"]["train"]["steps"]
+    ends = [*(s["from_step"] for s in record["segments"][1:]), steps]
+    made = sum((end - s["from_step"]) * s["hardware"]["threads"]
+               for s, end in zip(record["segments"], ends, strict=True))
+    return record["seconds"] * made / steps
+
+
+def gallery(all_papers: list[tuple[Paper, list[Judgement]]]) -> str:
+    """README's table of papers."""
+    rows = []
+    for paper, judgements in all_papers:
+        counts = Counter(j.verdict for j in judgements)
+        measured = len(judgements) - counts["not run"]
+        claims = ", ".join([f"{counts['reproduced']} of {measured}"] + [
+            f"{counts[v]} {v}" for v in ("consistent", "not run") if counts[v]])
+        minutes = sum(core_seconds(r.record) for found in paper.results.values()
+                      for r in found) / 120
+        base = f"papers/{paper.name}"
+        picture = f"{base}/figures/{paper.about['picture']}.svg"
+        rows.append([
+            f"[{paper.about['title']}]({base}/README.md), {paper.about['authors']} "
+            f"{paper.about['year']}", paper.about["shows"],
+            f"[{claims}]({base}/REPORT.md)", f"{minutes:,.0f}",
+            f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>'])
+    head = ["paper", "what it shows", "claims reproduced",
+            "minutes on two cores, all runs", "picture"]
+    return table(head, rows)
+
+
+def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
+    """Everything the named papers' reports consist of.
+
+    Returns:
+        The content of each file, and the files in figure folders that should not be there.
+    """
+    files: dict[Path, bytes] = {}
+    extra: set[Path] = set()
+    everything = []
+    for paper in papers():
+        judgements = paper.judgements()
+        everything.append((paper, judgements))
+        if names and paper.name not in names:
+            continue
+        captions = {}
+        with plotting.style():
+            for name, caption, made in paper.module("plots").draw(paper):
+                files[paper.folder / "figures" / f"{name}.svg"] = plotting.svg(made)
+                captions[name] = one_line(Exception(caption))
+        if paper.about["picture"] not in captions:
+            raise UserError(f"{shown(paper.folder)}/claims.yaml: picture "
+                            f"{paper.about['picture']!r} is none of its figures: "
+                            f"{', '.join(captions)}")
+        extra |= set((paper.folder / "figures").glob("*")) - set(files)
+        files[paper.folder / "REPORT.md"] = report(paper, judgements, captions).encode()
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise UserError(f"README.md: expected the gallery between the lines {BEGIN} and {END}")
+    before, rest = text.split(BEGIN)
+    files[readme] = f"{before}{BEGIN}\n{gallery(everything)}\n{END}{rest.split(END)[1]}".encode()
+    return files, extra
+
+
+def main(argv: list[str]) -> int:
+    """The command line; see the module's text."""
+    unknown = [a for a in argv if a.startswith("-") and a not in ("--check", "--help", "-h")]
+    if unknown or "--help" in argv or "-h" in argv:
+        if unknown:
+            raise UserError(f"unknown option {unknown[0]!r}: expected --check or names of papers")
+        print(__doc__.strip())
+        return 0
+    names = [a for a in argv if not a.startswith("-")]
+    papers(names)  # names are checked first
+    files, extra = build(names)
+    different = [p for p, content in files.items()
+                 if not p.exists() or p.read_bytes() != content]
+    if "--check" in argv:
+        for path in sorted({*different, *extra}):
+            print(f"differs from claims and results: {shown(path)}")
+        if different or extra:
+            print("run: papers report")
+            return 1
+        print(f"{len(files)} files agree with claims and results")
+        return 0
+    for path in different:
+        write_atomic(path, files[path])
+    for path in extra:
+        path.unlink()
+    print(f"wrote {len(different)} of {len(files)} files" + "".join(
+        f"\n  {shown(p)}" for p in different))
+    return 0

@@ -1,0 +1,267 @@
+"""What a finished run leaves in the repository: one small JSON file with its provenance."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from common.config import Config, as_dict, completed, flatten, identity, keys
+from common.errors import UserError
+from common.files import ROOT, shown, write_atomic
+from common.training import tracking
+
+POINTS = 250
+"""Curves longer than this are thinned evenly, keeping the first and last point."""
+
+CODE = ["*.py", "papers/*/config.yaml", "pyproject.toml"]
+"""A change to these makes a tree dirty; results, reports and prose cannot change a number."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run, as read back from its file.
+
+    Attributes:
+        paper, experiment, seed: which run.
+        metrics: the final step's metrics.
+        curves: metric name to (steps, values), each evaluated metric and ``train_loss``.
+        config: the flat configuration that decided what was computed.
+        record: everything in the file.
+    """
+
+    paper: str
+    experiment: str
+    seed: int
+    metrics: dict[str, float]
+    curves: dict[str, tuple[np.ndarray, np.ndarray]]
+    config: dict[str, Any]
+    record: dict[str, Any]
+
+    def at(self, metric: str, step: int | None) -> float:
+        """A metric at a step, or at the end.
+
+        Raises:
+            UserError: the run has no such metric or was not evaluated at that step.
+        """
+        if step is None:
+            if metric not in self.metrics:
+                raise UserError(f"{self.name} has no final metric {metric!r}: expected one of "
+                                f"{', '.join(self.metrics)}")
+            return self.metrics[metric]
+        if metric not in self.curves:
+            raise UserError(f"{self.name} has no curve {metric!r}: expected one of "
+                            f"{', '.join(self.curves)}")
+        steps, values = self.curves[metric]
+        hit = np.flatnonzero(steps == step)
+        if not len(hit):
+            raise UserError(f"{self.name}: {metric!r} was not measured at step {step}")
+        return float(values[hit[0]])
+
+    @property
+    def name(self) -> str:
+        """paper/experiment/seed, for messages."""
+        return f"{self.paper}/{self.experiment}/seed{self.seed}"
+
+
+def path_of(paper_folder: Path, experiment: str, seed: int) -> Path:
+    """Where the result of a run belongs."""
+    return paper_folder / "results" / experiment / f"seed{seed}.json"
+
+
+@functools.cache
+def provenance() -> dict[str, Any]:
+    """The state of code and machine, taken once per process: commit, versions, hardware."""
+    commit = _git("rev-parse", "HEAD")
+    status = _git("status", "--porcelain", "--", *CODE)
+    return {
+        "commit": commit or "unknown",
+        "dirty": bool(status) if status is not None else True,
+        "versions": {"python": platform.python_version()} | {
+            p: importlib.metadata.version(p)
+            for p in ("torch", "numpy", "einops", "omegaconf", "datasets")},
+        "hardware": {"cpu": _cpu_name(), "cores": os.cpu_count(),
+                     "capability": torch.backends.cpu.get_cpu_capability(),
+                     "system": platform.system()},
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True,
+                              timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def processor(hardware: dict[str, Any]) -> str:
+    """A processor as far as its speed goes: its name, and the vector instructions torch uses.
+
+    The name alone may hide years of difference: virtual machines show one for a whole family.
+
+    Args:
+        hardware: of :func:`provenance` or of a result's segment.
+    """
+    return f"{hardware['cpu']} ({hardware['capability']})"
+
+
+def segment(device: torch.device) -> dict[str, Any]:
+    """The provenance of one process's share of a run."""
+    hardware = provenance()["hardware"] | {"device": device.type,
+                                           "threads": torch.get_num_threads()}
+    if device.type == "cuda":
+        hardware["gpu"] = torch.cuda.get_device_name(device)
+    return provenance() | {"hardware": hardware}
+
+
+def write(path: Path, paper: str, config: Config, fingerprint: str, folder: Path,
+          metrics: dict[str, float], history: dict[str, Any]) -> dict[str, Any]:
+    """Write the result of a finished run and return what was written.
+
+    Args:
+        path: the file, see :func:`path_of`.
+        paper: the paper's folder name.
+        config: the run's configuration.
+        fingerprint: of the data it saw.
+        folder: the run's folder, whose metrics file gives the curves.
+        metrics: of the final step.
+        history: seconds and segments, from :func:`common.training.loop.run`.
+    """
+    record = {
+        "paper": paper, "experiment": config.experiment, "seed": config.seed,
+        "metrics": metrics, "curves": curves(tracking.read(folder)),
+        "config": as_dict(config), "data": {"name": config.data.name, "fingerprint": fingerprint},
+        "seconds": round(history["seconds"], 1), "segments": history["segments"],
+    }
+    lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in record.items()]
+    write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    return record
+
+
+def curves(lines: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
+    """The metrics file as curves ``{name: [steps, values]}``, thinned and rounded."""
+    series: dict[str, list[tuple[int, float]]] = {}
+    for line in lines:
+        for k, v in line.items():
+            if k == "loss" or k.startswith("eval/"):
+                name = "train_loss" if k == "loss" else k.removeprefix("eval/")
+                series.setdefault(name, []).append((line["step"], float(f"{v:.6g}")))
+    thinned = {}
+    for name, points in series.items():
+        chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), POINTS)).round())
+        thinned[name] = [list(column) for column in
+                         zip(*(points[int(i)] for i in chosen), strict=True)]
+    return thinned
+
+
+def read(path: Path, schema: type[Config]) -> Result:
+    """Read one committed result.
+
+    Raises:
+        UserError: the file is damaged, misses a part, or lies in another run's place.
+    """
+    found = parse(path, schema)
+    if path != path_of(path.parent.parent.parent, found.experiment, found.seed):
+        raise UserError(f"result {shown(path)} is of {found.name}: expected it in the file of "
+                        "that experiment and seed")
+    return found
+
+
+def parse(path: Path, schema: type[Config]) -> Result:
+    """Read a result file wherever it lies.
+
+    Raises:
+        UserError: the file is damaged or misses a part.
+    """
+    try:
+        record = json.loads(path.read_text())
+        known = keys(schema)
+        flat = {k: v for k, v in flatten(record["config"]).items()
+                if k not in known or not known[k].neutral}
+        found = Result(
+            record["paper"], record["experiment"], int(record["seed"]),
+            {k: float(v) for k, v in record["metrics"].items()},
+            {k: (np.asarray(s), np.asarray(v)) for k, (s, v) in record["curves"].items()},
+            flat, record)
+        if not record["segments"] or not math.isfinite(record["seconds"]):
+            raise ValueError("no provenance")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise UserError(f"result {shown(path)} is damaged: {type(e).__name__} {e}; restore it with "
+                        "git or run its experiment again") from e
+    return found
+
+
+def read_all(paper_folder: Path, schema: type[Config]) -> dict[str, list[Result]]:
+    """All results of a paper by experiment, in order of seed."""
+    found: dict[str, list[Result]] = {}
+    for path in sorted((paper_folder / "results").glob("*/seed*.json")):
+        result = read(path, schema)
+        found.setdefault(result.experiment, []).append(result)
+    return {k: sorted(v, key=lambda r: r.seed) for k, v in found.items()}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds per step of a configuration on one machine, by number of threads."""
+
+    cpu: str
+    seconds: dict[int, float]
+
+    def best(self) -> tuple[int, float]:
+        """The threads that were fastest, and their seconds."""
+        return min(self.seconds.items(), key=lambda item: item[1])
+
+
+def read_pace(folder: Path, config: Config) -> Pace | None:
+    """What ``train.py --pace`` left in an experiment's folder, below ``runs/`` or ``results/``.
+
+    None if it is of another configuration (but for the number of steps), or damaged.
+    """
+    try:
+        found = json.loads((folder / "pace.json").read_text())
+        seconds = {int(k): float(v) for k, v in found["seconds_per_step"].items()}
+        of = completed(found["config"], type(config))
+        pace = Pace(found["cpu"], seconds)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return pace if seconds and _paced(of) == _paced(identity(config)) else None
+
+
+def _paced(flat: dict[str, Any]) -> dict[str, Any]:
+    """What decides how long a step takes."""
+    return {k: v for k, v in flat.items() if k != "train.steps"}
+
+
+def add_pace(folder: Path, config: Config, cpu: str, threads: int, seconds: float) -> None:
+    """Note a measured pace; those of another machine or configuration are dropped."""
+    before = read_pace(folder, config)
+    known = before.seconds if before and before.cpu == cpu else {}
+    known = {str(k): v for k, v in sorted((known | {threads: round(seconds, 6)}).items())}
+    write_atomic(folder / "pace.json", json.dumps(
+        {"cpu": cpu, "seconds_per_step": known, "config": identity(config)}) + "\n")
+
+
+def is_current(result: Result, config: Config) -> bool:
+    """Whether a result's configuration is still that of its experiment."""
+    return completed(result.config, type(config)) == identity(config)

@@ -1,0 +1,1 @@
+"""The commands: train, reproduce, report, bench and whatever else a person types."""

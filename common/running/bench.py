@@ -1,0 +1,119 @@
+"""Speed, always as a ratio measured side by side in one run.
+
+    papers bench batchnorm [blocks=11]
+
+A paper's ``bench.py`` offers contenders; they take turns, block by block and every other block in
+reverse, so that a drift of the machine's speed meets all of them; ratios are taken within a block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from common import data
+from common.config import parse_arguments
+from common.errors import UserError, nearest
+from common.evidence.claims import papers
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way of doing the same work.
+
+    Attributes:
+        name: what the table calls it; the first contender is what the others are compared to.
+        run: does the work of one block.
+        work: how much a block does, in ``unit``.
+        unit: such as ``steps`` or ``images``.
+    """
+
+    name: str
+    run: Callable[[], object]
+    work: float
+    unit: str = "steps"
+
+
+@contextlib.contextmanager
+def stand_in(shape: tuple[int, int, int], n: int = 2000) -> Iterator[data.Split]:
+    """Random images of ten classes in place of every data set, so that none has to be at hand.
+
+    Args:
+        shape: channels, height and width.
+        n: number of images.
+    """
+    g = torch.Generator().manual_seed(0)
+    split = data.Split(torch.randint(0, 256, (n, *shape), generator=g, dtype=torch.uint8),
+                       torch.randint(0, 10, (n,), generator=g))
+    made, load = data.DataSet("random", split, split, "random"), data.load
+    data.load = lambda _: made
+    try:
+        yield split
+    finally:
+        data.load = load
+
+
+def without_onednn(c: Contender) -> Contender:
+    """The same with torch's own fully connected layers, not :mod:`common.training.linear`'s."""
+    def run() -> None:
+        before, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False
+        try:
+            c.run()
+        finally:
+            torch.backends.mkldnn.enabled = before
+    return replace(c, name=f"{c.name}, without oneDNN", run=run)
+
+
+def compare(contenders: list[Contender], blocks: int) -> list[list[float]]:
+    """Time the contenders in turn after one uncounted block each.
+
+    Returns:
+        The rates (work per second) of each contender, one per block.
+    """
+    for c in contenders:
+        c.run()
+    rates: list[list[float]] = [[] for _ in contenders]
+    pairs = list(zip(contenders, rates, strict=True))
+    for block in range(blocks):
+        for c, found in pairs if block % 2 == 0 else reversed(pairs):
+            started = time.perf_counter()
+            c.run()
+            found.append(c.work / (time.perf_counter() - started))
+    return rates
+
+
+def show(contenders: list[Contender], rates: list[list[float]]) -> str:
+    """The table: rate (median, lowest, highest) and the ratio to the first contender."""
+    width = max(len(c.name) for c in contenders) + 2
+    lines = [f"{'':<{width}}{'per second':>12}{'lowest':>10}{'highest':>10}{'ratio':>8}   range"]
+    for c, found in zip(contenders, rates, strict=True):
+        ratios = [a / b for a, b in zip(found, rates[0], strict=True)]
+        lines.append(
+            f"{c.name:<{width}}{statistics.median(found):>12,.1f}{min(found):>10,.1f}"
+            f"{max(found):>10,.1f}{statistics.median(ratios):>8.2f}   "
+            f"{min(ratios):.2f} … {max(ratios):.2f}  ({c.unit})")
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+    """The command line; see the module's text."""
+    if not argv or argv[0] in ("--help", "-h"):
+        print(__doc__.strip())
+        return 0
+    paper = papers([argv[0]])[0]
+    _, _, options = parse_arguments(argv[1:])
+    for k in options:
+        if k != "blocks":
+            raise UserError(f"unknown key {k!r}{nearest(k, ['blocks'])}")
+    blocks = options.get("blocks", 11)
+    if not isinstance(blocks, int) or blocks < 1:
+        raise UserError(f"blocks={blocks}: expected a whole number of at least 1")
+    for title, contenders in paper.module("bench").benches():
+        print(f"{title} ({torch.get_num_threads()} threads, {blocks} blocks in turn)")
+        print(show(contenders, compare(contenders, blocks)), end="\n\n", flush=True)
+    return 0

@@ -1,0 +1,106 @@
+"""Runs as jobs of a cluster, through submitit.
+
+A job is the same command a person would type. When the cluster takes it away, for another job or at
+the end of its time, submitit puts it back into the queue and it goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from common.errors import UserError
+from common.files import ROOT, runs_root, shown
+
+if TYPE_CHECKING:
+    from common.running.reproduce import Run
+
+try:
+    from submitit import AutoExecutor
+    from submitit.helpers import Checkpointable
+except ImportError:  # an optional extra
+    AutoExecutor, Checkpointable = None, object
+
+LAUNCHERS = ("slurm", "local")
+"""``slurm``, and submitit's stand-in for it: processes of this machine."""
+
+POLL = 1.0
+"""Seconds between looks at the jobs."""
+
+
+class Job(Checkpointable):
+    """A training command; put back into the queue it does what is left.
+
+    Args:
+        command: see :attr:`common.running.reproduce.Run.command`.
+    """
+
+    def __init__(self, command: list[str]):
+        self.command = command
+
+    def __call__(self) -> None:
+        """Train.
+
+        Raises:
+            RuntimeError: the command failed; the message is its last line.
+        """
+        done = subprocess.run(self.command, cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE)
+        sys.stderr.write(done.stderr)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["no output"]
+            raise RuntimeError(lines[-1])
+
+
+def check(launcher: str) -> None:
+    """Make sure that jobs can be submitted.
+
+    Raises:
+        UserError: submitit or slurm is missing.
+    """
+    if AutoExecutor is None:
+        raise UserError(f"launcher={launcher}: needs submitit; pip install -e '.[cluster]'")
+    if launcher == "slurm" and shutil.which("sbatch") is None:
+        raise UserError("launcher=slurm: there is no sbatch here; type this on a machine that "
+                        "submits to slurm")
+
+
+def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
+              ) -> list[tuple[Run, str]]:
+    """Submit the runs as jobs and wait for them; a stop of this process leaves them running.
+
+    Args:
+        runs: what to train.
+        launcher: one of LAUNCHERS.
+        parameters: of slurm, such as ``partition`` or ``time``.
+
+    Returns:
+        The runs that failed, each with its reason.
+
+    Raises:
+        UserError: there is no such parameter.
+    """
+    executor = AutoExecutor(runs_root() / "jobs", cluster=launcher)
+    try:
+        executor.update_parameters(
+            name="papers-to-code", timeout_min=24 * 60, cpus_per_task=max(r.threads for r in runs),
+            **{f"slurm_{k}": v for k, v in parameters.items()})
+    except (NameError, TypeError, ValueError) as e:
+        raise UserError(f"slurm parameters {parameters}: {e}") from e
+    waiting = {executor.submit(Job(r.command)): r for r in runs}
+    failed, count = [], len(waiting)
+    while waiting:
+        time.sleep(POLL)
+        for job in [j for j in waiting if j.done()]:
+            run, error = waiting.pop(job), job.exception()
+            if error is not None:
+                _, _, why = str(error).rpartition("RuntimeError: ")  # the rest is submitit's
+                failed.append((run, f"{why.strip().splitlines()[0]}; its log: "
+                                    f"{shown(job.paths.stderr)}"))
+            print(f"[{count - len(waiting)}/{count}] {run.name}: "
+                  f"{'FAILED' if error else 'done'} (job {job.job_id})", flush=True)
+    return failed

@@ -1,0 +1,69 @@
+"""The one command of this repository.
+
+    papers train batchnorm experiment=quick       # the same as python papers/batchnorm/train.py …
+    papers reproduce batchnorm                    # make every run that its report still lacks
+    papers report [--check]                       # reports, figures and the gallery
+    papers bench resnet                           # speed, as ratios measured in one run
+    papers new lenet                              # start a paper
+
+Each says more with --help. Where the package is not installed: python -m common.running …
+"""
+
+from __future__ import annotations
+
+import importlib
+import runpy
+import sys
+from collections.abc import Sequence
+
+from common.errors import UserError, exit_with, nearest
+from common.files import ROOT
+
+COMMANDS = {
+    "reproduce": "common.running.reproduce",
+    "report": "common.evidence.report",
+    "bench": "common.running.bench",
+    "new": "common.running.new_paper",
+}
+"""Words and the modules behind them, whose ``main`` takes the words that follow."""
+
+
+def train(argv: list[str]) -> int:
+    """Run ``papers/<paper>/train.py`` as if it had been started itself; does not return.
+
+    Raises:
+        UserError: there is no such paper.
+    """
+    known = sorted(p.parent.name for p in (ROOT / "papers").glob("*/train.py"))
+    if not argv or argv[0] in ("--help", "-h"):
+        print(f"papers train PAPER [key=value …]; PAPER is one of {', '.join(known)}")
+        return 0
+    if argv[0] not in known:
+        raise UserError(f"unknown paper {argv[0]!r}{nearest(argv[0], known)}")
+    path = str(ROOT / "papers" / argv[0] / "train.py")
+    sys.argv = [path, *argv[1:]]
+    runpy.run_path(path, run_name="__main__")
+    return 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command line; see the module's text.
+
+    Raises:
+        UserError: an unknown command, or what the command itself raises.
+    """
+    words = list(argv)
+    if not words or words[0] in ("--help", "-h"):
+        print((__doc__ or "").strip())
+        return 0
+    name, *rest = words
+    if name == "train":
+        return train(rest)
+    if name not in COMMANDS:
+        raise UserError(f"unknown command {name!r}{nearest(name, ['train', *COMMANDS])}")
+    return importlib.import_module(COMMANDS[name]).main(rest)
+
+
+def run() -> None:
+    """The console script ``papers``."""
+    exit_with(lambda: main(sys.argv[1:]))

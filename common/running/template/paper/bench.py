@@ -1,0 +1,23 @@
+"""The paper's speed claim, or ours, as a ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from common.running.bench import Contender
+from common.config import Experiments
+from papers.NAME.train import NAME_CLASSRecipe, Config
+
+STEPS = 500
+
+
+def benches() -> Iterator[tuple[str, list[Contender]]]:
+    """Yield (title, contenders) of each comparison."""
+    experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
+
+    def contender(hidden: int) -> Contender:
+        recipe = NAME_CLASSRecipe(experiments.resolve("quick", 0, {"model.hidden": hidden}))
+        return Contender(f"{hidden} hidden units",
+                         lambda: [recipe.step(recipe.batch(k)) for k in range(STEPS)], STEPS)
+    yield "a step on digits", [contender(100), contender(400)]

@@ -1,0 +1,152 @@
+"""Several seeds of one experiment side by side: one batched network, by ``torch.func``.
+
+A small network's step is mostly the overhead of its many little operations; ten networks in one
+batch of tensors share it. Every seed keeps its own batches, weights, optimiser state, checkpoints
+and results, so that a run begun side by side can go on alone, and the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+
+from common.errors import UserError
+from common.training.compiling import compile_apart
+from common.training.loop import Batch, Recipe
+
+
+class Objective(nn.Module):
+    """A recipe's loss as a module, so that its network can be given other weights for a call."""
+
+    def __init__(self, recipe: Recipe):
+        super().__init__()
+        self.model = recipe.model
+        self.loss = recipe.loss
+
+    def forward(self, *batch: Tensor) -> Tensor:
+        return self.loss(batch)
+
+
+class SideBySide:
+    """Takes the place of a recipe in the training loop, for several at once.
+
+    Args:
+        recipes: of one experiment, one per seed; a recipe with a ``step`` of its own, or one that
+            draws random numbers in its loss, cannot be batched.
+
+    Attributes:
+        model: all networks, for ``train()``.
+        recipes: as given; their own weights are current only after :meth:`gather`.
+
+    Raises:
+        UserError: the recipe cannot be batched.
+    """
+
+    def __init__(self, recipes: Sequence[Recipe]):
+        first = recipes[0]
+        if type(first).step is not Recipe.step:
+            raise UserError("train.vectorize=true: this paper's update is its own, not the shared "
+                            "one; leave the key out")
+        self.recipes, self.first = list(recipes), first
+        self.model = nn.ModuleList(r.model for r in recipes)
+        for r in recipes:
+            r.batchable()
+            r.net = r.model  # what is compiled is the batched step
+            for name in ("inputs", "labels", "eval_inputs", "eval_labels"):
+                if torch.equal(getattr(r, name), getattr(first, name)):
+                    setattr(r, name, getattr(first, name))  # one copy of the data for all
+        self.plain_batches = type(first).batch is Recipe.batch and all(
+            r.inputs is first.inputs and r.labels is first.labels for r in recipes)
+        self.names = {p: f"model.{k}" for k, p in first.model.named_parameters()}
+        self.optimizer = type(first.optimizer)(
+            [{**group, "params": [torch.empty(len(recipes), *p.shape, device=p.device)
+                                  for p in group["params"]]}
+             for group in first.optimizer.param_groups])
+        self.parameters = {self.names[p]: stacked for old, new in zip(
+            first.optimizer.param_groups, self.optimizer.param_groups, strict=True)
+            for p, stacked in zip(old["params"], new["params"], strict=True)}
+        self.buffers: dict[str, Tensor] = {}
+        objective = Objective(first)
+
+        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> Tensor:
+            return functional_call(objective, (parameters, buffers), batch)
+        self._gradients = compile_apart(vmap(grad_and_value(one), randomness="error"))
+        self.scatter()
+
+    def batch(self, step: int) -> Batch:
+        """Every seed's own batch, stacked: (seeds, b, …)."""
+        if self.plain_batches:
+            index = torch.stack([r.order(step) for r in self.recipes])
+            return self.first.inputs[index], self.first.labels[index]
+        return tuple(torch.stack(parts) for parts in zip(
+            *(r.batch(step) for r in self.recipes), strict=True))
+
+    def step(self, batch: Batch) -> Tensor:
+        """One update of every network; the losses, (seeds)."""
+        try:
+            gradients, losses = self._gradients(self.parameters, self.buffers, batch)
+        except Exception as e:  # the compiler wraps vmap's own in several of its own
+            if "random" not in str(e):
+                raise
+            raise UserError("train.vectorize=true: this paper's loss draws random numbers, which "
+                            "cannot be those of separate runs; leave the key out") from e
+        for k, p in self.parameters.items():
+            p.grad = gradients[k]
+        for ours, theirs in zip(self.optimizer.param_groups, self.first.optimizer.param_groups,
+                                strict=True):
+            ours.update({k: v for k, v in theirs.items() if k != "params"})
+        self.optimizer.step()
+        if self.first.scheduler is not None:
+            self.first.optimizer.step()  # has no gradients; the schedule expects the call
+            self.first.scheduler.step()
+        return losses.detach()
+
+    @torch.no_grad()
+    def scatter(self) -> None:
+        """Take weights, buffers and optimiser state from the recipes."""
+        parameters, buffers = stack_module_state([r.model for r in self.recipes])
+        for k, p in self.parameters.items():
+            p.copy_(parameters[k.removeprefix("model.")])
+        self.buffers = {f"model.{k}": b for k, b in buffers.items()}
+        for p, stacked in zip(self.names, self.parameters.values(), strict=True):
+            twins = zip(self.recipes, self.twins(p), strict=True)
+            states = [r.optimizer.state[q] for r, q in twins]
+            if states[0]:
+                self.optimizer.state[stacked] = {
+                    k: torch.stack([s[k] for s in states]) if is_weight_like(v, p) else v
+                    for k, v in states[0].items()}
+
+    @torch.no_grad()
+    def gather(self) -> None:
+        """Give weights, buffers, optimiser state and schedule back to the recipes."""
+        for i, r in enumerate(self.recipes):
+            mine = {k.removeprefix("model."): v[i] for k, v in
+                    (self.parameters | self.buffers).items()}
+            r.model.load_state_dict(mine, strict=False)
+            if r is not self.first:
+                if r.scheduler is not None:
+                    r.scheduler.load_state_dict(self.first.scheduler.state_dict())
+                for ours, theirs in zip(r.optimizer.param_groups,
+                                        self.first.optimizer.param_groups, strict=True):
+                    ours.update({k: v for k, v in theirs.items() if k != "params"})
+        for p, stacked in zip(self.names, self.parameters.values(), strict=True):
+            for i, (r, q) in enumerate(zip(self.recipes, self.twins(p), strict=True)):
+                state: dict[str, Any] = self.optimizer.state.get(stacked, {})
+                if state:
+                    r.optimizer.state[q] = {
+                        k: v[i].clone() if is_weight_like(v, stacked) else
+                        v.clone() if isinstance(v, Tensor) else v for k, v in state.items()}
+
+    def twins(self, p: Tensor) -> list[Tensor]:
+        """The parameter of every recipe that corresponds to one of the first's."""
+        name = self.names[p].removeprefix("model.")
+        return [r.model.get_parameter(name) for r in self.recipes]
+
+
+def is_weight_like(v: Any, p: Tensor) -> bool:
+    """Whether a piece of optimiser state has one value per weight."""
+    return isinstance(v, Tensor) and v.shape == p.shape

@@ -1,0 +1,53 @@
+"""Figures are the same bytes for the same content."""
+
+import math
+
+import numpy as np
+
+from common.evidence import plotting
+
+
+def draw(values):
+    with plotting.style():
+        made, axes = plotting.figure()
+        plotting.band(axes, np.arange(3), values, "arm", plotting.COLOURS[0])
+        axes.legend()
+        return plotting.svg(made)
+
+
+def test_svg_is_deterministic_and_follows_the_data():
+    values = np.random.default_rng(0).random((2, 3))
+    assert draw(values) == draw(values)
+    assert draw(values) != draw(values + 0.1)
+
+
+def test_learning_curves_are_a_png(tmp_path):
+    run = {"train_loss": [[1, 2], [0.5, 0.4]], "accuracy": [[2], [0.9]]}
+    path = plotting.learning_curves({"a": run}, "accuracy", tmp_path / "c.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_performance_profile_counts_solved_problems():
+    _, axes = plotting.figure()
+    plotting.performance_profile(axes, {"a": [10, 20, math.inf, math.inf],
+                                        "b": [20, 10, 5, math.inf]})
+    a, b = axes.lines
+    np.testing.assert_allclose(a.get_xdata(), [1, 1, 2, 2.2])
+    np.testing.assert_allclose(a.get_ydata(), [0, 0.25, 0.5, 0.5])
+    np.testing.assert_allclose(b.get_ydata(), [0, 0.25, 0.5, 0.75, 0.75])
+
+
+def test_labels_cover_neither_points_nor_each_other():
+    made, axes = plotting.figure()
+    points = [(0.5, 0.5, "first"), (0.52, 0.5, "second"), (0.5, 0.53, "third"), (0.98, 0.1, "edge")]
+    for x, y, _ in points:
+        axes.plot(x, y, "o", markersize=5)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    plotting.label_points(axes, points)
+    made.draw_without_rendering()
+    boxes = [t.get_window_extent() for t in axes.texts]
+    assert [t.get_text() for t in axes.texts] == ["first", "second", "third", "edge"]
+    for k, box in enumerate(boxes):
+        assert not box.count_overlaps(boxes[k + 1:])
+        assert not any(box.contains(*axes.transData.transform(p[:2])) for p in points)
+        assert box.x1 <= axes.get_window_extent().x1

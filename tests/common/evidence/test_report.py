@@ -1,0 +1,131 @@
+"""The report: generated, deterministic, and checked against what is committed."""
+
+import re
+import shutil
+
+import pytest
+
+from common import files
+from common.errors import UserError
+from common.evidence import claims, report, results
+from common.evidence.claims import Claim, Judgement, papers
+
+
+def live_in(folder, monkeypatch):
+    for module in (claims, report):
+        monkeypatch.setattr(module, "ROOT", folder)
+
+
+@pytest.fixture(scope="module")
+def one_paper(tmp_path_factory):
+    """README.md and a single paper, whose report and gallery agree."""
+    folder = tmp_path_factory.mktemp("one_paper")
+    shutil.copytree(files.ROOT / "papers/batchnorm", folder / "papers/batchnorm")
+    shutil.copy(files.ROOT / "README.md", folder)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        live_in(folder, monkeypatch)
+        assert report.main(["batchnorm"]) == 0
+        assert report.main(["--check"]) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(one_paper, tmp_path, monkeypatch):
+    """A copy of it that a test may damage."""
+    shutil.copytree(one_paper, tmp_path, dirs_exist_ok=True)
+    live_in(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def test_what_is_committed_is_what_is_generated(capsys):
+    assert report.main(["--check"]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["papers/batchnorm/REPORT.md", "README.md",
+                                  "papers/batchnorm/figures/fig1a.svg"])
+def test_an_edited_file_is_noticed_and_rebuilt(copy, path, capsys):
+    content = (copy / path).read_text()
+    (copy / path).write_text(re.sub(r"</svg>|\d+ of \d+|\*\*reproduced", "9", content))
+    assert report.main(["--check", "batchnorm"]) == 1
+    assert path.split("/")[-1] in capsys.readouterr().out
+    assert report.main(["batchnorm"]) == 0
+    assert (copy / path).read_text() == content
+
+
+def test_a_stray_figure_is_noticed(copy):
+    (copy / "papers/batchnorm/figures/old.svg").write_text("")
+    assert report.main(["--check", "batchnorm"]) == 1
+    report.main(["batchnorm"])
+    assert not (copy / "papers/batchnorm/figures/old.svg").exists()
+
+
+def test_a_changed_result_is_noticed(copy):
+    path = next((copy / "papers/batchnorm/results").glob("bn/seed*.json"))
+    path.unlink()
+    assert report.main(["--check", "batchnorm"]) == 1
+
+
+def test_every_claim_stands_in_the_report_with_its_verdict():
+    for paper in papers():
+        text = (paper.folder / "REPORT.md").read_text()
+        for j in paper.judgements():
+            if j.claim.each:  # a table's rows are tested below
+                assert f"| {j.claim.row} |" in text
+                continue
+            (row,) = re.findall(rf"^\| \[{re.escape(j.claim.id)}\].*$", text, re.M)
+            assert row.endswith(f"**{j.verdict}** |")
+
+
+def test_a_run_that_is_missing_has_its_cost(copy):
+    (paper,) = papers(["batchnorm"])
+    claim = next(c for c in paper.claims if c.experiments == ["bn", "plain"])
+    assert report.cost(paper, claim) == ""
+    results.add_pace(paper.folder / "results/bn", paper.config("bn"), "a processor", 2, 0.036)
+    assert report.cost(paper, claim) == "", "it has been run"
+    paper.results.pop("bn")
+    assert report.cost(paper, claim) == (
+        " One run of bn: about 30 min (36 ms a step on a processor, 2 threads).")
+
+
+def test_a_table_stands_side_by_side():
+    def judged(row, column, published, value, verdict):
+        claim = Claim(f"{column}-{row}", "w", "s", published, show=".0f", each="t", row=row,
+                      column=column, judge={"exactly": 0})
+        return Judgement(claim, verdict, (value,))
+    js = [judged("one", "n", 3, 3, "reproduced"), judged("two", "n", 4, 5, "not reproduced"),
+          judged("one", "m", 7, 7, "reproduced"), judged("two", "m", 8, 8, "reproduced")]
+    assert report.of_table("t", js).splitlines()[-2:] == [
+        "| one | 3 | 3 | 7 | 7 | **reproduced** |",
+        "| two | 4 | 5 | 8 | 8 | n **not reproduced** |"]
+    assert [report.stands_alone(j, js) for j in js] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--chek"], "unknown option '--chek'"), (["nopaper"], "unknown paper 'nopaper'")])
+def test_bad_words(words, message):
+    with pytest.raises(UserError, match=message):
+        report.main(words)
+
+
+def test_a_readme_without_gallery_is_refused(copy):
+    (copy / "README.md").write_text("# nothing")
+    with pytest.raises(UserError, match="expected the gallery"):
+        report.main(["batchnorm"])
+
+
+def test_tables_hold_any_text():
+    assert report.table(["a"], [["x | y\nz"]]).splitlines()[-1] == "| x \\| y z |"
+
+
+def test_numbers_have_true_minus_signs():
+    assert report.number(-0.5, ".1%") == "−50.0%"
+    assert report.number(float("nan"), ".1f") == "–"
+    assert report.number(float("inf"), ".0f") == "∞" and report.number(-float("inf"), "d") == "−∞"
+
+
+def test_a_resumed_runs_cost_counts_the_threads_it_had_at_each_step():
+    def segment(first, threads):
+        return {"from_step": first, "hardware": {"threads": threads}}
+    record = {"seconds": 60.0, "config": {"train": {"steps": 100}},
+              "segments": [segment(0, 1), segment(20, 2), segment(70, 2), segment(90, 4)]}
+    assert report.core_seconds(record) == pytest.approx(60 * (0.2 * 1 + 0.7 * 2 + 0.1 * 4))

@@ -1,0 +1,127 @@
+"""Results: what a run leaves, and how a damaged or outdated one is met."""
+
+import json
+
+import pytest
+
+from common.errors import UserError
+from common.evidence import results
+from common.evidence.claims import papers
+from common.running import cli
+from tests.common.toy import Config, Toy, experiments
+
+
+@pytest.fixture
+def paper(tmp_path):
+    return experiments(tmp_path / "papers" / "toy")
+
+
+def train(paper, name="base", seed=0, **overrides):
+    return cli.train(Toy, paper, name, [seed], overrides)[0]
+
+
+def test_a_finished_run_leaves_its_provenance(paper):
+    train(paper, seed=2)
+    record = json.loads((paper.path.parent / "results/base/seed2.json").read_text())
+    assert record["metrics"].keys() == {"accuracy"}
+    assert record["curves"]["accuracy"][0] == [10, 20, 30, 40]
+    assert record["config"]["train"]["steps"] == 40
+    assert len(record["data"]["fingerprint"]) == 64
+    (segment,) = record["segments"]
+    assert {"commit", "dirty", "versions", "hardware", "from_step"} <= segment.keys()
+    text = json.dumps(record)
+    assert str(paper.path.parent.parent) not in text, "a path of this machine"
+
+
+def test_reading_gives_metrics_at_steps(paper):
+    train(paper)
+    (result,) = results.read_all(paper.path.parent, Config)["base"]
+    assert result.at("accuracy", 40) == pytest.approx(result.at("accuracy", None), rel=1e-5)
+    for metric, step in (("accuracy", 15), ("error", None), ("error", 10)):
+        with pytest.raises(UserError, match="toy/base/seed0"):
+            result.at(metric, step)
+
+
+def test_a_run_with_other_keys_is_not_recorded(paper):
+    done = train(paper, **{"optim.lr": 0.3, "train.threads": 1})
+    assert not (paper.path.parent / "results").exists()
+    assert (done["folder"] / "result.json").exists()
+    assert done["folder"].parent.name == "base,optim.lr=0.3"
+
+
+def test_an_override_equal_to_the_experiments_own_value_is_recorded(paper):
+    train(paper, **{"optim.lr": 0.1})
+    assert (paper.path.parent / "results/base/seed0.json").exists()
+
+
+def test_running_again_says_what_stood_there(paper):
+    first = train(paper)
+    again = train(paper, fresh=True)
+    assert first["before"] is None and again["before"] == first["metrics"] == again["metrics"]
+
+
+def test_a_result_of_another_configuration_is_not_current(paper):
+    train(paper)
+    (result,) = results.read_all(paper.path.parent, Config)["base"]
+    assert results.is_current(result, paper.resolve("base", 5, {"train.threads": 2}))
+    assert not results.is_current(result, paper.resolve("faster"))
+
+
+@pytest.mark.parametrize("damage", [
+    lambda t: t[:100], lambda t: "{}", lambda t: t.replace('"metrics"', '"merits"'),
+    lambda t: t.replace('"seed": 0', '"seed": 7'), lambda t: "[]"])
+def test_a_damaged_result_is_named(paper, damage):
+    train(paper)
+    path = paper.path.parent / "results/base/seed0.json"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError, match=r"seed0.json is") as e:
+        results.read_all(paper.path.parent, Config)
+    assert "\n" not in str(e.value)
+
+
+def test_a_kept_pace_is_the_reports(paper, capsys):
+    folder = paper.path.parent / "results/base"
+    base = paper.resolve("base")
+    print(cli.pace(Toy, paper, "base", {}))
+    assert results.read_pace(folder, base) is None, "only with --keep"
+    cli.pace(Toy, paper, "base", {"train.threads": 1}, keep=True)
+    found = results.read_pace(folder, base)
+    assert found.cpu == results.processor(results.provenance()["hardware"])
+    assert 0 < found.seconds[1] < 1
+    results.add_pace(folder, base, found.cpu, 4, 1e-5)
+    found = results.read_pace(folder, base)
+    assert found.best() == (4, 1e-5) and 1 in found.seconds
+    results.add_pace(folder, base, "another", 2, 0.5)
+    found = results.read_pace(folder, base)
+    assert (found.cpu, found.seconds) == ("another", {2: 0.5})
+    for damage in ("", "{}", '{"cpu": 1, "seconds_per_step": {"a": 1}, "config": {}}',
+                   '{"cpu": "a", "seconds_per_step": {"2": 1}}'):
+        (folder / "pace.json").write_text(damage)
+        assert results.read_pace(folder, base) is None
+
+
+def test_a_pace_is_of_its_configuration(paper):
+    folder = paper.path.parent / "results/base"
+    results.add_pace(folder, paper.resolve("base"), "a processor", 2, 0.5)
+    assert results.read_pace(folder, paper.resolve("base", 3, {"train.steps": 7})), "steps aside"
+    larger = paper.resolve("base", 0, {"train.batch_size": 3})
+    assert results.read_pace(folder, larger) is None
+    results.add_pace(folder, larger, "a processor", 1, 0.25)
+    assert results.read_pace(folder, larger).seconds == {1: 0.25}, "the other's is dropped"
+    with pytest.raises(UserError, match=r"--keep: expected base as .*without train.batch_size"):
+        cli.pace(Toy, paper, "base", {"train.batch_size": 3}, keep=True)
+
+
+def test_long_curves_are_thinned_and_keep_their_ends():
+    lines = [{"step": k, "loss": 1 / k} for k in range(1, 1001)]
+    steps, values = results.curves(lines)["train_loss"]
+    assert len(steps) == results.POINTS and steps[0] == 1 and steps[-1] == 1000
+    assert values[-1] == 0.001
+
+
+def test_the_kept_paces_are_of_todays_configurations():
+    for paper in papers():
+        for path in (paper.folder / "results").glob("*/pace.json"):
+            name = path.parent.name
+            assert results.read_pace(path.parent, paper.config(name)), f"{path} is stale or damaged"
+            assert not paper.results.get(name), f"{path} says less than the results beside it"

@@ -1,0 +1,88 @@
+"""train.py as its user meets it: what it prints, and how bad input ends."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from common.errors import UserError
+from common.files import ROOT
+from common.running import cli
+
+SCRIPT = str(ROOT / "papers/batchnorm/train.py")
+
+
+def run(*words, **environment):
+    return subprocess.run([sys.executable, SCRIPT, *words], cwd=ROOT,
+                          env=os.environ | environment, capture_output=True, text=True,
+                          timeout=120)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["experiment=qick"], "unknown experiment 'qick'; did you mean 'quick'"),
+    (["optim.rl=3"], "unknown key 'optim.rl'; did you mean 'optim.lr'"),
+    (["train.steps=many"], "train.steps=many: expected int"),
+    (["seed=x"], "seed=x: expected a whole number"),
+    (["experiment=quick", "train.threads=1", "train.batch_size=5000"],
+     "expected at most the 1437 examples"),
+    (["experiment=quick", "train.steps=-3"], "train.steps=-3: expected a whole number"),
+    (["experiment=quick", "model.unit=100"], "model.unit=100: expected a unit"),
+    (["quick"], "cannot read 'quick': expected key=value"),
+    (["experiment=quick", "--keep"], "--keep: expected --pace beside it"),
+])
+def test_bad_input_is_one_line_and_exit_status_2(end_of, words, message):
+    from papers.batchnorm.train import BatchNormRecipe, Config
+
+    code, said = end_of(lambda: cli.main(BatchNormRecipe, Config, SCRIPT, words))
+    assert code == 2 and message in said.err and said.err.count("\n") == 1 and not said.out
+
+
+def test_an_unwritable_run_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run("experiment=quick", PAPERS_RUNS=str(tmp_path / "file"))
+    assert done.returncode == 2 and "cannot write the run's folder" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_divergence_is_one_line_and_exit_status_2():
+    done = run("experiment=quick_plain", "optim.lr=1e38", "train.steps=50")
+    assert done.returncode == 2 and "training stopped" in done.stderr
+    assert done.stderr.strip().count("\n") == 0
+
+
+def test_help_needs_no_data():
+    done = run("--help")
+    assert done.returncode == 0
+    assert "experiments:" in done.stdout and "optim.lr" in done.stdout
+
+
+def test_quick_trains_offline_and_says_what_is_next(tmp_path):
+    started = time.monotonic()
+    done = run("experiment=quick", "train.threads=1", PAPERS_RUNS=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < 60
+    assert "quick_plain/seed0" in done.stdout and "quick_bn/seed0" in done.stdout
+    assert "next: python papers/batchnorm/train.py" in done.stdout
+    (picture,) = tmp_path.rglob("curves.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    changes = subprocess.run(["git", "-C", ROOT, "status", "--porcelain", "papers"],
+                             capture_output=True, text=True).stdout
+    assert "quick" not in changes, "a quick run leaves nothing in the repository"
+
+
+def test_everything_is_checked_before_anything_is_trained(monkeypatch):
+    from papers.batchnorm.train import BatchNormRecipe, Config
+
+    monkeypatch.setattr(cli, "train", lambda *a: pytest.fail("trained"))
+    with pytest.raises(UserError):
+        cli.main(BatchNormRecipe, Config, SCRIPT, ["experiment=quick,nothing"])
+
+
+def test_long_run_names_fit_a_file_name():
+    from papers.batchnorm.train import Config
+
+    overrides = {f"key.{k}": "x" * 20 for k in range(30)}
+    folder = cli.run_folder("batchnorm", Config(experiment="bn"), overrides)
+    assert len(folder.parent.name) < 200 and folder.parent.name.startswith("bn,")

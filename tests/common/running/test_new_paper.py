@@ -1,0 +1,74 @@
+"""A paper made from the template runs and passes at once, without touching common/."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from common.errors import UserError
+from common.files import ROOT
+from common.running import new_paper
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the repository in which a paper called demo_net has been made."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("common", "papers", "tests"):
+        shutil.copytree(ROOT / name, folder / name,
+                        ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    done = run(folder, "-m", "common.running", "new", "demo_net", "title=A demonstration",
+               "year=1999")
+    assert done.returncode == 0, done.stderr
+    assert "next: python papers/demo_net/train.py experiment=quick" in done.stdout
+    return folder
+
+
+def run(folder, *words):
+    return subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(folder)}, timeout=300)
+
+
+def test_quick_trains(copy):
+    done = run(copy, "papers/demo_net/train.py", "experiment=quick", "train.threads=1")
+    assert done.returncode == 0, done.stderr
+    assert "demo_net/quick/seed0" in done.stdout
+
+
+def test_its_tests_and_the_houses_pass(copy):
+    done = run(copy, "-m", "pytest", "-n", "0", "tests/papers/demo_net",
+               "tests/common/test_house.py", "tests/common/test_claims.py",
+               "-k", "demo_net or house or decide")
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout or "[100%]" in done.stdout
+
+
+def test_its_report_agrees_and_the_gallery_lists_it(copy):
+    done = run(copy, "-m", "common.running", "report", "--check", "demo_net")
+    assert done.returncode == 0, done.stdout
+    assert "A demonstration" in (copy / "README.md").read_text()
+    report = (copy / "papers/demo_net/REPORT.md").read_text()
+    assert "**7 claims: 1 reproduced, 6 not run.**" in report
+    left = [w for w in ("NAME", "TITLE", "AUTHORS", "YEAR") for p in
+            (copy / "papers/demo_net").glob("*.*") if w in p.read_text()]
+    assert not left, "placeholders are filled"
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("batchnorm", "papers/batchnorm exists"), ("Big", "cannot be a paper's name"),
+    ("1st", "cannot be"), ("class", "cannot be"), ("a-b", "cannot be"), ("../x", "cannot be"),
+    ("", "cannot be")])
+def test_names_that_are_taken_or_impossible_are_refused(name, message):
+    with pytest.raises(UserError, match=message):
+        new_paper.main([name])
+
+
+def test_other_bad_words_are_one_line():
+    with pytest.raises(UserError, match=r"year=soon: expected a whole number"):
+        new_paper.main(["demo_net", "year=soon"])
+    with pytest.raises(UserError, match="did you mean 'title'"):
+        new_paper.main(["demo_net", "titel=x"])

@@ -1,0 +1,40 @@
+"""Augmentation against the obvious per-sample loop."""
+
+import torch
+import torch.nn.functional as F
+
+from common.training.augment import PadCropFlip
+
+
+def test_every_image_is_one_of_its_crops_or_mirrored_crops():
+    images = torch.randn(6, 3, 5, 4)
+    augment = PadCropFlip(images, 2)
+    index = torch.randint(0, 6, (200,))
+    out = augment(index, torch.Generator().manual_seed(0))
+    assert out.shape == (200, 3, 5, 4)
+    seen = set()
+    for image, i in zip(out, index, strict=True):
+        padded = F.pad(images[i], (2, 2, 2, 2))
+        matches = [(dy, dx, flip) for dy in range(5) for dx in range(5) for flip in (0, 1)
+                   if torch.equal(image, crop(padded, dy, dx, flip))]
+        assert matches
+        seen.add(matches[0])
+    assert len(seen) > 40, "all 25 offsets and both orientations occur"
+
+
+def crop(padded, dy, dx, flip):
+    piece = padded[:, dy:dy + 5, dx:dx + 4]
+    return piece.flip(-1) if flip else piece
+
+
+def test_without_flip_nothing_is_mirrored():
+    images = torch.arange(24.0).reshape(1, 1, 4, 6) + 1
+    out = PadCropFlip(images, 0, flip=False)(torch.zeros(50, dtype=torch.long), torch.Generator())
+    assert torch.equal(out, images.expand(50, -1, -1, -1))
+
+
+def test_the_generator_decides_everything():
+    augment = PadCropFlip(torch.randn(4, 1, 8, 8), 3)
+    index = torch.arange(4)
+    a, b, c = (augment(index, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert torch.equal(a, b) and not torch.equal(a, c)

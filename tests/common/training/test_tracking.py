@@ -1,0 +1,54 @@
+"""Tracking: the metrics file is always right, Weights & Biases may fail."""
+
+import json
+
+import pytest
+
+from common.config import Config, TrackingConfig
+from common.training import tracking
+
+
+def config(mode="disabled"):
+    return Config(tracking=TrackingConfig(wandb=mode))
+
+
+def test_lines_come_back(tmp_path):
+    tracker = tracking.Tracker(tmp_path, config(), 0, "t")
+    tracker.log(1, loss=0.5)
+    tracker.log(2, loss=0.25, lr=1.0)
+    tracker.close()
+    assert tracking.read(tmp_path) == [{"step": 1, "loss": 0.5},
+                                       {"step": 2, "loss": 0.25, "lr": 1.0}]
+
+
+def test_resuming_removes_what_came_after_and_half_lines(tmp_path):
+    (tmp_path / tracking.FILE).write_text('{"step": 1}\n{"step": 5}\n{"step": 6, "lo')
+    tracker = tracking.Tracker(tmp_path, config(), 1, "t")
+    tracker.log(2, loss=1.0)
+    tracker.close()
+    assert [json.loads(t)["step"] for t in (tmp_path / tracking.FILE).read_text().splitlines()
+            ] == [1, 2]
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_wandb_works_without_account_and_network(tmp_path, mode, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path))  # no login of the person who runs the tests
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    tracker = tracking.Tracker(tmp_path, config(mode), 0, "t")
+    tracker.log(1, loss=0.5)
+    tracker.close()
+    assert tracking.read(tmp_path) == [{"step": 1, "loss": 0.5}]
+    assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+def test_a_failing_wandb_never_stops_a_run(tmp_path, monkeypatch, capsys):
+    import wandb
+
+    monkeypatch.setattr(wandb, "init", lambda **k: 1 / 0)
+    tracker = tracking.Tracker(tmp_path, config("offline"), 0, "t")
+    tracker.log(1, loss=0.5)
+    tracker.close()
+    assert "Weights & Biases is off" in capsys.readouterr().err
+    assert len(tracking.read(tmp_path)) == 1
