@@ -1,0 +1,82 @@
+"""How long a process may train, and how it is asked to stop sooner.
+
+When the time is used up, or when the process is asked to end (SIGTERM), the loop writes a
+checkpoint at the next step, says in one line how far it came, and the process ends with status 0:
+nothing is lost and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from common.errors import UserError
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Paused(Exception):
+    """Training stopped before its last step, as asked, with everything on disk."""
+
+
+def seconds_of(text: str) -> float:
+    """``"90s"``, ``"8m"`` or ``"1.5h"`` in seconds.
+
+    Raises:
+        UserError: anything else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(text).strip())
+    if not match or float(match[1]) == 0:
+        raise UserError(f"budget={text}: expected a time such as 90s, 8m or 1.5h")
+    return float(match[1]) * UNITS[match[2]]
+
+
+class Budget:
+    """The time that is left.
+
+    Args:
+        text: see :func:`seconds_of`; empty for no limit.
+    """
+
+    def __init__(self, text: str = ""):
+        self.ends = time.monotonic() + seconds_of(text) if text else float("inf")
+        self._asked = threading.Event()
+
+    @property
+    def left(self) -> float:
+        """Seconds; infinite without a limit."""
+        return self.ends - time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        """Whether to stop now."""
+        return self._asked.is_set() or self.left <= 0
+
+    @property
+    def why(self) -> str:
+        """Why to stop, in words."""
+        return "asked to end" if self._asked.is_set() else "the budget is used up"
+
+    def stop(self) -> None:
+        """Make it over."""
+        self._asked.set()
+
+    @contextlib.contextmanager
+    def ended_by_sigterm(self) -> Iterator[None]:
+        """While in here SIGTERM makes the budget over instead of killing the process."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may set handlers
+            return
+
+        def asked(number: int, frame: FrameType | None) -> None:
+            self.stop()
+        before = signal.signal(signal.SIGTERM, asked)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
