@@ -89,12 +89,18 @@ class TrainConfig:
     eval_every: int = key(
         500, "steps between evaluations (the final step is always evaluated)", least=1)
     checkpoint_every: int = key(5000, "steps between checkpoints", neutral=True, least=1)
+    checkpoint_seconds: float = key(
+        600.0, "also a checkpoint when so many seconds have passed since the last one",
+        neutral=True, above=0)
     compile: bool = key(False, "run the model through torch.compile")
     precision: Literal["float32", "bfloat16"] = key("float32", "arithmetic of forward/backward")
     device: str = key("auto", "auto, cpu, cuda, mps …", neutral=True)
     threads: int = key(0, "CPU threads; 0 leaves it to torch", neutral=True, least=0)
     vectorize: bool = key(False, "train all seeds given as one batched network, for small ones",
                           neutral=True)
+    side_by_side: int = key(1, "how many of the runs given take turns in one process, on a card",
+                            neutral=True, least=1)
+    capture: bool = key(True, "on a CUDA card: capture the step in a graph", neutral=True)
 
 
 @dataclass
@@ -114,6 +120,8 @@ class Config:
     record: bool = key(True, "leave the finished result under papers/<paper>/results/",
                        neutral=True)
     fresh: bool = key(False, "start anew instead of resuming, discarding the run's folder",
+                      neutral=True)
+    budget: str = key("", "stop with a checkpoint after 90s, 8m or 1.5h; empty: train to the end",
                       neutral=True)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

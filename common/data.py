@@ -192,14 +192,18 @@ def evaluation_splits(config: DataConfig) -> tuple[DataSet, Split, Split]:
     return data, data.train[order[config.validation:]], data.train[order[:config.validation]]
 
 
-def generator(seed: int, stream: str, index: int = 0) -> torch.Generator:
-    """A random generator that is a pure function of its arguments.
+def stream_seed(seed: int, stream: str, index: int = 0) -> int:
+    """A seed for a random generator, a pure function of the arguments.
 
     Streams of different names, and indices of one stream, are independent of one another.
     """
     tag = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little")
-    state = np.random.SeedSequence([seed, tag, index]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
+    return int(np.random.SeedSequence([seed, tag, index]).generate_state(1, np.uint64)[0])
+
+
+def generator(seed: int, stream: str, index: int = 0) -> torch.Generator:
+    """A random generator on the CPU that is a pure function of its arguments."""
+    return torch.Generator().manual_seed(stream_seed(seed, stream, index))
 
 
 class BatchOrder:
@@ -319,6 +323,18 @@ def assemble(name: str, train: Split, test: Split) -> DataSet:
     """A data set of two splits, with its fingerprint."""
     fingerprint = _fingerprint(train.images, train.labels, test.images, test.labels)
     return DataSet(name, train, test, fingerprint, classes=int(train.labels.max()) + 1)
+
+
+def of_tensors(name: str, x: Tensor, y: Tensor | None = None) -> DataSet:
+    """A data set that is trained on and looked at in one piece, such as a paper's own patterns.
+
+    Args:
+        name: what results call it.
+        x: (n, …), of any type.
+        y: targets (n, …); none for what has none.
+    """
+    whole = Split(x, torch.zeros(len(x), dtype=torch.long) if y is None else y)
+    return assemble(name, whole, whole)
 
 
 def _cached(name: str, content: str, make: Callable[[], DataSet]) -> DataSet:

@@ -12,6 +12,10 @@ class UserError(Exception):
     """Something the user gave cannot be used; the message names it and what was expected."""
 
 
+class Paused(Exception):
+    """Work stopped before its end, as asked, with everything on disk; the message says where."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, else what is known."""
     known = sorted(known)
@@ -29,6 +33,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def exit_with(main: Callable[[], int | None]) -> None:
     """Run ``main`` and leave the process: 0, or 2 after one line when the user erred.
 
+    Work that stopped because its time was over says so in a line and ends with 0.
+
     Of several processes that train together the first one speaks.
     """
     try:
@@ -37,6 +43,9 @@ def exit_with(main: Callable[[], int | None]) -> None:
         if os.environ.get("RANK", "0") == "0":
             print(f"error: {e}", file=sys.stderr)
         sys.exit(2)
+    except Paused as e:
+        print(e, file=sys.stderr)
+        sys.exit(0)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command continues from the last checkpoint",
               file=sys.stderr)

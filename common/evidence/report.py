@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.evidence import plotting, results
 from common.evidence.claims import CONFIDENCE, VERDICTS, Claim, Judgement, Paper, papers
 from common.files import ROOT, shown, write_atomic
-from common.training.loop import duration
+from common.training.progress import duration
 
 BEGIN, END = "<!-- gallery: made by papers report -->", "<!-- end of gallery -->"
 

@@ -25,6 +25,10 @@ from common.evidence import plotting, results
 from common.files import runs_root, shown, write_atomic
 from common.training import checkpoint, distributed, tracking
 from common.training import loop as training
+from common.training.budget import Budget
+from common.training.progress import duration
+from common.training.recipe import Recipe
+from common.training.steps import steps_of
 from common.training.vectorised import SideBySide
 
 
@@ -37,16 +41,21 @@ def run_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
     return runs_root() / paper / name / f"seed{config.seed}"
 
 
-def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experiments, name: str,
-          seeds: Sequence[int], overrides: dict[str, Any]) -> list[dict[str, Any]]:
-    """Train one experiment with some seeds, as one batched network, and write their results.
+def train(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: str,
+          seeds: Sequence[int], overrides: dict[str, Any], budget: Budget | None = None,
+          ) -> list[dict[str, Any]]:
+    """Train one experiment with some seeds and write their results.
 
-    A result goes to ``papers/<paper>/results/`` when the configuration is the experiment's own; a
-    run with overridden keys leaves it in its run folder only.
+    Several seeds are trained as one batched network. A result goes to ``papers/<paper>/results/``
+    when the configuration is the experiment's own; a run with overridden keys leaves it in its run
+    folder only.
 
     Returns:
         For each seed ``config``, ``metrics``, ``folder``, ``seconds`` and ``before``, the metrics
         of the committed result of the same run, if there was one.
+
+    Raises:
+        UserError, Paused: see :func:`common.training.loop.run_all`.
     """
     paper_folder = experiments.path.parent
     paper = paper_folder.name
@@ -65,7 +74,7 @@ def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experimen
         if len(standing) > 1:  # some are ahead, from an earlier command: together with their like
             overrides = overrides | {"fresh": False}
             return [d for some in standing.values()
-                    for d in train(recipe_class, experiments, name, some, overrides)]
+                    for d in train(recipe_class, experiments, name, some, overrides, budget)]
     recipes = [recipe_class(c) for c in configs]
     labels = [f"{paper}/{f.parent.name}/{f.name}" for f in folders]
     segment = results.segment(recipes[0].device)
@@ -74,7 +83,7 @@ def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experimen
     if distributed.processes() > 1:
         segment["processes"] = distributed.processes()
     ended = training.run_all(recipes, folders, labels, segment,
-                             SideBySide if len(recipes) > 1 else None)
+                             SideBySide if len(recipes) > 1 else None, budget)
     if distributed.rank():
         return []
     done = []
@@ -96,7 +105,7 @@ def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experimen
     return done
 
 
-def main(recipe_class: Callable[[Any], training.Recipe], schema: type[Config], train_file: str,
+def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file: str,
          argv: Sequence[str] | None = None) -> int:
     """The command line of a paper's ``train.py``.
 
@@ -131,6 +140,7 @@ def main(recipe_class: Callable[[Any], training.Recipe], schema: type[Config], t
         for name in names:
             print(pace(recipe_class, experiments, name, overrides, keep), flush=True)
         return 0
+    budget = Budget(str(overrides.get("budget") or ""))
     together = bool(overrides.get("train.vectorize"))
     groups = [(n, seeds) for n in names] if together else [(n, [s]) for s in seeds for n in names]
     if together and distributed.processes() > 1:
@@ -138,18 +148,18 @@ def main(recipe_class: Callable[[Any], training.Recipe], schema: type[Config], t
                         f"{distributed.processes()}")
     with distributed.group():
         done = [d for name, some in groups
-                for d in train(recipe_class, experiments, name, some, overrides)]
+                for d in train(recipe_class, experiments, name, some, overrides, budget)]
     if distributed.rank() == 0:
         report(done, program, experiments)
     distributed.leave()
     return 0
 
 
-PACE_SECONDS, PACE_STEPS = 3.0, 1000
-"""How long, and over how many steps at most, ``--pace`` measures."""
+PACE_SECONDS, PACE_STEPS, WARM_UP = 3.0, 1000, 2
+"""How long, and over how many steps at most, ``--pace`` measures, after how many uncounted ones."""
 
 
-def pace(recipe_class: Callable[[Any], training.Recipe], experiments: Experiments, name: str,
+def pace(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: str,
          overrides: dict[str, Any], keep: bool = False) -> str:
     """Measure an experiment's seconds per step without running it, and say what it would cost.
 
@@ -165,14 +175,16 @@ def pace(recipe_class: Callable[[Any], training.Recipe], experiments: Experiment
         raise UserError(f"--keep: expected {name} as config.yaml has it, without "
                         f"{', '.join(overrides)}")
     recipe = recipe_class(config)
-    for _ in training.updates(recipe, 0, 2):  # compiles, allocates
-        pass
-    started, steps = time.perf_counter(), 0
-    for _ in training.updates(recipe, 2, 2 + PACE_STEPS):
-        steps += 1
-        if time.perf_counter() - started > PACE_SECONDS and steps >= 3:
+    taking = steps_of(recipe, WARM_UP + PACE_STEPS)
+    recipe.train_mode()
+    made = max(taking.take(0, WARM_UP))  # compiles, allocates, captures
+    taking.losses()
+    started = time.perf_counter()
+    for step in taking.take(made, WARM_UP + PACE_STEPS):
+        taking.losses()
+        if time.perf_counter() - started > PACE_SECONDS and step - made >= 3:
             break
-    seconds = (time.perf_counter() - started) / steps
+    seconds = (time.perf_counter() - started) / (step - made)
     total = config.train.steps
     hardware = results.segment(recipe.device)["hardware"]
     paper_folder = experiments.path.parent
@@ -181,7 +193,7 @@ def pace(recipe_class: Callable[[Any], training.Recipe], experiments: Experiment
         results.add_pace(folder, config, results.processor(hardware), hardware["threads"],
                          seconds)
     return (f"{name}: {1000 * seconds:,.1f} ms a step, {total:,} steps: "
-            f"{training.duration(total * seconds)} ({hardware['device']}, {hardware['threads']} "
+            f"{duration(total * seconds)} ({hardware['device']}, {hardware['threads']} "
             "threads, without evaluations)")
 
 

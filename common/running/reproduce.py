@@ -40,7 +40,7 @@ from common.evidence.claims import ENOUGH_SEEDS, Claim, Paper, papers
 from common.files import ROOT, locked, runs_root, shown
 from common.running import cluster
 from common.training import checkpoint
-from common.training.loop import duration
+from common.training.progress import duration
 
 OPTIONS = ("claims", "seeds", "jobs", "vectorize", "launcher", "pace")
 PACE_PATIENCE = 180.0

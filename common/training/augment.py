@@ -21,15 +21,24 @@ class PadCropFlip:
         self.h, self.w = images.shape[-2:]
         self.pad, self.flip = pad, flip
         self.padded = F.pad(images, (pad, pad, pad, pad))
+        self.channels, self.rows, self.columns = (
+            torch.arange(k, device=images.device) for k in (images.shape[1], self.h, self.w))
 
-    def __call__(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """Augmented images of the examples ``index``, shape (len(index), c, h, w)."""
-        n = len(index)
+    def draw(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """What chance does to n images, on the CPU: ``offset``, (2, n, 1), and ``flip``, (n, 1)."""
         offset = torch.randint(0, 2 * self.pad + 1, (2, n, 1), generator=generator)
-        flip = torch.randint(0, 2, (n, 1), generator=generator) * self.flip
-        rows = offset[0] + torch.arange(self.h)
-        columns = torch.arange(self.w)
-        columns = offset[1] + torch.where(flip == 1, self.w - 1 - columns, columns)
-        channels = torch.arange(self.padded.shape[1])
+        return {"offset": offset,
+                "flip": torch.randint(0, 2, (n, 1), generator=generator) * self.flip}
+
+    def __call__(self, index: Tensor, offset: Tensor, flip: Tensor) -> Tensor:
+        """Augmented images of the examples ``index``, shape (len(index), c, h, w).
+
+        Args:
+            index: on the images' device, as are the others.
+            offset, flip: as drawn by :meth:`draw`.
+        """
+        rows = offset[0] + self.rows
+        columns = offset[1] + torch.where(flip == 1, self.w - 1 - self.columns, self.columns)
+        channels = self.channels
         return self.padded[index[:, None, None, None], channels[None, :, None, None],
                            rows[:, None, :, None], columns[:, None, None, :]]

@@ -20,10 +20,6 @@ from common.errors import UserError
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class Paused(Exception):
-    """Training stopped before its last step, as asked, with everything on disk."""
-
-
 def seconds_of(text: str) -> float:
     """``"90s"``, ``"8m"`` or ``"1.5h"`` in seconds.
 

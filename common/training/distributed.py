@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.distributed as dist
@@ -94,7 +94,7 @@ def mean(loss: Tensor) -> Tensor:
     return loss
 
 
-def check_agreement(model: nn.Module) -> None:
+def check_agreement(networks: Sequence[nn.Module]) -> None:
     """Make sure that all processes hold the same weights.
 
     Raises:
@@ -102,9 +102,9 @@ def check_agreement(model: nn.Module) -> None:
     """
     if processes() == 1:
         return
-    mine = torch.stack([p.detach().double().sum() for p in model.parameters()])
+    mine = torch.stack([p.detach().double().sum() for n in networks for p in n.parameters()])
     theirs = [torch.empty_like(mine) for _ in range(processes())]
     dist.all_gather(theirs, mine)
     if any(not torch.equal(t, mine) for t in theirs):
         raise UserError("the processes' weights differ: this paper's update does not go through "
-                        "the shared network (Recipe.net); train it in one process")
+                        "the shared network (Supervised.net); train it in one process")

@@ -36,12 +36,17 @@ class Tracker:
         config: the run's configuration; ``tracking.wandb`` turns on Weights & Biases.
         step: the step the run starts from; later lines of an earlier attempt are removed.
         name: the run's name there, such as ``batchnorm/bn/seed0``.
+        evaluated: False if an evaluation after ``step`` was logged and has to be made again.
 
     Whatever goes wrong with Weights & Biases is said once on stderr and never stops the run.
     """
 
-    def __init__(self, folder: Path, config: Config, step: int, name: str):
+    def __init__(self, folder: Path, config: Config, step: int, name: str,
+                 evaluated: bool = True):
         kept = read(folder, until=step) if step else []
+        if not evaluated:
+            kept = [line for line in kept
+                    if line["step"] < step or not any(k.startswith("eval/") for k in line)]
         write_atomic(folder / FILE, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = open(folder / FILE, "a")
         self._wandb = self._start_wandb(folder, config, name)

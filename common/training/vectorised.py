@@ -16,19 +16,19 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
 from common.errors import UserError
 from common.training.compiling import compile_apart
-from common.training.loop import Batch, Recipe
+from common.training.recipe import Batch, Planned, Supervised
 
 
 class Objective(nn.Module):
     """A recipe's loss as a module, so that its network can be given other weights for a call."""
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: Supervised):
         super().__init__()
         self.model = recipe.model
         self.loss = recipe.loss
 
     def forward(self, *batch: Tensor) -> Tensor:
-        return self.loss(batch)
+        return self.loss(batch, {})
 
 
 class SideBySide:
@@ -39,27 +39,27 @@ class SideBySide:
             draws random numbers in its loss, cannot be batched.
 
     Attributes:
-        model: all networks, for ``train()``.
         recipes: as given; their own weights are current only after :meth:`gather`.
 
     Raises:
         UserError: the recipe cannot be batched.
     """
 
-    def __init__(self, recipes: Sequence[Recipe]):
+    def __init__(self, recipes: Sequence[Supervised]):
         first = recipes[0]
-        if type(first).step is not Recipe.step:
+        own = not isinstance(first, Supervised) or (type(first).step, type(first).update) != (
+            Planned.step, Supervised.update)
+        if own:
             raise UserError("train.vectorize=true: this paper's update is its own, not the shared "
                             "one; leave the key out")
         self.recipes, self.first = list(recipes), first
-        self.model = nn.ModuleList(r.model for r in recipes)
         for r in recipes:
             r.batchable()
             r.net = r.model  # what is compiled is the batched step
             for name in ("inputs", "labels", "eval_inputs", "eval_labels"):
                 if torch.equal(getattr(r, name), getattr(first, name)):
                     setattr(r, name, getattr(first, name))  # one copy of the data for all
-        self.plain_batches = type(first).batch is Recipe.batch and all(
+        self.plain_batches = type(first).batch is Supervised.batch and all(
             r.inputs is first.inputs and r.labels is first.labels for r in recipes)
         self.names = {p: f"model.{k}" for k, p in first.model.named_parameters()}
         self.optimizer = type(first.optimizer)(
@@ -79,16 +79,21 @@ class SideBySide:
 
     def batch(self, step: int) -> Batch:
         """Every seed's own batch, stacked: (seeds, b, …)."""
+        rows = [r.row(step) for r in self.recipes]
         if self.plain_batches:
-            index = torch.stack([r.order(step) for r in self.recipes])
+            index = torch.stack([row["index"] for row in rows])
             return self.first.inputs[index], self.first.labels[index]
         return tuple(torch.stack(parts) for parts in zip(
-            *(r.batch(step) for r in self.recipes), strict=True))
+            *(r.batch(row) for r, row in zip(self.recipes, rows, strict=True)), strict=True))
 
-    def step(self, batch: Batch) -> Tensor:
-        """One update of every network; the losses, (seeds)."""
+    def step(self, number: int) -> Tensor:
+        """Update ``number`` of every network; the losses, (seeds).
+
+        Raises:
+            UserError: the loss draws random numbers, or depends on the step.
+        """
         try:
-            gradients, losses = self._gradients(self.parameters, self.buffers, batch)
+            gradients, losses = self._gradients(self.parameters, self.buffers, self.batch(number))
         except Exception as e:  # the compiler wraps vmap's own in several of its own
             if "random" not in str(e):
                 raise
@@ -96,13 +101,9 @@ class SideBySide:
                             "cannot be those of separate runs; leave the key out") from e
         for k, p in self.parameters.items():
             p.grad = gradients[k]
-        for ours, theirs in zip(self.optimizer.param_groups, self.first.optimizer.param_groups,
-                                strict=True):
-            ours.update({k: v for k, v in theirs.items() if k != "params"})
+        for group in self.optimizer.param_groups:
+            group.update(self.first.rates(number))
         self.optimizer.step()
-        if self.first.scheduler is not None:
-            self.first.optimizer.step()  # has no gradients; the schedule expects the call
-            self.first.scheduler.step()
         return losses.detach()
 
     @torch.no_grad()
@@ -122,17 +123,14 @@ class SideBySide:
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Give weights, buffers, optimiser state and schedule back to the recipes."""
+        """Give weights, buffers, optimiser state and rates back to the recipes."""
         for i, r in enumerate(self.recipes):
             mine = {k.removeprefix("model."): v[i] for k, v in
                     (self.parameters | self.buffers).items()}
             r.model.load_state_dict(mine, strict=False)
-            if r is not self.first:
-                if r.scheduler is not None:
-                    r.scheduler.load_state_dict(self.first.scheduler.state_dict())
-                for ours, theirs in zip(r.optimizer.param_groups,
-                                        self.first.optimizer.param_groups, strict=True):
-                    ours.update({k: v for k, v in theirs.items() if k != "params"})
+            for ours, theirs in zip(r.optimizer.param_groups, self.optimizer.param_groups,
+                                    strict=True):
+                ours.update({k: v for k, v in theirs.items() if k != "params"})
         for p, stacked in zip(self.names, self.parameters.values(), strict=True):
             for i, (r, q) in enumerate(zip(self.recipes, self.twins(p), strict=True)):
                 state: dict[str, Any] = self.optimizer.state.get(stacked, {})

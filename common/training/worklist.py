@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from common import data
 from common.config import Config
-from common.data import DataSet, Split
 from common.errors import UserError
-from common.training.loop import Batch, Recipe
+from common.training.recipe import Recipe
 
 
 class Table(nn.Module):
@@ -61,15 +60,11 @@ class Worklist(Recipe):
         """The one number of a job that the log of losses shows; here its last column."""
         return row[-1]
 
-    def splits(self) -> tuple[DataSet, Split, Split]:
+    def load_data(self) -> None:
         """The starts, laid end to end."""
         self.jobs = self.listed()
         starts = torch.cat([self.start_of(job) for job in self.jobs])
-        split = Split(starts, torch.zeros(len(starts), dtype=torch.long))
-        return data.assemble(self.collection, split, split), split, split
-
-    def prepare(self, images: Tensor) -> Tensor:
-        return images
+        self.data = data.of_tensors(self.collection, starts)
 
     def build(self) -> None:
         """Make the table.
@@ -82,15 +77,10 @@ class Worklist(Recipe):
             raise UserError(f"train.steps={steps}: expected {len(self.jobs)}, a step for each")
         self.model = Table(len(self.jobs), len(self.columns))
 
-    def batch(self, step: int) -> Batch:
-        """The number of the next job."""
-        return (torch.tensor(step),)
-
-    def step(self, batch: Batch) -> Tensor:
+    def step(self, number: int) -> Tensor:
         """Do one job; returns its :meth:`summary`."""
-        k = int(batch[0])
-        row = self.do(self.jobs[k])
-        self.model.values[k] = torch.tensor(row, dtype=torch.float64)
+        row = self.do(self.jobs[number])
+        self.model.values[number] = torch.tensor(row, dtype=torch.float64)
         return torch.tensor(self.summary(row))
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:

@@ -18,7 +18,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
 
     def contender(name: str, networks: int) -> Contender:
         recipe = BackpropRecipe(experiments.resolve("symmetry", 0, {"model.networks": networks}))
-        return Contender(name, lambda: [recipe.step(recipe.batch(k)) for k in range(SWEEPS)],
+        return Contender(name, lambda: [recipe.step(k) for k in range(SWEEPS)],
                          SWEEPS * networks, "network-sweeps")
     yield "symmetry, network-sweeps/s", [contender("one network", 1),
                                          contender("100 side by side", 100)]

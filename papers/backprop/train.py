@@ -27,7 +27,7 @@ from common.data import DataSet, Split, generator
 from common.errors import UserError, exit_with
 from common.files import write_atomic
 from common.running.cli import main
-from common.training.loop import Batch, Recipe
+from common.training.recipe import Supervised
 from papers.backprop import tasks
 from papers.backprop.facts import family_units, symmetry_structure
 from papers.backprop.model import Descent, Loss, Network, layered
@@ -70,7 +70,7 @@ class Config(BaseConfig):
     optim: OptimConfig = field(default_factory=OptimConfig)
 
 
-class BackpropRecipe(Recipe):
+class BackpropRecipe(Supervised):
     """Sweeps through all cases; a step of the loop is one sweep of every network.
 
     Attributes:
@@ -79,6 +79,7 @@ class BackpropRecipe(Recipe):
         sweeps: (s), the sweep after which every trained case was right for the first time, or −1.
     """
 
+    kept = (*Supervised.kept, "sweeps")
     config: Config
     model: Network
 
@@ -91,8 +92,7 @@ class BackpropRecipe(Recipe):
             "hidden": c.model.hidden, "skip": c.model.skip}
         self.task = getattr(tasks, c.task.name)(**options)
         split = Split(torch.cat(self.task.groups, 1), self.task.targets)
-        made = data.assemble(c.task.name, split, split)
-        return made, split, split
+        return data.assemble(c.task.name, split, split), split, split
 
     def prepare(self, images: Tensor) -> Tensor:
         return images if self.task else rearrange(images, "n c h w -> n (c h w)").float() / 255
@@ -122,29 +122,24 @@ class BackpropRecipe(Recipe):
         order = torch.rand(s, cases, generator=generator(c.seed, "held out")).argsort(1)
         self.mask = (order >= c.task.held_out).float()[:, :, None].to(self.device)
         self.sweeps = torch.full((s,), -1)
-        self.sweep = 0
-
-    def batch(self, step: int) -> Batch:
-        """Every case, in its order: a sweep."""
-        return self.inputs, self.labels
 
     def groups(self, x: Tensor) -> list[Tensor]:
         """Inputs cut into the network's input groups."""
         return list(x.split(self.group_sizes, dim=1))
 
-    def step(self, batch: Batch) -> Tensor:
+    def step(self, number: int) -> Tensor:
         """One sweep: eq. (9) after all cases, or after each of them if ``optim.online``."""
         o = self.config.optim
         group = self.optimizer.param_groups[0]
-        gentle = self.sweep < o.gentle
+        gentle = number < o.gentle
         group["lr"] = o.gentle_lr if gentle else o.lr
         group["momentum"] = o.gentle_momentum if gentle else o.momentum
         parts = range(len(self.inputs)) if o.online else [slice(None)]
-        error = torch.zeros(())
+        error = torch.zeros((), device=self.device)
         right = []
         for part in parts:
             cases = slice(part, part + 1) if o.online else part
-            x, d, mask = batch[0][cases], batch[1][cases], self.mask[:, cases]
+            x, d, mask = self.inputs[cases], self.labels[cases], self.mask[:, cases]
             totals, outputs = self.model(self.groups(x))
             y = outputs[-1]
             right.append(self.right(y, d))
@@ -152,8 +147,7 @@ class BackpropRecipe(Recipe):
             self.model.backward(totals, outputs, self.E.slope(y, d) * mask)
             self.optimizer.step()
         solved = (torch.cat(right, 1) | (self.mask[:, :, 0] == 0)).all(1).cpu()
-        self.sweeps[solved & (self.sweeps < 0)] = self.sweep
-        self.sweep += 1
+        self.sweeps[solved & (self.sweeps < 0)] = number
         return error
 
     @staticmethod
@@ -199,12 +193,6 @@ class BackpropRecipe(Recipe):
         state = {k: v.detach().cpu()[:20].contiguous() for k, v in self.model.state_dict().items()}
         path = paper_folder / "results" / self.config.experiment / "weights0.safetensors"
         write_atomic(path, lambda p: save_file(state | {"sweeps": self.sweeps[:20]}, p))
-
-    def extra_state(self) -> dict[str, Any]:
-        return {"sweeps": self.sweeps, "sweep": self.sweep}
-
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        self.sweeps, self.sweep = state["sweeps"], state["sweep"]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from einops import rearrange
@@ -19,7 +18,8 @@ from common.config import key
 from common.data import generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
-from common.training.loop import Recipe
+from common.training.descent import SGD
+from common.training.recipe import Supervised
 from papers.batchnorm.model import BatchNorm, Network, population_statistics
 
 PROBE = 1000
@@ -49,9 +49,10 @@ class Config(BaseConfig):
     optim: OptimConfig = field(default_factory=OptimConfig)
 
 
-class BatchNormRecipe(Recipe):
+class BatchNormRecipe(Supervised):
     """Section 4.1's network and its measurements."""
 
+    kept = (*Supervised.kept, "lowest", "highest")
     config: Config
     model: Network
 
@@ -66,7 +67,7 @@ class BatchNormRecipe(Recipe):
                             f"model.hidden={model.hidden}")
         self.model = Network(self.inputs.shape[1], model.hidden, self.data.classes, model.bn,
                              model.init_std, model.momentum, generator(self.config.seed, "init"))
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=optim.lr, fused=True)
+        self.optimizer = SGD(self.model.parameters(), lr=optim.lr, fused=True)
         self.lowest = torch.full((model.hidden[-1],), torch.inf)
         self.highest = -self.lowest
 
@@ -102,19 +103,13 @@ class BatchNormRecipe(Recipe):
         layers = [l for l in self.model.modules() if isinstance(l, BatchNorm)]
         if layers:
             population_statistics(self.model, (
-                self.batch(k)[0] for k in range(self.config.model.population_batches)))
+                self.batch_of(k)[0] for k in range(self.config.model.population_batches)))
         for layer in layers:
             layer.use_population = True
         accuracy = self.accuracy(self.eval_inputs, self.eval_labels)
         for layer in layers:
             layer.use_population = False
         return accuracy
-
-    def extra_state(self) -> dict[str, Any]:
-        return {"lowest": self.lowest, "highest": self.highest}
-
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        self.lowest, self.highest = state["lowest"], state["highest"]
 
 
 if __name__ == "__main__":

@@ -54,36 +54,38 @@ def contexts(features: Tensor) -> Tensor:
     return torch.cat([features.repeat(2, 1), actions], 1)
 
 
-class Memory:
+class Memory(nn.Module):
     """The last interactions of every agent: which row of :func:`contexts`, and its reward.
 
     Args:
         agents: s.
         size: how many interactions each remembers, 4096 in the paper.
-        device: where.
     """
 
-    def __init__(self, agents: int, size: int, device: torch.device | None = None):
-        self.rows = torch.zeros(agents, size, dtype=torch.long, device=device)
-        self.rewards = torch.zeros(agents, size, device=device)
-        self.met = 0
+    def __init__(self, agents: int, size: int):
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(agents, size, dtype=torch.long))
+        self.register_buffer("rewards", torch.zeros(agents, size))
 
-    def __len__(self) -> int:
-        """How many interactions each agent remembers."""
-        return min(self.met, self.rows.shape[1])
+    def add(self, slot: Tensor, rows: Tensor, rewards: Tensor) -> None:
+        """Remember one interaction of every agent, (s,) each, in place of what was in a slot.
 
-    def add(self, rows: Tensor, rewards: Tensor) -> None:
-        """Remember one interaction of every agent, (s,) each, in place of the oldest."""
-        slot = self.met % self.rows.shape[1]
-        self.rows[:, slot], self.rewards[:, slot] = rows, rewards
-        self.met += 1
+        Args:
+            slot: (1,), 0 … size − 1.
+            rows, rewards: (s,).
+        """
+        self.rows.index_copy_(1, slot, rows[:, None])
+        self.rewards.index_copy_(1, slot, rewards[:, None])
 
-    def minibatches(self, count: int, size: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Rows and rewards of random minibatches, drawn with replacement: (count s size) each."""
-        s = len(self.rows)
-        index = torch.randint(len(self), (s, count * size), generator=draw).to(self.rows.device)
-        return (rearrange(self.rows.gather(1, index), "s (n b) -> n s b", n=count),
-                rearrange(self.rewards.gather(1, index), "s (n b) -> n s b", n=count))
+    def minibatches(self, recalled: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Rows and rewards of minibatches, (count s b) each.
+
+        Args:
+            recalled: slots, (s, count · b).
+            count: how many minibatches.
+        """
+        return (rearrange(self.rows.gather(1, recalled), "s (n b) -> n s b", n=count),
+                rearrange(self.rewards.gather(1, recalled), "s (n b) -> n s b", n=count))
 
 
 def values(w: Sequence[Tensor], x: Tensor) -> Tensor:
@@ -153,7 +155,7 @@ class Agents(nn.Module):
         """−log N(r | value, noise²), summed over examples and agents, less its constant."""
         return (values(w, x) - r).square().sum() / (2 * self.noise**2)
 
-    def learn(self, x: Tensor, r: Tensor, lr: float, π: float) -> Tensor:
+    def learn(self, x: Tensor, r: Tensor, lr: float, π: float | Tensor) -> Tensor:
         """One step on a minibatch by eqs. (3) to (6).
 
         Args:
@@ -165,7 +167,7 @@ class Agents(nn.Module):
         Returns:
             The negative log-likelihood per agent and example, before the step.
         """
-        as_tensor = (torch.tensor(lr), torch.tensor(π))  # a new number is no new compilation
+        as_tensor = (torch.as_tensor(lr), torch.as_tensor(π))  # a new number: no new compilation
         with torch.no_grad():
             return self._update(list(self.μ), list(self.ρ), self.draw(), x, r, *as_tensor)
 

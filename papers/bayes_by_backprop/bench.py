@@ -23,7 +23,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
                        ("mixture, fast, compiled", "mixture_1200", {"train.compile": True}),
                        ("mixture, fast, eager", "mixture_1200", {"train.compile": False}),
                        ("mixture, autograd", "mixture_1200", {"optim.fast": False}))}
-    contenders = [Contender(name, lambda r=r: [r.step(r.batch(k)) for k in range(STEPS)], STEPS)
+    contenders = [Contender(name, lambda r=r: [r.step(k) for k in range(STEPS)], STEPS)
                   for name, r in recipes.items()]
     yield "one step at 2×1200, batch 128", contenders + [
         without_onednn(c) for c in contenders[:2]]

@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,9 +27,12 @@ from common.config import DataConfig, key
 from common.data import DataSet, Split, generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
+from common.training.descent import SGD
+from common.training.devices import widest_float
 from common.training.linear import Linear
-from common.training.loop import Batch, Recipe
 from common.training.noise import normal_
+from common.training.recipe import Batch, Planned, Recipe, Row, Supervised, scalar
+from common.training.schedules import divided
 from papers.bayes_by_backprop import bandit
 from papers.bayes_by_backprop.model import (
     GaussianPrior,
@@ -121,9 +124,10 @@ def make_prior(p: PriorConfig) -> Prior:
     return ScaleMixturePrior(p.pi, math.exp(-p.minus_log_sigma1), math.exp(-p.minus_log_sigma2))
 
 
-class BayesRecipe(Recipe):
+class BayesRecipe(Supervised):
     """Section 5.1: 50,000 images to train on, 10,000 to select by, 10,000 to test."""
 
+    kept = (*Supervised.kept, "lowest", "selected")
     config: Config
 
     def splits(self) -> tuple[DataSet, Split, Split]:
@@ -147,9 +151,7 @@ class BayesRecipe(Recipe):
         else:
             self.model = plain_network(widths, c.model.arm == "dropout", start)
         self.model.to(self.device)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=c.optim.lr, fused=True)
-        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(
-            self.optimizer, c.optim.milestones, gamma=0.1)
+        self.optimizer = SGD(self.model.parameters(), lr=c.optim.lr, fused=True)
         self.minibatches = len(self.inputs) / c.train.batch_size
         self.π = kl_weights(math.ceil(self.minibatches), c.optim.kl)
         if c.optim.kl == "uniform":
@@ -158,14 +160,17 @@ class BayesRecipe(Recipe):
         self.test_inputs = self.prepare(self.test.images).to(self.device)
         self.test_labels = self.test.labels.to(self.device)
         if c.model.arm == "bbb" and c.optim.fast:
-            self.update = make_update(self.model.bayesian[0].prior, c.train.compile)
+            self.descend = make_update(self.model.bayesian[0].prior, c.train.compile)
 
-    @property
-    def kl_weight(self) -> float:
-        """π_i of the minibatch whose turn it is."""
-        return self.π[self.scheduler.last_epoch % len(self.π)].item()
+    def rates(self, step: int) -> dict[str, float]:
+        """α, divided by 10 at the milestones."""
+        return {"lr": divided(self.config.optim.lr, self.config.optim.milestones, step)}
 
-    def loss(self, batch: Batch) -> Tensor:
+    def row(self, step: int) -> Row:
+        """Also π_i of the minibatch whose turn it is."""
+        return super().row(step) | {"π": self.π[step % len(self.π)]}
+
+    def loss(self, batch: Batch, row: Row) -> Tensor:
         """F_i of eq. (9), mean over weight samples; without posteriors −log P(D_i|w) alone."""
         x, y = batch
         if self.config.model.arm != "bbb":
@@ -173,33 +178,35 @@ class BayesRecipe(Recipe):
         total = x.new_zeros(())
         for _ in range(self.config.optim.samples):
             nll = F.cross_entropy(self.model(x), y, reduction="sum")
-            total = total + self.kl_weight * self.model.kl() + nll
+            total = total + scalar(row["π"]) * self.model.kl() + nll
         return total / self.config.optim.samples
 
-    def step(self, batch: Batch) -> Tensor:
+    def update(self, row: Row) -> Tensor:
         """One update; returns the loss per example, so that arms compare."""
         if self.config.model.arm == "bbb" and self.config.optim.fast:
-            loss = self.fast_step(batch)
+            loss = self.fast_update(row)
         else:
-            loss = super().step(batch)
-        return loss / len(batch[1])
+            loss = super().update(row)
+        return loss / len(row["index"])
 
-    def fast_step(self, batch: Batch) -> Tensor:
+    def fast_update(self, row: Row) -> Tensor:
         """The same update by the paper's own gradients, eqs. (3) and (4).
 
         Automatic differentiation goes only down to the sampled w; one pass over the weights then
         turns (μ, ρ, ε, w, ∂NLL/∂w) into the new μ and ρ. The loss returned is the likelihood's
         part alone, for log q − log P is not needed to descend it.
         """
-        x, y = batch
+        self.set_rates(row)
+        x, y = self.batch(row)
         layers, k = self.model.bayesian, self.config.optim.samples
+        number = row["number"].item() if x.device.type == "cpu" else 0
         with torch.no_grad():
             σ = [l.σ for l in layers]
         samples: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in layers]
         loss = x.new_zeros(())
         for sample in range(k):
             with torch.no_grad():
-                ε = self.noise(self.scheduler.last_epoch * k + sample)
+                ε = self.noise(number * k + sample)
                 w = [torch.addcmul(l.μ, s, e).requires_grad_() for l, s, e in
                      zip(layers, σ, ε, strict=True)]
             h = x
@@ -210,16 +217,19 @@ class BayesRecipe(Recipe):
             loss += nll.detach()
             for known, *now in zip(samples, ε, w, g, strict=True):
                 known.append(tuple(now))
-        lr, π = self.optimizer.param_groups[0]["lr"], self.kl_weight
+        lr, π = self.optimizer.param_groups[0]["lr"], scalar(row["π"])
         with torch.no_grad():
             for l, s, drawn in zip(layers, σ, samples, strict=True):
-                self.update(l.μ, l.ρ, s, drawn, lr, π)
-        self.optimizer.step()  # has no gradients and moves nothing; the schedule expects it
-        self.scheduler.step()
+                self.descend(l.μ, l.ρ, s, drawn, lr, π)
         return loss / k
 
     def noise(self, index: int) -> list[Tensor]:
-        """ε ~ N(0, 1) for the weights of every layer, different for each index of a seed."""
+        """ε ~ N(0, 1) for the weights of every layer.
+
+        Args:
+            index: different for every draw of a run; on other devices than a CPU, where the run's
+                own generator draws, it does not count.
+        """
         shapes = [l.μ.shape for l in self.model.bayesian]
         sizes = [s.numel() for s in shapes]
         every = self.model.bayesian[0].μ.new_empty(sum(sizes))
@@ -293,14 +303,8 @@ class BayesRecipe(Recipe):
             self.model.load_state_dict(keep)
         return metrics
 
-    def extra_state(self) -> dict[str, Any]:
-        return {"lowest": self.lowest, "selected": self.selected}
 
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        self.lowest, self.selected = state["lowest"], state["selected"]
-
-
-class RegressionRecipe(Recipe):
+class RegressionRecipe(Supervised):
     """Section 5.2: a curve through the 598 points of Fig. 5, and how sure of it the network is."""
 
     config: Config
@@ -325,10 +329,12 @@ class RegressionRecipe(Recipe):
             self.model = plain_network(widths, c.model.arm == "dropout", start)
         rule = torch.optim.Adam if c.optim.rule == "adam" else torch.optim.SGD
         self.optimizer = rule(self.model.parameters(), lr=c.optim.lr)
-        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(
-            self.optimizer, c.optim.milestones, gamma=0.1)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def rates(self, step: int) -> dict[str, float]:
+        """α, divided by 10 at the milestones."""
+        return {"lr": divided(self.config.optim.lr, self.config.optim.milestones, step)}
+
+    def loss(self, batch: Batch, row: Row) -> Tensor:
         """KL/M + −log N(y | f(x), noise²) summed over the minibatch, per example."""
         x, y = batch
         fit = gaussian_nll(self.net(x), y, self.config.task.noise)
@@ -345,7 +351,7 @@ class RegressionRecipe(Recipe):
         """
         k = self.config.measure.samples
         whole = self.inputs, self.labels
-        metrics = {"free_energy": sum(self.loss(whole).item() for _ in range(k)) / k}
+        metrics = {"free_energy": sum(self.loss(whole, {}).item() for _ in range(k)) / k}
         if final:
             draw = self.generator("fig5", step)
             y = torch.stack([self.model(GRID.to(self.device)) for _ in range(k)]).cpu()
@@ -357,58 +363,66 @@ class RegressionRecipe(Recipe):
         return metrics
 
 
-class BanditRecipe(Recipe):
+class BanditRecipe(Planned):
     """Section 5.3: agents that eat or leave mushrooms; a step is one interaction of each."""
 
+    kept = (*Planned.kept, "memory", "regret")
+    block = 50
     config: Config
     model: bandit.Agents
 
-    def splits(self) -> tuple[DataSet, Split, Split]:
-        made = data.load(self.config.data.name)
-        return made, made.train, made.test
-
-    def prepare(self, images: Tensor) -> Tensor:
-        return images.flatten(1).float()
+    def load_data(self) -> None:
+        """All mushrooms: their features, (m, f), and whether they are poisonous, (m)."""
+        self.data = data.load(self.config.data.name)
+        self.features = self.data.train.images.flatten(1).float().to(self.device)
+        self.poisonous = self.data.train.labels.to(self.device)
 
     def build(self) -> None:
         c = self.config
-        self.contexts = bandit.contexts(self.inputs)
+        self.contexts = bandit.contexts(self.features)
         prior = make_prior(c.prior) if c.model.arm == "bbb" else None
         widths = [self.contexts.shape[1], c.model.units, c.model.units, 1]
         self.model = bandit.Agents(c.task.agents, widths, prior, c.model.rho, c.task.noise,
                                    generator(c.seed, "init"), c.train.compile)
-        self.memory = bandit.Memory(c.task.agents, c.task.memory, self.device)
-        self.regret = torch.zeros(c.task.agents, dtype=torch.float64, device=self.device)
+        self.memory = bandit.Memory(c.task.agents, c.task.memory)
+        self.regret = torch.zeros(c.task.agents, dtype=widest_float(self.device),
+                                  device=self.device)
 
-    def batch(self, step: int) -> Batch:
-        """The mushroom each agent meets, and what chance brings: (s,), (3, s) in 0 … 1.
+    def row(self, step: int) -> Row:
+        """The mushroom each agent meets, ``met`` (s,), and what ``chance`` brings, (3, s) in 0 … 1.
 
-        The same for every arm of a seed.
+        They are the same for every arm of a seed. Also the ``slot`` of the memory they go to, which
+        of what is remembered then makes up the minibatches, ``recalled`` (s, updates · b), and π.
         """
-        s, draw = self.config.task.agents, self.generator("bandit", step)
-        return (torch.randint(len(self.inputs), (s,), generator=draw).to(self.device),
-                torch.rand(3, s, generator=draw).to(self.device))
-
-    def step(self, batch: Batch) -> Tensor:
-        """Act, remember, learn; returns the last minibatch's negative log-likelihood."""
-        met, (luck, explores, chosen) = batch
         task, size = self.config.task, self.config.train.batch_size
+        s, draw = task.agents, self.generator("bandit", step)
+        remembered = min(step + 1, task.memory)
+        return super().row(step) | {
+            "met": torch.randint(len(self.features), (s,), generator=draw),
+            "chance": torch.rand(3, s, generator=draw),
+            "slot": torch.tensor([step % task.memory]),
+            "recalled": torch.randint(remembered, (s, task.updates * size),
+                                      generator=self.generator("memory", step + 1)),
+            "π": torch.tensor(bandit.kl_weight(remembered, size))}
+
+    def update(self, row: Row) -> Tensor:
+        """Act, remember, learn; returns the last minibatch's negative log-likelihood."""
+        met, (luck, explores, chosen) = row["met"], row["chance"]
+        task = self.config.task
         action = self.act(met)
         action = torch.where(explores < task.epsilon, (chosen * 2).long(), action)
-        poisonous = self.labels[met]
+        poisonous = self.poisonous[met]
         received = bandit.reward(poisonous, action, luck)
         self.regret += bandit.oracle(poisonous) - received
-        self.memory.add(action * len(self.inputs) + met, received)
-        rows, rewards = self.memory.minibatches(
-            task.updates, size, self.generator("memory", self.memory.met))
-        π = bandit.kl_weight(len(self.memory), size)
+        self.memory.add(row["slot"], action * len(self.features) + met, received)
+        rows, rewards = self.memory.minibatches(row["recalled"], task.updates)
         for r, y in zip(rows, rewards, strict=True):
-            loss = self.model.learn(self.contexts[r], y, self.config.optim.lr, π)
+            loss = self.model.learn(self.contexts[r], y, self.config.optim.lr, row["π"])
         return loss
 
     def act(self, met: Tensor) -> Tensor:
         """The action of the higher expected reward, (s,)."""
-        both = torch.stack([self.contexts[met], self.contexts[met + len(self.inputs)]], 1)
+        both = torch.stack([self.contexts[met], self.contexts[met + len(self.features)]], 1)
         return self.model.expected(both, self.config.task.thompson).argmax(1)
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
@@ -423,15 +437,6 @@ class BanditRecipe(Recipe):
                 ρ = torch.cat([p.detach().flatten() for p in self.model.ρ])
                 metrics["median_sigma"] = F.softplus(ρ).median().item()
         return metrics
-
-    def extra_state(self) -> dict[str, Any]:
-        m = self.memory
-        return {"rows": m.rows, "rewards": m.rewards, "met": m.met, "regret": self.regret}
-
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        m = self.memory
-        m.rows, m.rewards = state["rows"].to(self.device), state["rewards"].to(self.device)
-        m.met, self.regret = state["met"], state["regret"].to(self.device)
 
 
 def gaussian_nll(prediction: Tensor, y: Tensor, noise: float) -> Tensor:

@@ -22,7 +22,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
                        "dropout": {},
                        "inverted dropout": {"model.noise": "inverted"},
                        "Gaussian noise": {"model.noise": "gaussian"}}.items()}
-    contenders = [Contender(name, lambda r=r: [r.step(r.batch(k)) for k in range(STEPS)], STEPS)
+    contenders = [Contender(name, lambda r=r: [r.step(k) for k in range(STEPS)], STEPS)
                   for name, r in recipes.items()]
     yield "one step at 3×1024, batch 100, max-norm in all", contenders + [
         without_onednn(c) for c in contenders[:2]]

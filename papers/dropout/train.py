@@ -24,7 +24,8 @@ from common.data import Split, generator
 from common.errors import UserError, exit_with
 from common.files import write_atomic
 from common.running.cli import main
-from common.training.loop import Batch, Recipe
+from common.training.descent import SGD
+from common.training.recipe import Batch, Row, Supervised
 from papers.dropout.model import (
     Autoencoder,
     Network,
@@ -91,7 +92,7 @@ class Config(BaseConfig):
     measure: MeasureConfig = field(default_factory=MeasureConfig)
 
 
-class DropoutRecipe(Recipe):
+class DropoutRecipe(Supervised):
     """Feed-forward networks on MNIST with the paper's noise, constraints and penalties."""
 
     config: Config
@@ -115,9 +116,8 @@ class DropoutRecipe(Recipe):
         optim = self.config.optim
         self.model = self.network().to(self.device)
         self.weights = [l.weight for l in self.model.layers]
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=optim.lr,
-                                         momentum=self.momentum(0), fused=True)
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self.decay)
+        self.optimizer = SGD(self.model.parameters(), lr=optim.lr, momentum=self.momentum(0),
+                             fused=True)
 
     def network(self) -> Network:
         """The network the configuration describes."""
@@ -139,7 +139,17 @@ class DropoutRecipe(Recipe):
         return o.momentum_final - (o.momentum_final - o.momentum_initial) * math.exp(
             -step / o.momentum_time)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def rates(self, step: int) -> dict[str, float]:
+        """ε_t and the momentum of an update."""
+        return {"lr": self.config.optim.lr * self.decay(step), "momentum": self.momentum(step)}
+
+    def row(self, step: int) -> Row:
+        """Also the factor of the absolute weights, zero before its time."""
+        r = self.config.regulariser
+        row = super().row(step)
+        return row | {"l1": torch.tensor(r.l1 * (step >= r.l1_from))} if r.l1 else row
+
+    def loss(self, batch: Batch, row: Row) -> Tensor:
         """Mean cross-entropy plus the penalties of Table 9's arms."""
         x, y = batch
         r = self.config.regulariser
@@ -147,20 +157,14 @@ class DropoutRecipe(Recipe):
         loss = F.cross_entropy(self.model.logits(hidden), y)
         if r.l2:
             loss = loss + r.l2 * l2(self.weights)
-        if r.l1 and self.updates >= r.l1_from:
-            loss = loss + r.l1 * l1(self.weights)
+        if r.l1:
+            loss = loss + row["l1"] * l1(self.weights)
         if r.kl:
             loss = loss + r.kl * kl_sparsity(hidden, r.kl_target)
         return loss
 
-    @property
-    def updates(self) -> int:
-        """Updates made so far."""
-        return self.scheduler.last_epoch
-
-    def step(self, batch: Batch) -> Tensor:
-        self.optimizer.param_groups[0]["momentum"] = self.momentum(self.updates)
-        loss = super().step(batch)
+    def update(self, row: Row) -> Tensor:
+        loss = super().update(row)
         if self.config.regulariser.max_norm:
             project_max_norm(self.weights, self.config.regulariser.max_norm)
         return loss
@@ -188,9 +192,10 @@ class DropoutRecipe(Recipe):
             for _ in range(self.config.measure.repeats):
                 chosen = torch.randperm(POOL, generator=draw)[:k]
                 wrong = pool[chosen].mean(0).argmax(1) != self.eval_labels
-                errors.append(100 * wrong.double().mean())
-            metrics[f"monte_carlo_{k}"] = torch.stack(errors).mean().item()
-            metrics[f"monte_carlo_{k}_sd"] = torch.stack(errors).std().item()
+                errors.append(100 * wrong.sum().item() / len(wrong))
+            found = torch.tensor(errors, dtype=torch.float64)
+            metrics[f"monte_carlo_{k}"] = found.mean().item()
+            metrics[f"monte_carlo_{k}_sd"] = found.std().item()
         return metrics
 
 
@@ -207,7 +212,7 @@ class AutoencoderRecipe(DropoutRecipe):
         return Autoencoder(self.inputs.shape[1], model.hidden[0], model.noise, model.p_hidden,
                            generator(self.config.seed, "init"))
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch, row: Row) -> Tensor:
         """Half the squared reconstruction error of an image, mean over the batch."""
         x, _ = batch
         return (self.model(x) - x).square().sum(1).mean() / 2
@@ -243,7 +248,7 @@ class AutoencoderRecipe(DropoutRecipe):
         write_atomic(path, lambda p: save_file(features, p))
 
 
-def recipe(config: Config) -> Recipe:
+def recipe(config: Config) -> DropoutRecipe:
     """The recipe a configuration asks for."""
     kinds = {"classifier": DropoutRecipe, "autoencoder": AutoencoderRecipe}
     return kinds[config.model.kind](config)

@@ -67,7 +67,7 @@ def digits() -> tuple[str, str, Figure]:
     made, panels = figure(sweeps + 2, len(shown), width=0.95, height=0.95)
     r = recipe("quick_pseudo_inverse", start__flipped=0.15)
     states = [r.own, r.model.S.clone()]
-    order = torch.arange(r.inputs.shape[1])
+    order = torch.arange(r.ξ.shape[1])
     for _ in range(sweeps):
         states.append(asynchronous(r.J, states[-1], order))
     for row, k in zip(panels, shown, strict=True):
@@ -85,7 +85,7 @@ def trajectories() -> tuple[str, str, Figure]:
     made, axes = figure()
     for a, colour in zip((0.05, 0.138, 0.3), COLOURS, strict=False):
         r = recipe("load_500_0.1", model__load=a, start__flipped=0.3, start__trials=5)
-        ξ, S = r.inputs.double(), r.model.S.double()
+        ξ, S = r.ξ.double(), r.model.S.double()
         n = S.shape[1]
         J = (hebb(ξ) * n).round()  # N J in whole numbers: the same on every machine
         order = torch.randperm(n, generator=torch.Generator().manual_seed(0))

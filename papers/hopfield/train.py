@@ -10,7 +10,7 @@ A step is one asynchronous sweep over all neurons of all trials.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from common import data
 from common.config import Config as BaseConfig
 from common.config import key
-from common.data import DataSet, Split, generator
+from common.data import generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
-from common.training.loop import Batch, Recipe
+from common.training.recipe import Recipe
 from papers.hopfield.model import (
     asynchronous,
     asynchronous_by_overlaps,
@@ -72,11 +72,12 @@ class State(nn.Module):
 class HopfieldRecipe(Recipe):
     """Start at patterns or at random, sweep until nothing changes, measure overlaps."""
 
+    kept = (*Recipe.kept, "changed")
     config: Config
     model: State
 
-    def splits(self) -> tuple[DataSet, Split, Split]:
-        """The patterns ξ, (p, N), as images; their numbers as labels."""
+    def load_data(self) -> None:
+        """The patterns ξ, (p, N)."""
         c = self.config.model
         if c.patterns == "digits":
             digits = data.load("digits").train
@@ -89,14 +90,11 @@ class HopfieldRecipe(Recipe):
                                 f"{c.neurons} neurons")
             draw = generator(self.config.seed, "patterns")
             ξ = torch.randint(0, 2, (p, c.neurons), generator=draw).float() * 2 - 1
-        split = Split(ξ, torch.arange(len(ξ)))
-        return data.assemble("patterns", split, split), split, split
-
-    def prepare(self, images: Tensor) -> Tensor:
-        return images
+        self.data = data.of_tensors("patterns", ξ, torch.arange(len(ξ)))
+        self.ξ = ξ.to(self.device)
 
     def build(self) -> None:
-        c, ξ = self.config, self.inputs
+        c, ξ = self.config, self.ξ
         n = ξ.shape[1]
         draw = generator(c.seed, "start")
         if c.start.random:
@@ -117,21 +115,20 @@ class HopfieldRecipe(Recipe):
         self.bias = zero_one_bias(self.J) if zero_one else None
         self.changed = torch.ones((), dtype=torch.bool)
 
-    def batch(self, step: int) -> Batch:
-        """The order in which neurons are updated in this sweep."""
-        order = torch.randperm(self.inputs.shape[1], generator=self.generator("order", step))
-        return (order.to(self.device),)
+    def order(self, number: int) -> Tensor:
+        """The order in which neurons are updated in a sweep."""
+        n = self.ξ.shape[1]
+        return torch.randperm(n, generator=self.generator("order", number)).to(self.device)
 
-    def step(self, batch: Batch) -> Tensor:
+    def step(self, number: int) -> Tensor:
         """One sweep; returns the fraction of neurons it changed. Nothing is done at rest."""
-        (order,) = batch
         S = self.model.S
         if not self.changed:
             return torch.zeros(())
         if self.by_overlaps:
-            new = asynchronous_by_overlaps(self.inputs, S, order)
+            new = asynchronous_by_overlaps(self.ξ, S, self.order(number))
         elif self.config.model.update == "asynchronous":
-            new = asynchronous(self.J, S, order, self.bias)
+            new = asynchronous(self.J, S, self.order(number), self.bias)
         else:
             new = synchronous(self.J, S)
         share = (new != S).float().mean()
@@ -151,7 +148,7 @@ class HopfieldRecipe(Recipe):
         S = self.model.S
         metrics = {}
         if self.config.start.random:
-            m = S @ self.inputs.T / S.shape[1]
+            m = S @ self.ξ.T / S.shape[1]
             m = (m if self.bias is not None else m.abs()).amax(1)
             metrics = {"assigned": (m == 1).double().mean().item(),
                        "near": ((m >= 0.9) & (m < 1)).double().mean().item(),
@@ -168,7 +165,7 @@ class HopfieldRecipe(Recipe):
 
     def energy(self) -> float:
         """E/N, mean over trials."""
-        ξ, S = self.inputs, self.model.S
+        ξ, S = self.ξ, self.model.S
         n = S.shape[1]
         if self.J is not None:
             return (energy(self.J, S) / n).mean().item()
@@ -177,15 +174,9 @@ class HopfieldRecipe(Recipe):
 
     def unstable_bits(self) -> float:
         """% of the bits of all patterns whose field has the other sign, by Hebb's couplings."""
-        ξ = self.inputs
+        ξ = self.ξ
         h = (ξ @ ξ.T) @ ξ - len(ξ) * ξ
         return 100 * (h * ξ < 0).double().mean().item()
-
-    def extra_state(self) -> dict[str, Any]:
-        return {"changed": self.changed}
-
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        self.changed = state["changed"]
 
 
 if __name__ == "__main__":

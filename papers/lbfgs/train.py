@@ -23,7 +23,7 @@ from common.data import generator
 from common.errors import UserError, exit_with
 from common.problems import Problem
 from common.running.cli import main
-from common.training.loop import Batch, Recipe
+from common.training.recipe import Recipe, Supervised
 from common.training.worklist import Worklist
 from papers.lbfgs.model import BFGS, LBFGS, LineSearch, SteepestDescent
 from papers.lbfgs.newton import Newton
@@ -189,7 +189,7 @@ class MinimaRecipe(Worklist):
         return {"solved": solved} | super().evaluate(step, final)
 
 
-class DigitsRecipe(Recipe):
+class DigitsRecipe(Supervised):
     """Softmax regression on all training images at once; a step is one iteration."""
 
     config: Config
@@ -206,13 +206,9 @@ class DigitsRecipe(Recipe):
                             "line search for task.name=digits")
         self.optimizer = optimiser(self.config.optim, self.model.parameters())
 
-    def batch(self, step: int) -> Batch:
-        """All images."""
-        return self.inputs, self.labels
-
-    def step(self, batch: Batch) -> Tensor:
+    def step(self, number: int) -> Tensor:
         """One iteration; returns the loss before it."""
-        return self.optimizer.step(lambda: self.loss(batch))
+        return self.optimizer.step(lambda: self.loss((self.inputs, self.labels), {}))
 
 
 def recipe(config: Config) -> Recipe:

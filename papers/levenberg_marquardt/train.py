@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import scipy.optimize
@@ -31,7 +31,7 @@ from common.data import DataSet, Split, generator
 from common.errors import UserError, exit_with
 from common.evidence.claims import read_table
 from common.running.cli import main
-from common.training.loop import Batch, Recipe
+from common.training.recipe import Recipe, Supervised
 from common.training.worklist import Worklist
 from papers.levenberg_marquardt.model import Solution, damped, levenberg_marquardt
 from papers.levenberg_marquardt.optim import LevenbergMarquardt
@@ -196,7 +196,7 @@ def network(inputs: int, hidden: int, outputs: int, draw: torch.Generator) -> nn
     return made
 
 
-class NetworkRecipe(Recipe):
+class NetworkRecipe(Supervised):
     """A small network on all examples at once; a step is one iteration of the method.
 
     Attributes:
@@ -206,7 +206,9 @@ class NetworkRecipe(Recipe):
         seconds: of steps so far, without what is done once, such as compiling.
     """
 
+    kept = (*Supervised.kept, "inverse", "reached", "evaluations", "seconds", "iterations", "last")
     config: Config
+    inverse: Tensor | None = None
 
     def splits(self) -> tuple[DataSet, Split, Split]:
         name = self.config.task.name
@@ -250,33 +252,22 @@ class NetworkRecipe(Recipe):
         self.reached, self.evaluations, self.seconds = -1, 0, 0.0
         self.iterations, self.last = 0, math.inf
 
-    def batch(self, step: int) -> Batch:
-        """All examples."""
-        return self.inputs, self.labels
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Mean square error."""
-        x, t = batch
+    def closure(self) -> Tensor:
+        """The mean square error and its gradient, as torch's optimisers call for them."""
+        self.model.zero_grad()
         self.evaluations += 1
-        return F.mse_loss(self.net(x), t)
+        loss = F.mse_loss(self.net(self.inputs), self.labels)
+        loss.backward()
+        return loss
 
-    def closure(self, batch: Batch) -> Callable[[], Tensor]:
-        """What torch's optimisers call for loss and gradient."""
-        def evaluate() -> Tensor:
-            self.model.zero_grad()
-            loss = self.loss(batch)
-            loss.backward()
-            return loss
-        return evaluate
-
-    def step(self, batch: Batch) -> Tensor:
+    def step(self, number: int) -> Tensor:
         """One iteration, unless the goal was reached; returns the error before it."""
         if self.reached >= 0:
             return torch.tensor(self.last)
         if not self.iterations:
-            self.warm_up(batch)
+            self.warm_up()
         started = time.perf_counter()
-        loss = self.advance(batch)
+        loss = self.advance()
         self.last = loss.item()
         self.seconds += time.perf_counter() - started
         if self.last <= self.config.task.goal:
@@ -284,25 +275,25 @@ class NetworkRecipe(Recipe):
         self.iterations += 1
         return loss.detach()
 
-    def advance(self, batch: Batch) -> Tensor:
+    def advance(self) -> Tensor:
         """One iteration of the method; returns the error before it."""
         if self.config.optim.method == "bfgs":
-            return self.bfgs(batch)
+            return self.bfgs()
         if self.config.optim.method != "lm":
-            return self.optimizer.step(self.closure(batch))
+            return self.optimizer.step(self.closure)
         self.evaluations += 2  # here and at the step's end
         try:
-            return self.optimizer.step(*batch)
+            return self.optimizer.step(self.inputs, self.labels)
         except MemoryError as e:
             raise UserError(f"model.hidden={self.config.model.hidden}: {e}") from e
 
-    def warm_up(self, batch: Batch) -> None:
+    def warm_up(self) -> None:
         """An iteration that is taken back, so that compiling stays out of the measured time."""
         kept = copy.deepcopy(self.state())
-        self.advance(batch)
+        self.advance()
         self.load_state(kept)
 
-    def bfgs(self, batch: Batch) -> Tensor:
+    def bfgs(self) -> Tensor:
         """One iteration of scipy's BFGS from the inverse Hessian the last one left."""
         p = list(self.model.parameters())
 
@@ -311,7 +302,7 @@ class NetworkRecipe(Recipe):
 
         def value_and_slope(x: np.ndarray) -> tuple[float, np.ndarray]:
             put(x)
-            loss = self.closure(batch)()
+            loss = self.closure()
             return loss.item(), torch.cat([q.grad.flatten() for q in p]).numpy()
 
         x = nn.utils.parameters_to_vector(p).detach().numpy().copy()
@@ -345,18 +336,6 @@ class NetworkRecipe(Recipe):
                         "evaluations": float(self.evaluations), "seconds": self.seconds,
                         "weights": float(sum(p.numel() for p in self.model.parameters()))}
         return metrics
-
-    def extra_state(self) -> dict[str, Any]:
-        return {"reached": self.reached, "evaluations": self.evaluations, "seconds": self.seconds,
-                "iterations": self.iterations, "last": self.last,
-                "inverse": getattr(self, "inverse", None)}
-
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        self.reached, self.evaluations = state["reached"], state["evaluations"]
-        self.seconds, self.iterations, self.last = (
-            state["seconds"], state["iterations"], state["last"])
-        if state["inverse"] is not None:
-            self.inverse = state["inverse"]
 
 
 def recipe(config: Config) -> Recipe:

@@ -51,12 +51,12 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
     with stand_in((3, 32, 32)) as split:
         recipe = ResNetRecipe(experiments.resolve("resnet20", 0, {"train.batch_size": BATCH}))
     images = STEPS * BATCH
-    batch = recipe.batch(0)
+    row = recipe.row(0)
     yield "training ResNet-20, images/s", [
         Contender("eager NCHW, DataLoader", usual(split), images, "images"),
-        Contender("this repository", lambda: [recipe.step(recipe.batch(k)) for k in range(STEPS)],
+        Contender("this repository", lambda: [recipe.step(k) for k in range(STEPS)],
                   images, "images"),
-        Contender("  without augmentation", lambda: [recipe.step(batch) for _ in range(STEPS)],
+        Contender("  without augmentation", lambda: [recipe.update(row) for _ in range(STEPS)],
                   images, "images"),
         Contender("bound by multiply-adds", matmuls(), images, "images")]
 

@@ -18,11 +18,13 @@ from torch import Tensor
 
 from common.config import Config as BaseConfig
 from common.config import key
-from common.data import generator
+from common.data import Split, generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.augment import PadCropFlip
-from common.training.loop import Batch, Recipe
+from common.training.descent import SGD
+from common.training.recipe import Batch, Row, Supervised
+from common.training.schedules import divided
 from papers.resnet import weights
 from papers.resnet.model import (
     ResNet,
@@ -69,20 +71,26 @@ class Config(BaseConfig):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
-class ResNetRecipe(Recipe):
+class ResNetRecipe(Supervised):
     """Section 4.2's training, and the measurements of Table 6, Fig. 6 and Fig. 7."""
 
-    chunk = 250  # larger ones fall out of the cache
+    kept = (*Supervised.kept, "wrong", "seen", "recent", "warming")
+    chunk, device_chunk = 250, 5000  # larger ones fall out of a processor's cache
     config: Config
     model: ResNet
 
+    def measure(self, train: Split) -> None:
+        """Take the per-pixel mean of the training images, (c, h, w)."""
+        self.mean = reduce(self.magnified(train.images), "n c h w -> c h w", "mean")
+
+    def magnified(self, images: Tensor) -> Tensor:
+        """Pixels in 0 … 1, each as often as the configuration says."""
+        k = self.config.model.magnify
+        return repeat(images, "n c h w -> n c (h k1) (w k2)", k1=k, k2=k).float() / 255
+
     def prepare(self, images: Tensor) -> Tensor:
         """Pixels divided by 255, less the per-pixel mean of the training images."""
-        k = self.config.model.magnify
-        x = repeat(images, "n c h w -> n c (h k1) (w k2)", k1=k, k2=k).float() / 255
-        if not hasattr(self, "mean"):
-            self.mean = reduce(x, "n c h w -> c h w", "mean")  # the training split comes first
-        return x.sub_(self.mean)
+        return self.magnified(images).sub_(self.mean)
 
     def build(self) -> None:
         model, optim, augment = self.config.model, self.config.optim, self.config.augment
@@ -96,31 +104,36 @@ class ResNetRecipe(Recipe):
         self.model.to(self.device)
         decayed = [p for p in self.model.parameters() if p.dim() > 1 or optim.decay == "all"]
         others = [p for p in self.model.parameters() if not (p.dim() > 1 or optim.decay == "all")]
-        self.optimizer = torch.optim.SGD(
+        self.optimizer = SGD(
             [{"params": decayed}, {"params": others, "weight_decay": 0.0}], lr=optim.lr,
             momentum=optim.momentum, weight_decay=optim.weight_decay, fused=True)
-        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(
-            self.optimizer, optim.milestones, gamma=0.1)
         self.warming = optim.warm_up_lr > 0
-        if self.warming:
-            self.set_lr(optim.warm_up_lr)
         self.augmented = (PadCropFlip(self.inputs, augment.pad, augment.flip) if augment.pad
                           else None)
-        self.wrong, self.seen = torch.zeros((), dtype=torch.long, device=self.device), 0
+        self.wrong = torch.zeros((), dtype=torch.long, device=self.device)
+        self.seen = torch.zeros_like(self.wrong)
         self.recent: list[float] = []
 
-    def set_lr(self, lr: float) -> None:
-        """Set the learning rate by hand; the schedule divides whatever it finds."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+    def rates(self, step: int) -> dict[str, float]:
+        """The initial rate or that of the warm-up, divided by 10 at the milestones."""
+        optim = self.config.optim
+        first = optim.warm_up_lr if self.warming else optim.lr
+        return {"lr": divided(first, optim.milestones, step)}
 
-    def batch(self, step: int) -> Batch:
-        index = self.order(step)
+    def row(self, step: int) -> Row:
+        """Also where the images of a batch are cropped, and which are mirrored."""
+        row = super().row(step)
         if self.augmented is None:
-            return self.inputs[index], self.labels[index]
-        return self.augmented(index, self.generator("augment", step)), self.labels[index]
+            return row
+        return row | self.augmented.draw(len(row["index"]), self.generator("augment", step))
 
-    def loss(self, batch: Batch) -> Tensor:
+    def batch(self, row: Row) -> Batch:
+        if self.augmented is None:
+            return super().batch(row)
+        index = row["index"]
+        return self.augmented(index, row["offset"], row["flip"]), self.labels[index]
+
+    def loss(self, batch: Batch, row: Row) -> Tensor:
         x, y = batch
         logits = self.net(x)
         with torch.no_grad():  # the training error of Fig. 6 (dashed)
@@ -128,11 +141,17 @@ class ResNetRecipe(Recipe):
             self.seen += len(y)
         return F.cross_entropy(logits, y)
 
-    def step(self, batch: Batch) -> Tensor:
-        before = self.wrong.clone() if self.warming else None
-        loss = super().step(batch)
-        if before is not None:
-            self.end_warm_up((self.wrong - before).item() / len(batch[1]))
+    @property
+    def steady(self) -> bool:
+        """False during the warm-up, whose end the training error decides."""
+        return not self.warming
+
+    def update(self, row: Row) -> Tensor:
+        if not self.warming:
+            return super().update(row)
+        wrong, seen = self.wrong.item(), self.seen.item()
+        loss = super().update(row)
+        self.end_warm_up((self.wrong.item() - wrong) / (self.seen.item() - seen))
         return loss
 
     def end_warm_up(self, error: float) -> None:
@@ -140,7 +159,6 @@ class ResNetRecipe(Recipe):
         self.recent = [*self.recent, error][-WARM_UP_WINDOW:]
         if len(self.recent) == WARM_UP_WINDOW and sum(self.recent) / WARM_UP_WINDOW < 0.8:
             self.warming, self.recent = False, []
-            self.set_lr(self.config.optim.lr)
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """``error`` on the evaluation split and ``train_error`` since the last evaluation, in %.
@@ -149,9 +167,9 @@ class ResNetRecipe(Recipe):
         final step also ``response_<k>``, the standard deviations of Fig. 7.
         """
         metrics = {"error": 100 * (1 - self.accuracy(self.eval_inputs, self.eval_labels)),
-                   "train_error": 100 * self.wrong.item() / max(self.seen, 1)}
+                   "train_error": 100 * self.wrong.item() / max(self.seen.item(), 1)}
         self.wrong.zero_()
-        self.seen = 0
+        self.seen.zero_()
         if final and self.config.model.family == "cifar":
             stds = layer_responses(self.model, list(self.eval_inputs.split(self.chunk)))
             metrics |= {f"response_{k}": s for k, s in enumerate(stds, 1)}
@@ -166,14 +184,6 @@ class ResNetRecipe(Recipe):
             "depth": config.model.depth, "shortcut": config.model.shortcut,
             "error": record["metrics"]["error"], "config": record["config"],
             "commits": [s["commit"] for s in record["segments"]]})
-
-    def extra_state(self) -> dict[str, Any]:
-        return {"wrong": self.wrong, "seen": self.seen, "recent": self.recent,
-                "warming": self.warming}
-
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        self.wrong = state["wrong"].to(self.device)
-        self.seen, self.recent, self.warming = state["seen"], state["recent"], state["warming"]
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from common.config import Config as BaseConfig
 from common.config import Experiments, key
-from common.training.loop import Recipe
+from common.files import write_atomic
+from common.training.descent import SGD
+from common.training.recipe import Supervised
+from common.training.schedules import divided
 
 YAML = """
 default: base
@@ -33,16 +35,16 @@ class Config(BaseConfig):
     optim: Optim = field(default_factory=Optim)
 
 
-class Toy(Recipe):
+class Toy(Supervised):
     def build(self) -> None:
         self.model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.5), nn.ReLU(),
                                    nn.Linear(16, 10))
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.config.optim.lr,
-                                         momentum=0.9)
-        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, [15, 30], gamma=0.1)
+        self.optimizer = SGD(self.model.parameters(), lr=self.config.optim.lr, momentum=0.9)
+
+    def rates(self, step: int) -> dict[str, float]:
+        return {"lr": divided(self.config.optim.lr, [15, 30], step)}
 
 
 def experiments(folder: Path) -> Experiments:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(YAML)
+    write_atomic(folder / "config.yaml", YAML)  # several processes may be at it
     return Experiments(Config, folder / "config.yaml")

@@ -10,7 +10,7 @@ def test_every_image_is_one_of_its_crops_or_mirrored_crops():
     images = torch.randn(6, 3, 5, 4)
     augment = PadCropFlip(images, 2)
     index = torch.randint(0, 6, (200,))
-    out = augment(index, torch.Generator().manual_seed(0))
+    out = augment(index, **augment.draw(200, torch.Generator().manual_seed(0)))
     assert out.shape == (200, 3, 5, 4)
     seen = set()
     for image, i in zip(out, index, strict=True):
@@ -29,12 +29,14 @@ def crop(padded, dy, dx, flip):
 
 def test_without_flip_nothing_is_mirrored():
     images = torch.arange(24.0).reshape(1, 1, 4, 6) + 1
-    out = PadCropFlip(images, 0, flip=False)(torch.zeros(50, dtype=torch.long), torch.Generator())
+    augment = PadCropFlip(images, 0, flip=False)
+    out = augment(torch.zeros(50, dtype=torch.long), **augment.draw(50, torch.Generator()))
     assert torch.equal(out, images.expand(50, -1, -1, -1))
 
 
 def test_the_generator_decides_everything():
     augment = PadCropFlip(torch.randn(4, 1, 8, 8), 3)
     index = torch.arange(4)
-    a, b, c = (augment(index, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    a, b, c = (augment(index, **augment.draw(4, torch.Generator().manual_seed(s)))
+               for s in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c)

@@ -21,24 +21,24 @@ from pathlib import Path
 from torch import nn
 from common.running import cli
 from common.errors import exit_with
+from common.training.descent import SGD
 from tests.common.toy import Config, Toy, experiments
 
 class Smooth(Toy):
     def build(self):
         torch.manual_seed(self.config.seed)
         self.model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
-        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, [15, 30], gamma=0.1)
+        self.optimizer = SGD(self.model.parameters(), lr=0.1, momentum=0.9)
 
 class Bypassing(Smooth):
-    def loss(self, batch):
+    def loss(self, batch, row):
         return nn.functional.cross_entropy(self.model(batch[0]), batch[1])
 
 class Stopping(Smooth):
-    def batch(self, step):
-        if step == 25:
+    def step(self, number):
+        if number == 25:
             raise SystemExit(3)
-        return super().batch(step)
+        return super().step(number)
 
 folder = Path(__file__).parent / "toy"
 experiments(folder)

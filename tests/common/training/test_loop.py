@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -44,10 +43,10 @@ def stopping_at(step):
     class Stopping(Toy):
         count = 0
 
-        def batch(self, number):
+        def step(self, number):
             if number == step:
                 raise Stopped
-            return super().batch(number)
+            return super().step(number)
     return Stopping
 
 
@@ -92,8 +91,8 @@ def test_the_loss_log_averages_its_window(trial, tmp_path):
     seen = []
 
     class Watched(Toy):
-        def step(self, batch):
-            seen.append(super().step(batch))
+        def step(self, number):
+            seen.append(super().step(number))
             return seen[-1]
     trial(recipe=Watched)
     logged = {line["step"]: line["loss"] for line in tracking.read(tmp_path / "run")
@@ -118,10 +117,8 @@ def test_another_configuration_is_refused_naming_the_keys(trial):
 
 def test_nan_stops_at_its_step_and_keeps_the_last_good_checkpoint(trial, tmp_path):
     class Breaking(Toy):
-        def step(self, batch):
-            loss = super().step(batch)
-            self.n = getattr(self, "n", 0) + 1
-            return loss * math.nan if self.n == 24 else loss
+        def step(self, number):
+            return super().step(number) * (math.nan if number == 23 else 1)
     with pytest.raises(UserError, match="loss is nan at step 24; training stopped, the checkpoint "
                                         "of step 20 is kept"):
         trial(recipe=Breaking)
@@ -130,10 +127,9 @@ def test_nan_stops_at_its_step_and_keeps_the_last_good_checkpoint(trial, tmp_pat
 
 def test_an_infinite_weight_is_never_checkpointed(trial, tmp_path):
     class Breaking(Toy):
-        def step(self, batch):
-            loss = super().step(batch)
-            self.n = getattr(self, "n", 0) + 1
-            if self.n == 20:
+        def step(self, number):
+            loss = super().step(number)
+            if number == 19:
                 self.model[1].weight.data[0, 0] = math.inf
             return loss
     with pytest.raises(UserError, match="a weight is not finite at step 20"):
@@ -182,7 +178,7 @@ def test_losses_of_an_epoch_add_up_to_the_full_batch_objective(trial):
     recipe, _, _ = trial(train__batch_size=479, train__steps=1)  # 1437 = 3 × 479
     recipe.model.eval()
     with torch.no_grad():
-        parts = sum(recipe.loss(recipe.batch(k)) for k in range(3)) / 3
+        parts = sum(recipe.loss(recipe.batch_of(k), recipe.row(k)) for k in range(3)) / 3
         whole = nn.functional.cross_entropy(recipe.model(recipe.inputs), recipe.labels)
     assert parts.item() == pytest.approx(whole.item(), rel=1e-6)
 
@@ -219,14 +215,3 @@ def test_kill_and_resume_end_with_the_same_numbers(tmp_path):
     assert a["metrics"] == b["metrics"] and a["curves"] == b["curves"]
     for name, value in state_a["recipe"]["model"].items():
         assert torch.equal(value, state_b["recipe"]["model"][name])
-
-
-def test_a_line_of_progress_shows_no_loss_before_there_is_one(capsys, monkeypatch):
-    monkeypatch.setattr(training.Progress, "EVERY", 0.0)
-    progress = training.Progress("a run", 0, 96)
-    for step, loss in ((32, None), (64, 0.5)):
-        progress.loss = loss
-        progress.update(step)
-    first, second = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"a run: step 32/96, [\d.]+ steps/s, \d+ min left", first)
-    assert second.endswith(" min left, loss 0.5000")

@@ -12,7 +12,8 @@ from common.evidence import results
 from common.files import ROOT
 from common.running import cli
 from common.training import loop as training
-from common.training.loop import Recipe
+from common.training.descent import SGD
+from common.training.recipe import Planned
 from common.training.vectorised import SideBySide
 from papers.batchnorm.train import BatchNormRecipe
 from papers.batchnorm.train import Config as BatchNormConfig
@@ -30,15 +31,16 @@ class Scheduled(Toy):
         super().build()
         torch.manual_seed(self.config.seed)
         self.model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
-        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, [15, 30], gamma=0.1)
+        self.optimizer = SGD(self.model.parameters(), lr=0.1, momentum=0.9)
 
 
 class Adaptive(Scheduled):
     def build(self):
         super().build()
-        self.scheduler = None
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01)
+
+    def rates(self, step):
+        return {}
 
 
 def toys(folder, kind, seeds=SEEDS):
@@ -52,7 +54,7 @@ def normalised(name):
 
 
 def advance(recipe, first, last):
-    return torch.stack([loss for _, loss in training.updates(recipe, first, last)], -1)
+    return torch.stack([recipe.step(k) for k in range(first, last)], -1)
 
 
 @pytest.mark.parametrize("kind", [Scheduled, Adaptive, "quick_plain", "quick_bn"])
@@ -123,8 +125,8 @@ def test_random_losses_and_own_steps_are_refused(tmp_path):
         advance(drops, 0, 1)
 
     class Own(Scheduled):
-        def step(self, batch):
-            return Recipe.step(self, batch)
+        def step(self, number):
+            return Planned.step(self, number)
     with pytest.raises(UserError, match="its own, not the shared"):
         SideBySide(toys(tmp_path, Own))
 

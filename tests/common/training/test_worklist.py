@@ -39,7 +39,7 @@ def made(steps=3):
 
 def test_every_job_is_done_and_named():
     r = made()
-    assert [r.step(r.batch(k)).item() for k in range(3)] == [8, 27, 125]
+    assert [r.step(k).item() for k in range(3)] == [8, 27, 125]
     assert r.evaluate(2, False) == {}
     assert r.evaluate(3, True) == {"square_of_2": 4, "cube_of_2": 8, "square_of_3": 9,
                                    "cube_of_3": 27, "square_of_5": 25, "cube_of_5": 125}
@@ -48,10 +48,10 @@ def test_every_job_is_done_and_named():
 
 def test_a_stopped_list_goes_on():
     r = made()
-    r.step(r.batch(0))
+    r.step(0)
     again = made()
     again.load_state(r.state())
-    again.step(again.batch(1))
+    again.step(1)
     assert again.model.values.tolist() == [[4, 8], [9, 27], [0, 0]]
     assert r.data.fingerprint == again.data.fingerprint and r.data.name == "numbers"
 

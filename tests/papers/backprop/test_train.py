@@ -23,7 +23,7 @@ def made(name="symmetry", seed=0, **overrides):
 @pytest.mark.parametrize("name", ["quick", "symmetry", "family_learns"])
 def test_golden_curve_of_20_steps(name, num_regression):
     r = made(name, model__networks=4)
-    losses = [r.step(r.batch(k)).item() for k in range(20)]
+    losses = [r.step(k).item() for k in range(20)]
     num_regression.check({"loss": losses}, default_tolerance=dict(rtol=1e-5, atol=0))
 
 
@@ -39,7 +39,7 @@ def test_the_gentle_sweeps_end_at_their_corner():
     r = made("family_printed", model__networks=2)
     rates = []
     for k in range(22):
-        r.step(r.batch(k))
+        r.step(k)
         group = r.optimizer.param_groups[0]
         rates.append((group["lr"], group["momentum"]))
     assert rates[:20] == [(0.005, 0.5)] * 20 and rates[20:] == [(0.01, 0.9)] * 2
@@ -49,14 +49,15 @@ def test_held_out_cases_do_not_touch_the_gradient():
     r = made("family_learns", model__networks=3)
     assert torch.equal((r.mask == 0).sum(1).flatten(), torch.tensor([4, 4, 4]))
     assert not torch.equal(r.mask[0], r.mask[1])
-    x, d = r.batch(0)
+    d = r.labels
     changed = d.clone()
     held = (r.mask[0, :, 0] == 0).nonzero()[0, 0]
     changed[held] = 1 - changed[held]
     gradients = []
     for targets in (d, changed):
         other = made("family_learns", model__networks=3)
-        other.step((x, targets))
+        other.labels = targets
+        other.step(0)
         gradients.append(other.model.w["5-6"].grad[0])
     assert torch.equal(*gradients)
 
@@ -68,15 +69,15 @@ def test_sweeps_are_counted_to_the_first_solution():
         y = r.model.outputs(r.groups(r.inputs))
         for s in r.right(y, r.labels).all(1).nonzero().flatten().tolist():
             first.setdefault(s, k)
-        r.step(r.batch(k))
+        r.step(k)
     assert first, "some are solved"
     assert {s: int(v) for s, v in enumerate(r.sweeps) if v >= 0} == first
 
 
 def test_online_changes_weights_after_every_case():
     r, by_hand = (made("xor_hidden_2", model__networks=2) for _ in range(2))
-    r.step(r.batch(0))
-    x, d = by_hand.batch(0)
+    r.step(0)
+    x, d = by_hand.inputs, by_hand.labels
     for c in range(4):
         totals, outputs = by_hand.model([x[c:c + 1]])
         by_hand.model.backward(totals, outputs, by_hand.E.slope(outputs[-1], d[c:c + 1]))
@@ -88,13 +89,13 @@ def test_online_changes_weights_after_every_case():
 def test_a_resumed_recipe_goes_on_identically():
     one, two = made("symmetry", model__networks=5), made("symmetry", seed=0, model__networks=5)
     for k in range(10):
-        one.step(one.batch(k))
+        one.step(k)
     two.load_state(copy.deepcopy(one.state()))  # as a file would: nothing shared
     for k in range(10, 15):
-        one.step(one.batch(k)), two.step(two.batch(k))
+        one.step(k), two.step(k)
     for p, q in zip(one.model.parameters(), two.model.parameters(), strict=True):
         assert torch.equal(p, q)
-    assert two.sweep == 15
+    assert torch.equal(one.sweeps, two.sweeps)
 
 
 def ideal():

@@ -18,7 +18,7 @@ def recipe(name, seed=0, **overrides):
 @pytest.mark.parametrize("arm", ["quick_plain", "quick_bn"])
 def test_golden_curve_of_20_steps(arm, num_regression):
     made = recipe(arm)
-    losses = [made.step(made.batch(k)).item() for k in range(20)]
+    losses = [made.step(k).item() for k in range(20)]
     num_regression.check({"loss": losses}, default_tolerance=dict(rtol=1e-6, atol=0))
 
 
@@ -78,7 +78,7 @@ def test_drift_is_the_range_of_the_median_since_the_first_evaluation():
 def test_population_accuracy_is_measured_at_the_end_and_leaves_training_alone():
     made = recipe("quick_bn")
     for k in range(100):
-        made.step(made.batch(k))
+        made.step(k)
     before = {k: v.clone() for k, v in made.model.state_dict().items() if "population" not in k}
     metrics = made.evaluate(100, final=True)
     assert "accuracy_population" in metrics

@@ -74,20 +74,21 @@ def test_contexts_are_features_and_one_of_k_action():
 def test_memory_forgets_the_oldest():
     memory = Memory(2, 3)
     for k in range(4):
-        memory.add(torch.tensor([k, 10 * k]), torch.tensor([float(k), -float(k)]))
-        assert len(memory) == min(k + 1, 3)
-    rows, rewards = memory.minibatches(5, 40, torch.Generator().manual_seed(0))
+        memory.add(torch.tensor([k % 3]), torch.tensor([k, 10 * k]),
+                   torch.tensor([float(k), -float(k)]))
+    recalled = torch.randint(3, (2, 200), generator=torch.Generator().manual_seed(0))
+    rows, rewards = memory.minibatches(recalled, 5)
     assert rows.shape == rewards.shape == (5, 2, 40)
     assert set(rows[:, 0].flatten().tolist()) == {1, 2, 3}
     assert set(rows[:, 1].flatten().tolist()) == {10, 20, 30}
     assert torch.equal(rewards[:, 1] * -10, rows[:, 1].float()), "rewards stay with their rows"
 
 
-def test_a_young_memory_gives_only_what_it_holds():
-    memory = Memory(1, 100)
-    memory.add(torch.tensor([4]), torch.tensor([1.0]))
-    rows, _ = memory.minibatches(2, 8, torch.Generator().manual_seed(0))
-    assert set(rows.flatten().tolist()) == {4}
+def test_a_young_memory_gives_only_what_it_holds(mushrooms):
+    r = made(task__memory=5)
+    recalled = [set(r.row(k)["recalled"].flatten().tolist()) for k in range(8)]
+    assert recalled == [set(range(min(k + 1, 5))) for k in range(8)]
+    assert [r.row(k)["slot"].item() for k in range(8)] == [0, 1, 2, 3, 4, 0, 1, 2]
     assert kl_weight(1, 64) == 1 and kl_weight(4096, 64) == 1 / 64
 
 
@@ -139,9 +140,10 @@ def test_expected_values_average_samples():
 
 
 def test_every_arm_meets_the_same_mushrooms(mushrooms):
-    for a, b in zip(made().batch(3), made("bandit_5").batch(3), strict=True):
+    for name in ("met", "chance", "recalled"):
+        a, b = (r.row(3)[name] for r in (made(), made("bandit_5")))
         assert torch.equal(a, b)
-    assert not torch.equal(made().batch(3)[1], made(seed=1).batch(3)[1])
+    assert not torch.equal(made().row(3)["chance"], made(seed=1).row(3)["chance"])
 
 
 def test_regret_adds_up(mushrooms, monkeypatch):
@@ -149,9 +151,8 @@ def test_regret_adds_up(mushrooms, monkeypatch):
     monkeypatch.setattr(r, "act", lambda met: torch.full_like(met, LEAVE))
     expected = torch.zeros(3)
     for k in range(5):
-        batch = r.batch(k)
-        r.step(batch)
-        expected += 5.0 * (r.labels[batch[0]] == 0)
+        r.step(k)
+        expected += 5.0 * (r.poisonous[r.row(k)["met"]] == 0)
     assert r.evaluate(5, False) == {"regret": pytest.approx(expected.mean().item())}
     assert r.evaluate(5, True)["regret_2"] == pytest.approx(expected[2].item())
 
@@ -166,8 +167,8 @@ def test_random_actions_come_at_their_rate(mushrooms, monkeypatch):
     r = made("bandit_5", task__epsilon=0.5, task__updates=1, task__agents=50)
     monkeypatch.setattr(r, "act", lambda met: torch.full_like(met, LEAVE))
     for k in range(40):
-        r.step(r.batch(k))
-    eaten = (r.memory.rows < len(r.inputs)).double().mean().item()
+        r.step(k)
+    eaten = (r.memory.rows < len(r.features)).double().mean().item()
     assert eaten == pytest.approx(0.25, abs=0.08), "half of the steps, and half of those eat"
 
 
@@ -175,15 +176,15 @@ def test_random_actions_come_at_their_rate(mushrooms, monkeypatch):
 def test_a_resumed_bandit_goes_on_alike(mushrooms, name):
     one, two = made(name), made(name)
     for k in range(12):
-        one.step(one.batch(k))
+        one.step(k)
     state = copy.deepcopy(one.state())
     random = torch.get_rng_state()
     for k in range(12, 15):
-        one.step(one.batch(k))
+        one.step(k)
     two.load_state(state)
     torch.set_rng_state(random)
     for k in range(12, 15):
-        two.step(two.batch(k))
+        two.step(k)
     assert one.evaluate(15, True) == two.evaluate(15, True)
     for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -192,10 +193,10 @@ def test_a_resumed_bandit_goes_on_alike(mushrooms, name):
 def test_agents_learn_what_poisons(mushrooms):
     r = made(task__updates=32, task__memory=200, optim__lr=3e-4, model__units=20, model__rho=-5.0)
     for k in range(120):
-        r.step(r.batch(k))
+        r.step(k)
     early = r.regret.mean().item()
     for k in range(120, 160):
-        r.step(r.batch(k))
+        r.step(k)
     assert (r.regret.mean().item() - early) / 40 < 0.5 * early / 120
 
 

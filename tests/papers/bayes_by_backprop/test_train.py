@@ -37,7 +37,8 @@ def made(name="quick_bbb", seed=0, **overrides):
 def test_golden_curve_of_20_steps(arm, num_regression):
     r = made(arm)
     r.model.double()  # the mixture's slope is so sharp that rounding to single precision shows
-    losses = [r.step((x.double(), y)).item() for x, y in map(r.batch, range(20))]
+    r.inputs = r.inputs.double()
+    losses = [r.step(k).item() for k in range(20)]
     num_regression.check({"loss": losses}, default_tolerance=dict(rtol=1e-6, atol=0))
 
 
@@ -79,11 +80,11 @@ def test_the_fast_path_equals_the_readable_one(samples, compiled, prior, monkeyp
                            train__compile=f and compiled) for f in (False, True))
     for r in (readable, fast):
         r.model.double()
+        r.inputs = r.inputs.double()
     drawn = [ε for index in range(3 * samples) for ε in fast.noise(index)]
     for r in (fast, readable):
         for k in range(3):
-            x, y = r.batch(k)
-            r.step((x.double(), y))
+            r.step(k)
         monkeypatch.setattr(torch, "randn_like", lambda μ: drawn.pop(0))
     assert not drawn
     tolerance = dict(rtol=1e-4, atol=1e-6) if compiled else dict(rtol=1e-9, atol=1e-12)
@@ -102,9 +103,9 @@ def test_many_runs_of_a_process_stay_compiled(monkeypatch):
 
 def test_the_objective_is_summed_nll_plus_weighted_kl():
     r = made(optim__fast=False)
-    x, y = r.batch(0)
+    x, y = r.batch_of(0)
     torch.manual_seed(0)
-    f = r.loss((x, y)).item()
+    f = r.loss((x, y), r.row(0)).item()
     torch.manual_seed(0)
     nll = F.cross_entropy(r.model(x), y, reduction="sum").item()
     assert f == pytest.approx(nll + r.model.kl().item() / (len(r.inputs) / 128), rel=1e-6)
@@ -116,18 +117,14 @@ def test_the_minibatch_objectives_of_an_epoch_add_up():
     with torch.no_grad():
         total = 0.0
         for k in range(10):
-            total += r.loss(r.batch(k)).item()
-            r.scheduler.last_epoch += 1
+            total += r.loss(r.batch_of(k), r.row(k)).item()
         whole = F.cross_entropy(r.model(r.inputs), r.labels, reduction="sum") + r.model.kl()
     assert total == pytest.approx(whole.item(), rel=1e-5)
 
 
 def test_decreasing_kl_weights_start_again_every_epoch():
     r = made(optim__kl="decreasing", data__validation=157)
-    first = []
-    for k in range(11):
-        first.append(r.kl_weight)
-        r.step(r.batch(k))
+    first = [r.row(k)["π"].item() for k in range(11)]
     assert first[0] == pytest.approx(512 / 1023) and first[10] == first[0]
     assert first[1] == pytest.approx(first[0] / 2)
 
@@ -147,7 +144,7 @@ def test_splits_are_disjoint_and_the_test_set_selects_nothing(monkeypatch):
 def test_selection_survives_a_checkpoint():
     one, two = made(), made()
     for k in range(20):
-        one.step(one.batch(k))
+        one.step(k)
     metrics = one.evaluate(20, False)
     two.load_state(copy.deepcopy(one.state()))
     assert (two.lowest, two.selected) == (one.lowest, metrics["selected_error"])
@@ -157,7 +154,7 @@ def test_selection_survives_a_checkpoint():
 def test_final_metrics(arm):
     r = made(arm, measure__samples=3)
     for k in range(50):
-        r.step(r.batch(k))
+        r.step(k)
     keep = copy.deepcopy(r.model.state_dict())
     metrics = r.evaluate(50, True)
     assert metrics["entropy"] == pytest.approx(metrics["aleatoric"] + metrics["epistemic"])

@@ -148,7 +148,7 @@ def test_overlaps_and_wrong_bits():
 
 def test_unstable_bits_and_energy_by_couplings():
     r = recipe("load_500_0.2", model__neurons=60)
-    ξ = r.inputs
+    ξ = r.ξ
     turned = (synchronous(hebb(ξ), ξ) != ξ).double().mean().item()
     assert r.unstable_bits() == pytest.approx(100 * turned)
     assert r.energy() == pytest.approx((energy(hebb(ξ), r.model.S) / 60).mean().item(), abs=1e-6)
@@ -157,10 +157,10 @@ def test_unstable_bits_and_energy_by_couplings():
 def test_at_rest_nothing_changes_any_more():
     r = recipe("load_500_0.05", model__neurons=100)
     for k in range(30):
-        r.step(r.batch(k))
+        r.step(k)
     assert not r.changed and r.evaluate(30, True)["at_rest"] == 1
     S = r.model.S.clone()
-    assert r.step(r.batch(30)) == 0 and torch.equal(S, r.model.S)
+    assert r.step(30) == 0 and torch.equal(S, r.model.S)
 
 
 def test_neurons_of_zero_and_one_by_their_definition():
@@ -176,7 +176,7 @@ def test_neurons_of_zero_and_one_by_their_definition():
 def test_where_random_starts_end_adds_up(name):
     r = recipe(name, start__trials=40)
     for k in range(20):
-        r.step(r.batch(k))
+        r.step(k)
     m = r.evaluate(20, False)
     assert m["assigned"] + m["near"] + m["elsewhere"] == pytest.approx(1)
     remembered = m["assigned"] + m["near"]
@@ -186,7 +186,7 @@ def test_where_random_starts_end_adds_up(name):
 @pytest.mark.parametrize("name", ["quick_hebb", "quick_pseudo_inverse"])
 def test_golden_curve_of_20_steps(name, num_regression):
     r = recipe(name, start__flipped=0.2)
-    changed = [r.step(r.batch(k)).item() for k in range(20)]
+    changed = [r.step(k).item() for k in range(20)]
     num_regression.check({"changed": changed}, default_tolerance=dict(rtol=1e-6, atol=0))
 
 

@@ -22,7 +22,7 @@ def resolved(name, **overrides):
 
 def test_golden_curve_of_quick(num_regression):
     r = recipe(resolved("quick"))
-    num_regression.check({"loss": [r.step(r.batch(k)).item() for k in range(20)]},
+    num_regression.check({"loss": [r.step(k).item() for k in range(20)]},
                          default_tolerance={"rtol": 1e-6})
 
 
@@ -49,11 +49,11 @@ def test_published_minima_are_the_problems_own():
 def test_a_run_goes_on_at_the_next_problem():
     r = recipe(resolved("bfgs"))
     for k in range(3):
-        r.step(r.batch(k))
+        r.step(k)
     again = recipe(resolved("bfgs"))
     again.load_state(r.state())
     for one in (r, again):
-        one.step(one.batch(3))
+        one.step(3)
     assert torch.equal(again.model.values, r.model.values)
     metrics = r.evaluate(41, True)
     assert metrics["solved_at_rosenbrock_2"] > 0 and len(metrics) == 1 + 5 * 41

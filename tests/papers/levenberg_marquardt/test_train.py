@@ -25,7 +25,7 @@ def made(name="sine_lm", seed=0, **overrides):
     ("quick", 4), ("sine_lm", 20), ("sine_bfgs", 20), ("sine_lbfgs", 20), ("sine_adam", 20)])
 def test_golden_curves(name, steps, num_regression):
     r = made(name)
-    num_regression.check({"loss": [r.step(r.batch(k)).item() for k in range(steps)]},
+    num_regression.check({"loss": [r.step(k).item() for k in range(steps)]},
                          default_tolerance={"rtol": 1e-6})
 
 
@@ -33,9 +33,9 @@ def test_golden_curves(name, steps, num_regression):
 def test_the_loss_is_the_mean_square_error_and_falls(method):
     r = made("sine_" + method, task__goal=0.0)
     expected = F.mse_loss(r.model(r.inputs), r.labels).item()
-    assert r.step(r.batch(0)).item() == pytest.approx(expected)
+    assert r.step(0).item() == pytest.approx(expected)
     for k in range(1, 60):
-        r.step(r.batch(k))
+        r.step(k)
     metrics = r.evaluate(60, True)
     assert metrics["mse"] < expected / 3
     assert metrics["weights"] == 46 and metrics["evaluations"] >= 60
@@ -53,22 +53,22 @@ def test_every_method_starts_from_the_same_weights():
 def test_a_run_goes_on_from_its_state(method):
     r = made("sine_" + method)
     for k in range(5):
-        r.step(r.batch(k))
+        r.step(k)
     state = copy.deepcopy(r.state())
-    expected = [r.step(r.batch(k)).item() for k in range(5, 9)]
+    expected = [r.step(k).item() for k in range(5, 9)]
     again = made("sine_" + method)
     again.load_state(state)
-    assert [again.step(again.batch(k)).item() for k in range(5, 9)] == expected
+    assert [again.step(k).item() for k in range(5, 9)] == expected
     assert again.evaluate(9, True)["evaluations"] == r.evaluate(9, True)["evaluations"]
 
 
 def test_nothing_is_done_beyond_the_goal():
     r = made(task__goal=0.02)
     while r.reached < 0:
-        r.step(r.batch(0))
+        r.step(0)
     metrics = r.evaluate(0, True)
     for k in range(5):
-        assert r.step(r.batch(k)).item() <= 0.02
+        assert r.step(k).item() <= 0.02
     after = r.evaluate(0, True)
     assert after == metrics and metrics["reached"] == 1
 
@@ -88,7 +88,7 @@ def test_tasks(name, inputs, points):
 
 def test_minpacks_runs_as_a_recipe():
     r = made("minpack")
-    assert r.step(r.batch(7)).item() == 0  # Rosenbrock from ten times its start
+    assert r.step(7).item() == 0  # Rosenbrock from ten times its start
     metrics = r.evaluate(53, True)
     assert (metrics["nfev_7"], metrics["njev_7"], metrics["info_7"]) == (8, 5, 2)
     assert len(metrics) == 1 + 4 * 53 and metrics["evaluations"] == 8
@@ -128,4 +128,4 @@ def test_bad_values_are_one_line(name, overrides, message):
 def test_a_network_too_large_is_one_line():
     r = made("sine_lm", model__hidden=20000)
     with pytest.raises(UserError, match=r"need 53\..* GiB"):
-        r.step(r.batch(0))
+        r.step(0)

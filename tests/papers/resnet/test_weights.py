@@ -94,7 +94,7 @@ def test_published_weights_give_the_reported_error(tmp_path, kind, capsys):
         "model.depth": 8, "model.magnify": 1, "train.batch_size": 32, "model.shortcut": kind})
     made = ResNetRecipe(config)
     for k in range(30):
-        made.step(made.batch(k))
+        made.step(k)
     metrics = made.evaluate(30, final=True)
     made.publish(tmp_path, {"metrics": metrics, "config": {}, "segments": [{"commit": "c"}]})
     assert evaluate.main([str(tmp_path / "weights" / "quick.safetensors")]) == 0

@@ -15,7 +15,7 @@ from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
 from common.errors import exit_with
-from common.training.loop import Recipe
+from common.training.recipe import Supervised
 from papers.NAME.model import Network
 
 
@@ -35,7 +35,7 @@ class Config(BaseConfig):
     optim: OptimConfig = field(default_factory=OptimConfig)
 
 
-class NAME_CLASSRecipe(Recipe):
+class NAME_CLASSRecipe(Supervised):
     """The paper's training; loss, step and evaluation are the stack's unless overridden here."""
 
     config: Config

@@ -1,0 +1,83 @@
+"""Where tensors live: choosing a device, and making it do the same thing twice."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+
+import torch
+
+from common.data import stream_seed
+from common.errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device ``train.device`` names; ``auto`` takes an accelerator where there is one.
+
+    Raises:
+        UserError: no such device here.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except Exception as e:  # each backend has its own
+        raise UserError(f"train.device={name}: not available here; try auto or cpu") from e
+    return device
+
+
+def same_bits_again(device: torch.device) -> None:
+    """Let a graphics card use only kernels whose result does not depend on the order of arrival.
+
+    With the same card, driver and torch a step then gives the same bits twice. On a CPU they do
+    so anyway.
+    """
+    if device.type != "cuda":
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64 where a device has it, else float32."""
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except (TypeError, RuntimeError):
+        return torch.float32
+    return torch.float64
+
+
+def run_generator(device: torch.device, seed: int) -> torch.Generator | None:
+    """The source of a run's random numbers on its device; None on a CPU.
+
+    On a CPU they come from torch's default generator, which a run seeds when it starts. On other
+    devices several runs may train side by side, so each draws from a generator of its own, a
+    function of its seed and of how much it has drawn; checkpoints hold its state.
+    """
+    if device.type == "cpu":
+        return None
+    return torch.Generator(device).manual_seed(stream_seed(seed, "device"))
+
+
+def reuse_memory() -> None:
+    """Let the C library keep the memory a step frees for the next step.
+
+    By default glibc gives large blocks back to the kernel, which clears every page again when the
+    next step asks for them; that costs up to a fifth of a convolutional network's step.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**27)):
+            mallopt(option, value)
+
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+"""Of glibc's malloc.h."""

@@ -1,0 +1,64 @@
+"""How far a run is: a bar in a terminal, a line a minute elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from common.training import distributed
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: 40 s, 12 min, 3.4 h, 5.1 days."""
+    for unit, size in (("days", 86_400), ("h", 3600)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+class Progress:
+    """A progress bar with rate, loss and time left; without a terminal a line a minute.
+
+    Attributes:
+        loss: the mean training loss to show; None before the first is known.
+        metrics: the newest evaluation.
+    """
+
+    EVERY = 60.0
+
+    def __init__(self, name: str, first: int, last: int):
+        self.name, self.last = name, last
+        self.loss: float | None = None
+        self.metrics: dict[str, float] = {}
+        self.silent = distributed.rank() > 0
+        self.bar = tqdm(total=last, initial=first, desc=name, unit="step",
+                        disable=True if self.silent else None,
+                        dynamic_ncols=True, mininterval=0.2, leave=False)
+        self._first, self._started, self._shown = first, time.monotonic(), first
+        self._due = self._started + self.EVERY
+
+    def update(self, step: int) -> None:
+        """Say that ``step`` updates are made."""
+        if not self.bar.disable:
+            if self.bar.update(step - self._shown):
+                self.bar.set_postfix_str(self.text(), refresh=False)
+            self._shown = step
+        elif not self.silent and time.monotonic() >= self._due:
+            self._due = time.monotonic() + self.EVERY
+            rate = (step - self._first) / (time.monotonic() - self._started)
+            left = (self.last - step) / rate / 60
+            said = [f"{self.name}: step {step}/{self.last}", f"{rate:.1f} steps/s",
+                    f"{left:.0f} min left", self.text()]
+            print(", ".join(filter(None, said)), file=sys.stderr, flush=True)
+
+    def text(self) -> str:
+        """Loss and newest metrics, short."""
+        shown_metrics = [f"{k} {v:.6g}" for k, v in list(self.metrics.items())[:1]]
+        loss = [] if self.loss is None else [f"loss {self.loss:.4f}"]
+        return ", ".join(loss + shown_metrics)
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        self.bar.close()

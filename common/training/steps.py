@@ -1,0 +1,209 @@
+"""How the steps of a recipe are taken: one by one, or many ahead on a graphics card.
+
+On a CPU every update is made when it is asked for, and its loss read at once. On other devices
+reading a number waits for everything before it, and so does sending one. There the rows of the
+coming steps are sent a block at a time, the losses of a block stay on the device until somebody
+asks for them, and on a CUDA card the whole step is captured once and repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from common.training import distributed
+from common.training.recipe import Planned, Recipe, Row, on_device
+
+EAGER = 3
+"""Updates made before the step is captured, in which libraries allocate what they need."""
+
+AHEAD = 16
+"""Steps given to the device before another run on the same card gets its turn."""
+
+
+class Steps(Protocol):
+    """Takes the steps of one run, or of several in step."""
+
+    def take(self, first: int, last: int) -> Iterator[int]:
+        """Make the updates ``first`` to ``last - 1``; yields the number made, now and then."""
+
+    def losses(self) -> list[list[float]]:
+        """The losses of the steps since the last call, in order: one of every run for each."""
+
+    def at_work(self) -> contextlib.AbstractContextManager:
+        """Where the steps are taken: what looks at a run's state between them has to be there."""
+
+
+class OneByOne:
+    """Takes a recipe's steps when they are asked for.
+
+    Args:
+        recipe: one run; or :class:`common.training.vectorised.SideBySide`, several in step.
+    """
+
+    def __init__(self, recipe: Any):
+        self.recipe = recipe
+        self._losses: list[Tensor] = []
+
+    def take(self, first: int, last: int) -> Iterator[int]:
+        for step in range(first, last):
+            self._losses.append(self.recipe.step(step))
+            yield step + 1
+
+    def losses(self) -> list[list[float]]:
+        found = [loss.reshape(-1).tolist() for loss in self._losses]
+        self._losses = []
+        return found
+
+    def at_work(self) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext()
+
+
+class InBlocks:
+    """Takes the steps of a planned recipe from blocks of rows that lie on its device.
+
+    The device counts the steps of a block itself: ``at`` says which row is next. So a captured
+    step needs nothing from the host. While the device works, the host plans as many rows of the
+    next block as it has just asked for. While a recipe is not steady its steps are taken one by
+    one.
+
+    Args:
+        recipe: what to train.
+        last: the run's number of steps.
+
+    Attributes:
+        rows: the block on the device, (block, …) each; the same tensors for every block.
+        first, size: the step of its first row, and how many rows it has.
+        ahead: rows of the next block, on the host.
+        made: updates made so far.
+        read: updates whose losses were read.
+    """
+
+    def __init__(self, recipe: Planned, last: int):
+        self.recipe, self.last, self.block = recipe, last, recipe.block
+        self.captures = recipe.device.type == "cuda" and recipe.config.train.capture
+        self.stream: torch.cuda.Stream | None = None
+        if recipe.device.type == "cuda":
+            self.stream = torch.cuda.Stream(recipe.device)
+            self.stream.wait_stream(torch.cuda.current_stream(recipe.device))
+        self.at = torch.zeros(1, dtype=torch.long, device=recipe.device)
+        self.block_losses = torch.zeros(self.block, device=recipe.device)
+        self.rows: Row = {}
+        self.first = self.size = self.made = self.read = 0
+        self.ahead: list[Row] = []
+        self.known: list[float] = []
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.eager = 0
+
+    def take(self, first: int, last: int) -> Iterator[int]:
+        if first != self.made:  # a resumed run
+            self.made = self.read = self.first = first
+        while self.made < last:
+            with self.at_work():
+                if self.recipe.steady:
+                    self.some(last)
+                else:
+                    self.single()
+            yield self.made
+
+    def losses(self) -> list[list[float]]:
+        with self.at_work():
+            self.fetch()
+        found, self.known = [[v] for v in self.known], []
+        return found
+
+    def at_work(self) -> contextlib.AbstractContextManager:
+        """On a CUDA card the run's own stream, beside which others go on."""
+        return contextlib.nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
+
+    def single(self) -> None:
+        """One step that depends on what came out of those before it."""
+        self.fetch()
+        self.known.append(self.recipe.step(self.made).item())
+        self.made += 1
+        self.read = self.first = self.made
+        self.size = 0
+
+    def some(self, last: int) -> None:
+        """Ask the device for a few steps, and plan as many for the next block meanwhile."""
+        if self.made >= self.first + self.size:
+            self.send()
+        n = min(AHEAD, last - self.made, self.first + self.size - self.made)
+        for _ in range(n):
+            self.one()
+        self.made += n
+        self.plan_ahead(n)
+
+    def one(self) -> None:
+        """Ask the device for the next step."""
+        if self.graph is not None:
+            self.graph.replay()
+        elif self.captures and self.eager >= EAGER:
+            self.graph = self.captured()
+            self.graph.replay()
+        else:
+            self.on_device_alone()
+            self.eager += 1
+
+    def on_device_alone(self) -> None:
+        """The next step; everything it needs lies on the device, and its loss stays there."""
+        row = {name: rows.index_select(0, self.at)[0] for name, rows in self.rows.items()}
+        loss = self.recipe.update(row)
+        self.block_losses.index_copy_(0, self.at, loss.reshape(1).to(self.block_losses.dtype))
+        self.at += 1
+
+    def captured(self) -> torch.cuda.CUDAGraph:
+        """The step as a graph, which makes no update by being captured."""
+        graph = torch.cuda.CUDAGraph()
+        if self.recipe.chance is not None:
+            graph.register_generator_state(self.recipe.chance)
+        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+            self.on_device_alone()
+        return graph
+
+    def send(self) -> None:
+        """Put the rows of the next block onto the device."""
+        self.fetch()
+        self.first += self.size
+        self.size = 0
+        self.plan_ahead(self.block - sum(map(rows_of, self.ahead)))
+        block = {name: torch.cat([rows[name] for rows in self.ahead]) for name in self.ahead[0]}
+        self.size, self.ahead = rows_of(block), []
+        for name, rows in block.items():
+            rows = on_device(rows, self.recipe.device)
+            if name not in self.rows:
+                self.rows[name] = rows.new_empty(self.block, *rows.shape[1:])
+            self.rows[name][:self.size].copy_(rows)
+        self.at.zero_()
+
+    def plan_ahead(self, n: int) -> None:
+        """Plan at most ``n`` more rows behind the block and what is planned already."""
+        planned = sum(map(rows_of, self.ahead))
+        start = self.first + self.size + planned
+        end = min(start + min(n, self.block - planned), self.last)
+        if end > start:
+            self.ahead.append(self.recipe.plan(start, end))
+
+    def fetch(self) -> None:
+        """Read the losses that wait on the device; waits for its steps."""
+        if self.made > self.read:
+            waiting = self.block_losses[self.read - self.first:self.made - self.first]
+            self.known += waiting.tolist()
+            self.read = self.made
+
+
+def rows_of(plan: Row) -> int:
+    """How many rows a plan has."""
+    return len(next(iter(plan.values())))
+
+
+def steps_of(recipe: Recipe, last: int) -> Steps:
+    """How to take a recipe's steps on its device."""
+    if (isinstance(recipe, Planned) and type(recipe).step is Planned.step
+            and recipe.device.type != "cpu" and distributed.processes() == 1):
+        return InBlocks(recipe, last)
+    return OneByOne(recipe)

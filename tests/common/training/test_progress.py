@@ -1,0 +1,24 @@
+"""What a person sees of a run."""
+
+import re
+
+import pytest
+
+from common.training.progress import Progress, duration
+
+
+def test_a_line_of_progress_shows_no_loss_before_there_is_one(capsys, monkeypatch):
+    monkeypatch.setattr(Progress, "EVERY", 0.0)
+    progress = Progress("a run", 0, 96)
+    for step, loss in ((32, None), (64, 0.5)):
+        progress.loss = loss
+        progress.update(step)
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"a run: step 32/96, [\d.]+ steps/s, \d+ min left", first)
+    assert second.endswith(" min left, loss 0.5000")
+
+
+@pytest.mark.parametrize(("seconds", "said"), [
+    (40, "40 s"), (720, "12 min"), (12_240, "3.4 h"), (440_640, "5.1 days")])
+def test_times_read_as_people_say_them(seconds, said):
+    assert duration(seconds) == said
