@@ -65,11 +65,14 @@ class Log:
             depends on values.
         uploads: copies from the CPU to the device.
         mixed: operations refused because their tensors are of both.
+        scalars: operations that took a 0-dimensional CPU tensor. A real device takes it too, but a
+            recorded graph of the step keeps the value it had then.
     """
 
     reads: list[str] = field(default_factory=list)
     uploads: list[str] = field(default_factory=list)
     mixed: list[str] = field(default_factory=list)
+    scalars: list[str] = field(default_factory=list)
 
 
 class StandInTensor(Tensor):
@@ -232,8 +235,8 @@ class Accelerator(TorchDispatchMode):
             raise RuntimeError(
                 f"Expected all tensors to be on the same device, but {func} got {ours} on {DEVICE} "
                 f"and {len(refused)} on cpu, of shape {tuple(refused[0].shape)}")
-        if strangers and op in UPLOADING_A_VALUE:
-            self.note("uploads", func)
+        if strangers:
+            self.note("uploads" if op in UPLOADING_A_VALUE else "scalars", func)
         if op in WAITING or (op is aten.repeat_interleave and len(args) == 1):
             self.note("reads", func)
 

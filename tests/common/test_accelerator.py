@@ -104,6 +104,7 @@ def test_pointwise_operations_take_a_scalar_of_the_cpu(accelerator):
         y = torch.where(x > 1, x * torch.tensor(2.0), torch.tensor(0.5))
     assert y.tolist() == [0.5, 0.5, 4.0, 6.0]
     assert log.reads == log.uploads == log.mixed == []
+    assert [s.split()[0] for s in log.scalars] == ["mul", "where"]
 
 
 def test_each_log_ends_with_its_block(accelerator):
