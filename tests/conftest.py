@@ -13,6 +13,10 @@ import torch  # noqa: E402
 
 from common.errors import exit_with  # noqa: E402
 from common.files import ROOT  # noqa: E402
+from tests.common.accelerator import (  # noqa: E402, F401
+    accelerator,
+    accelerator_without_float64,
+)
 
 torch.set_num_threads(1)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 
 
 def compile_apart(f: Any, dynamic: bool | None = False) -> Any:
@@ -17,4 +20,22 @@ def compile_apart(f: Any, dynamic: bool | None = False) -> Any:
         f: a function or module.
         dynamic: as of ``torch.compile``; False: each new shape is compiled by itself.
     """
-    return torch.compile(f, dynamic=dynamic, isolate_recompiles=True)
+    if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
+        return torch.compile(f, dynamic=dynamic, isolate_recompiles=True)
+    return torch.compile(_with_code_of_its_own(f), dynamic=dynamic)
+
+
+def _with_code_of_its_own(f: Any) -> Any:
+    """``f`` behind a function whose code object is new: up to torch 2.11 the limit is of those."""
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return f(*args, **kwargs)
+    call.__code__ = call.__code__.replace()
+    return _Behind(f, call) if isinstance(f, nn.Module) else call
+
+
+class _Behind(nn.Module):
+    """A module that calls a function around another module, whose parameters it has."""
+
+    def __init__(self, module: nn.Module, call: Callable[..., Any]):
+        super().__init__()
+        self.module, self.forward = module, call

@@ -25,6 +25,8 @@ from common.errors import UserError
 from common.training import distributed
 from common.training.compiling import compile_apart
 from common.training.devices import choose_device, reuse_memory, run_generator, same_bits_again
+from common.training.noise import use_generator
+from common.training.sums import fraction
 
 Batch = tuple[Tensor, Tensor]
 Row = dict[str, Tensor]
@@ -69,7 +71,7 @@ class Recipe:
         self.build()
         for network in self.networks():
             network.to(self.device)
-            draw_from(network, self.chance)
+            use_generator(network, self.chance)
 
     def load_data(self) -> None:
         """Set ``data``, and whatever else of the data the steps need."""
@@ -321,7 +323,7 @@ class Supervised(Planned):
 
     def accuracy(self, x: Tensor, y: Tensor) -> float:
         """The fraction of correct predictions."""
-        return (self.predict(x).argmax(1) == y).sum().item() / len(y)
+        return fraction(self.predict(x).argmax(1) == y)
 
 
 def on_device(values: Tensor, device: torch.device) -> Tensor:
@@ -334,10 +336,3 @@ def on_device(values: Tensor, device: torch.device) -> Tensor:
 def scalar(value: Tensor) -> float | int | Tensor:
     """A row's number as plain arithmetic takes it: on a CPU its value, elsewhere as it is."""
     return value.item() if value.device.type == "cpu" else value
-
-
-def draw_from(network: nn.Module, chance: torch.Generator | None) -> None:
-    """Let every layer that draws random numbers draw them from a run's own generator."""
-    for layer in network.modules():
-        if hasattr(layer, "generator"):
-            layer.generator = chance

@@ -16,7 +16,7 @@ from einops import einsum, rearrange
 from torch import Tensor, nn
 
 from common.training.compiling import compile_apart
-from papers.bayes_by_backprop.model import Prior, gradients
+from papers.bayes_by_backprop.model import Prior, as_scalar, gradients
 
 EAT, LEAVE = 0, 1
 EDIBLE, POISONED, ESCAPED = 5.0, -35.0, 5.0
@@ -50,7 +50,7 @@ def contexts(features: Tensor) -> Tensor:
         (2 m, f + 2): row ``action · m + mushroom``.
     """
     m = len(features)
-    actions = torch.eye(2).repeat_interleave(m, 0).to(features)
+    actions = torch.eye(2, dtype=features.dtype, device=features.device).repeat_interleave(m, 0)
     return torch.cat([features.repeat(2, 1), actions], 1)
 
 
@@ -115,6 +115,9 @@ class Agents(nn.Module):
         noise: σ of the reward's Gaussian likelihood.
         generator: source of the initial μ, N(0, 1/inputs), biases 0.
         compiled: update through torch.compile.
+
+    Attributes:
+        generator: what ε is drawn from, on the device of the weights; None: the default one.
     """
 
     def __init__(self, agents: int, widths: Sequence[int], prior: Prior | None, ρ: float,
@@ -127,6 +130,7 @@ class Agents(nn.Module):
             μ.data[:, -1] = 0
         self.ρ = nn.ParameterList(torch.full(s, ρ) for s in shapes if prior is not None)
         self.prior, self.noise = prior, noise
+        self.generator: torch.Generator | None = None
         self._ε: list[Tensor] = []
         self._update: Callable[..., Tensor] = self.update
         if compiled:
@@ -134,10 +138,10 @@ class Agents(nn.Module):
 
     def draw(self) -> list[Tensor]:
         """New ε ~ N(0, 1) for every weight, in the same tensors each time; none for plain ones."""
-        if not self._ε:
+        if [ε.device for ε in self._ε] != [ρ.device for ρ in self.ρ]:
             self._ε = [torch.empty_like(ρ) for ρ in self.ρ]
         for ε in self._ε:
-            ε.normal_()
+            ε.normal_(generator=self.generator)
         return self._ε
 
     @torch.no_grad()
@@ -155,21 +159,21 @@ class Agents(nn.Module):
         """−log N(r | value, noise²), summed over examples and agents, less its constant."""
         return (values(w, x) - r).square().sum() / (2 * self.noise**2)
 
-    def learn(self, x: Tensor, r: Tensor, lr: float, π: float | Tensor) -> Tensor:
+    def learn(self, x: Tensor, r: Tensor, lr: float | Tensor, π: float | Tensor) -> Tensor:
         """One step on a minibatch by eqs. (3) to (6).
 
         Args:
             x: (s, b, i).
             r: rewards, (s, b).
-            lr: α.
-            π: weight of the KL term.
+            lr: α, a number or a tensor ().
+            π: weight of the KL term, likewise.
 
         Returns:
             The negative log-likelihood per agent and example, before the step.
         """
-        as_tensor = (torch.as_tensor(lr), torch.as_tensor(π))  # a new number: no new compilation
         with torch.no_grad():
-            return self._update(list(self.μ), list(self.ρ), self.draw(), x, r, *as_tensor)
+            return self._update(list(self.μ), list(self.ρ), self.draw(), x, r,
+                                as_scalar(lr, self.μ[0]), as_scalar(π, self.μ[0]))
 
     def update(self, μ: list[Tensor], ρ: list[Tensor], ε: list[Tensor], x: Tensor, r: Tensor,
                lr: Tensor, π: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from common.training.compiling import compile_apart
 from common.training.linear import linear
+from common.training.noise import normal_like
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -46,7 +47,7 @@ class GaussianPrior:
     std: float = 1.0
 
     def log_density(self, w: Tensor) -> Tensor:
-        return gaussian_log_density(w, 0.0, torch.tensor(self.std, dtype=w.dtype))
+        return gaussian_log_density(w, 0.0, w.new_full((), self.std))
 
     def slope(self, w: Tensor) -> Tensor:
         return -w / self.std**2
@@ -102,7 +103,10 @@ class BayesianLayer(nn.Module):
 
     Attributes:
         sampling: True: every call draws one w for the whole minibatch; False: w = μ.
+        generator: what ε is drawn from, on the device of the weights; None: the default one.
     """
+
+    generator: torch.Generator | None
 
     def __init__(self, shape: tuple[int, int], prior: Prior, μ_std: float | None = None,
                  ρ: float = -3.0, generator: torch.Generator | None = None):
@@ -111,7 +115,7 @@ class BayesianLayer(nn.Module):
         start *= (shape[1] - 1) ** -0.5 if μ_std is None else μ_std
         start[:, -1] = 0
         self.μ, self.ρ = nn.Parameter(start), nn.Parameter(torch.full(shape, ρ))
-        self.prior, self.sampling = prior, True
+        self.prior, self.sampling, self.generator = prior, True, None
         self._drawn: tuple[Tensor, ...] = ()
 
     @property
@@ -121,7 +125,7 @@ class BayesianLayer(nn.Module):
 
     def draw(self) -> Tensor:
         """w = μ + σ ∘ ε, or μ while not sampling; kept for :meth:`kl`."""
-        w = self.μ + self.σ * torch.randn_like(self.μ) if self.sampling else self.μ
+        w = self.μ + self.σ * normal_like(self.μ, self.generator) if self.sampling else self.μ
         self._drawn = (w,)  # in a tuple, or the mean would be taken for another parameter
         return w
 
@@ -246,7 +250,8 @@ def make_update(prior: Prior, compiled: bool) -> Callable[..., None]:
     """A function that moves μ and ρ of a layer in place, in one pass if compiled.
 
     It takes μ, ρ, σ, a list of (ε, w, ∂NLL/∂w) with one entry for every weight sample of the step,
-    the learning rate and π, and descends the mean of the samples' gradients.
+    the learning rate and π, each a number or a tensor (), and descends the mean of the samples'
+    gradients.
     """
     def update(μ: Tensor, ρ: Tensor, σ: Tensor, samples: list[tuple[Tensor, Tensor, Tensor]],
                lr: Tensor, π: Tensor) -> None:
@@ -258,9 +263,17 @@ def make_update(prior: Prior, compiled: bool) -> Callable[..., None]:
         return update
     fast = compile_apart(update)
 
-    def call(μ, ρ, σ, samples, lr, π):  # numbers as tensors, so that a new one is no compilation
-        fast(μ, ρ, σ, samples, torch.tensor(lr, dtype=μ.dtype), torch.tensor(π, dtype=μ.dtype))
+    def call(μ, ρ, σ, samples, lr, π):
+        fast(μ, ρ, σ, samples, as_scalar(lr, μ), as_scalar(π, μ))
     return call
+
+
+def as_scalar(number: float | Tensor, like: Tensor) -> Tensor:
+    """A number as a tensor () of the device and type of another, to which nothing is copied.
+
+    Compiled functions take their numbers so, for a new tensor is no new compilation.
+    """
+    return number.to(like) if isinstance(number, Tensor) else like.new_full((), number)
 
 
 def prune(network: Network, fraction: float) -> None:
@@ -321,5 +334,5 @@ def calibration_error(p: Tensor, labels: Tensor, bins: int = 15) -> float:
     confidence, predicted = p.max(1)
     right = (predicted == labels).to(p.dtype)
     index = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins, dtype=p.dtype).index_add(0, index, right - confidence)
+    gap = p.new_zeros(bins).index_add(0, index, right - confidence)
     return (gap.abs().sum() / len(labels)).item()

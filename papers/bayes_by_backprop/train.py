@@ -29,10 +29,12 @@ from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.descent import SGD
 from common.training.devices import widest_float
+from common.training.layers import Dropout
 from common.training.linear import Linear
 from common.training.noise import normal_
 from common.training.recipe import Batch, Planned, Recipe, Row, Supervised, scalar
 from common.training.schedules import divided
+from common.training.sums import fraction, wide
 from papers.bayes_by_backprop import bandit
 from papers.bayes_by_backprop.model import (
     GaussianPrior,
@@ -233,7 +235,7 @@ class BayesRecipe(Supervised):
         shapes = [l.μ.shape for l in self.model.bayesian]
         sizes = [s.numel() for s in shapes]
         every = self.model.bayesian[0].μ.new_empty(sum(sizes))
-        normal_(every, self.config.seed, "noise", index)
+        normal_(every, self.config.seed, "noise", index, self.chance)
         return [e.view(s) for e, s in zip(every.split(sizes), shapes, strict=True)]
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
@@ -447,12 +449,12 @@ def gaussian_nll(prediction: Tensor, y: Tensor, noise: float) -> Tensor:
 
 def wrong(p: Tensor, labels: Tensor) -> float:
     """Error of probabilities (n, classes), in %."""
-    return 100 * (p.argmax(1) != labels).double().mean().item()
+    return 100 * fraction(p.argmax(1) != labels)
 
 
 def nll(p: Tensor, labels: Tensor) -> float:
     """−log p of the right class, mean over examples, in nats."""
-    return -p.double().clamp(min=1e-12).log().gather(1, labels[:, None]).mean().item()
+    return -wide(p).clamp(min=1e-12).log().gather(1, labels[:, None]).mean().item()
 
 
 def plain_network(widths: list[int], dropout: bool, start: torch.Generator) -> nn.Sequential:
@@ -460,7 +462,7 @@ def plain_network(widths: list[int], dropout: bool, start: torch.Generator) -> n
     layers: list[nn.Module] = []
     for i, (a, b) in enumerate(pairwise(widths)):
         layers += [nn.ReLU()] if i else []
-        layers += [nn.Dropout(0.5 if i else 0.2)] if dropout else []
+        layers += [Dropout(0.5 if i else 0.2)] if dropout else []
         layers.append(Linear(a, b))
         nn.init.normal_(layers[-1].weight, 0.0, a**-0.5, generator=start)
         nn.init.zeros_(layers[-1].bias)

@@ -16,6 +16,7 @@ from einops import reduce
 from torch import Tensor, nn
 
 from common.training.linear import Linear
+from common.training.noise import uniform_like
 
 Noise = Literal["none", "bernoulli", "inverted", "gaussian"]
 
@@ -29,14 +30,19 @@ class Dropout(nn.Module):
     Args:
         p: probability of retaining a unit, in (0, 1].
 
+    Attributes:
+        generator: what masks are drawn from, on the device of y; None: the default one.
+
     Shapes: any, unchanged; every element has a mask of its own.
     """
+
+    generator: torch.Generator | None
 
     def __init__(self, p: float):
         super().__init__()
         if not 0 < p <= 1:
             raise ValueError(f"retention probability {p}: expected above 0 and at most 1")
-        self.p = p
+        self.p, self.generator = p, None
         self.sampling = False  # True: masks in evaluation mode too, see sampled_probabilities
 
     def forward(self, y: Tensor) -> Tensor:
@@ -48,7 +54,7 @@ class Dropout(nn.Module):
 
     def mask(self, y: Tensor) -> Tensor:
         """r ~ Bernoulli(p): a uniform number below p, three times as fast as ``bernoulli_``."""
-        return (torch.rand_like(y) < self.p).to(y.dtype)
+        return (uniform_like(y, self.generator) < self.p).to(y.dtype)
 
     def expected(self, y: Tensor) -> Tensor:
         """E_r[ỹ] given y."""
@@ -76,7 +82,8 @@ class GaussianDropout(Dropout):
     """
 
     def mask(self, y: Tensor) -> Tensor:
-        return torch.empty_like(y).normal_(1.0, math.sqrt((1 - self.p) / self.p))
+        return torch.empty_like(y).normal_(1.0, math.sqrt((1 - self.p) / self.p),
+                                           generator=self.generator)
 
     def expected(self, y: Tensor) -> Tensor:
         return y

@@ -71,26 +71,27 @@ def asynchronous_by_overlaps(ξ: Tensor, S: Tensor, order: Tensor, block: int = 
     Args:
         ξ: (p, N).
         S: (t, N).
-        order: (N,).
+        order: (N,); the host waits for another device once for it, and for each block.
         block: neurons whose fields are computed at a time.
     """
     p, S = len(ξ), S.clone()
     sums = S @ ξ.T  # (t, p)
-    for chunk in order.split(block):
+    neurons = order.tolist()
+    for b, chunk in enumerate(order.to(S.device).split(block)):
         ξ_b = ξ[:, chunk]
         h = sums @ ξ_b - p * S[:, chunk]  # (t, b)
-        changes = threshold(h, S[:, chunk]) != S[:, chunk]
-        if not changes.any():
+        changes = (threshold(h, S[:, chunk]) != S[:, chunk]).any(0).tolist()
+        if True not in changes:
             continue
         couplings = (ξ_b.T @ ξ_b).fill_diagonal_(0)  # of the block, N J
-        first = int(changes.any(0).nonzero()[0])
-        for k in range(first, len(chunk)):
-            old = S[:, chunk[k]]
+        for k in range(changes.index(True), len(chunk)):
+            i = neurons[b * block + k]
+            old = S[:, i]
             new = threshold(h[:, k], old)
             change = new - old
-            if change.any():
+            if S.device.type != "cpu" or change.any():  # elsewhere asking costs more than adding 0
                 h += change[:, None] * couplings[k]
-                S[:, chunk[k]] = new
+                S[:, i] = new
                 sums += change[:, None] * ξ_b[:, k]
     return S
 

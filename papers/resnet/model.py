@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from einops import pack, reduce
 from torch import Tensor, nn
 
+from common.training.sums import wide
+
 Shortcut = Literal["A", "B", "C", "none"]
 """Section 4.1: A zero-padding, B projections where the size changes, C projections everywhere;
 ``none`` makes the plain twin."""
@@ -211,9 +213,9 @@ def layer_responses(network: nn.Module, batches: list[Tensor]) -> list[float]:
 
     def hook(name: str):
         def add(_module: nn.Module, _inputs: tuple, y: Tensor) -> None:
-            flat, _ = pack([y.double()], "*")
+            flat, _ = pack([wide(y)], "*")
             sums.setdefault(name, []).append(
-                torch.stack([flat.sum(), (flat**2).sum(), torch.tensor(flat.numel()).double()]))
+                torch.stack([flat.sum(), (flat**2).sum(), flat.new_full((), flat.numel())]))
         return add
 
     behind_3x3 = [n for n, l in network.named_modules()
@@ -229,7 +231,7 @@ def layer_responses(network: nn.Module, batches: list[Tensor]) -> list[float]:
         handle.remove()
     stds = []
     for name in behind_3x3:
-        total, squares, n = torch.stack(sums[name]).sum(0)
+        total, squares, n = torch.stack(sums[name]).cpu().double().sum(0)
         stds.append(torch.sqrt(squares / n - (total / n) ** 2).item())
     return stds
 

@@ -3,8 +3,10 @@
 import pytest
 import scipy.stats
 import torch
+from torch import nn
 
-from common.training.noise import normal_
+from common.training.layers import Dropout
+from common.training.noise import normal_, normal_like, uniform_like, use_generator
 
 
 @pytest.fixture
@@ -38,3 +40,44 @@ def test_every_argument_counts(other):
 def test_one_number_and_none():
     assert normal_(torch.empty(1), 0, "noise", 0).isfinite()
     assert normal_(torch.empty(0), 0, "noise", 0).numel() == 0
+
+
+def test_on_a_device_the_runs_generator_draws(accelerator):
+    d = accelerator.device
+    with pytest.raises(ValueError, match="expected a generator of this run"):
+        normal_(torch.empty(3, device=d), 0, "noise", 0)
+    drawn = []
+    untouched = torch.get_rng_state()
+    for _ in range(2):
+        g = torch.Generator(device=d).manual_seed(4)
+        with accelerator.watch() as log:
+            drawn.append([normal_(torch.empty(3, device=d), 0, "noise", k, g) for k in (0, 1)])
+        assert not log.uploads and not log.reads
+    assert torch.equal(torch.get_rng_state(), untouched)
+    (a, b), again = drawn
+    assert torch.equal(a, again[0]) and torch.equal(b, again[1]) and not torch.equal(a, b)
+
+
+def test_on_a_cpu_a_generator_changes_nothing():
+    g = torch.Generator().manual_seed(4)
+    assert torch.equal(normal_(torch.empty(9), 0, "noise", 1, g),
+                       normal_(torch.empty(9), 0, "noise", 1))
+
+
+@pytest.mark.parametrize("draw", [uniform_like, normal_like])
+def test_numbers_like_a_tensor_come_from_the_generator(draw):
+    x = torch.zeros(3, 5, dtype=torch.float64)
+    torch.manual_seed(7)
+    by_default = draw(x, None)
+    assert by_default.dtype == x.dtype
+    assert torch.equal(draw(x, torch.Generator().manual_seed(7)), by_default)
+
+
+def test_every_module_that_draws_is_given_the_generator():
+    g = torch.Generator()
+    model = nn.Sequential(nn.Linear(2, 2), Dropout(0.5), nn.Sequential(Dropout(0.2)))
+    use_generator(model, g)
+    assert model[1].generator is g and model[2][0].generator is g
+    assert not hasattr(model[0], "generator")
+    use_generator(model, None)
+    assert model[1].generator is None

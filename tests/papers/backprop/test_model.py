@@ -105,3 +105,24 @@ def test_initial_weights_are_uniform_in_the_range():
     net = Network([6, 2, 1], 1, layered([6, 2, 1]), 2000, init=0.3)
     w = net.w["0-1"]
     assert w.abs().max() <= 0.3 and w.std().item() == pytest.approx(0.3 / 3**0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("loss", [Loss(), Loss("squared", 0.2), Loss("cross_entropy")])
+def test_a_sweep_on_a_device_waits_for_nothing(accelerator_without_float64, loss):
+    found = []
+    for device in (torch.device("cpu"), accelerator_without_float64.device):
+        network = Network([3, 4, 2], 1, layered([3, 4, 2], skip=True), 5,
+                          generator=torch.Generator().manual_seed(0))
+        descent = Descent(list(network.parameters()), 0.1, 0.9, 0.01)
+        network.to(device)
+        draw = torch.Generator().manual_seed(1)
+        x, d = (torch.rand(6, n, generator=draw).to(device) for n in (3, 2))
+        with accelerator_without_float64.watch() as log:
+            for _ in range(2):
+                totals, outputs = network([x])
+                error = loss.error(outputs[-1], d)
+                network.backward(totals, outputs, loss.slope(outputs[-1], d))
+                descent.step()
+        assert log.reads == log.uploads == log.scalars == log.mixed == []
+        found.append([error.tolist(), *(p.tolist() for p in network.parameters())])
+    assert found[0] == found[1]

@@ -153,3 +153,22 @@ def test_the_network_is_the_formula_of_section_4_1():
         expected = torch.sigmoid(expected)
     torch.testing.assert_close(
         network(first), expected @ network.output.weight.T + network.output.bias)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_step_and_population_statistics_on_a_device(accelerator_without_float64, by_hand):
+    found = []
+    for device in (torch.device("cpu"), accelerator_without_float64.device):
+        network = Network(8, [6, 6], 3, bn=True, generator=generator(0, "init")).to(device)
+        for layer in network.modules():
+            if isinstance(layer, BatchNorm):
+                layer.by_hand = by_hand
+        x = torch.randn(10, 8, generator=generator(0, "x")).to(device)
+        with accelerator_without_float64.watch() as log:
+            network(x).square().mean().backward()
+            population_statistics(network, x.split(5))
+            y = network.eval()(x)
+        assert log.reads == log.uploads == log.scalars == log.mixed == []
+        found.append([y.tolist(), *(v.tolist() for v in network.state_dict().values()),
+                      *(p.grad.tolist() for p in network.parameters())])
+    assert found[0] == found[1]

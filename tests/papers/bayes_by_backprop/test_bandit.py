@@ -13,6 +13,7 @@ from common.config import Experiments
 from common.errors import UserError
 from common.evidence.claims import papers
 from common.files import ROOT
+from common.training.noise import use_generator
 from papers.bayes_by_backprop.bandit import (
     EAT,
     LEAVE,
@@ -230,3 +231,38 @@ def test_a_missing_file_of_mushrooms_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PAPERS_DATA", str(tmp_path))
     with pytest.raises(UserError, match=r"expected \$PAPERS_DATA to hold uci/mushroom/agaricus"):
         made()
+
+
+@pytest.mark.parametrize("prior", [None, GaussianPrior(1.0)])
+def test_an_interaction_on_a_device_waits_for_nothing(accelerator_without_float64, prior):
+    d = accelerator_without_float64.device
+    found = []
+    for device in (torch.device("cpu"), d):
+        agents = Agents(2, [5, 6, 1], prior, -3.0, 1.0, torch.Generator().manual_seed(0))
+        agents.draw()  # on the CPU, to be forgotten when the network moves
+        agents.to(device)
+        use_generator(agents, torch.Generator(device=device).manual_seed(1))
+        memory = Memory(2, 7).to(device)
+        slot, recalled = torch.tensor([0]).to(device), torch.zeros(2, 8, dtype=torch.long).to(device)
+        features = torch.eye(3).to(device)
+        met, luck = torch.tensor([0, 2]).to(device), torch.tensor([0.1, 0.9]).to(device)
+        poisonous = torch.tensor([1, 0]).to(device)
+        with accelerator_without_float64.watch() as log:
+            seen = contexts(features)
+            both = torch.stack([seen[met], seen[met + 3]], 1)
+            action = agents.expected(both, 2).argmax(1)
+            memory.add(slot, action * 3 + met, reward(poisonous, action, luck))
+            rows, rewards = memory.minibatches(recalled, 2)
+            for r, y in zip(rows, rewards, strict=True):
+                loss = agents.learn(seen[r], y, 0.01, 0.5)
+        assert log.reads == log.uploads == log.scalars == log.mixed == []
+        found.append([loss.item(), *(p.tolist() for p in agents.parameters())])
+    assert found[0] == found[1]
+
+
+def test_agents_draw_from_their_generator():
+    agents = Agents(2, [5, 6, 1], GaussianPrior(1.0), -3.0, 1.0, torch.Generator().manual_seed(0))
+    torch.manual_seed(5)
+    by_default = [ε.clone() for ε in agents.draw()]
+    agents.generator = torch.Generator().manual_seed(5)
+    assert all(map(torch.equal, agents.draw(), by_default))

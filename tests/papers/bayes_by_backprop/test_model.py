@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
+from papers.bayes_by_backprop import model as module
 from papers.bayes_by_backprop.model import (
     BayesianConv2d,
     BayesianLinear,
@@ -18,6 +19,7 @@ from papers.bayes_by_backprop.model import (
     calibration_error,
     gaussian_log_density,
     kl_weights,
+    make_update,
     predict,
     prune,
     uncertainty,
@@ -178,3 +180,59 @@ def test_calibration_error_by_hand():
     labels = torch.tensor([0] * 7 + [1] * 3)
     assert calibration_error(p, labels) == pytest.approx(0.2)
     assert calibration_error(p, torch.tensor([0] * 9 + [1])) == pytest.approx(0, abs=1e-6)
+
+
+def network_and_twin(device):
+    """A small network on the CPU, and the same on a device."""
+    made = [Network([4, 6, 3], GaussianPrior(0.7), generator=torch.Generator().manual_seed(0))
+            for _ in range(2)]
+    return made[0], made[1].to(device)
+
+
+def test_the_objective_and_the_measures_on_a_device(accelerator_without_float64):
+    cpus, twin = network_and_twin(accelerator_without_float64.device)
+    inputs = torch.randn(20, 4, generator=torch.Generator().manual_seed(1))
+    found = []
+    for network in (cpus, twin):
+        device = network[0].μ.device
+        x, y = inputs.to(device), torch.arange(20, device=device) % 3
+        torch.manual_seed(2)
+        with accelerator_without_float64.watch() as log:
+            objective = torch.nn.functional.cross_entropy(network(x), y) + network.kl()
+            objective.backward()
+        assert log.reads == log.uploads == log.scalars == []
+        p = predict(network, x, 3)
+        gradient = network[0].ρ.grad.cpu()
+        ece = calibration_error(p.mean(0), y)
+        prune(network, 0.5)
+        found.append([objective.item(), gradient.tolist(), ece,
+                      uncertainty(p)["total"].tolist(), network[0].μ.tolist()])
+    assert found[0] == found[1]
+
+
+def test_the_update_takes_its_numbers_on_the_device(accelerator, monkeypatch):
+    monkeypatch.setattr(module, "compile_apart", lambda f: f)
+    cpus, twin = network_and_twin(accelerator.device)
+    g = torch.Generator().manual_seed(3)
+    ε, w, dw = torch.randn(3, 6, 5, generator=g)
+    for network, numbers in ((cpus, (0.1, 0.25)), (twin, (0.1, 0.25)),
+                             (twin, torch.tensor([0.1, 0.25]).to(accelerator.device))):
+        layer = network[0]
+        drawn, σ = [tuple(t.to(layer.μ.device) for t in (ε, w, dw))], layer.σ.detach()
+        update = make_update(ScaleMixturePrior(), compiled=True)
+        with accelerator.watch() as log, torch.no_grad():
+            update(layer.μ, layer.ρ, σ, drawn, *numbers)
+        assert log.reads == log.uploads == log.scalars == []
+        if network is twin and isinstance(numbers, tuple):
+            assert torch.equal(layer.μ.cpu(), cpus[0].μ) and torch.equal(layer.ρ.cpu(), cpus[0].ρ)
+
+
+def test_weights_are_drawn_from_the_layers_generator():
+    layer, x = BayesianLinear(4, 3, MIXTURE), torch.ones(1, 4)
+    torch.manual_seed(5)
+    by_default = layer(x)
+    assert layer.generator is None
+    layer.generator = torch.Generator().manual_seed(5)
+    before = torch.get_rng_state()
+    assert torch.equal(layer(x), by_default), "the same numbers from another source"
+    assert torch.equal(torch.get_rng_state(), before)

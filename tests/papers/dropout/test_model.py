@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from common.data import generator
+from common.training.noise import use_generator
 from papers.dropout.model import (
     Autoencoder,
     Dropout,
@@ -163,3 +164,34 @@ def test_kl_sparsity_is_zero_at_the_target_and_equals_scipy_elsewhere():
 def test_the_same_generator_gives_the_same_weights_whatever_the_noise():
     a, b = (Network(noise=n, generator=generator(1, "init")) for n in ("none", "bernoulli"))
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("noise", ["bernoulli", "inverted", "gaussian"])
+def test_a_step_on_a_device_draws_from_the_runs_generator(accelerator_without_float64, noise):
+    d = accelerator_without_float64.device
+    found = []
+    for device in (torch.device("cpu"), d):
+        network = Network(8, [6, 6], 3, noise=noise, generator=generator(0, "init")).to(device)
+        use_generator(network, torch.Generator(device=device).manual_seed(1))
+        x = torch.rand(5, 8, generator=generator(0, "x")).to(device)
+        weights = [l.weight for l in network.layers]
+        untouched = torch.get_rng_state()
+        with accelerator_without_float64.watch() as log:
+            hidden = network.hidden_outputs(x)
+            loss = network.logits(hidden).square().mean() + l2(weights) + l1(weights)
+            (loss + kl_sparsity(hidden, 0.1)).backward()
+            project_max_norm(weights, 0.5)
+            sampled = sampled_probabilities(network, x, 2)
+        assert log.reads == log.uploads == log.scalars == log.mixed == []
+        assert torch.equal(torch.get_rng_state(), untouched)
+        found.append([loss.item(), sampled.tolist(), *(w.grad.tolist() for w in weights)])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", [Dropout, InvertedDropout, GaussianDropout])
+def test_the_generator_gives_the_numbers_of_the_default_one(kind):
+    layer, y = kind(0.7), torch.ones(50)
+    torch.manual_seed(4)
+    by_default = layer(y)
+    layer.generator = torch.Generator().manual_seed(4)
+    assert torch.equal(layer(y), by_default)

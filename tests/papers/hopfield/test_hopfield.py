@@ -197,3 +197,22 @@ def test_golden_curve_of_20_steps(name, num_regression):
 def test_bad_values_are_one_line(overrides, message):
     with pytest.raises(UserError, match=message):
         recipe(**overrides)
+
+
+def test_sweeps_on_a_device_wait_once_for_a_block(accelerator_without_float64):
+    draw = torch.Generator().manual_seed(0)
+    ξ = torch.randint(0, 2, (3, 40), generator=draw).float() * 2 - 1
+    S = torch.randint(0, 2, (4, 40), generator=draw).float() * 2 - 1
+    order = torch.randperm(40, generator=draw)
+    found = []
+    for device in (torch.device("cpu"), accelerator_without_float64.device):
+        patterns, states, o = ξ.to(device), S.to(device), order.to(device)
+        J = hebb(patterns)
+        with accelerator_without_float64.watch() as log:
+            swept = asynchronous_by_overlaps(patterns, states, o, block=10)
+        assert not log.uploads and len(log.reads) == (0 if device.type == "cpu" else 1 + 4)
+        assert torch.equal(asynchronous(J, states, o, zero_one_bias(J) * 0), swept)
+        found.append([swept.tolist(), synchronous(J, states).tolist(), energy(J, swept).tolist(),
+                      overlap(patterns, patterns).tolist(), pseudo_inverse(patterns).tolist(),
+                      modern_update(patterns, states, 0.5).tolist()])
+    assert found[0] == found[1]

@@ -136,3 +136,19 @@ def test_depths_the_paper_does_not_have_are_refused(make, depth):
 
 def test_table_1_lists_five_networks():
     assert list(IMAGENET) == [18, 34, 50, 101, 152]
+
+
+def test_a_step_and_layer_responses_on_a_device_without_float64(accelerator_without_float64):
+    network, x = cifar_resnet(8), torch.randn(6, 3, 8, 8, generator=generator(0, "images"))
+    initialise(network, generator(0, "init"))
+    expected = layer_responses(network, [x[:4], x[4:]])
+    d = accelerator_without_float64.device
+    network.to(d)
+    x, y = x.to(d), torch.zeros(6, dtype=torch.long, device=d)
+    with accelerator_without_float64.watch() as log:
+        found = layer_responses(network, [x[:4], x[4:]])
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert not log.uploads and len(log.reads) == 7, "one copy for each layer"
+    with accelerator_without_float64.watch() as log:
+        F.cross_entropy(network(x), y).backward()
+    assert not log.uploads and not log.reads
