@@ -13,20 +13,28 @@ from common.data import stream_seed
 from common.errors import UserError
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, float64: bool = False) -> torch.device:
     """The device ``train.device`` names; ``auto`` takes an accelerator where there is one.
 
+    Args:
+        name: as torch names devices, or ``auto``.
+        float64: whether it has to compute in double precision.
+
     Raises:
-        UserError: no such device here.
+        UserError: no such device here, or it cannot do what is asked.
     """
     if name == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return accelerator or torch.device("cpu")
+        found = torch.accelerator.current_accelerator(check_available=True)
+        fits = found is not None and (not float64 or widest_float(found) == torch.float64)
+        return found if fits else torch.device("cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except Exception as e:  # each backend has its own
         raise UserError(f"train.device={name}: not available here; try auto or cpu") from e
+    if float64 and widest_float(device) != torch.float64:
+        raise UserError(f"train.device={name}: expected a device with float64, in which this paper "
+                        "computes, such as cpu")
     return device
 
 

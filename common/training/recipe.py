@@ -43,6 +43,7 @@ class Recipe:
         kept: names of the attributes that make up the run's state, which checkpoints hold:
             modules, optimisers and whatever else has a ``state_dict``, tensors, numbers, lists of
             numbers. A subclass adds its own; those that are None are left out.
+        float64: whether the paper computes in double precision, which not every device has.
         device: where the run computes.
         data: what it learns from; its name and fingerprint go into the result.
         chance: the run's random generator on its device, None on a CPU, where torch's default
@@ -52,6 +53,7 @@ class Recipe:
     """
 
     kept: tuple[str, ...] = ("model", "optimizer")
+    float64 = False
     data: DataSet
     model: nn.Module
     optimizer: torch.optim.Optimizer | None = None
@@ -59,7 +61,7 @@ class Recipe:
     def __init__(self, config: Config):
         reuse_memory()
         self.config = config
-        self.device = distributed.local_device(choose_device(config.train.device))
+        self.device = distributed.local_device(choose_device(config.train.device, self.float64))
         same_bits_again(self.device)
         if config.train.threads:
             torch.set_num_threads(config.train.threads)

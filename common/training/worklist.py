@@ -35,6 +35,7 @@ class Worklist(Recipe):
         jobs: set by :meth:`listed`.
     """
 
+    float64 = True
     config: Config
     model: Table
     columns: Sequence[str]

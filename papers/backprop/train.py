@@ -28,6 +28,7 @@ from common.errors import UserError, exit_with
 from common.files import write_atomic
 from common.running.cli import main
 from common.training.recipe import Supervised
+from common.training.sums import fraction
 from papers.backprop import tasks
 from papers.backprop.facts import family_units, symmetry_structure
 from papers.backprop.model import Descent, Loss, Network, layered
@@ -173,7 +174,7 @@ class BackpropRecipe(Supervised):
         n = len(self.sweeps)
         solved = self.sweeps >= 0
         ordered = torch.where(solved, self.sweeps, torch.iinfo(torch.int64).max).sort().values
-        metrics = {"solved": solved.double().mean().item(),
+        metrics = {"solved": fraction(solved),
                    "trained": ((right * trained).sum() / trained.sum()).item(),
                    "median_sweeps": float(ordered[(n - 1) // 2]) if 2 * solved.sum() > n else -1.0}
         if self.config.task.held_out:

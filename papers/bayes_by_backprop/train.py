@@ -298,10 +298,10 @@ class BayesRecipe(Supervised):
         for q in (5, 25, 50, 75, 95, 98):
             metrics[f"log_snr_{q}"] = ratio[int(q / 100 * (len(ratio) - 1))].item()
         keep = {k: v.clone() for k, v in self.model.state_dict().items()}
-        for fraction in PRUNED:
-            prune(self.model, fraction)
+        for part in PRUNED:
+            prune(self.model, part)
             pruned = self.probabilities(self.test_inputs, 0).mean(0)
-            metrics[f"pruned_{round(100 * fraction)}"] = wrong(pruned, self.test_labels)
+            metrics[f"pruned_{round(100 * part)}"] = wrong(pruned, self.test_labels)
             self.model.load_state_dict(keep)
         return metrics
 

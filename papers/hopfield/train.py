@@ -23,6 +23,7 @@ from common.data import generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.recipe import Recipe
+from common.training.sums import fraction, wide
 from papers.hopfield.model import (
     asynchronous,
     asynchronous_by_overlaps,
@@ -150,14 +151,14 @@ class HopfieldRecipe(Recipe):
         if self.config.start.random:
             m = S @ self.ξ.T / S.shape[1]
             m = (m if self.bias is not None else m.abs()).amax(1)
-            metrics = {"assigned": (m == 1).double().mean().item(),
-                       "near": ((m >= 0.9) & (m < 1)).double().mean().item(),
-                       "elsewhere": (m < 0.9).double().mean().item()}
+            metrics = {"assigned": fraction(m == 1),
+                       "near": fraction((m >= 0.9) & (m < 1)),
+                       "elsewhere": fraction(m < 0.9)}
         else:
             m = overlap(self.own, S)
-            metrics = {"overlap": m.double().mean().item(),
-                       "wrong_bits": 50 * (1 - m.double().mean().item()),
-                       "retrieved": (m >= 0.9).double().mean().item()}
+            metrics = {"overlap": wide(m).mean().item(),
+                       "wrong_bits": 50 * (1 - wide(m).mean().item()),
+                       "retrieved": fraction(m >= 0.9)}
         if final:
             metrics |= {"at_rest": float(not self.changed), "energy": self.energy(),
                         "unstable_bits": self.unstable_bits()}
@@ -176,7 +177,7 @@ class HopfieldRecipe(Recipe):
         """% of the bits of all patterns whose field has the other sign, by Hebb's couplings."""
         ξ = self.ξ
         h = (ξ @ ξ.T) @ ξ - len(ξ) * ξ
-        return 100 * (h * ξ < 0).double().mean().item()
+        return 100 * fraction(h * ξ < 0)
 
 
 if __name__ == "__main__":

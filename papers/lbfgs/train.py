@@ -192,6 +192,7 @@ class MinimaRecipe(Worklist):
 class DigitsRecipe(Supervised):
     """Softmax regression on all training images at once; a step is one iteration."""
 
+    float64 = True
     config: Config
 
     def prepare(self, images: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ from common.errors import UserError, exit_with
 from common.evidence.claims import read_table
 from common.running.cli import main
 from common.training.recipe import Recipe, Supervised
+from common.training.sums import fraction
 from common.training.worklist import Worklist
 from papers.levenberg_marquardt.model import Solution, damped, levenberg_marquardt
 from papers.levenberg_marquardt.optim import LevenbergMarquardt
@@ -207,6 +208,7 @@ class NetworkRecipe(Supervised):
     """
 
     kept = (*Supervised.kept, "inverse", "reached", "evaluations", "seconds", "iterations", "last")
+    float64 = True
     config: Config
     inverse: Tensor | None = None
 
@@ -328,7 +330,7 @@ class NetworkRecipe(Supervised):
             metrics = {"mse": F.mse_loss(self.model(self.inputs), self.labels).item()}
             if self.config.task.name == "digits":
                 right = self.model(self.eval_inputs).argmax(1) == self.eval_labels.argmax(1)
-                metrics = {"accuracy": right.double().mean().item()} | metrics
+                metrics = {"accuracy": fraction(right)} | metrics
         if final:
             metrics |= {"reached": float(self.reached >= 0),
                         "iterations": float(self.reached if self.reached >= 0

@@ -24,7 +24,7 @@ def test_times_are_read(text, seconds):
 
 @pytest.mark.parametrize("text", ["8", "8 minutes", "-1m", "0s", "m", "1e3s", "nan"])
 def test_other_words_are_one_line(text):
-    with pytest.raises(UserError, match="expected a time such as 90s, 8m or 1.5h"):
+    with pytest.raises(UserError, match=r"expected a time such as 90s, 8m or 1\.5h"):
         seconds_of(text)
 
 
