@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from common.evidence.results import Result
+from common.training.sums import fraction
 from papers.backprop.model import Network
 from papers.backprop.tasks import GENERATION, family_cases
 
@@ -53,7 +54,8 @@ def symmetry_structure(network: Network, solved: Tensor) -> dict[str, float]:
         network: the networks, after training.
         solved: which of them count, (s).
     """
-    w = network.w["0-1"][solved].double()
+    solved = solved.cpu()
+    w = network.w["0-1"].cpu()[solved].double()
     if not len(w):
         return {}
     left, right = w[:, :, :3], w[:, :, 3:].flip(2)
@@ -65,8 +67,8 @@ def symmetry_structure(network: Network, solved: Tensor) -> dict[str, float]:
     twins = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
     return {"mirror": mirror.median().item(), "ratio_2": ratios[:, 1].median().item(),
             "ratio_4": ratios[:, 2].median().item(), "twins": twins.median().item(),
-            "hidden_bias_negative": (network.b["1"][solved] < 0).all(1).double().mean().item(),
-            "output_bias_positive": (network.b["2"][solved, 0] > 0).double().mean().item()}
+            "hidden_bias_negative": fraction((network.b["1"].cpu()[solved] < 0).all(1)),
+            "output_bias_positive": fraction(network.b["2"].cpu()[solved, 0] > 0)}
 
 
 def family_units(network: Network) -> dict[str, float]:
@@ -75,7 +77,7 @@ def family_units(network: Network) -> dict[str, float]:
     For each network the largest absolute correlation, over its six units, of the 24 persons'
     incoming weights with what they should encode; medians over the networks.
     """
-    w = network.w["0-2"].double()  # (s, 6 units, 24 persons)
+    w = network.w["0-2"].cpu().double()  # (s, 6 units, 24 persons)
     w = w - w.mean(2, keepdim=True)
     nationality = torch.tensor([-1.0] * 12 + [1.0] * 12, dtype=torch.float64)
     generation = torch.tensor(GENERATION * 2, dtype=torch.float64)

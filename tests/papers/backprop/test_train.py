@@ -130,6 +130,15 @@ def test_family_units_find_a_code_in_any_unit():
     assert family_units(net)["unit_generation"] < 1
 
 
+def test_what_weights_show_on_a_device_without_float64(accelerator_without_float64):
+    d, solved = accelerator_without_float64.device, torch.tensor([True, False])
+    family = made("family_learns", model__networks=2).model
+    expected = symmetry_structure(ideal(), solved), family_units(family)
+    assert symmetry_structure(ideal().to(d), solved) == expected[0]
+    assert symmetry_structure(ideal().to(d), solved.to(d)) == expected[0]
+    assert family_units(family.to(d)) == expected[1]
+
+
 def test_bad_values_are_one_line():
     with pytest.raises(UserError, match=r"task.held_out=64: expected fewer than the 64 cases"):
         made(task__held_out=64)
