@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import os
@@ -13,54 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.config import DataConfig, one_line
+from common.decoded import DataSet, Split, assemble, cached, read
 from common.errors import UserError, nearest
-from common.files import cache_root, sha256, shown, write_atomic
+from common.files import cache_root, sha256
 
 HUB_TIMEOUT = 5.0
 """Seconds to wait for the data hub's answer before saying what to do without it."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images and labels.
-
-    Args:
-        images: uint8, shape (n, channels, height, width), 0 … 255; a paper's own patterns may
-            have any shape (n, …) and type.
-        labels: int64, shape (n,), or a paper's own targets (n, …).
-    """
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: Tensor | slice) -> Split:
-        return Split(self.images[index], self.labels[index])
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A training and a test split, and where they came from.
-
-    Args:
-        name: its name in the registry.
-        train, test: the splits.
-        fingerprint: SHA-256 over shapes, pixels and labels of both splits, in order.
-        classes: number of classes.
-    """
-
-    name: str
-    train: Split
-    test: Split
-    fingerprint: str
-    classes: int = 10
 
 
 @dataclass(frozen=True)
@@ -93,20 +55,22 @@ MUSHROOMS = "uci/mushroom/agaricus-lepiota.csv"
 def load(name: str) -> DataSet:
     """Load a data set by its name in the registry.
 
-    It is read from ``$PAPERS_DATA`` where that is set (a folder in the hub's layout), else from
-    the data hub, decoded once and cached; ``digits`` is bundled with scikit-learn, ``mushroom``
-    comes through it from OpenML.
+    It is read from ``$PAPERS_DATA`` where that is set (a folder in the hub's layout, or one that
+    holds ``<name>.safetensors``, as a bundle brings it), else from the data hub, decoded once and
+    cached; ``digits`` is bundled with scikit-learn, ``mushroom`` comes through it from OpenML.
 
     Raises:
         UserError: an unknown name; ``$PAPERS_DATA`` missing, without the data set or with a
             damaged file; neither folder nor hub within reach.
     """
+    folder = os.environ.get("PAPERS_DATA")
+    if folder and (path := Path(folder) / f"{name}.safetensors").is_file():
+        return read(name, path)
     if name in ELSEWHERE:
         return ELSEWHERE[name]()
     if name not in REGISTRY:
         raise UserError(f"unknown data set {name!r}{nearest(name, [*REGISTRY, *ELSEWHERE])}")
     source = REGISTRY[name]
-    folder = os.environ.get("PAPERS_DATA")
     return _from_folder(name, source, Path(folder)) if folder else _from_hub(name, source)
 
 
@@ -261,7 +225,7 @@ def _from_folder(name: str, source: Source, folder: Path) -> DataSet:
         return datasets.load_dataset("parquet", data_files=paths, split=split)
 
     where = f"{base} (is a Parquet file damaged or cut short?)"
-    return _cached(name, content.hexdigest(), lambda: _decode(name, source, rows, where))
+    return cached(name, content.hexdigest(), lambda: _decode(name, source, rows, where))
 
 
 def _from_hub(name: str, source: Source) -> DataSet:
@@ -273,9 +237,8 @@ def _from_hub(name: str, source: Source) -> DataSet:
         known = sorted(cache_root().glob(f"{name}-hub-*.safetensors"),
                        key=lambda p: p.stat().st_mtime)
         if known:
-            cached = _read_cache(name, known[-1])
-            if cached is not None:
-                return cached
+            with contextlib.suppress(UserError):
+                return read(name, known[-1])
         raise UserError(
             f"{name} is not at hand: the data hub does not answer ({one_line(e)}) and $PAPERS_DATA "
             f"is not set; set it to a folder that holds {source.hub}/{source.config}/*.parquet, "
@@ -286,8 +249,8 @@ def _from_hub(name: str, source: Source) -> DataSet:
 
         return datasets.load_dataset(source.hub, source.config, split=split, revision=revision)
 
-    return _cached(name, f"hub-{revision}",
-                   lambda: _decode(name, source, rows, f"{source.hub} on the data hub"))
+    return cached(name, f"hub-{revision}",
+                  lambda: _decode(name, source, rows, f"{source.hub} on the data hub"))
 
 
 def _decode(name: str, source: Source, rows: Callable, where: str) -> DataSet:
@@ -309,65 +272,3 @@ def _decode(name: str, source: Source, rows: Callable, where: str) -> DataSet:
         splits.append(Split(torch.from_numpy(np.ascontiguousarray(images)),
                             torch.from_numpy(labels.astype(np.int64))))
     return assemble(name, *splits)
-
-
-def _fingerprint(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
-    for t in tensors:
-        digest.update(f"{t.dtype}{tuple(t.shape)}".encode())
-        digest.update(t.contiguous().numpy())
-    return digest.hexdigest()
-
-
-def assemble(name: str, train: Split, test: Split) -> DataSet:
-    """A data set of two splits, with its fingerprint."""
-    fingerprint = _fingerprint(train.images, train.labels, test.images, test.labels)
-    return DataSet(name, train, test, fingerprint, classes=int(train.labels.max()) + 1)
-
-
-def of_tensors(name: str, x: Tensor, y: Tensor | None = None) -> DataSet:
-    """A data set that is trained on and looked at in one piece, such as a paper's own patterns.
-
-    Args:
-        name: what results call it.
-        x: (n, …), of any type.
-        y: targets (n, …); none for what has none.
-    """
-    whole = Split(x, torch.zeros(len(x), dtype=torch.long) if y is None else y)
-    return assemble(name, whole, whole)
-
-
-def _cached(name: str, content: str, make: Callable[[], DataSet]) -> DataSet:
-    path = cache_root() / f"{name}-{content[:20]}.safetensors"
-    data = _read_cache(name, path)
-    if data is not None:
-        return data
-    data = make()
-    tensors = {"train.images": data.train.images, "train.labels": data.train.labels,
-               "test.images": data.test.images, "test.labels": data.test.labels}
-    try:
-        write_atomic(path, lambda p: save_file(tensors, p, {"fingerprint": data.fingerprint}))
-    except UserError as e:  # without a cache the next start is slower, and that is all
-        print(f"warning: {e}", file=sys.stderr)
-    return data
-
-
-def _read_cache(name: str, path: Path) -> DataSet | None:
-    """The cached data set, or None where there is none or it is damaged."""
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, "pt") as f:
-            expected = (f.metadata() or {}).get("fingerprint")
-        t = load_file(path)
-        data = assemble(name, Split(t["train.images"], t["train.labels"]),
-                         Split(t["test.images"], t["test.labels"]))
-    except (SafetensorError, OSError, KeyError) as e:
-        print(f"warning: cache {shown(path)} is damaged ({one_line(e)}); making it anew",
-              file=sys.stderr)
-        return None
-    if data.fingerprint != expected:
-        print(f"warning: cache {shown(path)} is damaged (its content is not what was written); "
-              "making it anew", file=sys.stderr)
-        return None
-    return data

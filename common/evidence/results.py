@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import json
 import math
-import os
-import platform
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from common.config import Config, as_dict, completed, flatten, identity, keys
 from common.errors import UserError
-from common.files import ROOT, shown, write_atomic
+from common.evidence.provenance import processor as processor
+from common.evidence.provenance import provenance as provenance
+from common.evidence.provenance import segment as segment
+from common.files import shown, write_atomic
 from common.training import tracking
 
 POINTS = 250
 """Curves longer than this are thinned evenly, keeping the first and last point."""
-
-CODE = ["*.py", "papers/*/config.yaml", "pyproject.toml"]
-"""A change to these makes a tree dirty; results, reports and prose cannot change a number."""
 
 
 @dataclass(frozen=True)
@@ -77,62 +71,6 @@ class Result:
 def path_of(paper_folder: Path, experiment: str, seed: int) -> Path:
     """Where the result of a run belongs."""
     return paper_folder / "results" / experiment / f"seed{seed}.json"
-
-
-@functools.cache
-def provenance() -> dict[str, Any]:
-    """The state of code and machine, taken once per process: commit, versions, hardware."""
-    commit = _git("rev-parse", "HEAD")
-    status = _git("status", "--porcelain", "--", *CODE)
-    return {
-        "commit": commit or "unknown",
-        "dirty": bool(status) if status is not None else True,
-        "versions": {"python": platform.python_version()} | {
-            p: importlib.metadata.version(p)
-            for p in ("torch", "numpy", "einops", "omegaconf", "datasets")},
-        "hardware": {"cpu": _cpu_name(), "cores": os.cpu_count(),
-                     "capability": torch.backends.cpu.get_cpu_capability(),
-                     "system": platform.system()},
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True,
-                              timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def processor(hardware: dict[str, Any]) -> str:
-    """A processor as far as its speed goes: its name, and the vector instructions torch uses.
-
-    The name alone may hide years of difference: virtual machines show one for a whole family.
-
-    Args:
-        hardware: of :func:`provenance` or of a result's segment.
-    """
-    return f"{hardware['cpu']} ({hardware['capability']})"
-
-
-def segment(device: torch.device) -> dict[str, Any]:
-    """The provenance of one process's share of a run."""
-    hardware = provenance()["hardware"] | {"device": device.type,
-                                           "threads": torch.get_num_threads()}
-    if device.type == "cuda":
-        hardware["gpu"] = torch.cuda.get_device_name(device)
-    return provenance() | {"hardware": hardware}
 
 
 def write(path: Path, paper: str, config: Config, fingerprint: str, folder: Path,

@@ -10,14 +10,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from common.errors import UserError
 from common.files import ROOT, runs_root, shown
-
-if TYPE_CHECKING:
-    from common.running.reproduce import Run
+from common.running.plan import Outcome, Run
 
 try:
     from submitit import AutoExecutor
@@ -36,7 +34,7 @@ class Job(Checkpointable):
     """A training command; put back into the queue it does what is left.
 
     Args:
-        command: see :attr:`common.running.reproduce.Run.command`.
+        command: see :attr:`common.running.plan.Run.command`.
     """
 
     def __init__(self, command: list[str]):
@@ -70,16 +68,14 @@ def check(launcher: str) -> None:
 
 
 def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
-              ) -> list[tuple[Run, str]]:
+              finished: Callable[[Run], bool]) -> Outcome:
     """Submit the runs as jobs and wait for them; a stop of this process leaves them running.
 
     Args:
         runs: what to train.
         launcher: one of LAUNCHERS.
         parameters: of slurm, such as ``partition`` or ``time``.
-
-    Returns:
-        The runs that failed, each with its reason.
+        finished: whether a run has left its result; one that ended without is paused.
 
     Raises:
         UserError: there is no such parameter.
@@ -92,15 +88,18 @@ def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
     except (NameError, TypeError, ValueError) as e:
         raise UserError(f"slurm parameters {parameters}: {e}") from e
     waiting = {executor.submit(Job(r.command)): r for r in runs}
-    failed, count = [], len(waiting)
+    outcome, count = Outcome(), len(waiting)
     while waiting:
         time.sleep(POLL)
         for job in [j for j in waiting if j.done()]:
             run, error = waiting.pop(job), job.exception()
             if error is not None:
                 _, _, why = str(error).rpartition("RuntimeError: ")  # the rest is submitit's
-                failed.append((run, f"{why.strip().splitlines()[0]}; its log: "
-                                    f"{shown(job.paths.stderr)}"))
-            print(f"[{count - len(waiting)}/{count}] {run.name}: "
-                  f"{'FAILED' if error else 'done'} (job {job.job_id})", flush=True)
-    return failed
+                outcome.failed.append((run, f"{why.strip().splitlines()[0]}; its log: "
+                                            f"{shown(job.paths.stderr)}"))
+            elif not finished(run):
+                outcome.paused.append(run)
+            how = "FAILED" if error else "paused" if run in outcome.paused else "done"
+            print(f"[{count - len(waiting)}/{count}] {run.name}: {how} (job {job.job_id})",
+                  flush=True)
+    return outcome

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common import data
 from common.config import Config
+from common.decoded import of_tensors
 from common.errors import UserError
 from common.training.recipe import Recipe
 
@@ -65,7 +65,7 @@ class Worklist(Recipe):
         """The starts, laid end to end."""
         self.jobs = self.listed()
         starts = torch.cat([self.start_of(job) for job in self.jobs])
-        self.data = data.of_tensors(self.collection, starts)
+        self.data = of_tensors(self.collection, starts)
 
     def build(self) -> None:
         """Make the table.

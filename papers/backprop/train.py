@@ -20,10 +20,10 @@ from einops import rearrange
 from safetensors.torch import save_file
 from torch import Tensor
 
-from common import data
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import DataSet, Split, generator
+from common.decoded import of_tensors
 from common.errors import UserError, exit_with
 from common.files import write_atomic
 from common.running.cli import main
@@ -92,8 +92,8 @@ class BackpropRecipe(Supervised):
         options = {} if c.task.name == "family_trees" else {
             "hidden": c.model.hidden, "skip": c.model.skip}
         self.task = getattr(tasks, c.task.name)(**options)
-        split = Split(torch.cat(self.task.groups, 1), self.task.targets)
-        return data.assemble(c.task.name, split, split), split, split
+        made = of_tensors(c.task.name, torch.cat(self.task.groups, 1), self.task.targets)
+        return made, made.train, made.test
 
     def prepare(self, images: Tensor) -> Tensor:
         return images if self.task else rearrange(images, "n c h w -> n (c h w)").float() / 255

@@ -25,6 +25,7 @@ from common import data
 from common.config import Config as BaseConfig
 from common.config import DataConfig, key
 from common.data import DataSet, Split, generator
+from common.decoded import of_tensors
 from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.descent import SGD
@@ -315,8 +316,8 @@ class RegressionRecipe(Supervised):
         """The points of the figure, to train on; there is nothing to test."""
         with open(Path(__file__).with_name("published") / "fig5_points.csv", newline="") as f:
             rows = torch.tensor([[float(r["x"]), float(r["y"])] for r in csv.DictReader(f)])
-        split = Split(rows[:, :1], rows[:, 1:])
-        return data.assemble("fig5", split, split), split, split
+        made = of_tensors("fig5", rows[:, :1], rows[:, 1:])
+        return made, made.train, made.test
 
     def prepare(self, images: Tensor) -> Tensor:
         return images

@@ -20,6 +20,7 @@ from common import data
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
+from common.decoded import of_tensors
 from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.recipe import Recipe
@@ -91,7 +92,7 @@ class HopfieldRecipe(Recipe):
                                 f"{c.neurons} neurons")
             draw = generator(self.config.seed, "patterns")
             ξ = torch.randint(0, 2, (p, c.neurons), generator=draw).float() * 2 - 1
-        self.data = data.of_tensors("patterns", ξ, torch.arange(len(ξ)))
+        self.data = of_tensors("patterns", ξ, torch.arange(len(ξ)))
         self.ξ = ξ.to(self.device)
 
     def build(self) -> None:

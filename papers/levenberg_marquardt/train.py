@@ -24,10 +24,11 @@ from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 from torch.func import jacfwd
 
-from common import data, problems
+from common import problems
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import DataSet, Split, generator
+from common.decoded import of_tensors
 from common.errors import UserError, exit_with
 from common.evidence.claims import read_table
 from common.running.cli import main
@@ -216,8 +217,8 @@ class NetworkRecipe(Supervised):
         name = self.config.task.name
         if name == "digits":
             return super().splits()
-        split = Split(*TASKS[name](SEED_OF_POINTS))
-        return data.assemble(name, split, split), split, split
+        made = of_tensors(name, *TASKS[name](SEED_OF_POINTS))
+        return made, made.train, made.test
 
     def prepare(self, images: Tensor) -> Tensor:
         if self.config.task.name != "digits":

@@ -21,13 +21,16 @@ def test_jobs_run_their_commands_and_failures_stop_no_other(tmp_path, monkeypatc
     monkeypatch.setattr(cluster, "POLL", 0.05)
     good = run("good", f"open({str(tmp_path / 'made')!r}, 'w').write('x')")
     bad = run("bad", "import sys; sys.exit('error: it cannot')")
-    failed = cluster.carry_out([bad, good], "local", {})
+    short = run("short", "")
+    outcome = cluster.carry_out([bad, good, short], "local", {}, lambda r: r is good)
     assert (tmp_path / "made").read_text() == "x"
-    ((which, why),) = failed
+    ((which, why),) = outcome.failed
+    assert outcome.paused == [short]
     assert which.name == "bad" and why.startswith("error: it cannot; its log: ")
     assert "it cannot" in open(why.rpartition(": ")[2]).read()
     said = capfd.readouterr().out
-    assert "good: done" in said and "bad: FAILED" in said and "[2/2]" in said
+    assert "good: done" in said and "bad: FAILED" in said and "[3/3] " in said
+    assert "short: paused" in said
 
 
 def test_a_job_taken_away_is_queued_again_as_it_was():

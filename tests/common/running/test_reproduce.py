@@ -1,8 +1,10 @@
 """One command fills a report: the plan, what fails, what is killed, two at once, a full disk."""
 
 import json
+import math
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -10,20 +12,19 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
 
 from common import files
-from common.config import identity
 from common.errors import exit_with
 from common.evidence import results
-from common.evidence.claims import papers
 from common.files import ROOT
 from common.running import cli, reproduce
-from common.running.reproduce import Run
+from common.running.plan import Outcome, Run
 from common.training import checkpoint
+from common.training.budget import Budget
 from tests.common.toy import Toy, experiments
 
 
@@ -177,6 +178,8 @@ def wait_for(condition):
     (["pace=3"], "pace=3: expected true or false"),
     (["launcher=pbs"], "launcher=pbs: expected one of slurm, local"),
     (["slurm.partition=x"], "slurm.… needs launcher=slurm"),
+    (["budget=8"], "budget=8: expected a time such as 90s, 8m or 1.5h"),
+    (["budget=8m", "launcher=local"], "budget=8m: not with launcher="),
     (["vectorize=1"], "vectorize=1: expected true or false")])
 def test_bad_input_is_one_line_and_exit_status_2(end_of, monkeypatch, words, message):
     monkeypatch.setattr(reproduce, "plan", lambda *a: pytest.fail("it was not refused"))
@@ -197,41 +200,124 @@ def run(threads, k=0):
     return Run("demo", f"e{k}", (0,), "missing", 10, threads, 1.0, ())
 
 
-def test_seeds_are_joined_where_they_stand_at_the_same_step():
-    runs = [replace(run(1), experiment=e, seeds=(s,), left=left) for e, s, left in
-            (("a", 0, 10), ("b", 0, 10), ("a", 1, 10), ("a", 2, 4))]
-    joined = reproduce.side_by_side(runs)
-    assert [(r.experiment, r.seeds, r.seconds) for r in joined] == [
-        ("a", (0, 1), 2.0), ("b", (0,), 1.0), ("a", (2,), 1.0)]
-    assert joined[0].command[-3:] == ["seed=0,1", "train.threads=1", "train.vectorize=true"]
-    assert "train.vectorize=true" not in joined[1].command
+class Fake:
+    """A process that ends at the third look, or with ``code`` when it is asked to."""
+
+    active: ClassVar[list] = []
+    seen: ClassVar[list] = []
+
+    def __init__(self, code=0, looks=3):
+        self.code, self.looks, self.returncode = code, looks, None
+        self.active.append(self)
+        self.seen.append(len(self.active))
+
+    def poll(self):
+        self.looks -= 1
+        if self.looks <= 0:
+            self.returncode = self.code
+            if self in self.active:
+                self.active.remove(self)
+        return self.returncode
+
+    def terminate(self):
+        self.looks = 0
+
+    def wait(self):
+        pass
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Two cores, and Fakes in place of runs; gives the seconds each was started with."""
+    monkeypatch.setattr(Fake, "active", [])
+    monkeypatch.setattr(Fake, "seen", [])
+    monkeypatch.setattr(reproduce, "cores", lambda: 2)
+    monkeypatch.setattr(reproduce.time, "sleep", lambda _: None)
+    given = []
+
+    def start(r, slot, seconds):
+        given.append(seconds)
+        return reproduce.Process(r, Fake(*r.elsewhere), 0.0, slot)
+    monkeypatch.setattr(reproduce, "start", start)
+    return given
 
 
 @pytest.mark.parametrize(("threads", "jobs", "most"), [
     ([1] * 6, None, 2), ([2] * 3, None, 1), ([1] * 6, 3, 3), ([8, 1, 1], None, 2)])
-def test_as_many_run_as_there_are_cores(monkeypatch, threads, jobs, most):
-    active, seen = [], []
+def test_as_many_run_as_there_are_cores(fakes, threads, jobs, most):
+    runs = [run(t, k) for k, t in enumerate(threads)]
+    assert reproduce.carry_out(runs, jobs, lambda r: True, Budget()) == Outcome()
+    assert len(Fake.seen) == len(threads) and max(Fake.seen) == most
+    assert all(math.isinf(s) for s in fakes)
 
-    class Fake:
-        returncode = 0
 
-        def __init__(self):
-            self.polls = 0
-            active.append(self)
-            seen.append(len(active))
+class Clock(Budget):
+    """A budget that loses a second at every look."""
 
-        def poll(self):
-            self.polls += 1
-            if self.polls < 3:
-                return None
-            if self in active:
-                active.remove(self)
-            return 0
-    monkeypatch.setattr(reproduce, "cores", lambda: 2)
-    monkeypatch.setattr(reproduce, "start", lambda r, slot: reproduce.Process(r, Fake(), 0.0, slot))
-    monkeypatch.setattr(reproduce.time, "sleep", lambda _: None)
-    assert reproduce.carry_out([run(t, k) for k, t in enumerate(threads)], jobs) == []
-    assert len(seen) == len(threads) and max(seen) == most
+    def __init__(self, seconds):
+        super().__init__()
+        self.seconds = seconds
+
+    @property
+    def left(self):
+        self.seconds -= 1
+        return self.seconds
+
+
+def test_a_budget_is_handed_on_and_nothing_starts_near_its_end(fakes, capsys):
+    runs = [run(2, k) for k in range(30)]
+    outcome = reproduce.carry_out(runs, 1, lambda r: True, Clock(60))
+    assert fakes[0] == 60 - 3 - reproduce.RESERVE
+    assert fakes == sorted(fakes, reverse=True) and fakes[-1] >= reproduce.LEAST - 1
+    assert outcome.waiting == runs[len(fakes):] and 2 < len(fakes) < 20
+    assert not outcome.paused and not outcome.failed
+    before = len(Fake.seen)
+    assert reproduce.carry_out(runs, 1, lambda r: True, Clock(15)).waiting == runs
+    assert len(Fake.seen) == before
+
+
+def test_what_ends_without_a_result_is_paused(fakes, capsys):
+    runs = [run(2, 0), run(2, 1)]
+    outcome = reproduce.carry_out(runs, 1, lambda r: r is runs[0], Budget())
+    assert outcome == Outcome(paused=[runs[1]])
+    said = capsys.readouterr().out
+    assert "e0/seed0: done" in said and "e1/seed0: paused" in said
+
+
+def test_who_overruns_the_budget_is_asked_to_end(fakes):
+    slow, other = (replace(run(1, k), elsewhere=(-signal.SIGTERM, 10**9)) for k in range(2))
+    outcome = reproduce.carry_out([slow, other], None, lambda r: False, Clock(100))
+    assert outcome == Outcome(paused=[slow, other])
+
+
+def test_sigterm_from_elsewhere_is_a_failure(fakes):
+    one = replace(run(1), elsewhere=(-signal.SIGTERM, 3))
+    ((which, why),) = reproduce.carry_out([one], None, lambda r: False, Budget()).failed
+    assert which is one and why.startswith("ended by signal 15")
+
+
+def test_a_budget_ends_with_what_is_left_and_reports(clone):
+    train = clone / "papers/demo/train.py"
+    train.write_text(train.read_text().replace('if __name__ == "__main__":\n', STUB))
+    checkpoint.save(clone / "runs/demo/narrow/seed0", {"step": 50})
+    done = again(clone, "seeds=1", "jobs=2", "budget=9m")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["left, and the same command goes on:",
+                                             "narrow/seed0: paused at step 50 of 200"]
+    assert made(clone) == ["wide/seed0"]
+    assert "report: papers/demo/REPORT.md" in done.stdout
+    log = (clone / "runs/demo/wide/seed0/log.txt").read_text()
+    assert 400 < int(re.search(r"budget=(\d+)s", log)[1]) < 540 - reproduce.RESERVE
+
+
+STUB = '''
+if __name__ == "__main__":  # ends at once, as a run does whose budget is over, or knows no budget
+    import sys
+    print([a for a in sys.argv if a.startswith("budget=")])
+    sys.argv = [a for a in sys.argv if not a.startswith("budget=")]
+    if "experiment=narrow" in sys.argv:
+        sys.exit(0)
+'''
 
 
 def test_graphics_cards_are_taken_in_turn(monkeypatch, tmp_path):
@@ -243,71 +329,6 @@ def test_graphics_cards_are_taken_in_turn(monkeypatch, tmp_path):
         reproduce.start(run(1), slot)
     assert [e["CUDA_VISIBLE_DEVICES"] for e in given] == ["0", "1", "0"]
     assert given[0]["OMP_NUM_THREADS"] == "1"
-
-
-def test_a_run_no_seed_can_change_is_made_once():
-    (paper,) = papers(["levenberg_marquardt"])
-    paper.results = {}
-    once = [c for c in paper.claims if c.each]
-    assert [(r.experiment, r.seeds) for r in reproduce.plan(paper, once, 3)] == [("minpack", (0,))]
-    often = reproduce.plan(paper, [c for c in paper.claims if c.id == "small"], 2)
-    assert len(often) == 4
-
-
-def demo(tmp_path, found=None):
-    """A paper with experiments base and faster, and these results."""
-    made = experiments(tmp_path)
-    return SimpleNamespace(name="demo", results=found or {}, folder=tmp_path / "papers/demo",
-                           config=made.resolve)
-
-
-def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path):
-    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path))
-    record = {"seconds": 50.0, "config": {"train": {"steps": 100}},
-              "segments": [{"hardware": {"cpu": results.provenance()["hardware"]["cpu"],
-                                         "capability": "another"}}]}
-    another = results.processor(record["segments"][0]["hardware"])
-    paper = demo(tmp_path)
-    run = SimpleNamespace(record=record, config=identity(paper.config("base")))
-    paper.results["base"] = [run]
-    assert reproduce.known_pace(paper, "base", 1) == (0.5, (another,))
-    record["segments"].append({"hardware": results.provenance()["hardware"]})
-    assert reproduce.known_pace(paper, "base", 1) == (0.5, (another,)), "begun there, resumed here"
-    record["segments"].pop()
-    assert reproduce.known_pace(paper, "faster", 1) == (None, ())
-    results.add_pace(paper.folder / "results/faster", paper.config("faster"), "another", 2, 0.7)
-    assert reproduce.known_pace(paper, "faster", 1) == (0.7, ("another",))
-    paced(paper, {1: 0.25, 2: 0.2})
-    assert reproduce.known_pace(paper, "base", 1) == (0.25, ())
-    paced(paper, {1: 0.25, 2: 0.2}, cpu="a third")
-    assert reproduce.known_pace(paper, "base", 1) == (0.5, (another,))
-    run.config = identity(paper.config("faster"))
-    assert reproduce.known_pace(paper, "base", 1) == (None, ()), "of another configuration"
-
-
-def test_a_plan_names_every_other_machine_once():
-    runs = [replace(run(1, k), elsewhere=its) for k, its in enumerate([("b",), ("b", "a"), ()])]
-    assert reproduce.show(runs, 1).splitlines()[-1] == (
-        "(speeds partly measured on another machine: a, b)")
-    assert "machine" not in reproduce.show(runs[2:], 1)
-
-
-def paced(paper, seconds, cpu=None):
-    folder = files.runs_root() / "demo/base"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pace.json").write_text(json.dumps(
-        {"seconds_per_step": seconds, "cpu": cpu or reproduce.this_processor(),
-         "config": identity(paper.config("base"))}))
-
-
-@pytest.mark.parametrize(("one", "two", "better"), [
-    (0.25, 0.20, 1), (0.25, 0.125, 2), (0.38, 0.14, 2), (0.20, 0.105, 2), (0.20, 0.15, 1)])
-def test_side_by_side_or_one_after_the_other(monkeypatch, tmp_path, one, two, better):
-    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path))
-    monkeypatch.setattr(reproduce, "cores", lambda: 2)
-    paper = demo(tmp_path)
-    paced(paper, {1: one, 2: two})
-    assert reproduce.better_threads(paper, "base") == better
 
 
 def test_why_a_speed_cannot_be_measured_is_said_once(clone):

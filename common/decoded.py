@@ -1,0 +1,135 @@
+"""Data sets as tensors in memory, and as one safetensors file each once they are decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from common.errors import UserError
+from common.files import cache_root, shown, write_atomic
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels.
+
+    Args:
+        images: uint8, shape (n, channels, height, width), 0 … 255; a paper's own patterns may
+            have any shape (n, …) and type.
+        labels: int64, shape (n,), or a paper's own targets (n, …).
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor | slice) -> Split:
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A training and a test split, and where they came from.
+
+    Args:
+        name: its name in the registry.
+        train, test: the splits.
+        fingerprint: SHA-256 over shapes, pixels and labels of both splits, in order.
+        classes: number of classes.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    fingerprint: str
+    classes: int = 10
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """SHA-256 over types, shapes and content."""
+    digest = hashlib.sha256()
+    for t in tensors:
+        digest.update(f"{t.dtype}{tuple(t.shape)}".encode())
+        digest.update(t.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def assemble(name: str, train: Split, test: Split) -> DataSet:
+    """A data set of two splits, with its fingerprint."""
+    its = fingerprint(train.images, train.labels, test.images, test.labels)
+    return DataSet(name, train, test, its, classes=int(train.labels.max()) + 1)
+
+
+def of_tensors(name: str, x: Tensor, y: Tensor | None = None) -> DataSet:
+    """A data set that is trained on and looked at in one piece, such as a paper's own patterns.
+
+    Args:
+        name: what results call it.
+        x: (n, …), of any type.
+        y: targets (n, …); none for what has none.
+    """
+    whole = Split(x, torch.zeros(len(x), dtype=torch.long) if y is None else y)
+    return assemble(name, whole, whole)
+
+
+def write(path: Path, data: DataSet) -> None:
+    """Write a data set as one safetensors file.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    tensors = {"train.images": data.train.images, "train.labels": data.train.labels,
+               "test.images": data.test.images, "test.labels": data.test.labels}
+    tensors = {k: t.clone() for k, t in tensors.items()}  # safetensors takes no shared memory
+    write_atomic(path, lambda p: save_file(tensors, p, {"fingerprint": data.fingerprint}))
+
+
+def read(name: str, path: Path) -> DataSet:
+    """Read what :func:`write` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, "pt") as f:
+            expected = (f.metadata() or {}).get("fingerprint")
+        t = load_file(path)
+        data = assemble(name, Split(t["train.images"], t["train.labels"]),
+                        Split(t["test.images"], t["test.labels"]))
+        if data.fingerprint != expected:
+            raise ValueError("its content is not what was written")
+    except (SafetensorError, OSError, KeyError, ValueError) as e:
+        raise UserError(f"data file {shown(path)} is damaged ({' '.join(str(e).split())})") from e
+    return data
+
+
+def cached(name: str, content: str, make: Callable[[], DataSet]) -> DataSet:
+    """A data set from the cache, or made and put there.
+
+    Args:
+        name: its name.
+        content: identifies what it is made from, so that other content has another file.
+        make: decodes it.
+    """
+    path = cache_root() / f"{name}-{content[:20]}.safetensors"
+    if path.is_file():
+        try:
+            return read(name, path)
+        except UserError as e:
+            print(f"warning: {e}; making it anew", file=sys.stderr)
+    data = make()
+    try:
+        write(path, data)
+    except UserError as e:  # without a cache the next start is slower, and that is all
+        print(f"warning: {e}", file=sys.stderr)
+    return data

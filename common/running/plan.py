@@ -1,0 +1,292 @@
+"""Which runs a report still needs, and what they will cost.
+
+:mod:`common.running.reproduce` carries the plan out here, :mod:`common.running.cluster` as jobs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from common.errors import UserError, nearest
+from common.evidence import results
+from common.evidence.claims import Claim, Paper
+from common.evidence.provenance import processor, provenance
+from common.files import ROOT, runs_root
+from common.training import checkpoint
+from common.training.progress import duration
+
+PACE_PATIENCE = 180.0
+"""Seconds an experiment's first steps may take before its speed stays unknown."""
+
+CONTENTION = 1.1
+"""How much slower runs side by side are taken to be than the same runs alone on their cores."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment that has to be trained, with one seed or with several side by side.
+
+    Attributes:
+        paper, experiment, seeds: which.
+        why: ``missing``, ``stale`` or ``asked for``.
+        left: updates still to be made.
+        threads: CPU threads it takes.
+        seconds: how long that takes, or None where no speed was measured.
+        elsewhere: the processors on which the speed was measured, other than this one.
+    """
+
+    paper: str
+    experiment: str
+    seeds: tuple[int, ...]
+    why: str
+    left: int
+    threads: int
+    seconds: float | None
+    elsewhere: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """experiment/seed, as tables and messages show it."""
+        return f"{self.experiment}/seed{','.join(map(str, self.seeds))}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its log lies, and its checkpoints, those of its first seed."""
+        return run_folder(self.paper, self.experiment, self.seeds[0])
+
+    @property
+    def command(self) -> list[str]:
+        """The command that trains it."""
+        words = [*train_command(self.paper), f"experiment={self.experiment}",
+                 f"seed={','.join(map(str, self.seeds))}", f"train.threads={self.threads}"]
+        return [*words, "train.vectorize=true"] if len(self.seeds) > 1 else words
+
+
+@dataclass
+class Outcome:
+    """What became of the runs that did not come to their end.
+
+    Attributes:
+        failed: each with its reason.
+        paused: they stopped before their last step, as asked, with everything on disk.
+        waiting: not started.
+    """
+
+    failed: list[tuple[Run, str]] = field(default_factory=list)
+    paused: list[Run] = field(default_factory=list)
+    waiting: list[Run] = field(default_factory=list)
+
+
+def train_command(paper: str) -> list[str]:
+    """The program of a paper's ``train.py``."""
+    return [sys.executable, str(ROOT / "papers" / paper / "train.py")]
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    with contextlib.suppress(AttributeError):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def chosen_claims(paper: Paper, ids: str | None) -> list[Claim]:
+    """The claims with these comma-separated ids, or all.
+
+    Raises:
+        UserError: there is no such claim.
+    """
+    known = {c.id: c for c in paper.claims}
+    names = list(known) if ids is None else str(ids).split(",")
+    for name in names:
+        if name not in known:
+            raise UserError(f"claims={name}: {paper.name} has no such claim{nearest(name, known)}")
+    return [known[n] for n in names]
+
+
+def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
+         jobs: int | None = None, threads: int | None = None) -> list[Run]:
+    """The runs these claims still need: seed 0 of every experiment, then seed 1 …
+
+    Args:
+        paper: whose claims.
+        claims: in the order in which they are to be settled.
+        seeds: how many.
+        again: also make runs whose result is committed, unless they were finished here.
+        jobs: how many runs share the cores, or None.
+        threads: of a run whose configuration does not say, where ``jobs`` is None; None: all.
+    """
+    found = []
+    for seed in range(seeds):
+        for name in dict.fromkeys(e for c in claims for e in c.experiments
+                                  if seed == 0 or not c.repeatable):
+            committed = {r.seed: r for r in paper.results.get(name, [])}.get(seed)
+            here = finished_here(paper, name, seed)
+            if committed is None:
+                why = "missing"
+            elif not results.is_current(committed, paper.config(name)):
+                why = "stale"
+            elif again and not here:
+                why = "asked for"
+            else:
+                continue
+            config = paper.config(name).train
+            takes = max(1, cores() // jobs) if jobs else min(
+                config.threads or threads or cores(), cores())
+            done = config.steps if here else checkpoint.newest_step(
+                run_folder(paper.name, name, seed))
+            pace, elsewhere = known_pace(paper, name, takes)
+            left = config.steps - done
+            found.append(Run(paper.name, name, (seed,), why, left, takes,
+                             None if pace is None else left * pace, elsewhere))
+    return found
+
+
+def side_by_side(runs: Sequence[Run]) -> list[Run]:
+    """The same runs with the seeds of an experiment joined where they stand at the same step."""
+    joined: dict[tuple[str, int], Run] = {}
+    for r in runs:
+        there = joined.get((r.experiment, r.left))
+        joined[r.experiment, r.left] = r if there is None else replace(
+            there, seeds=there.seeds + r.seeds,
+            seconds=None if r.seconds is None else there.seconds + r.seconds)
+    return list(joined.values())
+
+
+def run_folder(paper: str, experiment: str, seed: int) -> Path:
+    """Where a run's checkpoints lie."""
+    return runs_root() / paper / experiment / f"seed{seed}"
+
+
+def finished_here(paper: Paper, experiment: str, seed: int) -> bool:
+    """Whether ``runs/`` holds the run, finished, in the experiment's present configuration."""
+    path = run_folder(paper.name, experiment, seed) / "result.json"
+    try:
+        return path.exists() and results.is_current(
+            results.parse(path, paper.schema), paper.config(experiment))
+    except UserError:
+        return False
+
+
+def finished(paper: Paper, run: Run) -> bool:
+    """Whether ``runs/`` holds the result of every seed of a run; see :func:`finished_here`."""
+    return all(finished_here(paper, run.experiment, seed) for seed in run.seeds)
+
+
+def left_over(paper: Paper, outcome: Outcome) -> str:
+    """The runs that are paused or were not started, a line each; empty where there is none."""
+    lines = []
+    for r in outcome.paused:
+        steps = paper.config(r.experiment).train.steps
+        at = checkpoint.newest_step(r.folder)
+        lines.append(f"{r.name}: paused at step {at:,} of {steps:,}")
+    lines += [f"{r.name}: not started" for r in outcome.waiting]
+    return "\n".join(["left, and the same command goes on:", *lines]) if lines else ""
+
+
+def this_processor() -> str:
+    """The processor of this machine, as paces name it."""
+    return processor(provenance()["hardware"])
+
+
+def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
+    """Seconds per step as ``train.py --pace`` measured them on this machine, by threads."""
+    found = results.read_pace(runs_root() / paper.name / experiment, paper.config(experiment))
+    return found.seconds if found and found.cpu == this_processor() else {}
+
+
+def known_pace(paper: Paper, experiment: str, threads: int
+               ) -> tuple[float | None, tuple[str, ...]]:
+    """Seconds per step of an experiment, from ``--pace`` here, a committed result or pace.
+
+    Returns:
+        The seconds, None if nothing was measured; and the processors other than this one.
+    """
+    here = paces_here(paper, experiment)
+    if here:
+        return here.get(threads, min(here.values())), ()
+    config = paper.config(experiment)
+    made = paper.results.get(experiment, [])
+    run = next((r for r in made if results.is_current(r, config)), None)
+    if run is not None:
+        its = [processor(s["hardware"]) for s in run.record["segments"]]
+        seconds = run.record["seconds"] / run.record["config"]["train"]["steps"]
+    elif kept := results.read_pace(paper.folder / "results" / experiment, config):
+        its, seconds = [kept.cpu], kept.best()[1]
+    else:
+        return None, ()
+    return seconds, tuple(p for p in dict.fromkeys(its) if p != this_processor())
+
+
+def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]],
+                  patience: float = PACE_PATIENCE) -> None:
+    """Let ``train.py --pace`` measure (experiment, threads) that it has not measured yet.
+
+    Args:
+        paper: whose experiments.
+        wanted: pairs of experiment and threads.
+        patience: seconds after which the speed of a pair stays unknown.
+
+    Raises:
+        UserError: it ended in an error, which the others would meet too.
+    """
+    for experiment, threads in wanted:
+        if threads in paces_here(paper, experiment):
+            continue
+        print(f"measuring the speed of {experiment} with {threads} thread{'s' * (threads > 1)} …",
+              file=sys.stderr, flush=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(
+                [*train_command(paper.name), f"experiment={experiment}",
+                 f"train.threads={threads}", "--pace"], cwd=ROOT, stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE, text=True, errors="replace", timeout=patience)
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+                raise UserError(last.removeprefix("error: "))
+
+
+def better_threads(paper: Paper, experiment: str, patience: float = PACE_PATIENCE) -> int:
+    """1 where runs side by side get more done here than one with all cores, else all cores.
+
+    Raises:
+        UserError: see :func:`measure_paces`.
+    """
+    all_ = cores()
+    measure_paces(paper, [(experiment, 1), (experiment, all_)], patience)
+    found = paces_here(paper, experiment)
+    if not {1, all_} <= found.keys():
+        return all_
+    return 1 if CONTENTION * found[1] < all_ * found[all_] else all_
+
+
+def show(runs: Sequence[Run], jobs: int | None) -> str:
+    """The plan as a table, and what it costs."""
+    width = max(len(r.name) for r in runs) + 2
+    lines = [f"{'run':<{width}}{'why':<11}{'steps left':>10}{'threads':>9}{'time':>10}"]
+    for r in runs:
+        time_ = "?" if r.seconds is None else duration(r.seconds)
+        lines.append(f"{r.name:<{width}}{r.why:<11}{r.left:>10,}{r.threads:>9}{time_:>10}")
+    total = sum(r.seconds or 0 for r in runs) / at_a_time(runs, jobs)
+    unknown = sum(r.seconds is None for r in runs)
+    parts = [f"{count(len(runs) - unknown)}, about {duration(total)} on {cores()} cores",
+             f"{count(unknown)} whose speed is not known"]
+    lines.append(", and ".join(parts[unknown == len(runs):1 + (unknown > 0)]))
+    elsewhere = sorted({p for r in runs for p in r.elsewhere})
+    if elsewhere:
+        lines.append(f"(speeds partly measured on another machine: {', '.join(elsewhere)})")
+    return "\n".join(lines)
+
+
+def count(runs: int) -> str:
+    """A number of runs in words."""
+    return f"{runs} run{'s' * (runs != 1)}"
+
+
+def at_a_time(runs: Sequence[Run], jobs: int | None) -> int:
+    """How many of these runs go at a time."""
+    return min(len(runs), jobs or max(1, cores() // max(r.threads for r in runs)))

@@ -1,0 +1,94 @@
+"""What a report still needs, from claims, results and measured speeds."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from common import files
+from common.config import identity
+from common.evidence import results
+from common.evidence.claims import papers
+from common.running import plan
+from common.running.plan import Run
+from tests.common.toy import experiments
+
+
+def run(threads, k=0):
+    return Run("demo", f"e{k}", (0,), "missing", 10, threads, 1.0, ())
+
+
+def test_seeds_are_joined_where_they_stand_at_the_same_step():
+    runs = [replace(run(1), experiment=e, seeds=(s,), left=left) for e, s, left in
+            (("a", 0, 10), ("b", 0, 10), ("a", 1, 10), ("a", 2, 4))]
+    joined = plan.side_by_side(runs)
+    assert [(r.experiment, r.seeds, r.seconds) for r in joined] == [
+        ("a", (0, 1), 2.0), ("b", (0,), 1.0), ("a", (2,), 1.0)]
+    assert joined[0].command[-3:] == ["seed=0,1", "train.threads=1", "train.vectorize=true"]
+    assert "train.vectorize=true" not in joined[1].command
+
+
+def test_a_run_no_seed_can_change_is_made_once():
+    (paper,) = papers(["levenberg_marquardt"])
+    paper.results = {}
+    once = [c for c in paper.claims if c.each]
+    assert [(r.experiment, r.seeds) for r in plan.plan(paper, once, 3)] == [("minpack", (0,))]
+    often = plan.plan(paper, [c for c in paper.claims if c.id == "small"], 2)
+    assert len(often) == 4
+
+
+def demo(tmp_path, found=None):
+    """A paper with experiments base and faster, and these results."""
+    made = experiments(tmp_path)
+    return SimpleNamespace(name="demo", results=found or {}, folder=tmp_path / "papers/demo",
+                           config=made.resolve)
+
+
+def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path))
+    record = {"seconds": 50.0, "config": {"train": {"steps": 100}},
+              "segments": [{"hardware": {"cpu": results.provenance()["hardware"]["cpu"],
+                                         "capability": "another"}}]}
+    another = results.processor(record["segments"][0]["hardware"])
+    paper = demo(tmp_path)
+    run = SimpleNamespace(record=record, config=identity(paper.config("base")))
+    paper.results["base"] = [run]
+    assert plan.known_pace(paper, "base", 1) == (0.5, (another,))
+    record["segments"].append({"hardware": results.provenance()["hardware"]})
+    assert plan.known_pace(paper, "base", 1) == (0.5, (another,)), "begun there, resumed here"
+    record["segments"].pop()
+    assert plan.known_pace(paper, "faster", 1) == (None, ())
+    results.add_pace(paper.folder / "results/faster", paper.config("faster"), "another", 2, 0.7)
+    assert plan.known_pace(paper, "faster", 1) == (0.7, ("another",))
+    paced(paper, {1: 0.25, 2: 0.2})
+    assert plan.known_pace(paper, "base", 1) == (0.25, ())
+    paced(paper, {1: 0.25, 2: 0.2}, cpu="a third")
+    assert plan.known_pace(paper, "base", 1) == (0.5, (another,))
+    run.config = identity(paper.config("faster"))
+    assert plan.known_pace(paper, "base", 1) == (None, ()), "of another configuration"
+
+
+def test_a_plan_names_every_other_machine_once():
+    runs = [replace(run(1, k), elsewhere=its) for k, its in enumerate([("b",), ("b", "a"), ()])]
+    assert plan.show(runs, 1).splitlines()[-1] == (
+        "(speeds partly measured on another machine: a, b)")
+    assert "machine" not in plan.show(runs[2:], 1)
+
+
+def paced(paper, seconds, cpu=None):
+    folder = files.runs_root() / "demo/base"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pace.json").write_text(json.dumps(
+        {"seconds_per_step": seconds, "cpu": cpu or plan.this_processor(),
+         "config": identity(paper.config("base"))}))
+
+
+@pytest.mark.parametrize(("one", "two", "better"), [
+    (0.25, 0.20, 1), (0.25, 0.125, 2), (0.38, 0.14, 2), (0.20, 0.105, 2), (0.20, 0.15, 1)])
+def test_side_by_side_or_one_after_the_other(monkeypatch, tmp_path, one, two, better):
+    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path))
+    monkeypatch.setattr(plan, "cores", lambda: 2)
+    paper = demo(tmp_path)
+    paced(paper, {1: one, 2: two})
+    assert plan.better_threads(paper, "base") == better
