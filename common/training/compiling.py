@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,34 @@ def compile_apart(f: Any, dynamic: bool | None = False) -> Any:
     if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
         return torch.compile(f, dynamic=dynamic, isolate_recompiles=True)
     return torch.compile(_with_code_of_its_own(f), dynamic=dynamic)
+
+
+MANY = 64
+"""Shapes that the parts of one network may have, in training and in evaluation."""
+
+
+def compile_parts(network: nn.Module, kind: type[nn.Module]) -> nn.Module:
+    """Compile every part of one kind, such as the blocks of a residual network, in place.
+
+    Equal parts share one compilation, so that a deeper network takes no longer to compile. What
+    lies between the parts stays as it is.
+
+    Args:
+        network: contains the parts.
+        kind: their class.
+
+    Returns:
+        The network.
+    """
+    def call(part: nn.Module, x: Any) -> Any:
+        return type(part).forward(part, x)
+
+    shared = compile_apart(call)
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MANY)
+    for part in network.modules():
+        if isinstance(part, kind):
+            part.forward = functools.partial(shared, part)  # type: ignore[method-assign]
+    return network
 
 
 def _with_code_of_its_own(f: Any) -> Any:

@@ -330,8 +330,11 @@ class RegressionRecipe(Supervised):
                                  ρ=c.model.rho, generator=start)
         else:
             self.model = plain_network(widths, c.model.arm == "dropout", start)
-        rule = torch.optim.Adam if c.optim.rule == "adam" else torch.optim.SGD
-        self.optimizer = rule(self.model.parameters(), lr=c.optim.lr)
+        if c.optim.rule == "adam":
+            self.optimizer = torch.optim.Adam(self.model.parameters(), lr=c.optim.lr,
+                                              capturable=self.device.type == "cuda")
+        else:
+            self.optimizer = SGD(self.model.parameters(), lr=c.optim.lr)
 
     def rates(self, step: int) -> dict[str, float]:
         """α, divided by 10 at the milestones."""

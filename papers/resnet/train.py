@@ -22,11 +22,13 @@ from common.data import Split, generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.augment import PadCropFlip
+from common.training.compiling import compile_parts
 from common.training.descent import SGD
 from common.training.recipe import Batch, Row, Supervised
 from common.training.schedules import divided
 from papers.resnet import weights
 from papers.resnet.model import (
+    Block,
     ResNet,
     cifar_resnet,
     imagenet_resnet,
@@ -113,6 +115,12 @@ class ResNetRecipe(Supervised):
         self.wrong = torch.zeros((), dtype=torch.long, device=self.device)
         self.seen = torch.zeros_like(self.wrong)
         self.recent: list[float] = []
+
+    def compiled(self) -> Any:
+        """On a CPU as one; elsewhere block by block, whatever the depth."""
+        if self.device.type == "cpu" or not self.config.train.compile:
+            return super().compiled()
+        return compile_parts(self.model, Block)
 
     def rates(self, step: int) -> dict[str, float]:
         """The initial rate or that of the warm-up, divided by 10 at the milestones."""

@@ -1,12 +1,13 @@
 """Compilations of closures and of networks of one class do not share a limit."""
 
+import copy
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from common.training.compiling import compile_apart
+from common.training.compiling import compile_apart, compile_parts
 
 COMPILE = torch.compile
 
@@ -53,3 +54,29 @@ def test_a_method_stays_compiled_for_each_object(limit_of_two):
         f = compile_apart(Holder(factor).times)
         for n in (3, 4):
             assert torch.equal(f(torch.ones(n)), torch.full((n,), factor))
+
+
+def compilations(depth, monkeypatch):
+    """How many graphs a residual network of a depth makes in a training step."""
+    from papers.resnet.model import Block, cifar_resnet
+    graphs = []
+
+    def backend(graph, example_inputs):
+        graphs.append(graph)
+        return graph.forward
+    monkeypatch.setattr(torch, "compile", partial(COMPILE, backend=backend))
+    torch.manual_seed(0)
+    network = cifar_resnet(depth, channels=1)
+    plain = copy.deepcopy(network)
+    x = torch.randn(4, 1, 8, 8)
+    compile_parts(network, Block)
+    y = network(x)
+    torch.testing.assert_close(y, plain(x))
+    y.sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+    torch.testing.assert_close(network.eval()(x), plain.eval()(x))
+    return len(graphs)
+
+
+def test_a_deeper_network_takes_no_more_compilations(monkeypatch):
+    assert compilations(14, monkeypatch) == compilations(32, monkeypatch) > 0

@@ -1,0 +1,86 @@
+"""Every recipe trains and is evaluated on a device that is not a CPU, and its updates wait for
+nothing."""
+
+import importlib
+
+import pytest
+
+from common.config import Experiments
+from common.files import ROOT
+from common.training.recipe import Planned
+from common.training.steps import InBlocks, OneByOne
+
+SMALL = {
+    "batchnorm": {"quick_bn": {"model.population_batches": 3}, "quick_plain": {}},
+    "backprop": {"symmetry": {"model.networks": 4}, "xor_hidden_2": {"model.networks": 4},
+                 "quick": {}},
+    "bayes_by_backprop": {
+        "quick_bbb": {"measure.samples": 2}, "quick_sgd": {"measure.samples": 2},
+        "quick_sgd dropout": {"measure.samples": 2, "model.arm": "dropout"},
+        "quick_bbb gaussian": {"measure.samples": 2, "prior.kind": "gaussian"},
+        "quick_bbb autograd": {"measure.samples": 2, "optim.fast": False},
+        # Adam is torch's own, and knows on a CUDA card alone how not to wait
+        "regression_bbb": {"measure.samples": 2, "optim.rule": "sgd"},
+        "regression_sgd": {"measure.samples": 2, "optim.rule": "sgd"}},
+    "dropout": {
+        "quick_dropout": {"regulariser.max_norm": 1.0, "measure.samples": [1, 3],
+                          "measure.repeats": 2},
+        "quick_dropout gaussian": {"model.noise": "gaussian", "regulariser.l1": 1e-4,
+                                   "regulariser.kl": 1e-3, "regulariser.l2": 1e-4},
+        "quick_dropout inverted": {"model.noise": "inverted"}},
+    "hopfield": {"quick": {}, "load_500": {"model.neurons": 40, "start.trials": 3}},
+    "resnet": {"quick": {"model.depth": 8, "train.batch_size": 8, "augment.flip": True},
+               "quick warming": {"model.depth": 8, "train.batch_size": 8,
+                                 "optim.warm_up_lr": 0.01}},
+}
+"""Each paper's branches: an experiment, a word for what is changed in it, and the changes."""
+
+STEPS = 3
+
+
+def recipe_of(paper, name, device, changes):
+    module = importlib.import_module(f"papers.{paper}.train")
+    known = Experiments(module.Config, ROOT / "papers" / paper / "config.yaml")
+    single = known.expand(name.split()[0])[0]
+    config = known.resolve(single, 0, changes | {
+        "train.device": str(device), "train.compile": False, "train.threads": 1})
+    make = getattr(module, "recipe", None) or next(
+        v for k, v in vars(module).items()
+        if k.endswith("Recipe") and v.__module__ == module.__name__)
+    return make(config)
+
+
+CASES = [(paper, name) for paper, names in SMALL.items() for name in names]
+
+
+@pytest.mark.parametrize(("paper", "name"), CASES, ids=lambda v: v.replace(" ", "_"))
+def test_every_recipe_takes_steps_and_its_final_evaluation(accelerator, paper, name):
+    made = recipe_of(paper, name, accelerator.device, SMALL[paper][name])
+    made.block = 2
+    made.train_mode()
+    steps = InBlocks(made, STEPS) if isinstance(made, Planned) and type(
+        made).step is Planned.step else OneByOne(made)
+    list(steps.take(0, STEPS))
+    losses = steps.losses()
+    assert len(losses) == STEPS
+    metrics = made.evaluate(STEPS, True)
+    assert metrics and all(isinstance(v, float) for v in metrics.values())
+    on_cpu = recipe_of(paper, name, "cpu", SMALL[paper][name])
+    assert on_cpu.evaluate(0, False).keys() <= metrics.keys()
+    state = made.state()
+    again = recipe_of(paper, name, accelerator.device, SMALL[paper][name])
+    again.load_state(state)
+
+
+@pytest.mark.parametrize(("paper", "name"), CASES, ids=lambda v: v.replace(" ", "_"))
+def test_an_update_never_waits_for_the_host(accelerator, paper, name):
+    made = recipe_of(paper, name, accelerator.device, SMALL[paper][name])
+    if not isinstance(made, Planned) or type(made).step is not Planned.step or not made.steady:
+        pytest.skip("its steps are taken one by one")
+    made.train_mode()
+    rows = [made.row_here(k) for k in range(STEPS)]
+    made.update(rows[0])  # optimisers make their state
+    with accelerator.watch() as log:
+        for row in rows[1:]:
+            made.update(row)
+    assert log.reads == log.uploads == log.mixed == []
