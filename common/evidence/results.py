@@ -18,6 +18,7 @@ import torch
 
 from common.config import Config, as_dict, completed, flatten, identity, keys
 from common.errors import UserError
+from common.experiments import Experiments
 from common.files import ROOT, shown, write_atomic
 from common.training import tracking
 
@@ -241,7 +242,7 @@ def read_pace(folder: Path, config: Config) -> Pace | None:
     try:
         found = json.loads((folder / "pace.json").read_text())
         seconds = {int(k): float(v) for k, v in found["seconds_per_step"].items()}
-        of = completed(found["config"], type(config))
+        of = completed(found["config"], config)
         pace = Pace(found["cpu"], seconds)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -262,6 +263,12 @@ def add_pace(folder: Path, config: Config, cpu: str, threads: int, seconds: floa
         {"cpu": cpu, "seconds_per_step": known, "config": identity(config)}) + "\n")
 
 
-def is_current(result: Result, config: Config) -> bool:
-    """Whether a result's configuration is still that of its experiment."""
-    return completed(result.config, type(config)) == identity(config)
+def is_current(result: Result, config: Config, experiments: Experiments) -> bool:
+    """Whether a result's configuration is still that of its experiment.
+
+    Args:
+        result: of any run.
+        config: its experiment's, whatever the seed.
+        experiments: of the paper; they say which precisions count.
+    """
+    return experiments.counts(completed(result.config, config), config)

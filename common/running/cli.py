@@ -11,17 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.config import (
-    Config,
-    Experiments,
-    as_dict,
-    flatten,
-    help_text,
-    identity,
-    parse_arguments,
-)
+from common.config import Config, as_dict, identity
 from common.errors import UserError
 from common.evidence import plotting, results
+from common.experiments import Experiments, help_text, parse_arguments
 from common.files import runs_root, shown, write_atomic
 from common.training import checkpoint, distributed, tracking
 from common.training import loop as training
@@ -41,8 +34,9 @@ def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experimen
           seeds: Sequence[int], overrides: dict[str, Any]) -> list[dict[str, Any]]:
     """Train one experiment with some seeds, as one batched network, and write their results.
 
-    A result goes to ``papers/<paper>/results/`` when the configuration is the experiment's own; a
-    run with overridden keys leaves it in its run folder only.
+    A result goes to ``papers/<paper>/results/`` when the configuration is the experiment's own, or
+    its own but for a precision that counts; a run with other keys overridden leaves it in its run
+    folder only.
 
     Returns:
         For each seed ``config``, ``metrics``, ``folder``, ``seconds`` and ``before``, the metrics
@@ -51,9 +45,9 @@ def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experimen
     paper_folder = experiments.path.parent
     paper = paper_folder.name
     configs = [experiments.resolve(name, seed, overrides) for seed in seeds]
-    own = flatten(as_dict(experiments.resolve(name)))
-    changed = {k: v for k, v in flatten(as_dict(configs[0])).items()
-               if v != own[k] and not experiments.known[k].neutral}
+    own, asked = experiments.resolve(name), identity(configs[0])
+    changed = {k: v for k, v in asked.items() if v != identity(own).get(k)}
+    recorded = configs[0].record and experiments.counts(asked, own)
     folders = [run_folder(paper, c, changed) for c in configs]
     if configs[0].fresh and distributed.rank() == 0:
         for folder in folders:
@@ -85,14 +79,14 @@ def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experimen
                       folder=folder, metrics=metrics, history=history)
         results.write(folder / "result.json", **common)
         before = None
-        if config.record and not changed:
+        if recorded:
             path = results.path_of(paper_folder, name, config.seed)
             if path.exists():
                 before = results.read(path, experiments.schema).metrics
             recipe.publish(paper_folder, results.write(path, **common))
         done.append({"config": config, "metrics": metrics, "folder": folder, "label": label,
                      "seconds": history["seconds"], "before": before,
-                     "recorded": config.record and not changed})
+                     "recorded": recorded})
     return done
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from common.config import Config as BaseConfig
-from common.config import Experiments, key
+from common.config import key
+from common.experiments import Experiments
 from common.training.loop import Recipe
 
 YAML = """

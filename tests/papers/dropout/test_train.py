@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
-from common.config import Experiments
 from common.errors import UserError
 from common.evidence.claims import papers
+from common.experiments import Experiments
 from common.files import ROOT
 from papers.dropout.train import BINS, POOL, Config, recipe
 
