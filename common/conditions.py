@@ -37,6 +37,11 @@ class Unlike:
     key: str
 
 
+def both(*conditions: Condition) -> Condition:
+    """The condition that holds where all of these do."""
+    return {k: wanted for condition in conditions for k, wanted in condition.items()}
+
+
 def alternatives(only: Condition | Sequence[Condition]) -> tuple[Condition, ...]:
     """The conditions of a key of which one has to hold; a single one may stand by itself."""
     return (only,) if isinstance(only, Mapping) else tuple(only)

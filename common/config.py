@@ -120,6 +120,13 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
+    def check(self) -> None:
+        """Refuse values that do not go together; a paper's own says which.
+
+        Raises:
+            UserError: naming them.
+        """
+
 
 @dataclass(frozen=True)
 class Key:

@@ -16,6 +16,7 @@ and ``experiment=bn,plain seed=0-9 optim.lr=0.5`` on the command line chooses an
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 from collections.abc import Iterable
@@ -65,6 +66,7 @@ class Experiments:
 
     def __init__(self, schema: type[Config], path: Path):
         self.schema, self.path, self.known = schema, path, keys(schema)
+        self._blank = OmegaConf.structured(schema)
         self._sound: set[str] = set()  # experiments that set no key where it is not honoured
         content = read_yaml(path)
         raw = content.get("experiments", {})
@@ -175,7 +177,7 @@ class Experiments:
     def _made(self, experiment: Experiment, seed: int, overrides: dict[str, Any]) -> Config:
         """The configuration as an object of the schema, each value of its type and range."""
         chosen = self._defaults | experiment.overrides | overrides
-        config = OmegaConf.structured(self.schema)
+        config = copy.deepcopy(self._blank)
         for k, v in (chosen | {"experiment": experiment.name, "seed": seed}).items():
             try:
                 OmegaConf.update(config, k, v)
@@ -184,6 +186,7 @@ class Experiments:
                                 f"got {type(v).__name__} {v!r}") from e
         resolved: Config = OmegaConf.to_object(config)  # type: ignore[assignment]
         check_bounds(resolved)
+        resolved.check()
         return resolved
 
     def _refuse_unused(self, config: Config, given: Iterable[str], where: str = "") -> None:

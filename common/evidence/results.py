@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from common.config import Config, as_dict, completed, flatten, identity, keys
+from common.data import DataSet
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT, shown, write_atomic
@@ -136,7 +137,7 @@ def segment(device: torch.device) -> dict[str, Any]:
     return provenance() | {"hardware": hardware}
 
 
-def write(path: Path, paper: str, config: Config, fingerprint: str, folder: Path,
+def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
           metrics: dict[str, float], history: dict[str, Any]) -> dict[str, Any]:
     """Write the result of a finished run and return what was written.
 
@@ -144,7 +145,7 @@ def write(path: Path, paper: str, config: Config, fingerprint: str, folder: Path
         path: the file, see :func:`path_of`.
         paper: the paper's folder name.
         config: the run's configuration.
-        fingerprint: of the data it saw.
+        data: what it saw.
         folder: the run's folder, whose metrics file gives the curves.
         metrics: of the final step.
         history: seconds and segments, from :func:`common.training.loop.run`.
@@ -152,7 +153,7 @@ def write(path: Path, paper: str, config: Config, fingerprint: str, folder: Path
     record = {
         "paper": paper, "experiment": config.experiment, "seed": config.seed,
         "metrics": metrics, "curves": curves(tracking.read(folder)),
-        "config": as_dict(config), "data": {"name": config.data.name, "fingerprint": fingerprint},
+        "config": as_dict(config), "data": {"name": data.name, "fingerprint": data.fingerprint},
         "seconds": round(history["seconds"], 1), "segments": history["segments"],
     }
     lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in record.items()]

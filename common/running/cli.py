@@ -75,8 +75,8 @@ def train(recipe_class: Callable[[Any], training.Recipe], experiments: Experimen
     for config, recipe, folder, label, (metrics, history) in zip(
             configs, recipes, folders, labels, ended, strict=True):
         write_atomic(folder / "config.json", json.dumps(as_dict(config), indent=1) + "\n")
-        common = dict(paper=paper, config=config, fingerprint=recipe.data.fingerprint,
-                      folder=folder, metrics=metrics, history=history)
+        common = dict(paper=paper, config=config, data=recipe.data, folder=folder,
+                      metrics=metrics, history=history)
         results.write(folder / "result.json", **common)
         before = None
         if recorded:

@@ -30,7 +30,7 @@ class Prior:
 
 @dataclass
 class Own(Config):
-    honoured: ClassVar = {"train.batch_size": NEVER, 
+    honoured: ClassVar = {"train.batch_size": NEVER,
                          "data.name": ({"task": "net"}, {"l1": Not(0.0)})}
     task: str = key("net", "what is learned")
     l1: float = key(0.0, "a penalty")
