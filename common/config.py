@@ -1,36 +1,22 @@
-"""Typed configuration: ``config.yaml`` holds the paper's values, the command line overrides them.
+"""Typed configuration: the keys of a run, what each may be, and where it is honoured.
 
-A paper declares a dataclass that extends :class:`Config`; its ``config.yaml`` reads
-
-.. code-block:: yaml
-
-    default: paper                # the experiment that runs when none is named
-    defaults: {...}               # the paper's values
-    experiments:
-      bn: {help: ..., model: {...}}                      # what differs from the defaults
-      bn_fast: {help: ..., from: bn, train: {...}}       # what differs from another experiment
-      sweep: {help: ..., from: bn, vary: {optim.lr: [0.1, 1.0]}}   # sweep_0.1, sweep_1.0
-      paper: {help: ..., runs: [plain, bn]}              # several, one after the other
-
-and ``experiment=bn,plain seed=0-9 optim.lr=0.5`` on the command line chooses and overrides.
+A paper declares a dataclass that extends :class:`Config`; its ``config.yaml``, which
+:mod:`common.experiments` reads, and the command line give the values. A key exists only where it is
+honoured: elsewhere it is refused and no part of the run's :func:`identity`.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from common.errors import UserError, nearest
-from common.files import shown
+from common import conditions
+from common.conditions import ALWAYS, Condition
+from common.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -56,7 +42,8 @@ class Bounds:
                 and (self.below is None or value < self.below))
 
 
-def key(default: Any, help: str, neutral: bool = False, **bounds: Any) -> Any:
+def key(default: Any, help: str, neutral: bool = False,
+        only: Condition | Sequence[Condition] = ALWAYS, **bounds: Any) -> Any:
     """Declare a configuration key.
 
     Args:
@@ -64,9 +51,12 @@ def key(default: Any, help: str, neutral: bool = False, **bounds: Any) -> Any:
         help: its meaning, shown by ``--help``.
         neutral: True if it says how a run is carried out and not what is computed; such keys
             may differ between a result and its experiment.
+        only: where it is honoured, as :mod:`common.conditions` says it: ``{"task.name":
+            "bandit"}``, or several such of which one has to hold.
         bounds: see :class:`Bounds`; a value beyond them ends in one line before anything runs.
     """
-    metadata = {"help": help, "neutral": neutral, "bounds": Bounds(**bounds)}
+    metadata = {"help": help, "neutral": neutral, "bounds": Bounds(**bounds),
+                "only": conditions.alternatives(only)}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: default.copy(), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -78,7 +68,8 @@ class DataConfig:
     evaluate_on: Literal["test", "validation"] = key(
         "test", "test: train on all training data; validation: hold part of it out instead")
     validation: int = key(
-        10_000, "how many training images evaluate_on=validation holds out", least=1)
+        10_000, "how many training images evaluate_on=validation holds out", least=1,
+        only={"data.evaluate_on": "validation"})
 
 
 @dataclass
@@ -93,7 +84,8 @@ class TrainConfig:
         600.0, "also a checkpoint when so many seconds have passed since the last one",
         neutral=True, above=0)
     compile: bool = key(False, "run the model through torch.compile")
-    precision: Literal["float32", "bfloat16"] = key("float32", "arithmetic of forward/backward")
+    precision: Literal["float32", "tf32", "bfloat16"] = key(
+        "float32", "arithmetic of convolutions and products; float32 is IEEE's on every device")
     device: str = key("auto", "auto, cpu, cuda, mps …", neutral=True)
     threads: int = key(0, "CPU threads; 0 leaves it to torch", neutral=True, least=0)
     vectorize: bool = key(False, "train all seeds given as one batched network, for small ones",
@@ -112,7 +104,16 @@ class TrackingConfig:
 
 @dataclass
 class Config:
-    """The keys every paper has; a paper's own dataclass adds ``model``, ``optim`` and others."""
+    """The keys every paper has; a paper's own dataclass adds ``model``, ``optim`` and others.
+
+    Attributes:
+        honoured: where a paper honours keys of this class or of those below it, such as
+            ``{"train.batch_size": NEVER}`` for one that always takes all examples at once.
+        precisions: those of ``train.precision`` that a paper's code can compute in.
+    """
+
+    honoured: ClassVar[Mapping[str, Condition | Sequence[Condition]]] = {}
+    precisions: ClassVar[Sequence[str]] = ("float32", "tf32", "bfloat16")
 
     experiment: str = key("", "which experiment of config.yaml; several: a,b", neutral=True)
     seed: int = key(0, "seed of initialisation and batch order; several: 0-9 or 0,3,5",
@@ -127,6 +128,13 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
+    def check(self) -> None:
+        """Refuse values that do not go together; a paper's own says which.
+
+        Raises:
+            UserError: naming them.
+        """
+
 
 @dataclass(frozen=True)
 class Key:
@@ -138,12 +146,14 @@ class Key:
     help: str
     neutral: bool
     bounds: Bounds
+    only: tuple[Condition, ...]
 
 
 @functools.cache
-def keys(schema: type) -> Mapping[str, Key]:
+def keys(schema: type[Config]) -> Mapping[str, Key]:
     """All leaf keys of a structured configuration by dotted name, in order of declaration."""
     found: dict[str, Key] = {}
+    own = {k: conditions.alternatives(only) for k, only in schema.honoured.items()}
 
     def walk(cls: type, prefix: str) -> None:
         hints = get_type_hints(cls)
@@ -154,10 +164,13 @@ def keys(schema: type) -> Mapping[str, Key]:
                 continue
             kind = "|".join(map(str, get_args(hint))) if get_origin(hint) is Literal else \
                 getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint)
+            if name == "train.precision":
+                kind = "|".join(schema.precisions)
             default = f.default if f.default_factory is MISSING else f.default_factory()
             found[name] = Key(name, kind, default, f.metadata.get("help", ""),
                               f.metadata.get("neutral", False),
-                              f.metadata.get("bounds", Bounds()))
+                              f.metadata.get("bounds", Bounds()),
+                              own.get(name, f.metadata.get("only", ALWAYS)))
 
     walk(schema, "")
     return MappingProxyType(found)
@@ -179,18 +192,39 @@ def as_dict(config: Config) -> dict[str, Any]:
     return asdict(config)
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """The flat keys that decide what is computed: everything but the neutral ones."""
-    known = keys(type(config))
-    return {k: v for k, v in flatten(as_dict(config)).items() if not known[k].neutral}
+def unused(config: Config) -> dict[str, str]:
+    """The keys not honoured beside the others' values, and what stands against each.
 
-
-def completed(saved: dict[str, Any], schema: type) -> dict[str, Any]:
-    """A saved :func:`identity`, with the schema's defaults for keys that were added since.
-
-    So a key added later must default to what the code did before it was there.
+    That is ``task.name=bandit``, or nothing where no value of another key would help.
     """
-    return {k.name: k.default for k in keys(schema).values() if not k.neutral} | saved
+    known, values = keys(type(config)), flatten(as_dict(config))
+    found: dict[str, str | None] = {}
+
+    def of_key(name: str) -> str | None:
+        if name not in found:
+            found[name] = conditions.obstacle(known[name].only, values, of_key)
+        return found[name]
+
+    return {k: against for k in known if (against := of_key(k)) is not None}
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The flat keys that decide what is computed: those honoured, but for the neutral ones."""
+    known, ignored = keys(type(config)), unused(config)
+    return {k: v for k, v in flatten(as_dict(config)).items()
+            if not known[k].neutral and k not in ignored}
+
+
+def completed(saved: dict[str, Any], config: Config) -> dict[str, Any]:
+    """A saved :func:`identity` as it compares with a configuration's.
+
+    Keys that were added since have their defaults, so that a key added later must default to what
+    the code did before it was there. Keys that the configuration does not honour are left out,
+    for what was saved before may hold them.
+    """
+    known, honoured = keys(type(config)), identity(config)
+    return {k: known[k].default for k in honoured} | {
+        k: v for k, v in saved.items() if k in honoured or k not in known}
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
@@ -201,131 +235,16 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
             if one.get(k, absent) != other.get(k, absent)]
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """A named set of overrides: flat dotted keys over the paper's defaults."""
-
-    name: str
-    help: str
-    overrides: dict[str, Any]
-
-
-class Experiments:
-    """The experiments of one ``config.yaml``, checked against the paper's schema.
-
-    Args:
-        schema: the paper's dataclass, a subclass of :class:`Config`.
-        path: the ``config.yaml``.
-
-    Raises:
-        UserError: the file is missing, is not YAML, or names an unknown key or experiment.
-    """
-
-    RESERVED = ("help", "from", "vary", "runs")
-
-    def __init__(self, schema: type[Config], path: Path):
-        self.schema, self.path, self.known = schema, path, keys(schema)
-        content = read_yaml(path)
-        raw = content.get("experiments", {})
-        self.default: str = content.get("default", next(iter(raw), ""))
-        self._defaults = self._check(flatten(content.get("defaults", {})), "defaults")
-        self.experiments: dict[str, Experiment] = {}
-        self.groups: dict[str, tuple[str, list[str]]] = {}
-        for name, entry in raw.items():
-            self._add(name, dict(entry or {}))
-        for name, (_, members) in self.groups.items():
-            for member in members:
-                if member not in self.experiments and member not in self.groups:
-                    raise UserError(f"{shown(path)}: experiment {name!r} runs {member!r}, which "
-                                    f"is not there{nearest(member, self.names())}")
-
-    def _add(self, name: str, entry: dict[str, Any]) -> None:
-        own = {k: v for k, v in entry.items() if k not in self.RESERVED}
-        overrides = self._check(flatten(own), f"experiment {name!r}")
-        help_ = entry.get("help", "")
-        if "runs" in entry:
-            self.groups[name] = (help_, list(entry["runs"]))
-            return
-        if "from" in entry:
-            base = entry["from"]
-            if base not in self.experiments:
-                raise UserError(f"{shown(self.path)}: experiment {name!r} is made from {base!r}, "
-                                f"which must stand before it{nearest(base, self.experiments)}")
-            overrides = self.experiments[base].overrides | overrides
-        if "vary" not in entry:
-            self.experiments[name] = Experiment(name, help_, overrides)
-            return
-        vary = self._check(flatten(entry["vary"]), f"experiment {name!r}")
-        members = []
-        for values in itertools.product(*vary.values()):
-            member = "_".join([name, *map(str, values)])
-            varied = dict(zip(vary, values, strict=True))
-            said = ", ".join(f"{k}={v}" for k, v in varied.items())
-            self.experiments[member] = Experiment(member, f"{name} with {said}",
-                                                  overrides | varied)
-            members.append(member)
-        self.groups[name] = (help_, members)
-
-    def _check(self, flat: dict[str, Any], where: str) -> dict[str, Any]:
-        for k in flat:
-            if k not in self.known:
-                raise UserError(f"{shown(self.path)}: {where} has an unknown key {k!r}"
-                                f"{nearest(k, self.known)}")
-        return flat
-
-    def names(self) -> list[str]:
-        """All names ``experiment=`` accepts."""
-        return [*self.experiments, *self.groups]
-
-    def expand(self, name: str) -> list[str]:
-        """The single experiments behind a name.
-
-        Raises:
-            UserError: no experiment or group has that name.
-        """
-        if name in self.groups:
-            return [m for member in self.groups[name][1] for m in self.expand(member)]
-        if name not in self.experiments:
-            raise UserError(f"unknown experiment {name!r}{nearest(name, self.names())}")
-        return [name]
-
-    def resolve(self, name: str, seed: int = 0, overrides: dict[str, Any] | None = None) -> Config:
-        """The configuration of one experiment and seed.
-
-        Args:
-            name: a single experiment.
-            seed: the run's seed.
-            overrides: flat dotted keys from the command line, which win.
-
-        Raises:
-            UserError: an unknown experiment or key, or a value of the wrong type or range.
-        """
-        if name not in self.experiments:
-            raise UserError(f"unknown experiment {name!r}{nearest(name, self.names())}")
-        overrides = overrides or {}
-        for k in overrides:
-            if k not in self.known:
-                raise UserError(f"unknown key {k!r}{nearest(k, self.known)}")
-        chosen = self._defaults | self.experiments[name].overrides | overrides
-        config = OmegaConf.structured(self.schema)
-        for k, v in (chosen | {"experiment": name, "seed": seed}).items():
-            try:
-                OmegaConf.update(config, k, v)
-            except OmegaConfBaseException as e:
-                raise UserError(f"{k}={v}: expected {self.known[k].type}, "
-                                f"got {type(v).__name__} {v!r}") from e
-        resolved: Config = OmegaConf.to_object(config)  # type: ignore[assignment]
-        check_bounds(resolved)
-        return resolved
-
-
 def check_bounds(config: Config) -> None:
-    """Refuse numbers no run can have.
+    """Refuse numbers that no run can have, and a precision that the paper's code cannot.
 
     Raises:
         UserError: naming the key, its value and what was expected.
     """
     known = keys(type(config))
+    precision = config.train.precision
+    if precision not in type(config).precisions:
+        raise UserError(f"train.precision={precision}: expected {known['train.precision'].type}")
     for name, value in flatten(as_dict(config)).items():
         bounds, kind = known[name].bounds, known[name].type
         listed = isinstance(value, list)
@@ -338,92 +257,6 @@ def check_bounds(config: Config) -> None:
                 f"{number}s, each {bounds}" if listed else f"a {number} {said}"))
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file into plain dictionaries.
-
-    Raises:
-        UserError: the file is missing or not YAML.
-    """
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
-    except OSError as e:
-        raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
-    except Exception as e:  # yaml's and omegaconf's errors share no base
-        raise UserError(f"{shown(path)} is not valid YAML: {one_line(e)}") from e
-    if not isinstance(content, dict):
-        raise UserError(f"{shown(path)}: expected a mapping at the top")
-    return content
-
-
 def one_line(error: BaseException) -> str:
     """An exception's message on one line."""
     return re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
-
-
-def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, Any]]:
-    """Split ``key=value`` words into experiment, seeds and overrides.
-
-    Returns:
-        The value of ``experiment`` (None if not given), the seeds (``[0]`` if not given), and
-        all other keys with their values as YAML reads them.
-
-    Raises:
-        UserError: a word is not ``key=value`` or a value is not YAML.
-    """
-    experiment, seeds, overrides = None, [0], {}
-    for word in argv:
-        name, sign, value = word.partition("=")
-        if not sign or not name:
-            raise UserError(f"cannot read {word!r}: expected key=value (try --help)")
-        if name == "experiment":
-            experiment = value
-        elif name == "seed":
-            seeds = parse_seeds(value)
-        else:
-            try:
-                overrides[name] = OmegaConf.to_container(
-                    OmegaConf.from_dotlist([f"value={value}"]))["value"]  # type: ignore[index]
-            except Exception as e:
-                raise UserError(f"cannot read the value of {word!r}: {one_line(e)}") from e
-    return experiment, seeds, overrides
-
-
-def parse_seeds(text: str) -> list[int]:
-    """``"3"``, ``"0-9"`` or ``"0,2,5-7"`` as a list of seeds.
-
-    Raises:
-        UserError: anything else.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-        if not match or (match[2] and int(match[2]) < int(match[1])):
-            raise UserError(f"seed={text}: expected a whole number, a range 0-9 or a list 0,2,5")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return seeds
-
-
-def help_text(experiments: Experiments, program: str, about: str) -> str:
-    """What ``--help`` prints: experiments and keys with their meaning."""
-    lines = [about, "", f"usage: python {program} [experiment=NAME] [seed=K] [key=value …]",
-             "       the same with --pace: time per step, and what the whole run would cost",
-             "       (--pace --keep: also for the report)", "",
-             "experiments:"]
-    listed = {m for _, members in experiments.groups.values() for m in members
-              if m in experiments.experiments
-              and any(m.startswith(g + "_") for g in experiments.groups)}
-    for name in experiments.names():
-        if name in listed:
-            continue  # the single points of a sweep stand behind the sweep's own name
-        if name in experiments.groups:
-            text, members = experiments.groups[name]
-            text = f"{text} [{', '.join(members)}]"
-        else:
-            text = experiments.experiments[name].help
-        mark = " (default)" if name == experiments.default else ""
-        lines.append(f"  {name:<18} {text}{mark}")
-    defaults = {k: v.default for k, v in experiments.known.items()} | experiments._defaults
-    lines += ["", "keys (type, the paper's value where an experiment gives no other):"]
-    lines += [f"  {k.name:<24} {k.help} ({k.type}, {defaults[k.name]!r})"
-              for k in experiments.known.values()]
-    return "\n".join(lines)

@@ -54,10 +54,11 @@ from typing import Any
 import numpy as np
 from scipy import special  # scipy.stats takes half a second to import
 
-from common.config import Config, Experiments, read_yaml
+from common.config import Config
 from common.errors import UserError, nearest
 from common.evidence import results
 from common.evidence.results import Result
+from common.experiments import Experiments, read_yaml
 from common.files import ROOT, shown
 
 ENOUGH_SEEDS = 3
@@ -233,7 +234,7 @@ class Paper:
     def is_current(self, experiment: str, seed: int) -> bool:
         """Whether a result's configuration is still that of its experiment."""
         (run,) = (r for r in self.results[experiment] if r.seed == seed)
-        return results.is_current(run, self.config(experiment))
+        return results.is_current(run, self.config(experiment), self.experiments)
 
     def function(self, claim: Claim) -> Callable[..., float]:
         """The function of ``facts.py`` a claim names."""

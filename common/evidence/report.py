@@ -191,8 +191,7 @@ def runs(paper: Paper) -> str:
         commits = dict.fromkeys(s["commit"][:10] + ("+changes" if s["dirty"] else "")
                                 for s in segments)
         hardware = dict.fromkeys(
-            f"{results.processor(h)}, {h['threads']} thread{'s' * (h['threads'] > 1)}"
-            for h in (s["hardware"] for s in segments))
+            on_what(h) for h in (s["hardware"] for s in segments))
         versions = dict.fromkeys(s["versions"]["torch"] for s in segments)
         seconds = [r.record["seconds"] for r in found]
         rows.append([experiment, ", ".join(str(r.seed) for r in found),
@@ -201,6 +200,17 @@ def runs(paper: Paper) -> str:
     if not rows:
         return "No run has finished yet."
     return table(["experiment", "seeds", "minutes a run", "commit", "torch", "hardware"], rows)
+
+
+def on_what(hardware: dict[str, Any]) -> str:
+    """Processor and threads; of a graphics card its name, versions and precision before them."""
+    threads = hardware["threads"]
+    cpu = f"{results.processor(hardware)}, {threads} thread{'s' * (threads > 1)}"
+    if "gpu" not in hardware:
+        return cpu
+    names = {"precision": "", "driver": "driver ", "cuda": "CUDA ", "cudnn": "cuDNN "}
+    said = [f"{word}{hardware[k]}" for k, word in names.items() if k in hardware]
+    return f"{hardware['gpu']} ({', '.join(said)}) with {cpu}"
 
 
 def core_seconds(record: dict[str, Any]) -> float:

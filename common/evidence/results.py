@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from common.config import Config, as_dict, completed, flatten, identity, keys
+from common.data import DataSet
 from common.errors import UserError
 from common.evidence.provenance import processor as processor
 from common.evidence.provenance import provenance as provenance
 from common.evidence.provenance import segment as segment
+from common.experiments import Experiments
 from common.files import shown, write_atomic
 from common.training import tracking
 
@@ -73,7 +75,7 @@ def path_of(paper_folder: Path, experiment: str, seed: int) -> Path:
     return paper_folder / "results" / experiment / f"seed{seed}.json"
 
 
-def write(path: Path, paper: str, config: Config, fingerprint: str, folder: Path,
+def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
           metrics: dict[str, float], history: dict[str, Any]) -> dict[str, Any]:
     """Write the result of a finished run and return what was written.
 
@@ -81,7 +83,7 @@ def write(path: Path, paper: str, config: Config, fingerprint: str, folder: Path
         path: the file, see :func:`path_of`.
         paper: the paper's folder name.
         config: the run's configuration.
-        fingerprint: of the data it saw.
+        data: what it saw.
         folder: the run's folder, whose metrics file gives the curves.
         metrics: of the final step.
         history: seconds and segments, from :func:`common.training.loop.run`.
@@ -89,7 +91,7 @@ def write(path: Path, paper: str, config: Config, fingerprint: str, folder: Path
     record = {
         "paper": paper, "experiment": config.experiment, "seed": config.seed,
         "metrics": metrics, "curves": curves(tracking.read(folder)),
-        "config": as_dict(config), "data": {"name": config.data.name, "fingerprint": fingerprint},
+        "config": as_dict(config), "data": {"name": data.name, "fingerprint": data.fingerprint},
         "seconds": round(history["seconds"], 1), "segments": history["segments"],
     }
     lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in record.items()]
@@ -179,7 +181,7 @@ def read_pace(folder: Path, config: Config) -> Pace | None:
     try:
         found = json.loads((folder / "pace.json").read_text())
         seconds = {int(k): float(v) for k, v in found["seconds_per_step"].items()}
-        of = completed(found["config"], type(config))
+        of = completed(found["config"], config)
         pace = Pace(found["cpu"], seconds)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -200,6 +202,12 @@ def add_pace(folder: Path, config: Config, cpu: str, threads: int, seconds: floa
         {"cpu": cpu, "seconds_per_step": known, "config": identity(config)}) + "\n")
 
 
-def is_current(result: Result, config: Config) -> bool:
-    """Whether a result's configuration is still that of its experiment."""
-    return completed(result.config, type(config)) == identity(config)
+def is_current(result: Result, config: Config, experiments: Experiments) -> bool:
+    """Whether a result's configuration is still that of its experiment.
+
+    Args:
+        result: of any run.
+        config: its experiment's, whatever the seed.
+        experiments: of the paper; they say which precisions count.
+    """
+    return experiments.counts(completed(result.config, config), config)

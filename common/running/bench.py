@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from common import data
-from common.config import parse_arguments
 from common.errors import UserError, nearest
 from common.evidence.claims import papers
+from common.experiments import parse_arguments
 
 
 @dataclass(frozen=True)

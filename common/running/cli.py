@@ -8,20 +8,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.config import (
-    Config,
-    Experiments,
-    as_dict,
-    flatten,
-    help_text,
-    identity,
-    parse_arguments,
-)
+from common.config import Config, as_dict, identity
 from common.errors import UserError
 from common.evidence import plotting, results
+from common.experiments import Experiments, help_text, parse_arguments
 from common.files import runs_root, shown, write_atomic
 from common.training import checkpoint, distributed, tracking
 from common.training import loop as training
@@ -41,68 +35,114 @@ def run_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
     return runs_root() / paper / name / f"seed{config.seed}"
 
 
+@dataclass(frozen=True)
+class Job:
+    """One run as the command line asks for it.
+
+    Attributes:
+        config: its configuration.
+        folder: its folder below ``runs/``.
+        recorded: whether its result goes to ``papers/<paper>/results/``: the configuration is the
+            experiment's own, or its own but for a precision that counts.
+    """
+
+    config: Config
+    folder: Path
+    recorded: bool
+
+    @property
+    def label(self) -> str:
+        """paper/experiment/seed, for messages."""
+        return "/".join(self.folder.parts[-3:])
+
+
+def job(experiments: Experiments, name: str, seed: int, overrides: dict[str, Any]) -> Job:
+    """The run of an experiment and a seed, with some keys overridden.
+
+    Raises:
+        UserError: see :meth:`common.experiments.Experiments.resolve`.
+    """
+    config, own = experiments.resolve(name, seed, overrides), experiments.resolve(name)
+    asked = identity(config)
+    changed = {k: v for k, v in asked.items() if v != identity(own).get(k)}
+    return Job(config, run_folder(experiments.path.parent.name, config, changed),
+               config.record and experiments.counts(asked, own))
+
+
 def train(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: str,
           seeds: Sequence[int], overrides: dict[str, Any], budget: Budget | None = None,
           ) -> list[dict[str, Any]]:
-    """Train one experiment with some seeds and write their results.
+    """Train one experiment with some seeds, several as one batched network.
 
-    Several seeds are trained as one batched network. A result goes to ``papers/<paper>/results/``
-    when the configuration is the experiment's own; a run with overridden keys leaves it in its run
-    folder only.
+    Returns, raises: see :func:`train_all`.
+    """
+    jobs = [job(experiments, name, seed, overrides) for seed in seeds]
+    standing: dict[int, list[Job]] = {}
+    for each in jobs:  # some may be ahead, from an earlier command: together with their like
+        step = 0 if each.config.fresh else checkpoint.newest_step(each.folder)
+        standing.setdefault(step, []).append(each)
+    return [d for some in standing.values() for d in train_all(
+        recipe_class, experiments, some, budget, SideBySide if len(some) > 1 else None)]
+
+
+def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, jobs: Sequence[Job],
+              budget: Budget | None = None,
+              together: Callable[[Sequence[Recipe]], Any] | None = None) -> list[dict[str, Any]]:
+    """Train some runs in this process and write their results.
+
+    Args:
+        recipe_class: see :func:`main`.
+        experiments: of the paper.
+        jobs: what to train.
+        budget: when to stop sooner.
+        together: see :func:`common.training.loop.run_all`.
 
     Returns:
-        For each seed ``config``, ``metrics``, ``folder``, ``seconds`` and ``before``, the metrics
-        of the committed result of the same run, if there was one.
+        For each run ``config``, ``metrics``, ``folder``, ``label``, ``seconds``, ``recorded`` and
+        ``before``, the metrics of the committed result of the same run, if there was one.
 
     Raises:
-        UserError, Paused: see :func:`common.training.loop.run_all`.
+        UserError, Paused: see :func:`common.training.loop.run_all`; or the runs are to take turns
+            on a device that has no use for it.
     """
-    paper_folder = experiments.path.parent
-    paper = paper_folder.name
-    configs = [experiments.resolve(name, seed, overrides) for seed in seeds]
-    own = flatten(as_dict(experiments.resolve(name)))
-    changed = {k: v for k, v in flatten(as_dict(configs[0])).items()
-               if v != own[k] and not experiments.known[k].neutral}
-    folders = [run_folder(paper, c, changed) for c in configs]
-    if configs[0].fresh and distributed.rank() == 0:
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
-    if len(seeds) > 1:
-        standing: dict[int, list[int]] = {}
-        for seed, folder in zip(seeds, folders, strict=True):
-            standing.setdefault(checkpoint.newest_step(folder), []).append(seed)
-        if len(standing) > 1:  # some are ahead, from an earlier command: together with their like
-            overrides = overrides | {"fresh": False}
-            return [d for some in standing.values()
-                    for d in train(recipe_class, experiments, name, some, overrides, budget)]
-    recipes = [recipe_class(c) for c in configs]
-    labels = [f"{paper}/{f.parent.name}/{f.name}" for f in folders]
+    for each in jobs if distributed.rank() == 0 else ():
+        if each.config.fresh:
+            shutil.rmtree(each.folder, ignore_errors=True)
+    recipes = [recipe_class(each.config) for each in jobs]
+    if len(jobs) > 1 and together is None and recipes[0].device.type == "cpu":
+        raise UserError(f"train.side_by_side={jobs[0].config.train.side_by_side}: expected a "
+                        "graphics card; on a CPU papers reproduce … jobs=… runs several processes")
     segment = results.segment(recipes[0].device)
-    if len(recipes) > 1:
-        segment["side_by_side"] = len(recipes)
+    if recipes[0].device.type != "cpu":
+        segment["hardware"]["precision"] = jobs[0].config.train.precision
+    if len(jobs) > 1:
+        segment["side_by_side"] = len(jobs)
     if distributed.processes() > 1:
         segment["processes"] = distributed.processes()
-    ended = training.run_all(recipes, folders, labels, segment,
-                             SideBySide if len(recipes) > 1 else None, budget)
+    ended = training.run_all(recipes, [j.folder for j in jobs], [j.label for j in jobs], segment,
+                             together, budget)
     if distributed.rank():
         return []
-    done = []
-    for config, recipe, folder, label, (metrics, history) in zip(
-            configs, recipes, folders, labels, ended, strict=True):
-        write_atomic(folder / "config.json", json.dumps(as_dict(config), indent=1) + "\n")
-        common = dict(paper=paper, config=config, fingerprint=recipe.data.fingerprint,
-                      folder=folder, metrics=metrics, history=history)
-        results.write(folder / "result.json", **common)
-        before = None
-        if config.record and not changed:
-            path = results.path_of(paper_folder, name, config.seed)
-            if path.exists():
-                before = results.read(path, experiments.schema).metrics
-            recipe.publish(paper_folder, results.write(path, **common))
-        done.append({"config": config, "metrics": metrics, "folder": folder, "label": label,
-                     "seconds": history["seconds"], "before": before,
-                     "recorded": config.record and not changed})
-    return done
+    return [record(experiments, *each) for each in zip(jobs, recipes, ended, strict=True)]
+
+
+def record(experiments: Experiments, of: Job, recipe: Recipe, ended: training.Ended,
+           ) -> dict[str, Any]:
+    """Write the result of a run that ended; see :func:`train_all` for what is returned."""
+    metrics, history = ended
+    paper_folder, config, folder = experiments.path.parent, of.config, of.folder
+    write_atomic(folder / "config.json", json.dumps(as_dict(config), indent=1) + "\n")
+    common = dict(paper=paper_folder.name, config=config, data=recipe.data, folder=folder,
+                  metrics=metrics, history=history)
+    results.write(folder / "result.json", **common)
+    before = None
+    if of.recorded:
+        path = results.path_of(paper_folder, config.experiment, config.seed)
+        if path.exists():
+            before = results.read(path, experiments.schema).metrics
+        recipe.publish(paper_folder, results.write(path, **common))
+    return {"config": config, "metrics": metrics, "folder": folder, "label": of.label,
+            "seconds": history["seconds"], "before": before, "recorded": of.recorded}
 
 
 def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file: str,
@@ -141,18 +181,31 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
             print(pace(recipe_class, experiments, name, overrides, keep), flush=True)
         return 0
     budget = Budget(str(overrides.get("budget") or ""))
-    together = bool(overrides.get("train.vectorize"))
-    groups = [(n, seeds) for n in names] if together else [(n, [s]) for s in seeds for n in names]
-    if together and distributed.processes() > 1:
+    if overrides.get("train.vectorize") and distributed.processes() > 1:
         raise UserError("train.vectorize=true: expected one process, not torchrun's "
                         f"{distributed.processes()}")
     with distributed.group():
-        done = [d for name, some in groups
-                for d in train(recipe_class, experiments, name, some, overrides, budget)]
+        done = train_by_turns(recipe_class, experiments, names, seeds, overrides, budget)
     if distributed.rank() == 0:
         report(done, program, experiments)
     distributed.leave()
     return 0
+
+
+def train_by_turns(recipe_class: Callable[[Any], Recipe], experiments: Experiments,
+                   names: Sequence[str], seeds: Sequence[int], overrides: dict[str, Any],
+                   budget: Budget) -> list[dict[str, Any]]:
+    """Train all experiments with all seeds: one by one, or as many at a time as ``train.*`` says.
+
+    Returns, raises: see :func:`train_all`.
+    """
+    if overrides.get("train.vectorize"):
+        return [d for name in names
+                for d in train(recipe_class, experiments, name, seeds, overrides, budget)]
+    jobs = [job(experiments, name, seed, overrides) for seed in seeds for name in names]
+    size = jobs[0].config.train.side_by_side
+    return [d for k in range(0, len(jobs), size)
+            for d in train_all(recipe_class, experiments, jobs[k:k + size], budget)]
 
 
 PACE_SECONDS, PACE_STEPS, WARM_UP = 3.0, 1000, 2

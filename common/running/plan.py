@@ -129,7 +129,7 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
             here = finished_here(paper, name, seed)
             if committed is None:
                 why = "missing"
-            elif not results.is_current(committed, paper.config(name)):
+            elif not results.is_current(committed, paper.config(name), paper.experiments):
                 why = "stale"
             elif again and not here:
                 why = "asked for"
@@ -168,7 +168,7 @@ def finished_here(paper: Paper, experiment: str, seed: int) -> bool:
     path = run_folder(paper.name, experiment, seed) / "result.json"
     try:
         return path.exists() and results.is_current(
-            results.parse(path, paper.schema), paper.config(experiment))
+            results.parse(path, paper.schema), paper.config(experiment), paper.experiments)
     except UserError:
         return False
 
@@ -212,7 +212,7 @@ def known_pace(paper: Paper, experiment: str, threads: int
         return here.get(threads, min(here.values())), ()
     config = paper.config(experiment)
     made = paper.results.get(experiment, [])
-    run = next((r for r in made if results.is_current(r, config)), None)
+    run = next((r for r in made if results.is_current(r, config, paper.experiments)), None)
     if run is not None:
         its = [processor(s["hardware"]) for s in run.record["segments"]]
         seconds = run.record["seconds"] / run.record["config"]["train"]["steps"]

@@ -37,10 +37,10 @@ from types import FrameType
 
 import torch
 
-from common.config import parse_arguments
 from common.errors import UserError, nearest
 from common.evidence import report
 from common.evidence.claims import ENOUGH_SEEDS, Claim, Paper, papers
+from common.experiments import parse_arguments
 from common.files import ROOT, locked, runs_root, shown
 from common.running import cluster
 from common.running.plan import (

@@ -196,7 +196,7 @@ class Run:
         self.metrics: dict[str, float] = {}
         saved = checkpoint.load(folder)
         if saved is not None:
-            there = completed(saved["config"], type(recipe.config))
+            there = completed(saved["config"], recipe.config)
             if there != self.fixed:
                 raise UserError(f"{shown(folder)} holds a run of another configuration: "
                                 f"{', '.join(differences(there, self.fixed))}; add fresh=true to "

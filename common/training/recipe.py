@@ -26,6 +26,7 @@ from common.training import distributed
 from common.training.compiling import compile_apart
 from common.training.devices import choose_device, reuse_memory, run_generator, same_bits_again
 from common.training.noise import use_generator
+from common.training.precision import check_precision, set_precision
 from common.training.sums import fraction
 
 Batch = tuple[Tensor, Tensor]
@@ -62,6 +63,8 @@ class Recipe:
         reuse_memory()
         self.config = config
         self.device = distributed.local_device(choose_device(config.train.device, self.float64))
+        check_precision(config, self.device.type)
+        set_precision(config.train.precision)
         same_bits_again(self.device)
         if config.train.threads:
             torch.set_num_threads(config.train.threads)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from einops import rearrange
 from safetensors.torch import save_file
 from torch import Tensor
 
+from common.conditions import NEVER, Not
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import DataSet, Split, generator
@@ -33,6 +34,9 @@ from papers.backprop import tasks
 from papers.backprop.facts import family_units, symmetry_structure
 from papers.backprop.model import Descent, Loss, Network, layered
 
+DIGITS = {"task.name": "digits"}
+LAYERED = {"task.name": Not("family_trees")}
+
 
 @dataclass
 class TaskConfig:
@@ -44,12 +48,15 @@ class TaskConfig:
 @dataclass
 class ModelConfig:
     networks: int = key(100, "networks trained side by side, each from weights of its own", least=1)
-    hidden: int = key(2, "hidden units (family_trees has its own)", least=1)
-    skip: bool = key(False, "connect every group to all later ones, as XOR's one hidden unit needs")
+    hidden: int = key(2, "hidden units; family trees have groups of their own", least=1,
+                      only=LAYERED)
+    skip: bool = key(False, "connect every group to all later ones, as XOR's one hidden unit needs",
+                     only=LAYERED)
     activation: Literal["logistic", "tanh", "relu", "softsign"] = key("logistic", "y = f(x)")
     loss: Literal["squared", "cross_entropy"] = key("squared", "E of eq. (3), or cross-entropy")
     tolerance: float = key(
-        0.0, "outputs this close to their target count as having no error", least=0)
+        0.0, "outputs this close to their target count as having no error", least=0,
+        only={"model.loss": "squared"})
     init: float = key(0.3, "weights start uniformly in [−init, init]", least=0)
 
 
@@ -59,13 +66,18 @@ class OptimConfig:
     momentum: float = key(0.9, "α", least=0, below=1)
     decay: float = key(0.0, "fraction taken off every weight after each change", least=0, most=1)
     gentle: int = key(0, "first sweeps with gentle_lr and gentle_momentum", least=0)
-    gentle_lr: float = key(0.005, "ε of those sweeps", least=0)
-    gentle_momentum: float = key(0.5, "α of those sweeps", least=0, below=1)
+    gentle_lr: float = key(0.005, "ε of those sweeps", least=0, only={"optim.gentle": Not(0)})
+    gentle_momentum: float = key(0.5, "α of those sweeps", least=0, below=1,
+                                 only={"optim.gentle": Not(0)})
     online: bool = key(False, "change weights after every case instead of after every sweep")
 
 
 @dataclass
 class Config(BaseConfig):
+    honoured: ClassVar = {
+        "data.name": DIGITS, "data.evaluate_on": DIGITS, "train.batch_size": NEVER,
+        "train.compile": NEVER}
+    precisions: ClassVar = ("float32", "tf32")
     task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from common.config import Experiments
 from common.evidence import results
+from common.experiments import Experiments
 from common.running.bench import Contender, stand_in
 from common.training import loop as training
 from common.training.vectorised import SideBySide

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from einops import rearrange
@@ -32,9 +33,11 @@ class ModelConfig:
     hidden: list[int] = key([100, 100, 100], "widths of the hidden layers", least=1, some=True)
     init_std: float = key(0.05, "standard deviation of the initial weights", least=0)
     momentum: float = key(
-        0.1, "weight of the newest batch in BN's moving averages", above=0, most=1)
+        0.1, "weight of the newest batch in BN's moving averages", above=0, most=1,
+        only={"model.bn": True})
     population_batches: int = key(
-        1000, "training batches behind the population statistics", least=1)
+        1000, "training batches behind the population statistics", least=1,
+        only={"model.bn": True})
     unit: int = key(0, "the activation of the last hidden layer that Fig. 1(b, c) follows", least=0)
 
 
@@ -45,8 +48,14 @@ class OptimConfig:
 
 @dataclass
 class Config(BaseConfig):
+    precisions: ClassVar = ("float32", "tf32")
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def check(self) -> None:
+        if self.model.bn and self.train.batch_size < 2:
+            raise UserError("train.batch_size=1: expected at least 2 images to normalise over, "
+                            "or model.bn=false")
 
 
 class BatchNormRecipe(Supervised):

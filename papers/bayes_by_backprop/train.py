@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from common import data
+from common.conditions import NEVER, both
 from common.config import Config as BaseConfig
 from common.config import DataConfig, key
 from common.data import DataSet, Split, generator
@@ -58,59 +59,84 @@ GRID = torch.linspace(-0.25, 1.25, 61)[:, None]
 """Where the regression of Fig. 5 is looked at: the figure's range of x."""
 
 
+BANDIT = {"task.name": "bandit"}
+REGRESSION = {"task.name": "regression"}
+CLASSIFICATION = {"task.name": "classification"}
+POSTERIOR = {"model.arm": "bbb"}
+MIXTURE = {"prior.kind": "mixture"}
+
+
 @dataclass
 class TaskConfig:
     name: Literal["classification", "regression", "bandit"] = key(
         "classification", "section 5.1, 5.2 or 5.3")
-    noise: float = key(1.0, "σ of the Gaussian likelihood of regression and bandit", above=0)
-    agents: int = key(5, "bandits that play side by side", least=1)
-    epsilon: float = key(0.0, "probability of a random action", least=0, most=1)
-    memory: int = key(4096, "interactions an agent remembers", least=1)
-    updates: int = key(64, "updates after each interaction", least=1)
-    thompson: int = key(2, "weight samples averaged to choose an action", least=1)
+    noise: float = key(1.0, "σ of the Gaussian likelihood", above=0, only=(REGRESSION, BANDIT))
+    agents: int = key(5, "bandits that play side by side", least=1, only=BANDIT)
+    epsilon: float = key(0.0, "probability of a random action", least=0, most=1, only=BANDIT)
+    memory: int = key(4096, "interactions an agent remembers", least=1, only=BANDIT)
+    updates: int = key(64, "updates after each interaction", least=1, only=BANDIT)
+    thompson: int = key(2, "weight samples averaged to choose an action", least=1,
+                        only=both(BANDIT, POSTERIOR))
 
 
 @dataclass
 class ModelConfig:
     arm: Literal["sgd", "dropout", "bbb"] = key("bbb", "plain weights, dropout, or posteriors")
     units: int = key(400, "units in each of the two hidden layers", least=1)
-    mu_std: float = key(0.0, "standard deviation of the initial μ; 0: 1/√inputs", least=0)
-    rho: float = key(-3.0, "initial ρ; σ = log(1 + exp ρ)")
+    mu_std: float = key(0.0, "standard deviation of the initial μ; 0: 1/√inputs", least=0,
+                        only=(both(CLASSIFICATION, POSTERIOR), both(REGRESSION, POSTERIOR)))
+    rho: float = key(-3.0, "initial ρ; σ = log(1 + exp ρ)", only=POSTERIOR)
 
 
 @dataclass
 class PriorConfig:
-    kind: Literal["gaussian", "mixture"] = key("mixture", "one Gaussian, or eq. (7)")
-    std: float = key(1.0, "σ of the Gaussian prior", above=0)
-    pi: float = key(0.25, "π, weight of the wide component", above=0, below=1)
-    minus_log_sigma1: float = key(1.0, "−ln σ1")
-    minus_log_sigma2: float = key(7.0, "−ln σ2")
+    kind: Literal["gaussian", "mixture"] = key(
+        "mixture", "one Gaussian, or eq. (7)", only=POSTERIOR)
+    std: float = key(1.0, "σ of the Gaussian prior", above=0, only={"prior.kind": "gaussian"})
+    pi: float = key(0.25, "π, weight of the wide component", above=0, below=1, only=MIXTURE)
+    minus_log_sigma1: float = key(1.0, "−ln σ1", only=MIXTURE)
+    minus_log_sigma2: float = key(7.0, "−ln σ2", only=MIXTURE)
 
 
 @dataclass
 class OptimConfig:
     lr: float = key(
         1e-3, "learning rate of plain SGD on the loss summed over the minibatch", least=0)
-    milestones: list[int] = key([], "steps after which it is divided by 10", least=1)
-    rule: Literal["sgd", "adam"] = key("sgd", "eqs. (5), (6), or Adam")
-    samples: int = key(1, "weight samples averaged in a step", least=1)
-    kl: Literal["uniform", "decreasing"] = key("uniform", "π_i = 1/M, or 2^(M−i)/(2^M − 1)")
-    fast: bool = key(True, "update by eqs. (3) and (4) in one pass instead of through autograd")
+    milestones: list[int] = key([], "steps after which it is divided by 10", least=1,
+                                only=(CLASSIFICATION, REGRESSION))
+    rule: Literal["sgd", "adam"] = key("sgd", "eqs. (5), (6), or Adam", only=REGRESSION)
+    samples: int = key(1, "weight samples averaged in a step", least=1,
+                       only=both(CLASSIFICATION, POSTERIOR))
+    kl: Literal["uniform", "decreasing"] = key(
+        "uniform", "π_i = 1/M, or 2^(M−i)/(2^M − 1)", only=both(CLASSIFICATION, POSTERIOR))
+    fast: bool = key(True, "update by eqs. (3) and (4) in one pass instead of through autograd",
+                     only=both(CLASSIFICATION, POSTERIOR))
 
 
 @dataclass
 class MeasureConfig:
     samples: int = key(
-        20, "sampled networks behind predictive probabilities in the final step", least=1)
+        20, "sampled networks behind predictive probabilities in the final step", least=1,
+        only=(both(CLASSIFICATION, POSTERIOR), REGRESSION))
 
 
 @dataclass
 class Config(BaseConfig):
+    honoured: ClassVar = {
+        "data.name": (CLASSIFICATION, BANDIT), "data.evaluate_on": NEVER,
+        "data.validation": CLASSIFICATION,
+        "train.compile": (REGRESSION, BANDIT, {"model.arm": ("sgd", "dropout")},
+                          {"optim.fast": True})}
+    precisions: ClassVar = ("float32", "tf32")
     task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
+
+    def check(self) -> None:
+        if self.task.name == "bandit" and self.model.arm == "dropout":
+            raise UserError("model.arm=dropout: expected sgd or bbb where task.name=bandit")
 
 
 def make_prior(p: PriorConfig) -> Prior:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from common.config import Experiments
+from common.experiments import Experiments
 from common.running.bench import Contender, stand_in, without_onednn
 from papers.dropout.train import Config, DropoutRecipe
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from common.config import Experiments
 from common.evidence.claims import Paper
 from common.evidence.plotting import COLOURS, figure
+from common.experiments import Experiments
 from papers.hopfield.facts import critical, critical_load, load_of, mean_field_overlap
 from papers.hopfield.model import asynchronous, energy, hebb
 from papers.hopfield.train import Config, HopfieldRecipe

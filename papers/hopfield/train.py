@@ -10,13 +10,14 @@ A step is one asynchronous sweep over all neurons of all trials.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from common import data
+from common.conditions import NEVER
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
@@ -39,8 +40,10 @@ from papers.hopfield.model import (
 
 @dataclass
 class ModelConfig:
-    neurons: int = key(500, "N; with the patterns of digits their pixels", least=1)
-    load: float = key(0.1, "α; p = α N patterns, rounded", above=0)
+    neurons: int = key(500, "N; with the patterns of digits their pixels", least=1,
+                       only={"model.patterns": "random"})
+    load: float = key(0.1, "α; p = α N patterns, rounded", above=0,
+                      only={"model.patterns": "random"})
     patterns: Literal["random", "digits"] = key("random", "unbiased ±1, or one digit of each class")
     rule: Literal["hebb", "pseudo_inverse"] = key("hebb", "how couplings come from patterns")
     states: Literal["plus_minus", "zero_one"] = key(
@@ -54,11 +57,15 @@ class StartConfig:
         50, "networks side by side; from patterns at most one for each pattern", least=1)
     random: bool = key(False, "start at random instead of at a pattern")
     flipped: float = key(
-        0.0, "fraction of the pattern's bits that are turned at the start", least=0, most=1)
+        0.0, "fraction of the pattern's bits that are turned at the start", least=0, most=1,
+        only={"start.random": False})
 
 
 @dataclass
 class Config(BaseConfig):
+    honoured: ClassVar = dict.fromkeys(
+        ("data.name", "data.evaluate_on", "train.batch_size", "train.compile"), NEVER)
+    precisions: ClassVar = ("float32", "tf32")
     model: ModelConfig = field(default_factory=ModelConfig)
     start: StartConfig = field(default_factory=StartConfig)
 

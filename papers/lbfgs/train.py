@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from common import problems
+from common.conditions import NEVER, Not
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
@@ -48,24 +49,34 @@ SOLVED = 1e-5
 """A problem is solved when f is this close to a minimum, as a fraction of the way there."""
 
 
+DIGITS = {"task.name": "digits"}
+PROBLEMS = {"task.name": Not("digits")}
+
+
 @dataclass
 class TaskConfig:
     name: Literal["published", "large", "digits"] = key(
         "published", "which problems, or softmax regression on digits")
-    budget: int = key(2000, "evaluations of f and its derivatives on a problem at most", least=1)
-    tolerance: float = key(1e-9, "a problem ends when ‖g‖ ≤ tolerance · max(1, ‖x‖)", least=0)
+    budget: int = key(2000, "evaluations of f and its derivatives on a problem at most", least=1,
+                      only=PROBLEMS)
+    tolerance: float = key(1e-9, "a problem ends when ‖g‖ ≤ tolerance · max(1, ‖x‖)", least=0,
+                           only=PROBLEMS)
 
 
 @dataclass
 class OptimConfig:
     method: Literal["lbfgs", "bfgs", "modified", "damped", "saddle_free", "descent", "momentum",
                     "nesterov", "adam"] = key("lbfgs", "modified, damped, saddle_free: Newton's")
-    m: int = key(5, "pairs that L-BFGS keeps", least=1)
-    momentum: float = key(0.9, "of momentum and nesterov", least=0, below=1)
+    m: int = key(5, "pairs that L-BFGS keeps", least=1, only={"optim.method": "lbfgs"})
+    momentum: float = key(0.9, "of momentum and nesterov", least=0, below=1,
+                          only={"optim.method": ("momentum", "nesterov")})
 
 
 @dataclass
 class Config(BaseConfig):
+    honoured: ClassVar = {  # everything is float64
+        "data.name": DIGITS, "data.evaluate_on": DIGITS, "train.batch_size": NEVER,
+        "train.compile": DIGITS, "train.precision": NEVER}
     task: TaskConfig = field(default_factory=TaskConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
 

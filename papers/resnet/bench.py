@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from common import data
-from common.config import Experiments
+from common.experiments import Experiments
 from common.running.bench import Contender, stand_in
 from common.training.linear import linear
 from papers.resnet.model import cifar_resnet, multiply_adds

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.config import parse_arguments
 from common.data import load as load_data
 from common.errors import UserError, exit_with, nearest
+from common.experiments import parse_arguments
 from common.files import shown
 from papers.resnet import weights
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from einops import reduce, repeat
 from torch import Tensor
 
+from common.conditions import Not
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import Split, generator
@@ -56,14 +57,15 @@ class OptimConfig:
     momentum: float = key(0.9, "momentum of SGD, without Nesterov", least=0, below=1)
     weight_decay: float = key(1e-4, "L2 penalty", least=0)
     decay: Literal["weights", "all"] = key(
-        "weights", "what decays: weights of convolutions and fc, or every parameter")
+        "weights", "what decays: weights of convolutions and fc, or every parameter",
+        only={"optim.weight_decay": Not(0.0)})
     warm_up_lr: float = key(0.0, "0, or the rate until the training error is below 80 %", least=0)
 
 
 @dataclass
 class AugmentConfig:
     pad: int = key(4, "zeros on each side before the random crop; 0: no crop, no flip", least=0)
-    flip: bool = key(True, "mirror half the images")
+    flip: bool = key(True, "mirror half the images", only={"augment.pad": Not(0)})
 
 
 @dataclass

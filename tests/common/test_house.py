@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from common.config import Experiments, keys
+from common.config import keys
 from common.evidence.claims import papers
+from common.experiments import Experiments
 from common.files import ROOT
 
 FILES = ["README.md", "__init__.py", "model.py", "train.py", "config.yaml", "claims.yaml",

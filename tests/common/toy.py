@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import nn
 
 from common.config import Config as BaseConfig
-from common.config import Experiments, key
+from common.config import key
+from common.experiments import Experiments
 from common.files import write_atomic
 from common.training.descent import SGD
 from common.training.recipe import Supervised

@@ -63,8 +63,8 @@ def test_running_again_says_what_stood_there(paper):
 def test_a_result_of_another_configuration_is_not_current(paper):
     train(paper)
     (result,) = results.read_all(paper.path.parent, Config)["base"]
-    assert results.is_current(result, paper.resolve("base", 5, {"train.threads": 2}))
-    assert not results.is_current(result, paper.resolve("faster"))
+    assert results.is_current(result, paper.resolve("base", 5, {"train.threads": 2}), paper)
+    assert not results.is_current(result, paper.resolve("faster"), paper)
 
 
 @pytest.mark.parametrize("damage", [

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from common.config import Experiments
+from common.experiments import Experiments
 from common.files import ROOT
 from common.training.steps import InBlocks, OneByOne, steps_of
 from papers.batchnorm.train import BatchNormRecipe

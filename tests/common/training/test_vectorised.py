@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from common.config import Experiments
 from common.errors import UserError
 from common.evidence import results
+from common.experiments import Experiments
 from common.files import ROOT
 from common.running import cli
 from common.training import loop as training

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from common.config import Experiments
 from common.errors import UserError
+from common.experiments import Experiments
 from common.files import ROOT
 from papers.backprop.facts import family_units, symmetry_structure
 from papers.backprop.model import Network, layered

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from common.config import Experiments
+from common.experiments import Experiments
 from common.files import ROOT
 from papers.batchnorm.train import PROBE, BatchNormRecipe, Config
 

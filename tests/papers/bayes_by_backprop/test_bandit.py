@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import nn
 
-from common.config import Experiments
 from common.errors import UserError
 from common.evidence.claims import papers
+from common.experiments import Experiments
 from common.files import ROOT
 from common.training.noise import use_generator
 from papers.bayes_by_backprop.bandit import (

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from common.config import Experiments
+from common.experiments import Experiments
 from common.files import ROOT
 from papers.bayes_by_backprop import facts
 from papers.bayes_by_backprop.train import GRID, Config, RegressionRecipe, gaussian_nll

@@ -9,10 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from common.config import Experiments, as_dict, flatten
+from common.config import as_dict, flatten
 from common.errors import UserError
 from common.evidence.claims import papers
 from common.evidence.results import Result
+from common.experiments import Experiments
 from common.files import ROOT
 from papers.bayes_by_backprop import train
 from papers.bayes_by_backprop.facts import by_validation_error, chosen, lowest_cost, overtakes

@@ -6,9 +6,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from common.config import Experiments
 from common.errors import UserError
 from common.evidence.claims import papers
+from common.experiments import Experiments
 from common.files import ROOT
 from papers.dropout.train import BINS, POOL, Config, recipe
 

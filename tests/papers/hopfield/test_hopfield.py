@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd.functional import jacobian
 
-from common.config import Experiments
 from common.errors import UserError
+from common.experiments import Experiments
 from common.files import ROOT
 from papers.hopfield import facts
 from papers.hopfield.model import (

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from common.config import Experiments
 from common.errors import UserError
+from common.experiments import Experiments
 from common.files import ROOT
 from common.problems import problem
 from papers.lbfgs.train import SETS, Config, by_rate, closeness, label, minimise, recipe

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from common.config import Experiments
 from common.errors import UserError
 from common.evidence.claims import papers
+from common.experiments import Experiments
 from common.files import ROOT
 from papers.levenberg_marquardt.facts import cost, decades_ahead
 from papers.levenberg_marquardt.train import TASKS, Config, recipe

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from common.config import Experiments
 from common.errors import UserError
+from common.experiments import Experiments
 from common.files import ROOT
 from papers.resnet.train import WARM_UP_WINDOW, Config, ResNetRecipe
 

@@ -6,9 +6,9 @@ import pickle
 import pytest
 import torch
 
-from common.config import Experiments
 from common.data import generator, load
 from common.errors import UserError
+from common.experiments import Experiments
 from common.files import ROOT
 from papers.resnet import evaluate, weights
 from papers.resnet.model import cifar_resnet, initialise

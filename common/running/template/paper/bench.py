@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from common.experiments import Experiments
 from common.running.bench import Contender
-from common.config import Experiments
 from papers.NAME.train import NAME_CLASSRecipe, Config
 
 STEPS = 500

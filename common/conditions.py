@@ -1,0 +1,102 @@
+"""Where a configuration key is honoured: conditions on the values of other keys.
+
+A condition maps keys to what their value has to be, and holds where all of them fit:
+
+>>> said(alternatives({"task.name": ("sine", "sinc"), "optim.l1": Not(0.0)}))
+'optim.l1≠0.0 and task.name=sine|sinc'
+
+A key may have several, of which one has to hold; ``ALWAYS`` is the default and ``NEVER`` no
+condition at all. A key that is itself not honoured fits nothing, so that ``prior.std`` where
+``prior.kind=gaussian`` need not say again where there is a prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Condition = Mapping[str, Any]
+"""Keys and what they have to be: a value, a tuple of values, :class:`Not` or :class:`Unlike`."""
+
+ALWAYS: tuple[Condition, ...] = ({},)
+NEVER: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True)
+class Not:
+    """Any value but this one."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """Any value but that of another key."""
+
+    key: str
+
+
+def both(*conditions: Condition) -> Condition:
+    """The condition that holds where all of these do."""
+    return {k: wanted for condition in conditions for k, wanted in condition.items()}
+
+
+def alternatives(only: Condition | Sequence[Condition]) -> tuple[Condition, ...]:
+    """The conditions of a key of which one has to hold; a single one may stand by itself."""
+    return (only,) if isinstance(only, Mapping) else tuple(only)
+
+
+def fits(value: Any, wanted: Any, values: Mapping[str, Any]) -> bool:
+    """Whether a value is what a condition wants, among the values of all keys."""
+    if isinstance(wanted, Not):
+        return value != wanted.value
+    if isinstance(wanted, Unlike):
+        return value != values[wanted.key]
+    return value in wanted if isinstance(wanted, tuple) else value == wanted
+
+
+def obstacle(only: Sequence[Condition], values: Mapping[str, Any],
+             of_key: Callable[[str], str | None]) -> str | None:
+    """What stands against a key's conditions: ``task.name=bandit``; None where one of them holds.
+
+    Args:
+        only: the alternatives.
+        values: of all keys by dotted name.
+        of_key: the obstacle of another key, which may not be honoured itself.
+    """
+    found = []
+    for condition in only:
+        first = next((_against(k, wanted, values, of_key) for k, wanted in sorted(
+            condition.items()) if _against(k, wanted, values, of_key) is not None), None)
+        if first is None:
+            return None
+        found.append(first)
+    return " and ".join(dict.fromkeys(found))
+
+
+def _against(name: str, wanted: Any, values: Mapping[str, Any],
+             of_key: Callable[[str], str | None]) -> str | None:
+    deeper = of_key(name)
+    if deeper is not None:
+        return deeper
+    return None if fits(values[name], wanted, values) else f"{name}={written(values[name])}"
+
+
+def said(only: Sequence[Condition]) -> str:
+    """The conditions as ``--help`` shows them: ``task.name=bandit or optim.l1≠0.0``."""
+    def part(name: str, wanted: Any) -> str:
+        if isinstance(wanted, Unlike):
+            return f"{name}≠{wanted.key}"
+        if isinstance(wanted, Not):
+            return f"{name}≠{written(wanted.value)}"
+        several = wanted if isinstance(wanted, tuple) else (wanted,)
+        return f"{name}={'|'.join(map(written, several))}"
+
+    return " or ".join(" and ".join(part(*item) for item in sorted(condition.items()))
+                       for condition in only)
+
+
+def written(value: Any) -> str:
+    """A value as the command line writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

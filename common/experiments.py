@@ -1,0 +1,298 @@
+"""The experiments of a paper's ``config.yaml``, and the command line that chooses among them.
+
+.. code-block:: yaml
+
+    default: paper                # the experiment that runs when none is named
+    defaults: {...}               # the paper's values
+    precisions: [float32]         # runs in which train.precision count as an experiment's own
+    experiments:
+      bn: {help: ..., model: {...}}                      # what differs from the defaults
+      bn_fast: {help: ..., from: bn, train: {...}}       # what differs from another experiment
+      sweep: {help: ..., from: bn, vary: {optim.lr: [0.1, 1.0]}}   # sweep_0.1, sweep_1.0
+      paper: {help: ..., runs: [plain, bn]}              # several, one after the other
+
+and ``experiment=bn,plain seed=0-9 optim.lr=0.5`` on the command line chooses and overrides.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from common import conditions
+from common.config import Config, as_dict, check_bounds, flatten, identity, keys, one_line, unused
+from common.errors import UserError, nearest
+from common.files import shown
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named set of overrides: flat dotted keys over the paper's defaults.
+
+    Attributes:
+        overrides: all of them, those of the experiments it is made from included.
+        own: the keys of its own entry.
+        precisions: runs in which of these count as the experiment's own.
+    """
+
+    name: str
+    help: str
+    overrides: dict[str, Any]
+    own: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ("float32",)
+
+
+class Experiments:
+    """The experiments of one ``config.yaml``, checked against the paper's schema.
+
+    Args:
+        schema: the paper's dataclass, a subclass of :class:`Config`.
+        path: the ``config.yaml``.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or names an unknown key, experiment or
+            precision.
+    """
+
+    RESERVED = ("help", "from", "vary", "runs", "precisions")
+
+    def __init__(self, schema: type[Config], path: Path):
+        self.schema, self.path, self.known = schema, path, keys(schema)
+        self._blank = OmegaConf.structured(schema)
+        self._sound: set[str] = set()  # experiments that set no key where it is not honoured
+        content = read_yaml(path)
+        raw = content.get("experiments", {})
+        self.default: str = content.get("default", next(iter(raw), ""))
+        self._defaults = self._check(flatten(content.get("defaults", {})), "defaults")
+        self._precisions = self._check_precisions(content.get("precisions", ["float32"]), "the top")
+        self.experiments: dict[str, Experiment] = {}
+        self.groups: dict[str, tuple[str, list[str]]] = {}
+        for name, entry in raw.items():
+            self._add(name, dict(entry or {}))
+        for name, (_, members) in self.groups.items():
+            for member in members:
+                if member not in self.experiments and member not in self.groups:
+                    raise UserError(f"{shown(path)}: experiment {name!r} runs {member!r}, which "
+                                    f"is not there{nearest(member, self.names())}")
+
+    def _add(self, name: str, entry: dict[str, Any]) -> None:
+        overrides = self._check(flatten({k: v for k, v in entry.items() if k not in self.RESERVED}),
+                                f"experiment {name!r}")
+        help_, own, precisions = entry.get("help", ""), tuple(overrides), self._precisions
+        if "runs" in entry:
+            self.groups[name] = (help_, list(entry["runs"]))
+            return
+        if "from" in entry:
+            base = entry["from"]
+            if base not in self.experiments:
+                raise UserError(f"{shown(self.path)}: experiment {name!r} is made from {base!r}, "
+                                f"which must stand before it{nearest(base, self.experiments)}")
+            overrides = self.experiments[base].overrides | overrides
+            precisions = self.experiments[base].precisions
+        if "precisions" in entry:
+            precisions = self._check_precisions(entry["precisions"], f"experiment {name!r}")
+        if "vary" not in entry:
+            self.experiments[name] = Experiment(name, help_, overrides, own, precisions)
+            return
+        vary = self._check(flatten(entry["vary"]), f"experiment {name!r}")
+        members = []
+        for values in itertools.product(*vary.values()):
+            member = "_".join([name, *map(str, values)])
+            varied = dict(zip(vary, values, strict=True))
+            said = ", ".join(f"{k}={v}" for k, v in varied.items())
+            self.experiments[member] = Experiment(member, f"{name} with {said}",
+                                                  overrides | varied, (*own, *varied), precisions)
+            members.append(member)
+        self.groups[name] = (help_, members)
+
+    def _check(self, flat: dict[str, Any], where: str) -> dict[str, Any]:
+        for k in flat:
+            if k not in self.known:
+                raise UserError(f"{shown(self.path)}: {where} has an unknown key {k!r}"
+                                f"{nearest(k, self.known)}")
+        return flat
+
+    def _check_precisions(self, given: Any, where: str) -> tuple[str, ...]:
+        if not given or not isinstance(given, list) or set(given) - set(self.schema.precisions):
+            raise UserError(f"{shown(self.path)}: {where} has precisions={given}: expected a list "
+                            f"of {'|'.join(self.schema.precisions)}")
+        return tuple(given)
+
+    def names(self) -> list[str]:
+        """All names ``experiment=`` accepts."""
+        return [*self.experiments, *self.groups]
+
+    def expand(self, name: str) -> list[str]:
+        """The single experiments behind a name.
+
+        Raises:
+            UserError: no experiment or group has that name.
+        """
+        if name in self.groups:
+            return [m for member in self.groups[name][1] for m in self.expand(member)]
+        if name not in self.experiments:
+            raise UserError(f"unknown experiment {name!r}{nearest(name, self.names())}")
+        return [name]
+
+    def resolve(self, name: str, seed: int = 0, overrides: dict[str, Any] | None = None) -> Config:
+        """The configuration of one experiment and seed.
+
+        Args:
+            name: a single experiment.
+            seed: the run's seed.
+            overrides: flat dotted keys from the command line, which win.
+
+        Raises:
+            UserError: an unknown experiment or key, a value of the wrong type or range, or a key
+                that the overrides or the experiment's own entry set where it is not honoured.
+        """
+        if name not in self.experiments:
+            raise UserError(f"unknown experiment {name!r}{nearest(name, self.names())}")
+        overrides = overrides or {}
+        for k in overrides:
+            if k not in self.known:
+                raise UserError(f"unknown key {k!r}{nearest(k, self.known)}")
+        experiment = self.experiments[name]
+        if overrides and name not in self._sound:
+            self.resolve(name)
+        config = self._made(experiment, seed, overrides)
+        if name not in self._sound:
+            self._refuse_unused(config, experiment.own, f"{shown(self.path)}: {name}: ")
+            if config.train.precision not in experiment.precisions:
+                raise UserError(f"{shown(self.path)}: {name}: train.precision="
+                                f"{config.train.precision}: expected one of its precisions, "
+                                f"{', '.join(experiment.precisions)}")
+            self._sound.add(name)
+        self._refuse_unused(config, overrides)
+        return config
+
+    def _made(self, experiment: Experiment, seed: int, overrides: dict[str, Any]) -> Config:
+        """The configuration as an object of the schema, each value of its type and range."""
+        chosen = self._defaults | experiment.overrides | overrides
+        config = copy.deepcopy(self._blank)
+        for k, v in (chosen | {"experiment": experiment.name, "seed": seed}).items():
+            try:
+                OmegaConf.update(config, k, v)
+            except OmegaConfBaseException as e:
+                raise UserError(f"{k}={v}: expected {self.known[k].type}, "
+                                f"got {type(v).__name__} {v!r}") from e
+        resolved: Config = OmegaConf.to_object(config)  # type: ignore[assignment]
+        check_bounds(resolved)
+        resolved.check()
+        return resolved
+
+    def _refuse_unused(self, config: Config, given: Iterable[str], where: str = "") -> None:
+        ignored = unused(config)
+        for k in given:
+            if k in ignored:
+                value = conditions.written(flatten(as_dict(config))[k])
+                raise UserError(f"{where}{k}={value}: not used " + (
+                    f"where {ignored[k]}" if ignored[k] else "by this paper"))
+
+    def counts(self, flat: dict[str, Any], own: Config) -> bool:
+        """Whether a run is an experiment's own: in everything, or but for a precision that counts.
+
+        Args:
+            flat: the run's :func:`~common.config.identity`.
+            own: the experiment's configuration.
+        """
+        same = identity(own)
+        if flat.get("train.precision") in self.experiments[own.experiment].precisions:
+            same |= {"train.precision": flat["train.precision"]}
+        return flat == same
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file into plain dictionaries.
+
+    Raises:
+        UserError: the file is missing or not YAML.
+    """
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except OSError as e:
+        raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
+    except Exception as e:  # yaml's and omegaconf's errors share no base
+        raise UserError(f"{shown(path)} is not valid YAML: {one_line(e)}") from e
+    if not isinstance(content, dict):
+        raise UserError(f"{shown(path)}: expected a mapping at the top")
+    return content
+
+
+def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, Any]]:
+    """Split ``key=value`` words into experiment, seeds and overrides.
+
+    Returns:
+        The value of ``experiment`` (None if not given), the seeds (``[0]`` if not given), and
+        all other keys with their values as YAML reads them.
+
+    Raises:
+        UserError: a word is not ``key=value`` or a value is not YAML.
+    """
+    experiment, seeds, overrides = None, [0], {}
+    for word in argv:
+        name, sign, value = word.partition("=")
+        if not sign or not name:
+            raise UserError(f"cannot read {word!r}: expected key=value (try --help)")
+        if name == "experiment":
+            experiment = value
+        elif name == "seed":
+            seeds = parse_seeds(value)
+        else:
+            try:
+                overrides[name] = OmegaConf.to_container(
+                    OmegaConf.from_dotlist([f"value={value}"]))["value"]  # type: ignore[index]
+            except Exception as e:
+                raise UserError(f"cannot read the value of {word!r}: {one_line(e)}") from e
+    return experiment, seeds, overrides
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``"3"``, ``"0-9"`` or ``"0,2,5-7"`` as a list of seeds.
+
+    Raises:
+        UserError: anything else.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if not match or (match[2] and int(match[2]) < int(match[1])):
+            raise UserError(f"seed={text}: expected a whole number, a range 0-9 or a list 0,2,5")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return seeds
+
+
+def help_text(experiments: Experiments, program: str, about: str) -> str:
+    """What ``--help`` prints: experiments and keys with their meaning."""
+    lines = [about, "", f"usage: python {program} [experiment=NAME] [seed=K] [key=value …]",
+             "       the same with --pace: time per step, and what the whole run would cost",
+             "       (--pace --keep: also for the report)", "",
+             "experiments:"]
+    listed = {m for _, members in experiments.groups.values() for m in members
+              if m in experiments.experiments
+              and any(m.startswith(g + "_") for g in experiments.groups)}
+    for name in experiments.names():
+        if name in listed:
+            continue  # the single points of a sweep stand behind the sweep's own name
+        if name in experiments.groups:
+            text, members = experiments.groups[name]
+            text = f"{text} [{', '.join(members)}]"
+        else:
+            text = experiments.experiments[name].help
+        mark = " (default)" if name == experiments.default else ""
+        lines.append(f"  {name:<18} {text}{mark}")
+    defaults = {k: v.default for k, v in experiments.known.items()} | experiments._defaults
+    lines += ["", "keys (type, the paper's value where an experiment gives no other):"]
+    for k in experiments.known.values():
+        where = conditions.said(k.only) if k.only else "nowhere in this paper"
+        lines.append(f"  {k.name:<24} {k.help} ({k.type}, {defaults[k.name]!r}"
+                     f"{'; only where ' * bool(k.only and where)}{where})")
+    return "\n".join(lines)

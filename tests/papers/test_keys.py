@@ -1,0 +1,229 @@
+"""No key is ignored in silence: changed, it changes numbers in a few steps or ends in one line."""
+
+import functools
+import hashlib
+import importlib
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from common import data
+from common.config import Key, as_dict, flatten, identity, keys, unused
+from common.data import DataSet, Split, generator
+from common.errors import UserError
+from common.experiments import Experiments
+from common.files import ROOT
+from common.running import cli
+from common.training import checkpoint
+from common.training.precision import check_precision
+from papers.lbfgs import train as lbfgs
+from papers.levenberg_marquardt import train as levenberg_marquardt
+
+SHORT = {"train.steps": 3, "train.eval_every": 2, "train.log_every": 2, "train.checkpoint_every": 3,
+         "train.threads": 1, "train.device": "cpu", "record": False}
+HELD_OUT = {"data.name": "digits", "data.evaluate_on": "validation", "data.validation": 20}
+SYMMETRY = {"task.name": "symmetry", "model.networks": 3, "model.loss": "squared"}
+BBB = {"data.validation": 20, "model.units": 4, "train.batch_size": 20, "measure.samples": 3}
+PLAIN = {k: v for k, v in BBB.items() if k != "measure.samples"}
+REGRESSION = {"task.name": "regression", "model.units": 4, "measure.samples": 3}
+BANDIT = {"task.name": "bandit", "data.name": "mushroom", "model.units": 4, "task.agents": 6,
+          "task.updates": 2, "task.memory": 7, "train.batch_size": 3, "task.epsilon": 0.5}
+DROPOUT = {"model.hidden": [6, 6], "train.batch_size": 20}
+PROBLEMS = {"task.name": "published", "task.budget": 4}
+MINPACK = {"task.name": "minpack", "optim.method": "more"}
+SINE = {"task.name": "sine", "model.hidden": 3}
+
+BRANCHES: dict[str, dict[str, dict]] = {
+    "backprop": {
+        "digits": HELD_OUT | {"model.networks": 3, "model.hidden": 3},
+        "symmetry": SYMMETRY | {"optim.gentle": 2},
+        "tolerance": SYMMETRY | {"model.tolerance": 0.4},
+        "family_trees": SYMMETRY | {"task.name": "family_trees"},
+    },
+    "batchnorm": {
+        "bn": HELD_OUT | {"model.bn": True, "model.hidden": [4, 4], "model.population_batches": 2},
+        "plain": {"model.bn": False, "model.hidden": [4, 4]},
+    },
+    "bayes_by_backprop": {
+        "bbb": BBB,
+        "autograd": BBB | {"optim.fast": False, "prior.kind": "gaussian"},
+        "sgd": PLAIN | {"model.arm": "sgd"},
+        "regression": REGRESSION,
+        "regression_sgd": REGRESSION | {"model.arm": "sgd"},
+        "bandit": BANDIT,
+        "bandit_sgd": BANDIT | {"model.arm": "sgd"},
+    },
+    "dropout": {
+        "classifier": HELD_OUT | DROPOUT | {"measure.samples": [3], "measure.repeats": 3},
+        "penalties": DROPOUT | {"model.noise": "none", "regulariser.l1": 0.01,
+                                "regulariser.kl": 0.01},
+        "constant_pn": DROPOUT | {"model.noise": "none", "model.constant_pn": True},
+        "autoencoder": DROPOUT | {"model.kind": "autoencoder", "model.hidden": [6]},
+    },
+    "hopfield": {
+        "patterns": {"model.patterns": "random", "model.neurons": 60, "start.flipped": 0.3},
+        "random": {"model.patterns": "random", "model.neurons": 60, "start.random": True},
+        "digits": {"start.flipped": 0.3},
+        "couplings": {"model.rule": "pseudo_inverse", "start.flipped": 0.3},
+    },
+    "lbfgs": {
+        "digits": HELD_OUT,
+        "problems": PROBLEMS,
+        "momentum": PROBLEMS | {"optim.method": "momentum"},
+        "bfgs": {"optim.method": "bfgs"},
+    },
+    "levenberg_marquardt": {
+        "minpack": MINPACK,
+        "marquardt": MINPACK | {"optim.method": "marquardt"},
+        "digits": HELD_OUT | {"optim.method": "lm", "model.hidden": 2},
+        **{m: SINE | {"optim.method": m} for m in ("bfgs", "lbfgs", "adam", "sgd")},
+        "lm": SINE | {"optim.method": "lm", "optim.rule": "plain"},
+    },
+    "resnet": {
+        "cifar": HELD_OUT | {"model.depth": 8, "model.magnify": 2, "train.batch_size": 8},
+        "unaugmented": {"model.depth": 8, "model.magnify": 2, "train.batch_size": 8,
+                        "augment.pad": 0, "optim.weight_decay": 0.0},
+    },
+}
+"""Of every paper the branches of its code, as overrides of its smallest experiment."""
+
+
+@functools.cache
+def images(name: str) -> DataSet:
+    """Random images, smaller than the digits; mushrooms are zeros and ones, of two classes."""
+    draw, mushroom = generator(0, name), name == "mushroom"
+    train, test = (Split(torch.randint(0, 2 if mushroom else 256, (n, 1, 4, 4), generator=draw,
+                                       dtype=torch.uint8),
+                         torch.arange(n) % (2 if mushroom else 10)) for n in (120, 40))
+    return data.assemble(name, train, test)
+
+
+class Compiled:
+    """Stands in for ``torch.compile``, and knows whether what it was given is used."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, f=None, **options):
+        def used(*args, **more):
+            self.calls += 1
+            return f(*args, **more)
+        return used
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """Small data sets, short lists of problems, and nothing is compiled."""
+    made = levenberg_marquardt.minpack_runs()
+    monkeypatch.setattr(levenberg_marquardt, "minpack_runs", lambda: made[1:4])
+    for name, listed in lbfgs.SETS.items():
+        monkeypatch.setitem(lbfgs.SETS, name, [(p, {}) for p, _ in listed[:3]])
+    for name in ("digits", "other", "mushroom"):
+        monkeypatch.setitem(data.ELSEWHERE, name, functools.partial(images, name))
+    stand_in = Compiled()
+    monkeypatch.setattr(torch, "compile", stand_in)
+    return stand_in
+
+
+class Branch:
+    """One branch of a paper's code, run for a few steps.
+
+    Attributes:
+        config: its configuration.
+    """
+
+    def __init__(self, paper: str, overrides: dict, compiled: Compiled):
+        self.train = importlib.import_module(f"papers.{paper}.train")
+        self.experiments = Experiments(self.train.Config, ROOT / "papers" / paper / "config.yaml")
+        self.name, self.compiled = self.experiments.expand("quick")[0], compiled
+        base = self.experiments.experiments[self.name]
+        self.experiments.experiments[self.name] = replace(  # own: so that none of these is refused
+            base, overrides=base.overrides | SHORT | overrides, own=())
+        self.config = self.experiments.resolve(self.name)
+
+    def numbers(self, **changed) -> str:
+        """A digest of what a run leaves: data, weights, metrics, and whether it was compiled."""
+        check_precision(self.experiments.resolve(self.name, 0, changed), "cpu")
+        made = getattr(self.train, "recipe", None) or next(
+            v for k, v in vars(self.train).items() if k.endswith("Recipe") and k != "Recipe")
+        self.compiled.calls = 0
+        (run,) = cli.train(made, self.experiments, self.name, [0], changed | {"fresh": True})
+        record = json.loads((run["folder"] / "result.json").read_text())
+        state = checkpoint.load(run["folder"])["recipe"]
+        told = {k: v for k, v in record["curves"].items() if k != "seconds"}
+        metrics = {k: v for k, v in record["metrics"].items() if k != "seconds"}
+        digest = hashlib.sha256(json.dumps(
+            [record["data"], told, metrics, self.compiled.calls > 0]).encode())
+        for held in sorted(str(t.shape).encode() + t.contiguous().numpy().tobytes()
+                           for t in tensors(state)):
+            digest.update(held)
+        return digest.hexdigest()
+
+
+def tensors(node) -> list[Tensor]:
+    """All tensors of a nested state."""
+    if isinstance(node, Tensor):
+        return [node]
+    parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return [t for part in parts for t in tensors(part)]
+
+
+def others(key: Key, value) -> list:
+    """Other values that a key may have, those first that make a difference soon."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, list):
+        return [[1], [2]] if value != [1] else [[2]]
+    if isinstance(value, int):
+        return [v for v in (1, 2 * value + 1, 0) if v != value and v in key.bounds]
+    if isinstance(value, float):
+        return [v for v in (value / 2 or 0.25, 0.75, 1e6, -1.0) if v != value and v in key.bounds]
+    if "|" in key.type:
+        return [v for v in key.type.split("|") if v != value]
+    return ["other"]
+
+
+def ignored(branch: Branch, name: str, before: str) -> list:
+    """The values of a key that change nothing and are not refused."""
+    key, value = keys(type(branch.config))[name], flatten(as_dict(branch.config))[name]
+    silent = []
+    for other in others(key, value):
+        try:
+            if branch.numbers(**{name: other}) == before:
+                silent.append(other)
+            elif "|" not in key.type:
+                return []
+        except UserError as e:
+            assert "\n" not in str(e)
+    return silent
+
+
+CASES = [(paper, name) for paper, branches in BRANCHES.items() for name in branches]
+
+
+@pytest.mark.parametrize(("paper", "name"), CASES)
+def test_every_key_that_is_honoured_changes_numbers_or_is_refused(paper, name, compiled):
+    branch = Branch(paper, BRANCHES[paper][name], compiled)
+    before = branch.numbers()
+    assert before == branch.numbers(), "the same run twice"
+    silent = {k: v for k in identity(branch.config) if (v := ignored(branch, k, before))}
+    assert not silent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("paper", "name"), CASES)
+def test_every_key_that_is_not_honoured_changes_nothing(paper, name, compiled, monkeypatch):
+    """So that no condition is wider than what the code ignores."""
+    branch = Branch(paper, BRANCHES[paper][name], compiled)
+    before, known = branch.numbers(), keys(type(branch.config))
+    monkeypatch.setattr(Experiments, "_refuse_unused", lambda *a: None)
+    changing = {}
+    for k in unused(branch.config):
+        value = flatten(as_dict(branch.config))[k]
+        for other in others(known[k], value)[:1]:
+            if k != "train.precision" and branch.numbers(**{k: other}) != before:
+                changing[k] = other
+    assert not changing
