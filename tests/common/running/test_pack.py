@@ -95,9 +95,10 @@ def test_data_are_compressed_once(monkeypatch):
     assert pack.compressed("digits") == folder
 
 
-def test_runs_that_are_not_finished_come_along():
+def test_runs_that_are_not_finished_come_along(monkeypatch):
     (paper,) = papers(["batchnorm"])
-    for seed in (0, 2):
+    monkeypatch.setattr(pack, "finished_here", lambda paper, experiment, seed: seed == 3)
+    for seed in (0, 2, 3):
         checkpoint.save(runs_root() / f"batchnorm/bn/seed{seed}", {"step": 10})
     (runs_root() / "batchnorm/bn/seed1").mkdir()
     assert [f.name for f in pack.unfinished(paper, ["bn", "plain"])] == ["seed0", "seed2"]
