@@ -3,6 +3,7 @@
     papers train batchnorm experiment=quick       # the same as python papers/batchnorm/train.py …
     papers reproduce batchnorm                    # make every run that its report still lacks
     papers report [--check]                       # reports, figures and the gallery
+    papers bundle pack resnet                     # for a machine without repository and network
     papers bench resnet                           # speed, as ratios measured in one run
     papers new lenet                              # start a paper
 
@@ -22,6 +23,7 @@ from common.files import ROOT
 COMMANDS = {
     "reproduce": "common.running.reproduce",
     "report": "common.evidence.report",
+    "bundle": "common.running.bundle",
     "bench": "common.running.bench",
     "new": "common.running.new_paper",
 }

@@ -1,0 +1,263 @@
+"""Bring home what another machine has made, each file to its place, after looking at it.
+
+A result belongs here if it can be read, lies in the place of its paper, experiment and seed, and
+every process that had a share in it ran unchanged code of a commit that HEAD descends from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from common.config import completed, identity
+from common.errors import UserError, nearest
+from common.evidence import results
+from common.evidence.claims import Paper, papers
+from common.evidence.provenance import git
+from common.files import ROOT, locked, runs_root, write_atomic
+from common.running import collect
+from common.running.plan import run_folder
+from common.training import checkpoint
+
+RESULT = re.compile(r"papers/(\w+)/results/([^/]+)/seed(0|[1-9]\d*)\.json")
+PACE = re.compile(r"(?:papers/(\w+)/results|runs/(\w+))/([^/]+)/pace\.json")
+WEIGHTS = re.compile(r"papers/(\w+)/weights/([^/]+?)(?:-seed(0|[1-9]\d*))?\.(?:json|safetensors)")
+PICTURED = re.compile(r"papers/(\w+)/results/([^/]+)/[a-z_]+(0|[1-9]\d*)\.safetensors")
+RUN = re.compile(r"runs/(\w+)/([^/]+)/seed(0|[1-9]\d*)/([^/]+)")
+
+
+class Home:
+    """This clone, and what it has taken in so far.
+
+    Args:
+        replace: whether a file may take the place of a different one.
+
+    Attributes:
+        taken: the names of what was put in its place.
+        refused: names, each with the reason.
+        papers: those of which something was taken.
+
+    Raises:
+        UserError: this is no clone.
+    """
+
+    def __init__(self, replace: bool = False):
+        if not (ROOT / ".git").exists():
+            raise UserError("results are accepted in a clone, by its history: there is no .git "
+                            "here")
+        self.replace = replace
+        self.taken: list[str] = []
+        self.refused: list[tuple[str, str]] = []
+        self.papers: dict[str, Paper] = {}
+
+    def accept(self, file: Path) -> None:
+        """Take what one file of :mod:`common.running.collect` holds."""
+        try:
+            files = collect.read(file)
+        except UserError as e:
+            self.refused.append((file.name, str(e)))
+            return
+        runs: dict[str, dict[str, bytes]] = {}
+        for name, content in files.items():  # results stand before what goes with them
+            if match := RUN.fullmatch(name):
+                runs.setdefault(name.rpartition("/")[0], {})[match[4]] = content
+            else:
+                self.attempt(name, lambda n=name, c=content: self.take(n, c))
+        for name, its in runs.items():
+            self.attempt(name, lambda n=name, f=its: self.take_run(n, f))
+
+    def attempt(self, name: str, take: Any) -> None:
+        """Take something, or note why not."""
+        try:
+            take()
+        except UserError as e:
+            self.refused.append((name, str(e)))
+
+    def paper(self, name: str, experiment: str) -> Paper:
+        """The paper, which has that experiment.
+
+        Raises:
+            UserError: there is no such paper or experiment.
+        """
+        if name not in self.papers:
+            self.papers[name] = papers([name])[0]
+        known = self.papers[name].experiments.experiments
+        if experiment not in known:
+            raise UserError(f"{name} has no experiment {experiment!r}{nearest(experiment, known)}")
+        return self.papers[name]
+
+    def take(self, name: str, content: bytes) -> None:
+        """Put one file of ``papers/``, or a pace, in its place.
+
+        Raises:
+            UserError: it does not belong here.
+        """
+        goes_with = None
+        if match := RESULT.fullmatch(name):
+            check_result(self.paper(match[1], match[2]), match[2], int(match[3]), content)
+        elif match := PACE.fullmatch(name):
+            self.paper(match[1] or match[2], match[3])
+            read_json(content)
+        elif match := WEIGHTS.fullmatch(name) or PICTURED.fullmatch(name):
+            paper = self.paper(match[1], match[2])
+            goes_with = results.path_of(paper.folder, match[2], int(match[3] or 0))
+            if not goes_with.is_file():
+                raise UserError("the result it goes with is not here")
+            read_json(content) if name.endswith(".json") else read_tensors(content)
+        else:
+            raise UserError("expected a result, weights, a pace, or a file of a run")
+        self.put(name, content, goes_with)
+
+    def put(self, name: str, content: bytes, goes_with: Path | None) -> None:
+        """Write a file, unless it or a different one is there.
+
+        Raises:
+            UserError: a different one is there.
+        """
+        path = runs_root() / name.removeprefix("runs/") if name.startswith("runs/") else ROOT / name
+        if path.is_file():
+            if path.read_bytes() == content or name.startswith("runs/"):  # a pace measured here
+                return
+            new = goes_with and goes_with.relative_to(ROOT).as_posix() in self.taken
+            if not self.replace and not new:
+                raise UserError("a different one is here; replace=true would put this in its place")
+        write_atomic(path, content)
+        self.taken.append(name)
+
+    def take_run(self, name: str, files: dict[str, bytes]) -> None:
+        """Put the files of a run into its folder, unless the run is as far here.
+
+        Raises:
+            UserError: it does not belong here, or is being trained.
+        """
+        _, paper_name, experiment, seed = name.split("/")
+        paper = self.paper(paper_name, experiment)
+        for file in files:
+            if file not in (*collect.FOLLOWED, checkpoint.NAME):
+                raise UserError(f"{file}: expected {', '.join(collect.FOLLOWED)} or "
+                                f"{checkpoint.NAME}")
+        folder = run_folder(paper.name, experiment, int(seed.removeprefix("seed")))
+        if checkpoint.NAME in files:
+            step = check_checkpoint(paper, experiment, files[checkpoint.NAME])
+            if checkpoint.newest_step(folder) >= step and not self.replace:
+                return
+        elif any((folder / file).exists() for file in files):
+            return
+        with locked(folder, "the run is being trained here"):
+            for file in sorted(files, key=lambda f: f == checkpoint.NAME):  # the checkpoint last
+                write_atomic(folder / file, files[file])
+        self.taken.append(name)
+
+
+def check_result(paper: Paper, experiment: str, seed: int, content: bytes) -> None:
+    """Refuse a result that does not belong in a place.
+
+    Raises:
+        UserError: it cannot be read, is another run's, or not of this repository's history.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "result.json"
+        path.write_bytes(content)
+        try:
+            found = results.parse(path, paper.schema)
+        except UserError as e:
+            raise UserError("not a readable result") from e
+    if (found.paper, found.experiment, found.seed) != (paper.name, experiment, seed):
+        raise UserError(f"it is of {found.name}, not of the run in whose place it lies")
+    check_history(found.record["segments"])
+
+
+def check_checkpoint(paper: Paper, experiment: str, content: bytes) -> int:
+    """The step of a checkpoint that belongs here.
+
+    Raises:
+        UserError: it is damaged, of another configuration, or not of this repository's history.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / checkpoint.NAME
+        path.write_bytes(content)
+        try:
+            state = checkpoint.read(path)
+            its = completed(state["config"], paper.schema)
+            segments, step = state["segments"], int(state["step"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
+            raise UserError("its checkpoint is damaged") from e
+    its.pop("data.fingerprint", None)
+    if its != identity(paper.config(experiment)):
+        raise UserError(f"its checkpoint was made with a configuration that is not {experiment}'s")
+    check_history(segments)
+    return step
+
+
+def check_history(segments: Any) -> None:
+    """Refuse what unknown, changed or unrelated code had a share in.
+
+    Args:
+        segments: the provenance of every process that had a share, as read from a file.
+
+    Raises:
+        UserError: naming the commit.
+    """
+    if not isinstance(segments, list) or not segments or not all(
+            isinstance(s, dict) for s in segments):
+        raise UserError("it does not say by which code it was made")
+    for segment in segments:
+        commit, dirty = segment.get("commit"), segment.get("dirty", True)
+        if not isinstance(commit, str) or not re.fullmatch(r"[0-9a-f]{40,64}", commit):
+            raise UserError(f"made at the commit {commit!r}: expected one of this repository")
+        if dirty is not False:
+            raise UserError(f"made by code that differed from commit {commit[:10]}")
+        if git(ROOT, "merge-base", "--is-ancestor", commit, "HEAD") is None:
+            raise UserError(f"made at commit {commit[:10]}, which is not in this branch's history")
+
+
+def read_json(content: bytes) -> Any:
+    """JSON, read.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        return json.loads(content)
+    except ValueError as e:
+        raise UserError("not readable as JSON") from e
+
+
+def read_tensors(content: bytes) -> None:
+    """Read a safetensors file to its end.
+
+    Raises:
+        UserError: it is none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tensors"
+        path.write_bytes(content)
+        try:
+            with safe_open(path, "pt") as f:
+                for k in f.keys():
+                    f.get_tensor(k)
+        except (SafetensorError, OSError) as e:
+            raise UserError("not readable as safetensors") from e
+
+
+def accept(files: Sequence[Path], replace: bool = False) -> Home:
+    """Take what these files hold and say what was taken and what was refused.
+
+    Raises:
+        UserError: this is no clone.
+    """
+    home = Home(replace)
+    for file in files:
+        home.accept(file)
+    for name in home.taken:
+        print(f"accepted {name}")
+    for name, why in home.refused:
+        print(f"refused {name}: {why}", file=sys.stderr)
+    return home

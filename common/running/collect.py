@@ -1,0 +1,137 @@
+"""What a machine has made, in files small enough to be carried home."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from common.errors import UserError
+from common.evidence.provenance import digests, state_of_code
+from common.files import ROOT, runs_root, write_atomic
+from common.running.unpack import Refused, members
+from common.training import checkpoint, tracking
+
+INDEX = "digests.json"
+"""The first member of every file: the commit of the tree, and the SHA-256 of the other members."""
+
+FOLLOWED = (tracking.FILE, "config.json", "log.txt")
+"""What tells how a run went."""
+
+LEAST = 100_000
+"""Bytes below which a file would be mostly headers."""
+
+
+def collect(to: Path, size: int) -> tuple[list[Path], list[str]]:
+    """Write new results, weights, paces, logs and checkpoints into numbered tar files.
+
+    The newest results come first; the files of a run stay in one tar.
+
+    Args:
+        to: the folder for them; those of an earlier call in it are removed.
+        size: bytes of one file at most.
+
+    Returns:
+        The tar files, and the names of what was too large for one.
+
+    Raises:
+        UserError: the files cannot be written.
+    """
+    for old in to.glob("collected.*.tar"):
+        old.unlink()
+    commit, made, left_out = state_of_code(ROOT)[0], [], []
+    batch: dict[str, bytes] = {}
+
+    def write() -> None:
+        if batch:
+            made.append(to / f"collected.{len(made) + 1:03}.tar")
+            write_atomic(made[-1], tar_of(batch, commit))
+            batch.clear()
+    for unit in units():
+        files = {name: path.read_bytes() for name, path in unit.items()}
+        while files and weight(files) > size:  # a run without its checkpoint still has its log
+            largest = max(files, key=lambda n: len(files[n]))
+            left_out.append(f"{largest} ({len(files.pop(largest)) / 1e6:.1f} MB)")
+        if weight(batch | files) > size:
+            write()
+        batch |= files
+    write()
+    return made, left_out
+
+
+def units() -> Iterator[dict[str, Path]]:
+    """What there is to carry, as names from the root and files, the most useful first."""
+    try:
+        committed = digests(ROOT)
+    except (OSError, ValueError):  # not from a bundle: what is committed is found out at home
+        committed = {}
+
+    def new(paths: Iterable[Path]) -> Iterator[dict[str, Path]]:
+        for path in sorted(paths, key=lambda p: -p.stat().st_mtime):
+            name = path.relative_to(ROOT).as_posix()
+            if path.name.startswith("."):
+                continue
+            if committed.get(name) != hashlib.sha256(path.read_bytes()).hexdigest():
+                yield {name: path}
+    yield from new(ROOT.glob("papers/*/results/*/seed*.json"))
+    yield from new(ROOT.glob("papers/*/results/*/pace.json"))
+    yield from new([*ROOT.glob("papers/*/results/*/*.safetensors"),
+                    *ROOT.glob("papers/*/weights/*")])
+    runs = sorted((f for f in runs_root().glob("*/*/seed*") if "," not in f.parent.name),
+                  key=lambda f: -f.stat().st_mtime)  # a comma: not an experiment's own values
+    for folder in runs:
+        finished = (folder / "result.json").exists()
+        names = FOLLOWED if finished else (*FOLLOWED, checkpoint.NAME)
+        if unit := {in_runs(p): p for n in names if (p := folder / n).is_file()}:
+            yield unit
+    for path in sorted(runs_root().glob("*/*/pace.json")):
+        yield {in_runs(path): path}
+
+
+def in_runs(path: Path) -> str:
+    """The name of a file of ``runs/``, wherever that folder lies."""
+    return f"runs/{path.relative_to(runs_root()).as_posix()}"
+
+
+def weight(files: dict[str, bytes]) -> int:
+    """Bytes of a tar file at most: blocks of 512, headers, the list of digests, its end."""
+    return 12_288 + sum(2_048 + 2 * len(n) + len(c) for n, c in files.items())
+
+
+def tar_of(files: dict[str, bytes], commit: str) -> bytes:
+    """A tar file that begins with the digests of its files."""
+    index = {"commit": commit,
+             "files": {n: hashlib.sha256(c).hexdigest() for n, c in files.items()}}
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, content in {INDEX: json.dumps(index, indent=1).encode(), **files}.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), 0o644
+            tar.addfile(info, io.BytesIO(content))
+    return made.getvalue()
+
+
+def read(path: Path) -> dict[str, bytes]:
+    """The files of what :func:`collect` wrote, each as its digest says.
+
+    Raises:
+        UserError: it is damaged, or holds what it should not.
+    """
+    try:
+        with tarfile.open(path, "r:") as tar:
+            files = {name: content.read() for name, _, content in members(tar)}
+        listed = json.loads(files.pop(INDEX))["files"]
+        if files.keys() != listed.keys():
+            raise ValueError("its members are not those it lists")
+        for name, content in files.items():
+            if hashlib.sha256(content).hexdigest() != listed[name]:
+                raise ValueError(f"{name} is not what was collected")
+    except Refused as e:
+        raise UserError(str(e)) from e
+    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise UserError("damaged, or not made by papers bundle collect: "
+                        f"{type(e).__name__} {e}") from e
+    return files

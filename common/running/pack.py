@@ -1,0 +1,255 @@
+"""What a machine without repository, network or package index lacks, in parts of a given size."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import data
+from common.compressed import compress
+from common.config import one_line
+from common.errors import UserError, nearest
+from common.evidence.claims import Paper
+from common.evidence.provenance import CODE, DIGESTS, git, state_of_code
+from common.files import ROOT, cache_root, runs_root, sha256, write_atomic
+from common.running import unpack
+from common.running.plan import finished_here
+from common.training import checkpoint, tracking
+
+WHEELS = ("omegaconf", "einops", "safetensors", "pyyaml", "tqdm", "pillow", "scipy",
+          "scikit-learn", "matplotlib")
+"""Packages that come along unless ``wheels=`` says otherwise, with what they depend on."""
+
+THEIR_OWN = ("torch", "numpy")
+"""Packages that are the machine's own business, also where others depend on them."""
+
+PLATFORMS = tuple(f"manylinux{v}_x86_64" for v in ("_2_28", "_2_27", "_2_17", "2014"))
+"""What their compiled parts are for."""
+
+RUN_FILES = (checkpoint.NAME, tracking.FILE, "config.json")
+"""What a run needs to go on elsewhere."""
+
+
+def pack(paper: Paper, experiments: Sequence[str], to: Path, part: int,
+         wheels: Sequence[str] = WHEELS, python: str = "3.12") -> list[Path]:
+    """Write a bundle: parts, their manifest and the program that unpacks them.
+
+    Args:
+        paper: whose experiments.
+        experiments: whose data and unfinished runs come along.
+        to: the folder for the bundle; parts of an earlier one in it are removed.
+        part: bytes a part has at most.
+        wheels: packages that come along, none if empty.
+        python: the version of Python there.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: no clone, uncommitted code, data not at hand, or no such package.
+    """
+    commit = committed()
+    with tempfile.TemporaryDirectory() as name:
+        staging = Path(name)
+        (staging / "code.tar.xz").write_bytes(archive())
+        for its in data_of(paper, experiments):
+            shutil.copytree(compressed(its), staging / "data" / its)
+        for run in unfinished(paper, experiments):
+            there = staging / "runs" / run.relative_to(runs_root())
+            there.mkdir(parents=True)
+            for file in RUN_FILES:
+                if (run / file).is_file():
+                    shutil.copy(run / file, there)
+        if wheels:
+            download(wheels, python, staging / "wheels")
+        parts = split(staging, to, part)
+    write_atomic(to / "unpack.py", Path(unpack.__file__).read_bytes())
+    write_atomic(to / unpack.MANIFEST, json.dumps({
+        "commit": commit, "paper": paper.name, "experiments": list(experiments),
+        "parts": [{"name": p.name, "bytes": p.stat().st_size, "sha256": sha256(p)}
+                  for p in parts]}, indent=1) + "\n")
+    return [*parts, to / unpack.MANIFEST, to / "unpack.py"]
+
+
+def committed() -> str:
+    """The commit that is checked out.
+
+    Raises:
+        UserError: this is no clone, or its code differs from the commit.
+    """
+    if not (ROOT / ".git").exists():
+        raise UserError("a bundle is made in a clone: there is no .git here")
+    commit, dirty = state_of_code(ROOT)
+    if dirty:
+        changed = (git(ROOT, "status", "--porcelain", "--", *CODE) or "?").splitlines()
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise UserError(f"a bundle holds committed code: commit {changed[0].split()[-1]}{more} "
+                        "first, or move it away")
+    return commit
+
+
+def archive() -> bytes:
+    """The committed tree as a compressed tar archive, with the digest of each of its files.
+
+    Raises:
+        UserError: git cannot make it.
+    """
+    done = subprocess.run(["git", "-C", str(ROOT), "archive", "--format=tar", "HEAD"],
+                          capture_output=True)
+    if done.returncode:
+        raise UserError(f"git archive: {done.stderr.decode(errors='replace').strip()}")
+    packed, lines = io.BytesIO(), []
+    with (tarfile.open(fileobj=io.BytesIO(done.stdout)) as made,
+          tarfile.open(fileobj=packed, mode="w:xz") as tar):
+        for name, member, content in unpack.members(made):
+            read = content.read()
+            tar.addfile(member, io.BytesIO(read))
+            lines.append(f"{hashlib.sha256(read).hexdigest()}  {name}\n")
+        listed = "".join(lines).encode()
+        info = tarfile.TarInfo(DIGESTS)
+        info.size, info.mode = len(listed), 0o644
+        tar.addfile(info, io.BytesIO(listed))
+    return packed.getvalue()
+
+
+def data_of(paper: Paper, experiments: Sequence[str]) -> list[str]:
+    """The data sets these experiments read."""
+    configs = [paper.config(e) for e in experiments]
+    names = [getattr(getattr(c, "data", None), "name", "") for c in configs]
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def compressed(name: str) -> Path:
+    """The folder of a compressed data set, in the cache; made if it is not there.
+
+    Raises:
+        UserError: the data are not at hand.
+    """
+    its = data.load(name)
+    folder = cache_root() / f"{name}-{its.fingerprint[:20]}.packed"
+    if not (folder / "index.json").is_file():  # written last
+        print(f"compressing {name} once; later bundles read it from the cache", file=sys.stderr)
+        compress(its, folder)
+    return folder
+
+
+def unfinished(paper: Paper, experiments: Sequence[str]) -> list[Path]:
+    """The folders of runs that have a checkpoint and no result."""
+    return [f.parent for e in experiments
+            for f in sorted((runs_root() / paper.name / e).glob(f"seed*/{checkpoint.NAME}"))
+            if not finished_here(paper, e, int(f.parent.name.removeprefix("seed")))]
+
+
+def download(packages: Sequence[str], python: str, folder: Path) -> None:
+    """Fetch wheels of these packages and of what they depend on, but for THEIR_OWN.
+
+    Raises:
+        UserError: a package has no wheel for that Python, or the package index is out of reach.
+    """
+    known = requirements()
+    words = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+             "--only-binary=:all:", "--implementation=cp", f"--python-version={python}",
+             *(f"--platform={p}" for p in PLATFORMS), f"--dest={folder}",
+             *(known.get(p, p) for p in packages)]
+    done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        said = [l for l in done.stderr.splitlines() if l.startswith("ERROR")] or [
+            "no output", *done.stderr.splitlines()]
+        raise UserError(f"wheels={','.join(packages)}: pip download fails: "
+                        f"{one_line(Exception(said[-1].removeprefix('ERROR: ')))}")
+    for wheel in folder.glob("*.whl"):
+        if wheel.name.split("-")[0].lower() in THEIR_OWN:
+            wheel.unlink()
+
+
+def requirements() -> dict[str, str]:
+    """What ``pyproject.toml`` asks for, by the name of the package."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    return {re.split(r"[^\w.-]", r)[0].lower(): r for r in listed}
+
+
+def chosen_experiments(paper: Paper, names: Sequence[str]) -> list[str]:
+    """Single experiments behind these names; without names those that claims are measured by.
+
+    Raises:
+        UserError: there is no such experiment.
+    """
+    if not names:
+        return list(dict.fromkeys(e for c in paper.claims for e in c.experiments))
+    known = paper.experiments
+    for name in names:
+        if name not in known.names():
+            raise UserError(f"unknown experiment {name!r}{nearest(name, known.names())}")
+    return list(dict.fromkeys(e for n in names for e in known.expand(n)))
+
+
+class Parts(io.RawIOBase):
+    """Writes numbered files of a given size at most.
+
+    Args:
+        folder: where to.
+        size: bytes of a file.
+    """
+
+    def __init__(self, folder: Path, size: int):
+        self.folder, self.size, self.paths = folder, size, []
+        self._file, self._left = None, 0
+
+    def writable(self) -> bool:
+        """It can be written."""
+        return True
+
+    def write(self, content: bytes) -> int:
+        """Write on, across the end of a file."""
+        rest = memoryview(content)
+        while rest:
+            if not self._left:
+                self.close()
+                self.paths.append(self.folder / f"bundle.{len(self.paths) + 1:03}")
+                self._file, self._left = open(self.paths[-1], "wb"), self.size
+            count = min(len(rest), self._left)
+            self._file.write(rest[:count])
+            rest, self._left = rest[count:], self._left - count
+        return len(content)
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._file is not None:
+            self._file.close()
+
+
+def split(staging: Path, to: Path, size: int) -> list[Path]:
+    """Put a folder's files into one archive, cut into parts.
+
+    Raises:
+        UserError: the parts cannot be written.
+    """
+    def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
+        info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+        return info
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        for old in [*to.glob("bundle.[0-9]*"), to / unpack.MANIFEST]:
+            old.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(dir=to) as name:
+            parts = Parts(Path(name), size)
+            with tarfile.open(fileobj=parts, mode="w|") as tar:
+                for file in sorted(f for f in staging.rglob("*") if f.is_file()):
+                    tar.add(file, file.relative_to(staging).as_posix(), filter=plain)
+            parts.close()
+            for path in parts.paths:
+                os.replace(path, to / path.name)
+    except OSError as e:
+        raise UserError(f"cannot write the bundle {to}: {e.strerror}") from e
+    return [to / path.name for path in parts.paths]

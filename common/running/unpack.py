@@ -1,0 +1,304 @@
+"""Make a working tree from the parts of a bundle. This file needs Python and nothing else.
+
+    python unpack.py [FOLDER …] [to=FOLDER]
+
+Parts are looked for beside this file and in every FOLDER. Those that are whole are kept below
+``to`` (``papers-to-code`` where you stand), so that they may arrive a few at a time: run it again
+with the next ones, and it says which are still missing. With all of them at hand it writes code,
+data, packages and checkpoints, and says what to type next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+MANIFEST, MARK = "manifest.json", ".bundle.json"
+"""What the parts are, beside them; what a working tree was made from, in it."""
+
+DECODE = """
+import sys
+from pathlib import Path
+from common import compressed, decoded
+from common.errors import exit_with
+exit_with(lambda: decoded.write(Path(sys.argv[2]), compressed.decompress(Path(sys.argv[1]))))
+"""
+
+
+class Refused(Exception):
+    """Something given cannot be used; the message names it and what was expected."""
+
+
+class Joined(io.RawIOBase):
+    """Several files, read as if they were one.
+
+    Args:
+        paths: the files, in order.
+    """
+
+    def __init__(self, paths: list[Path]):
+        self._paths, self._file = list(paths), None
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read on, across the end of a file."""
+        while True:
+            if self._file is None:
+                if not self._paths:
+                    return 0
+                self._file = open(self._paths.pop(0), "rb")
+            if count := self._file.readinto(buffer):
+                return count
+            self._file.close()
+            self._file = None
+
+
+def members(tar: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
+    """The files of an archive with their names, in order.
+
+    Raises:
+        Refused: a name that leads outside, or a member that is no ordinary file, such as a link.
+    """
+    for member in tar:
+        path = PurePosixPath(member.name)
+        if member.isdir():
+            continue
+        if (not member.isreg() or path.is_absolute() or ".." in path.parts or not path.parts
+                or "\\" in member.name or ":" in member.name):
+            raise Refused(f"archive member {member.name!r}: expected an ordinary file inside it")
+        yield str(path), member, tar.extractfile(member)
+
+
+def extract(tar: tarfile.TarFile, to: Path) -> None:
+    """Write the files of an archive below a folder.
+
+    Raises:
+        Refused: see :func:`members`.
+    """
+    for name, member, content in members(tar):
+        file = to / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(file, "wb") as f:
+            shutil.copyfileobj(content, f)
+        file.chmod(0o755 if member.mode & 0o100 else 0o644)
+
+
+def read_manifest(folders: list[Path]) -> dict[str, Any]:
+    """The manifest, from the first folder that holds one.
+
+    Raises:
+        Refused: no folder does, or it is damaged.
+    """
+    for path in (f / MANIFEST for f in folders):
+        if path.is_file():
+            try:
+                found = json.loads(path.read_text())
+                for part in found["parts"]:
+                    if PurePosixPath(part["name"]).name != part["name"]:
+                        raise ValueError("a part's name is a path")
+                    part["sha256"], part["bytes"]
+                found["commit"], found["paper"]
+            except (ValueError, KeyError, TypeError) as e:
+                raise Refused(f"{path} is damaged ({type(e).__name__} {e}): expected the manifest "
+                              "of a bundle") from e
+            return found
+    raise Refused(f"no {MANIFEST} in {', '.join(map(str, folders))}: expected the folder of a "
+                  "bundle")
+
+
+def gather(parts: list[dict[str, Any]], folders: list[Path], stash: Path) -> list[str]:
+    """Copy the parts that are whole into a folder; returns the names of those still missing."""
+    stash.mkdir(parents=True, exist_ok=True)
+    missing = []
+    for part in parts:
+        name = part["name"]
+        if is_whole(stash / name, part):
+            continue
+        for path in (folder / name for folder in folders):
+            if is_whole(path, part):
+                shutil.copyfile(path, stash / f".{name}")
+                os.replace(stash / f".{name}", stash / name)
+                break
+            if path.is_file():
+                print(f"{path} is damaged: expected {part['bytes']:,} bytes of SHA-256 "
+                      f"{part['sha256'][:12]}…", file=sys.stderr)
+        else:
+            missing.append(name)
+    return missing
+
+
+def is_whole(path: Path, part: dict[str, Any]) -> bool:
+    """Whether a file is a part as the manifest describes it."""
+    if not path.is_file() or path.stat().st_size != part["bytes"]:
+        return False
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest() == part["sha256"]
+
+
+def check_target(to: Path, commit: str) -> bool:
+    """Whether the code of this commit is there already.
+
+    Raises:
+        Refused: the folder holds something else.
+    """
+    if (to / MARK).is_file():
+        there = json.loads((to / MARK).read_text())["commit"]
+        if there != commit:
+            raise Refused(f"{to} holds commit {there[:10]}, not the bundle's {commit[:10]}: choose "
+                          "another folder with to=")
+        return True
+    if (to / ".git").exists() or (to / "common").exists():
+        raise Refused(f"{to} holds a tree that is not of a bundle: choose another folder with to=")
+    return False
+
+
+def make_ready(manifest: dict[str, Any], stash: Path, to: Path) -> None:
+    """Write code, packages, checkpoints and data from the parts in ``stash``.
+
+    Raises:
+        Refused: the archive is not what was packed, or data cannot be decoded.
+    """
+    has_code = check_target(to, manifest["commit"])
+    payload = stash / "payload"
+    shutil.rmtree(payload, ignore_errors=True)
+    paths = [stash / part["name"] for part in manifest["parts"]]
+    with tarfile.open(fileobj=io.BufferedReader(Joined(paths), 1 << 20), mode="r|") as tar:
+        extract(tar, payload)
+    if not has_code:
+        code = stash / "code"  # moved into place when it is whole
+        shutil.rmtree(code, ignore_errors=True)
+        with tarfile.open(payload / "code.tar.xz") as tar:
+            extract(tar, code)
+        for entry in code.iterdir():
+            os.replace(entry, to / entry.name)
+        (to / MARK).write_text(json.dumps({"commit": manifest["commit"]}) + "\n")
+    for wheel in sorted((payload / "wheels").glob("*.whl")):
+        install(wheel, to / "site")
+    for run in sorted((payload / "runs").glob("*/*/*")):
+        there = to / run.relative_to(payload)
+        if not there.exists():  # else it may have come further here
+            there.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(run, there)
+    for folder in sorted((payload / "data").glob("*")):
+        decode(folder, to)
+    shutil.rmtree(stash)
+
+
+def install(wheel: Path, site: Path) -> None:
+    """Put the importable files of a wheel into a folder."""
+    with zipfile.ZipFile(wheel) as archive:
+        for info in archive.infolist():
+            parts = PurePosixPath(info.filename).parts
+            if parts and parts[0].endswith(".data"):
+                if parts[1:2] not in (("purelib",), ("platlib",)):
+                    continue  # programs, headers
+                parts = parts[2:]
+            if info.is_dir() or not parts:
+                continue
+            if ".." in parts or PurePosixPath(*parts).is_absolute():
+                raise Refused(f"{wheel.name}: {info.filename!r} leads outside the folder")
+            file = site.joinpath(*parts)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(archive.read(info))
+
+
+def decode(folder: Path, to: Path) -> None:
+    """Decode a data set into ``data/`` of the tree, by the tree's own code.
+
+    Raises:
+        Refused: it is damaged, or a package that decodes it is missing.
+    """
+    target = to / "data" / f"{folder.name}.safetensors"
+    done = subprocess.run([sys.executable, "-c", DECODE, str(folder), str(target)], cwd=to,
+                          env=os.environ | environment(to), capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise Refused(f"cannot decode {folder.name}: {last.removeprefix('error: ')}")
+
+
+def environment(to: Path) -> dict[str, str]:
+    """What a command that works in the tree needs in its environment."""
+    paths = [str(to), str(to / "site"), os.environ.get("PYTHONPATH", "")]
+    found = {"PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, paths)))}
+    return found | ({"PAPERS_DATA": str(to / "data")} if (to / "data").is_dir() else {})
+
+
+def unpack(folders: list[Path], to: Path) -> int:
+    """Take the parts that are there, and make the tree ready if none is missing.
+
+    Returns:
+        0, or 1 while parts are missing.
+
+    Raises:
+        Refused: something given cannot be used.
+    """
+    manifest = read_manifest(folders)
+    check_target(to, manifest["commit"])
+    parts = manifest["parts"]
+    stash = to / ".parts" / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    missing = gather(parts, folders, stash)
+    if missing:
+        print(f"{len(parts) - len(missing)} of {len(parts)} parts are here; still missing: "
+              f"{', '.join(missing)}")
+        return 1
+    make_ready(manifest, stash, to)
+    lines = [f"export {k}={shlex.quote(v)}" for k, v in environment(to).items()]
+    (to / "environment.sh").write_text("\n".join(lines) + "\n")
+    print(f"{to} is ready: commit {manifest['commit'][:10]}. Next:")
+    print(f"cd {shlex.quote(str(to))} && . ./environment.sh && "
+          f"python -m common.running reproduce {manifest['paper']} budget=8m")
+    return 0
+
+
+def main(argv: list[str], beside: Path | None = None) -> int:
+    """The command line; see the module's text.
+
+    Args:
+        argv: its words.
+        beside: where to look first, if anywhere.
+
+    Raises:
+        Refused: something given cannot be used.
+    """
+    if {"--help", "-h"} & set(argv):
+        print((__doc__ or "").strip())
+        return 0
+    folders, to = [beside] if beside else [], Path("papers-to-code")
+    for word in argv:
+        if word.startswith("to="):
+            to = Path(word.removeprefix("to="))
+        elif Path(word).is_dir():
+            folders.append(Path(word))
+        else:
+            raise Refused(f"{word}: expected a folder of a bundle, or to=FOLDER")
+    if not folders:
+        raise Refused("expected the folder of a bundle")
+    try:
+        return unpack(folders, to.resolve())
+    except (OSError, tarfile.TarError, zipfile.BadZipFile) as e:
+        raise Refused(f"cannot unpack into {to}: {e}") from e
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:], Path(__file__).resolve().parent))
+    except Refused as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,193 @@
+"""What comes home is looked at, and goes to its place or nowhere."""
+
+import json
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from common.config import identity
+from common.errors import UserError
+from common.running import accept, cli, collect
+from common.training import checkpoint
+from tests.common.toy import Config, Toy, experiments
+
+
+def git(folder, *words):
+    return subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(folder),
+                           *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The record of a finished run of the toy, base/seed0."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PAPERS_RUNS", str(folder / "runs"))
+        cli.train(Toy, experiments(folder / "papers/toy"), "base", [0], {"train.threads": 1})
+    return (folder / "papers/toy/results/base/seed0.json").read_text()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A repository with the toy's folder; ``commits`` are one of its history and one beside it."""
+    root = tmp_path / "home"
+    known = experiments(root / "papers/toy")
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "first")
+    first = git(root, "rev-parse", "HEAD")
+    git(root, "commit", "-qm", "beside", "--allow-empty")
+    beside = git(root, "rev-parse", "HEAD")
+    git(root, "reset", "-q", "--hard", first)
+    git(root, "commit", "-qm", "second", "--allow-empty")
+    monkeypatch.setattr(accept, "ROOT", root)
+    monkeypatch.setenv("PAPERS_RUNS", str(root / "runs"))
+    paper = SimpleNamespace(name="toy", folder=root / "papers/toy", schema=Config,
+                            experiments=known, config=known.resolve)
+
+    def papers(names):
+        if names != ["toy"]:
+            raise UserError(f"unknown paper {names[0]!r}")
+        return [paper]
+    monkeypatch.setattr(accept, "papers", papers)
+    return SimpleNamespace(root=root, first=first, beside=beside, paper=paper)
+
+
+PLACE = "papers/toy/results/base/seed0.json"
+
+
+def result(made, commit, **changes):
+    """The record as if it had been made at a commit."""
+    record = json.loads(made) | changes
+    for segment in record["segments"]:
+        segment |= {"commit": commit, "dirty": False}
+    return json.dumps(record).encode()
+
+
+def take(tmp_path, files, replace=False):
+    path = tmp_path / "collected.001.tar"
+    path.write_bytes(collect.tar_of(files, "unknown"))
+    return accept.accept([path], replace)
+
+
+def test_a_result_goes_to_its_place(tmp_path, home, made, capsys):
+    content = result(made, home.first)
+    assert take(tmp_path, {PLACE: content}).taken == [PLACE]
+    assert (home.root / PLACE).read_bytes() == content
+    again = take(tmp_path, {PLACE: content})
+    assert not again.taken and not again.refused
+    assert capsys.readouterr().out == f"accepted {PLACE}\n"
+
+
+def test_a_different_result_is_replaced_only_when_told(tmp_path, home, made):
+    take(tmp_path, {PLACE: result(made, home.first)})
+    other = result(made, home.first, seconds=3.0)
+    refused = take(tmp_path, {PLACE: other}).refused
+    assert len(refused) == 1 and "a different one is here; replace=true" in refused[0][1]
+    assert (home.root / PLACE).read_bytes() != other
+    take(tmp_path, {PLACE: other}, replace=True)
+    assert (home.root / PLACE).read_bytes() == other
+
+
+def altered(made, commit, **changes):
+    record = json.loads(result(made, commit))
+    record["segments"][-1] |= changes
+    return json.dumps(record).encode()
+
+
+@pytest.mark.parametrize(("name", "content", "why"), [
+    (PLACE, lambda m, h: result(m, h.beside), "which is not in this branch's history"),
+    (PLACE, lambda m, h: result(m, "f" * 40), "which is not in this branch's history"),
+    (PLACE, lambda m, h: result(m, "HEAD"), "the commit 'HEAD': expected one"),
+    (PLACE, lambda m, h: result(m, "unknown"), "the commit 'unknown': expected one"),
+    (PLACE, lambda m, h: altered(m, h.first, dirty=True), "differed from commit"),
+    (PLACE, lambda m, h: altered(m, h.first, dirty="no"), "differed from commit"),
+    (PLACE, lambda m, h: json.dumps(json.loads(m) | {"segments": {"a": 1}}).encode(),
+     "does not say by which code"),
+    (PLACE, lambda m, h: result(m, h.first)[:90], "not a readable result"),
+    (PLACE, lambda m, h: b"{}", "not a readable result"),
+    (PLACE, lambda m, h: result(m, h.first, seed=1), "it is of toy/base/seed1"),
+    (PLACE, lambda m, h: result(m, h.first, paper="other"), "it is of other/base/seed0"),
+    (PLACE, lambda m, h: result(m, h.first, experiment="faster"), "it is of toy/faster/seed0"),
+    ("papers/toy/results/base/seed00.json", lambda m, h: result(m, h.first), "expected a result"),
+    ("papers/toy/results/bass/seed0.json", lambda m, h: result(m, h.first), "did you mean 'base'"),
+    ("papers/tyo/results/base/seed0.json", lambda m, h: result(m, h.first), "unknown paper"),
+    ("papers/toy/train.py", lambda m, h: b"", "expected a result"),
+    ("common/a.py", lambda m, h: b"", "expected a result"),
+    (".git/hooks/pre-commit", lambda m, h: b"", "expected a result"),
+    ("../outside", lambda m, h: b"", "expected an ordinary file inside it"),
+    ("/outside", lambda m, h: b"", "expected an ordinary file inside it"),
+    ("papers/toy/results/base/weights0.safetensors", lambda m, h: save({"w": torch.ones(2)}),
+     "the result it goes with is not here"),
+    ("runs/toy/base/seed0/train.py", lambda m, h: b"", "expected metrics.jsonl"),
+    ("runs/toy/base/seed0/checkpoint.safetensors", lambda m, h: b"", "checkpoint is damaged")])
+def test_what_does_not_belong_is_refused_in_a_line(tmp_path, home, made, capsys, name, content,
+                                                   why):
+    before = sorted(p for p in home.root.rglob("*") if ".git" not in p.parts)
+    ((_, said),) = take(tmp_path, {name: content(made, home)}).refused
+    assert why in said and capsys.readouterr().err.count("\n") == 1
+    assert sorted(p for p in home.root.rglob("*") if ".git" not in p.parts) == before
+
+
+def test_one_damaged_file_stops_no_other(tmp_path, home, made):
+    (tmp_path / "bad.tar").write_bytes(b"no")
+    (tmp_path / "good.tar").write_bytes(collect.tar_of({PLACE: result(made, home.first)}, ""))
+    done = accept.accept([tmp_path / "bad.tar", tmp_path / "gone.tar", tmp_path / "good.tar"])
+    assert done.taken == [PLACE] and [n for n, _ in done.refused] == ["bad.tar", "gone.tar"]
+
+
+def test_weights_go_with_their_result(tmp_path, home, made):
+    names = ["papers/toy/results/base/weights0.safetensors", "papers/toy/weights/base.safetensors"]
+    first, second = ({n: save({"w": torch.full((2,), float(k))}) for n in names} for k in range(2))
+    done = take(tmp_path, {PLACE: result(made, home.first), **first})
+    assert done.taken == [PLACE, *names]
+    assert [n for n, _ in take(tmp_path, second).refused] == names
+    damaged = take(tmp_path, {"papers/toy/weights/base.safetensors": b"no"}).refused
+    assert damaged[0][1] == "not readable as safetensors"
+    newer = result(made, home.first, seconds=2.0)
+    done = take(tmp_path, {PLACE: newer, **second}, replace=True)
+    assert done.taken == [PLACE, *names]
+    assert (home.root / names[0]).read_bytes() == second[names[0]]
+
+
+def paused(home, folder, step, **changes):
+    """The files of a run that stopped at a step."""
+    state = {"config": identity(home.paper.config("base")) | {"data.fingerprint": "f"},
+             "segments": [{"commit": home.first, "dirty": False}], "step": step} | changes
+    checkpoint.save(folder, state)
+    files = {checkpoint.NAME: (folder / checkpoint.NAME).read_bytes(),
+             "metrics.jsonl": b'{"step": 10}\n'}
+    shutil.rmtree(folder)
+    return {f"runs/toy/base/seed0/{k}": v for k, v in files.items()}
+
+
+def test_a_run_goes_on_at_home_from_the_furthest_checkpoint(tmp_path, home):
+    folder = home.root / "runs/toy/base/seed0"
+    done = take(tmp_path, paused(home, tmp_path / "c", 20))
+    assert done.taken == ["runs/toy/base/seed0"]
+    assert checkpoint.newest_step(folder) == 20 and (folder / "metrics.jsonl").exists()
+    assert not take(tmp_path, paused(home, tmp_path / "c", 10)).taken
+    assert checkpoint.newest_step(folder) == 20
+    take(tmp_path, paused(home, tmp_path / "c", 30))
+    assert checkpoint.newest_step(folder) == 30
+
+
+@pytest.mark.parametrize(("changes", "why"), [
+    ({"segments": [{"commit": "f" * 40, "dirty": False}]}, "not in this branch's history"),
+    ({"config": {"optim.lr": 3.0}}, "a configuration that is not base's"),
+    ({"segments": None}, "does not say by which code"),
+    ({"segments": [1]}, "does not say by which code"), ({"config": None}, "damaged")])
+def test_a_checkpoint_of_other_code_is_refused(tmp_path, home, changes, why):
+    done = take(tmp_path, paused(home, tmp_path / "c", 20, **changes))
+    assert not done.taken and why in done.refused[0][1]
+    assert not (home.root / "runs").exists()
+
+
+def test_without_history_nothing_is_accepted(tmp_path, home):
+    shutil.rmtree(home.root / ".git")
+    with pytest.raises(UserError, match=r"there is no \.git here"):
+        accept.accept([])

@@ -1,0 +1,87 @@
+"""What is carried home, in files of a given size, the most useful first."""
+
+import os
+import tarfile
+
+import pytest
+
+from common.errors import UserError
+from common.evidence.provenance import DIGESTS
+from common.files import sha256
+from common.running import collect
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A tree from a bundle with one committed result and, since then, two new ones."""
+    root = tmp_path / "tree"
+    monkeypatch.setattr(collect, "ROOT", root)
+    monkeypatch.setenv("PAPERS_RUNS", str(root / "runs"))
+    for age, (name, size) in enumerate([
+            ("papers/demo/results/wide/seed1.json", 3000),
+            ("papers/demo/weights/wide.safetensors", 90_000),
+            ("papers/demo/results/wide/seed0.json", 3000),
+            ("papers/demo/results/old/seed0.json", 3000), ("papers/demo/results/.gitkeep", 0)]):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(os.urandom(size))
+        os.utime(root / name, (10**9 - age, 10**9 - age))
+    old = root / "papers/demo/results/old/seed0.json"
+    (root / "common").mkdir()
+    (root / DIGESTS).write_text(f"{sha256(old)}  papers/demo/results/old/seed0.json\n")
+    for run, files in (("paused/seed0", ("checkpoint.safetensors", "metrics.jsonl")),
+                       ("wide/seed0", ("checkpoint.safetensors", "metrics.jsonl", "result.json")),
+                       ("wide,optim.lr=1/seed0", ("metrics.jsonl",))):
+        (root / "runs/demo" / run).mkdir(parents=True)
+        for file in files:
+            (root / "runs/demo" / run / file).write_bytes(os.urandom(40_000))
+    (root / "runs/demo/wide/pace.json").write_text("{}")
+    return root
+
+
+def names(path):
+    with tarfile.open(path) as tar:
+        return tar.getnames()
+
+
+def test_the_newest_results_come_first_and_nothing_old(tree, tmp_path):
+    (path,), left = collect.collect(tmp_path / "out", 10**6)
+    assert not left and names(path) == [
+        collect.INDEX, "papers/demo/results/wide/seed1.json", "papers/demo/results/wide/seed0.json",
+        "papers/demo/weights/wide.safetensors", *names(path)[4:-1],
+        "runs/demo/wide/pace.json"]
+    assert set(names(path)[4:-1]) == {
+        "runs/demo/paused/seed0/metrics.jsonl", "runs/demo/paused/seed0/checkpoint.safetensors",
+        "runs/demo/wide/seed0/metrics.jsonl"}
+    assert collect.read(path)["papers/demo/results/wide/seed1.json"] == (
+        tree / "papers/demo/results/wide/seed1.json").read_bytes()
+
+
+def test_no_file_is_larger_and_a_run_stays_together(tree, tmp_path):
+    made, left = collect.collect(tmp_path / "out", 110_000)
+    assert len(made) > 2 and not left
+    assert all(p.stat().st_size <= 110_000 for p in made)
+    (whole,) = [p for p in made if "runs/demo/paused/seed0/metrics.jsonl" in names(p)]
+    assert "runs/demo/paused/seed0/checkpoint.safetensors" in names(whole)
+    again, _ = collect.collect(tmp_path / "out", 10**6)
+    assert sorted((tmp_path / "out").iterdir()) == again, "those of before are gone"
+
+
+def test_what_is_too_large_is_said(tree, tmp_path):
+    (tree / "runs/demo/paused/seed0/checkpoint.safetensors").write_bytes(bytes(300_000))
+    made, left = collect.collect(tmp_path / "out", 110_000)
+    assert left == ["runs/demo/paused/seed0/checkpoint.safetensors (0.3 MB)"]
+    assert any("runs/demo/paused/seed0/metrics.jsonl" in names(p) for p in made)
+
+
+@pytest.mark.parametrize("damage", [
+    lambda c: c[:700], lambda c: b"no tar", lambda c: c.replace(b"train", b"trein"),
+    lambda c: c.replace(b"a.json", b"b.json", 1)])
+def test_a_damaged_file_is_one_line(tmp_path, damage):
+    path = tmp_path / "a.tar"
+    content = collect.tar_of({"papers/a.json": b"train"}, "unknown")
+    path.write_bytes(content)
+    assert collect.read(path) == {"papers/a.json": b"train"}
+    path.write_bytes(damage(content))
+    with pytest.raises(UserError, match="damaged") as e:
+        collect.read(path)
+    assert "\n" not in str(e.value)

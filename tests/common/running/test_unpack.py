@@ -1,0 +1,135 @@
+"""Unpacking by Python alone: parts that arrive late or damaged, archives that reach outside."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from common.files import sha256
+from common.running import pack, unpack
+from common.running.unpack import Refused
+
+
+def tar(members, mode="w"):
+    """An archive of (name, content) pairs, or of ready-made members."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode=mode) as archive:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                archive.addfile(member)
+                continue
+            info = tarfile.TarInfo(member[0])
+            info.size, info.mode = len(member[1]), 0o755 if member[0].endswith("run") else 0o644
+            archive.addfile(info, io.BytesIO(member[1]))
+    return made.getvalue()
+
+
+def bundle(folder, code=(("common/a.py", b"A = 1\n"), (".ci/run", b"")), part=4000,
+           commit="a" * 40):
+    """A bundle of a little code, a checkpoint and a wheel."""
+    staging = folder.with_name(folder.name + ".staging")
+    (staging / "runs/demo/base/seed0").mkdir(parents=True)
+    (staging / "runs/demo/base/seed0/checkpoint.safetensors").write_bytes(bytes(9000))
+    (staging / "wheels").mkdir()
+    with zipfile.ZipFile(staging / "wheels/tiny-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tiny/__init__.py", "X = 3\n")
+        wheel.writestr("tiny-1.data/platlib/tiny/more.py", "")
+        wheel.writestr("tiny-1.data/scripts/tiny", "")
+    (staging / "code.tar.xz").write_bytes(tar(code, "w:xz"))
+    parts = pack.split(staging, folder, part)
+    (folder / unpack.MANIFEST).write_text(json.dumps({"commit": commit, "paper": "demo", "parts": [
+        {"name": p.name, "bytes": p.stat().st_size, "sha256": sha256(p)} for p in parts]}))
+    return parts
+
+
+def test_it_needs_python_alone_and_says_what_to_type_next(tmp_path):
+    bundle(tmp_path / "b")
+    program = tmp_path / "b/unpack.py"
+    program.write_bytes(Path(unpack.__file__).read_bytes())
+    done = subprocess.run([sys.executable, "-I", "-S", program, f"to={tmp_path / 'tree'}"],
+                          capture_output=True, text=True, cwd=tmp_path,
+                          env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"})
+    assert done.returncode == 0, done.stderr
+    tree = tmp_path / "tree"
+    assert f"cd {tree} && . ./environment.sh" in done.stdout and "budget=8m" in done.stdout
+    assert (tree / "common/a.py").read_text() == "A = 1\n"
+    assert (tree / ".ci/run").stat().st_mode & 0o100
+    assert (tree / "site/tiny/__init__.py").exists() and (tree / "site/tiny/more.py").exists()
+    assert not list(tree.glob("site/*.data"))
+    assert (tree / "runs/demo/base/seed0/checkpoint.safetensors").stat().st_size == 9000
+    assert not (tree / ".parts").exists() or not list((tree / ".parts").iterdir())
+    assert f"export PYTHONPATH={tree}:{tree / 'site'}\n" in (tree / "environment.sh").read_text()
+
+
+def test_parts_may_arrive_a_few_at_a_time(tmp_path, capsys):
+    parts = bundle(tmp_path / "b")
+    assert len(parts) >= 4
+    words = [str(tmp_path / "b"), f"to={tmp_path / 'tree'}"]
+    late, damaged = parts[1], parts[2]
+    content = damaged.read_bytes()
+    late.rename(tmp_path / late.name)
+    damaged.write_bytes(content[:-1] + b"x")
+    assert unpack.main(words) == 1
+    said = capsys.readouterr()
+    assert said.out == (f"{len(parts) - 2} of {len(parts)} parts are here; still missing: "
+                        f"{late.name}, {damaged.name}\n")
+    assert f"{damaged.name} is damaged" in said.err and not (tmp_path / "tree/common").exists()
+    for path in parts:  # what has arrived is kept, wherever it came from
+        path.unlink(missing_ok=True)
+    (tmp_path / "more").mkdir()
+    (tmp_path / late.name).rename(tmp_path / "more" / late.name)
+    (tmp_path / "more" / damaged.name).write_bytes(content)
+    assert unpack.main([*words, str(tmp_path / "more")]) == 0
+    assert (tmp_path / "tree/common/a.py").exists()
+
+
+def test_a_second_bundle_of_the_commit_leaves_what_was_made(tmp_path):
+    bundle(tmp_path / "b")
+    words = [str(tmp_path / "b"), f"to={tmp_path / 'tree'}"]
+    assert unpack.main(words) == 0
+    further = tmp_path / "tree/runs/demo/base/seed0/checkpoint.safetensors"
+    further.write_bytes(b"further")
+    assert unpack.main(words) == 0 and further.read_bytes() == b"further"
+    bundle(tmp_path / "c", commit="c" * 40)
+    with pytest.raises(Refused, match=r"holds commit aaaaaaaaaa, not the bundle's cccccccccc"):
+        unpack.main([str(tmp_path / "c"), f"to={tmp_path / 'tree'}"])
+
+
+def member(name, type, link=""):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = type, link
+    return info
+
+
+@pytest.mark.parametrize("bad", [
+    ("../outside", b""), ("/outside", b""), ("a/../../outside", b""), ("..\\outside", b""),
+    member("link", tarfile.SYMTYPE, "/etc"), member("link", tarfile.LNKTYPE, "common/a.py"),
+    member("device", tarfile.CHRTYPE), member("pipe", tarfile.FIFOTYPE)],
+    ids=lambda b: b[0] if isinstance(b, tuple) else b.name + b.type.decode())
+def test_nothing_leads_outside(tmp_path, bad):
+    bundle(tmp_path / "b", [("common/a.py", b""), bad])
+    with pytest.raises(Refused, match="archive member"):
+        unpack.main([str(tmp_path / "b"), f"to={tmp_path / 'tree'}"])
+    assert not (tmp_path / "outside").exists() and not (tmp_path / "tree/common").exists()
+
+
+def test_bad_input_is_named(tmp_path):
+    for folder in ("empty", "listed", "clone", "b"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "listed" / unpack.MANIFEST).write_text(
+        '{"commit": "a", "paper": "b", "parts": [{"name": "../x", "bytes": 1, "sha256": ""}]}')
+    (tmp_path / "clone/common").mkdir()
+    bundle(tmp_path / "b")
+    for words, said in ((["nowhere"], "nowhere: expected a folder"), ([], "expected the folder"),
+                        ([str(tmp_path / "empty")], r"no manifest\.json in"),
+                        ([str(tmp_path / "listed")], "a part's name is a path"),
+                        ([str(tmp_path / "b"), f"to={tmp_path / 'clone'}"], "not of a bundle")):
+        with pytest.raises(Refused, match=said) as e:
+            unpack.main(words)
+        assert "\n" not in str(e.value)
