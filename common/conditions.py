@@ -3,10 +3,10 @@
 A condition maps keys to what their value has to be, and holds where all of them fit:
 
 >>> said(alternatives({"task.name": ("sine", "sinc"), "optim.l1": Not(0.0)}))
-'optim.l1≠0.0 and task.name=sine|sinc'
+'task.name=sine|sinc and optim.l1≠0.0'
 
-A key may have several, of which one has to hold; ``ALWAYS`` is the default and ``NEVER`` no
-condition at all. A key that is itself not honoured fits nothing, so that ``prior.std`` where
+A key may have several, of which one has to hold: ``ALWAYS`` is one that asks for nothing, ``NEVER``
+none that could hold. A key that is itself not honoured fits nothing, so that ``prior.std`` where
 ``prior.kind=gaussian`` need not say again where there is a prior.
 """
 
@@ -67,8 +67,8 @@ def obstacle(only: Sequence[Condition], values: Mapping[str, Any],
     """
     found = []
     for condition in only:
-        first = next((_against(k, wanted, values, of_key) for k, wanted in sorted(
-            condition.items()) if _against(k, wanted, values, of_key) is not None), None)
+        against = (_against(k, wanted, values, of_key) for k, wanted in condition.items())
+        first = next((a for a in against if a is not None), None)
         if first is None:
             return None
         found.append(first)
@@ -93,7 +93,7 @@ def said(only: Sequence[Condition]) -> str:
         several = wanted if isinstance(wanted, tuple) else (wanted,)
         return f"{name}={'|'.join(map(written, several))}"
 
-    return " or ".join(" and ".join(part(*item) for item in sorted(condition.items()))
+    return " or ".join(" and ".join(part(*item) for item in condition.items())
                        for condition in only)
 
 

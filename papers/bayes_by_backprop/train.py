@@ -22,7 +22,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from common import data
-from common.conditions import NEVER, both
+from common.conditions import NEVER, Not, both
 from common.config import Config as BaseConfig
 from common.config import DataConfig, key
 from common.data import DataSet, Split, generator
@@ -62,6 +62,7 @@ GRID = torch.linspace(-0.25, 1.25, 61)[:, None]
 BANDIT = {"task.name": "bandit"}
 REGRESSION = {"task.name": "regression"}
 CLASSIFICATION = {"task.name": "classification"}
+FIXED_DATA = {"task.name": Not("bandit")}
 POSTERIOR = {"model.arm": "bbb"}
 MIXTURE = {"prior.kind": "mixture"}
 
@@ -70,7 +71,8 @@ MIXTURE = {"prior.kind": "mixture"}
 class TaskConfig:
     name: Literal["classification", "regression", "bandit"] = key(
         "classification", "section 5.1, 5.2 or 5.3")
-    noise: float = key(1.0, "σ of the Gaussian likelihood", above=0, only=(REGRESSION, BANDIT))
+    noise: float = key(1.0, "σ of the Gaussian likelihood", above=0,
+                       only={"task.name": ("regression", "bandit")})
     agents: int = key(5, "bandits that play side by side", least=1, only=BANDIT)
     epsilon: float = key(0.0, "probability of a random action", least=0, most=1, only=BANDIT)
     memory: int = key(4096, "interactions an agent remembers", least=1, only=BANDIT)
@@ -84,7 +86,7 @@ class ModelConfig:
     arm: Literal["sgd", "dropout", "bbb"] = key("bbb", "plain weights, dropout, or posteriors")
     units: int = key(400, "units in each of the two hidden layers", least=1)
     mu_std: float = key(0.0, "standard deviation of the initial μ; 0: 1/√inputs", least=0,
-                        only=(both(CLASSIFICATION, POSTERIOR), both(REGRESSION, POSTERIOR)))
+                        only=both(FIXED_DATA, POSTERIOR))
     rho: float = key(-3.0, "initial ρ; σ = log(1 + exp ρ)", only=POSTERIOR)
 
 
@@ -103,7 +105,7 @@ class OptimConfig:
     lr: float = key(
         1e-3, "learning rate of plain SGD on the loss summed over the minibatch", least=0)
     milestones: list[int] = key([], "steps after which it is divided by 10", least=1,
-                                only=(CLASSIFICATION, REGRESSION))
+                                only=FIXED_DATA)
     rule: Literal["sgd", "adam"] = key("sgd", "eqs. (5), (6), or Adam", only=REGRESSION)
     samples: int = key(1, "weight samples averaged in a step", least=1,
                        only=both(CLASSIFICATION, POSTERIOR))
@@ -123,7 +125,7 @@ class MeasureConfig:
 @dataclass
 class Config(BaseConfig):
     honoured: ClassVar = {
-        "data.name": (CLASSIFICATION, BANDIT), "data.evaluate_on": NEVER,
+        "data.name": {"task.name": Not("regression")}, "data.evaluate_on": NEVER,
         "data.validation": CLASSIFICATION,
         "train.compile": (REGRESSION, BANDIT, {"model.arm": ("sgd", "dropout")},
                           {"optim.fast": True})}

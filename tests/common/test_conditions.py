@@ -15,7 +15,7 @@ def test_fits(value, wanted, fitting):
 
 @pytest.mark.parametrize(("only", "text"), [
     ({"task.name": "bandit"}, "task.name=bandit"),
-    ({"m": ("a", "b"), "bn": True}, "bn=true and m=a|b"),
+    ({"m": ("a", "b"), "bn": True}, "m=a|b and bn=true"),
     (({"m": "a"}, {"l1": Not(0.0)}), "m=a or l1≠0.0"),
     ({"first": Unlike("last")}, "first≠last"), (ALWAYS, ""), (NEVER, "")])
 def test_said(only, text):

@@ -1,12 +1,14 @@
 """Experiments: files, command line, and every way they can be wrong."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.config import Config, key, keys
+from common.conditions import NEVER
+from common.config import Config, identity, key, keys
 from common.errors import UserError
 from common.experiments import Experiments, help_text, parse_arguments, parse_seeds
 
@@ -25,11 +27,19 @@ experiments:
 class Optim:
     lr: float = key(1.0, "learning rate", above=0, most=9)
     betas: list[float] = key([0.9], "averages", least=0, below=1, some=True)
+    adam: bool = key(False, "by Adam", only={"optim.lr": (0.1, 0.2)})
+    beta2: float = key(0.99, "another", only={"optim.adam": True}, least=0)
 
 
 @dataclass
 class Own(Config):
+    honoured: ClassVar = {"train.batch_size": NEVER}
+    precisions: ClassVar = ("float32", "bfloat16")
     optim: Optim = field(default_factory=Optim)
+
+    def check(self):
+        if self.train.steps == 13:
+            raise UserError("train.steps=13: expected no unlucky number")
 
 
 @pytest.fixture
@@ -59,8 +69,15 @@ def test_groups_and_sweeps_expand(experiments):
     ({"train.steps": "many"}, "train.steps=many: expected int, got str 'many'"),
     ({"train.steps": 1.5}, "train.steps=1.5: expected int"),
     ({"train.steps": -1}, "train.steps=-1: expected a whole number of at least 1"),
-    ({"train.batch_size": 0}, "train.batch_size=0: expected"),
-    ({"train.precision": "half"}, "expected float32|tf32|bfloat16"),
+    ({"train.eval_every": 0}, "train.eval_every=0: expected"),
+    ({"train.steps": 13}, "no unlucky number"),
+    ({"train.precision": "half"}, "train.precision=half: expected float32|bfloat16"),
+    ({"train.precision": "tf32"}, "train.precision=tf32: expected float32|bfloat16"),
+    ({"train.batch_size": 5}, "train.batch_size=5: not used by this paper"),
+    ({"data.validation": 7}, "data.validation=7: not used where data.evaluate_on=test"),
+    ({"optim.beta2": 1}, "optim.beta2=1.0: not used where optim.adam=false"),
+    ({"optim.adam": True, "optim.lr": 3}, "optim.adam=true: not used where optim.lr=3.0"),
+    ({"optim.lr": 3, "optim.beta2": 1}, "optim.beta2=1.0: not used where optim.lr=3.0"),
     ({"optim.betas": ["x"]}, "optim.betas"),
     ({"optim.betas": []}, "optim.betas=[]: expected at least one number"),
     ({"optim.betas": [0.5, 1.0]}, "optim.betas=[0.5, 1.0]: expected numbers, each at least 0 and "
@@ -82,6 +99,9 @@ def test_wrong_overrides_are_named(experiments, overrides, message):
     ("defaults: {trian: {steps: 1}}", "unknown key 'trian.steps'; did you mean 'train.steps'"),
     ("experiments: {a: {from: b}}", "made from 'b'"),
     ("experiments: {a: {runs: [b]}}", "runs 'b', which is not there"),
+    ("experiments: {a: {precisions: [half]}}", "experiment 'a' has precisions=.'half'.: expected "
+                                               "a list of float32|bfloat16"),
+    ("precisions: float32", "the top has precisions=float32: expected a list"),
     ("experiments: [", "not valid YAML"),
     ("- a", "expected a mapping"),
 ])
@@ -89,6 +109,59 @@ def test_wrong_files_are_named(tmp_path, text, message):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(UserError, match=message.replace("'", ".")):
         Experiments(Own, tmp_path / "config.yaml")
+
+
+def written(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    return Experiments(Own, tmp_path / "config.yaml")
+
+
+def test_an_experiment_sets_no_key_where_it_is_not_honoured_but_may_inherit_one(tmp_path):
+    made = written(tmp_path, """
+        defaults: {train: {batch_size: 1}, optim: {beta2: 0.5}}
+        experiments:
+          adam: {optim: {lr: 0.1, adam: true, beta2: 0.9}}
+          other: {from: adam, optim: {lr: 3}}
+          wrong: {optim: {beta2: 0.9}}
+          rates: {from: adam, vary: {optim.lr: [0.2, 5.0], optim.adam: [true]}}
+    """)
+    assert made.resolve("other").optim.beta2 == 0.9
+    assert "optim.beta2" not in identity(made.resolve("other"))
+    assert made.resolve("adam", 0, {"optim.lr": 4}).optim.lr == 4, "the command line has its way"
+    for name, message in (("wrong", "wrong: optim.beta2=0.9: not used where optim.lr=1.0"),
+                          ("rates_5.0_True", "optim.adam=true: not used where optim.lr=5.0")):
+        for overrides in ({}, {"train.steps": 3}):
+            with pytest.raises(UserError) as e:
+                made.resolve(name, 0, overrides)
+            assert message in str(e.value) and "config.yaml" in str(e.value)
+
+
+PRECISIONS = """
+precisions: [float32, bfloat16]
+experiments:
+  both: {help: as at the top}
+  one: {precisions: [float32]}
+  inherited: {from: one, optim: {lr: 0.2}}
+  half: {train: {precision: bfloat16}, precisions: [bfloat16]}
+  none: {train: {precision: bfloat16}, precisions: [float32]}
+"""
+
+
+@pytest.mark.parametrize(("name", "counting"), [
+    ("both", {"float32", "bfloat16"}), ("one", {"float32"}), ("inherited", {"float32"}),
+    ("half", {"bfloat16"})])
+def test_a_run_in_a_precision_that_counts_is_the_experiments_own(tmp_path, name, counting):
+    made = written(tmp_path, PRECISIONS)
+    own = made.resolve(name)
+    for precision in Own.precisions:
+        run = identity(made.resolve(name, 3, {"train.precision": precision}))
+        assert made.counts(run, own) == (precision in counting)
+        assert not made.counts(run | {"train.steps": 7}, own)
+
+
+def test_an_experiments_own_precision_has_to_count(tmp_path):
+    with pytest.raises(UserError, match=r"none: train.precision=bfloat16: expected one of its"):
+        written(tmp_path, PRECISIONS).resolve("none")
 
 
 def test_unknown_experiment_names_the_nearest(experiments):
@@ -135,3 +208,5 @@ def test_help_lists_every_experiment_and_key(experiments):
     for name in ["a", "b", "rate", "both", *keys(Own)]:
         assert f"  {name} " in text
     assert "learning rate" in text
+    assert "(float, 0.99; only where optim.adam=true)" in text
+    assert "(int, 100; not used by this paper)" in text and "(float32|bfloat16, 'float32')" in text

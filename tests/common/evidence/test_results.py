@@ -54,6 +54,18 @@ def test_an_override_equal_to_the_experiments_own_value_is_recorded(paper):
     assert (paper.path.parent / "results/base/seed0.json").exists()
 
 
+def test_a_run_in_a_precision_that_counts_is_recorded_and_current(paper):
+    text = paper.path.read_text()
+    for counting in (False, True):
+        paper.path.write_text(text + "precisions: [float32, bfloat16]\n" * counting)
+        known = type(paper)(Config, paper.path)
+        done = train(known, **{"train.precision": "bfloat16", "fresh": True})
+        assert done["folder"].parent.name == "base,train.precision=bfloat16", "beside float32's"
+        assert done["recorded"] is counting
+        result = results.parse(done["folder"] / "result.json", Config)
+        assert results.is_current(result, known.resolve("base"), known) is counting
+
+
 def test_running_again_says_what_stood_there(paper):
     first = train(paper)
     again = train(paper, fresh=True)
