@@ -13,16 +13,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
 from common.errors import UserError, nearest
 from common.evidence import results
 from common.evidence.claims import Claim, Paper
-from common.evidence.provenance import processor, provenance
+from common.evidence.provenance import card, machine, provenance
 from common.files import ROOT, runs_root
 from common.training import checkpoint
 from common.training.progress import duration
 
 PACE_PATIENCE = 180.0
 """Seconds an experiment's first steps may take before its speed stays unknown."""
+
+AT_A_TIME = (1, 2, 4, 8)
+"""How many runs side by side on one card are tried."""
 
 CONTENTION = 1.1
 """How much slower runs side by side are taken to be than the same runs alone on their cores."""
@@ -38,7 +43,8 @@ class Run:
         left: updates still to be made.
         threads: CPU threads it takes.
         seconds: how long that takes, or None where no speed was measured.
-        elsewhere: the processors on which the speed was measured, other than this one.
+        elsewhere: the machines on which the speed was measured, other than this one.
+        by_turns: whether several seeds take turns on a card instead of being one batched network.
     """
 
     paper: str
@@ -49,6 +55,7 @@ class Run:
     threads: int
     seconds: float | None
     elsewhere: tuple[str, ...]
+    by_turns: bool = False
 
     @property
     def name(self) -> str:
@@ -65,7 +72,10 @@ class Run:
         """The command that trains it."""
         words = [*train_command(self.paper), f"experiment={self.experiment}",
                  f"seed={','.join(map(str, self.seeds))}", f"train.threads={self.threads}"]
-        return [*words, "train.vectorize=true"] if len(self.seeds) > 1 else words
+        if len(self.seeds) == 1:
+            return words
+        return [*words, f"train.side_by_side={len(self.seeds)}" if self.by_turns
+                else "train.vectorize=true"]
 
 
 @dataclass
@@ -158,6 +168,27 @@ def side_by_side(runs: Sequence[Run]) -> list[Run]:
     return list(joined.values())
 
 
+def in_turns(runs: Sequence[Run], at_a_time: int) -> list[Run]:
+    """The same runs with the seeds of an experiment joined, to take turns on a card.
+
+    Args:
+        runs: of one seed each.
+        at_a_time: how many a card trains at a time.
+    """
+    seeds: dict[str, list[Run]] = {}
+    for r in runs:
+        seeds.setdefault(r.experiment, []).append(r)
+    joined = []
+    for same in seeds.values():
+        for k in range(0, len(same), at_a_time):
+            some = same[k:k + at_a_time]
+            times = [r.seconds for r in some if r.seconds is not None]
+            joined.append(replace(some[0], seeds=tuple(s for r in some for s in r.seeds),
+                                  left=max(r.left for r in some), by_turns=True,
+                                  seconds=sum(times) if len(times) == len(some) else None))
+    return joined
+
+
 def run_folder(paper: str, experiment: str, seed: int) -> Path:
     """Where a run's checkpoints lie."""
     return runs_root() / paper / experiment / f"seed{seed}"
@@ -189,15 +220,24 @@ def left_over(paper: Paper, outcome: Outcome) -> str:
     return "\n".join(["left, and the same command goes on:", *lines]) if lines else ""
 
 
-def this_processor() -> str:
-    """The processor of this machine, as paces name it."""
-    return processor(provenance()["hardware"])
+def cards() -> int:
+    """CUDA cards of this machine."""
+    return torch.cuda.device_count()
+
+
+def this_machine() -> str:
+    """This machine's graphics card or, without one, its processor, as paces name them."""
+    of_card = card(torch.device("cuda")) if cards() else {}
+    return machine(provenance()["hardware"] | of_card)
 
 
 def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
-    """Seconds per step as ``train.py --pace`` measured them on this machine, by threads."""
+    """Seconds per step as ``train.py --pace`` measured them on this machine, by threads.
+
+    On a graphics card by the number of runs that took turns, of one step of one of them.
+    """
     found = results.read_pace(runs_root() / paper.name / experiment, paper.config(experiment))
-    return found.seconds if found and found.cpu == this_processor() else {}
+    return found.seconds if found and found.cpu == this_machine() else {}
 
 
 def known_pace(paper: Paper, experiment: str, threads: int
@@ -214,13 +254,13 @@ def known_pace(paper: Paper, experiment: str, threads: int
     made = paper.results.get(experiment, [])
     run = next((r for r in made if results.is_current(r, config, paper.experiments)), None)
     if run is not None:
-        its = [processor(s["hardware"]) for s in run.record["segments"]]
+        its = [machine(s["hardware"]) for s in run.record["segments"]]
         seconds = run.record["seconds"] / run.record["config"]["train"]["steps"]
     elif kept := results.read_pace(paper.folder / "results" / experiment, config):
         its, seconds = [kept.cpu], kept.best()[1]
     else:
         return None, ()
-    return seconds, tuple(p for p in dict.fromkeys(its) if p != this_processor())
+    return seconds, tuple(p for p in dict.fromkeys(its) if p != this_machine())
 
 
 def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]],
@@ -238,12 +278,13 @@ def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]],
     for experiment, threads in wanted:
         if threads in paces_here(paper, experiment):
             continue
-        print(f"measuring the speed of {experiment} with {threads} thread{'s' * (threads > 1)} …",
+        what, word = (("run", "train.side_by_side") if cards() else ("thread", "train.threads"))
+        print(f"measuring the speed of {experiment} with {threads} {what}{'s' * (threads > 1)} …",
               file=sys.stderr, flush=True)
         with contextlib.suppress(subprocess.TimeoutExpired):
             done = subprocess.run(
                 [*train_command(paper.name), f"experiment={experiment}",
-                 f"train.threads={threads}", "--pace"], cwd=ROOT, stdout=subprocess.DEVNULL,
+                 f"{word}={threads}", "--pace"], cwd=ROOT, stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE, text=True, errors="replace", timeout=patience)
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no output"])[-1]
@@ -262,6 +303,17 @@ def better_threads(paper: Paper, experiment: str, patience: float = PACE_PATIENC
     if not {1, all_} <= found.keys():
         return all_
     return 1 if CONTENTION * found[1] < all_ * found[all_] else all_
+
+
+def how_many_pay(paper: Paper, experiment: str, patience: float = PACE_PATIENCE) -> int:
+    """How many runs of an experiment side by side get most done on this machine's card.
+
+    Raises:
+        UserError: see :func:`measure_paces`.
+    """
+    measure_paces(paper, [(experiment, n) for n in AT_A_TIME], patience)
+    found = paces_here(paper, experiment)
+    return min(found, key=lambda n: found[n]) if found else AT_A_TIME[-2]
 
 
 def show(runs: Sequence[Run], jobs: int | None) -> str:
