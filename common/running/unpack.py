@@ -251,6 +251,10 @@ def unpack(folders: list[Path], to: Path) -> int:
     """
     manifest = read_manifest(folders)
     check_target(to, manifest["commit"])
+    here = "{}.{}".format(*sys.version_info)
+    if manifest.get("python", here) != here:
+        raise Refused(f"the bundle's packages are for Python {manifest['python']}, this is {here}: "
+                      f"use that one, or pack with python={here}")
     parts = manifest["parts"]
     stash = to / ".parts" / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     missing = gather(parts, folders, stash)
