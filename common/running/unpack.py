@@ -267,7 +267,8 @@ def unpack(folders: list[Path], to: Path) -> int:
     (to / "environment.sh").write_text("\n".join(lines) + "\n")
     print(f"{to} is ready: commit {manifest['commit'][:10]}. Next:")
     print(f"cd {shlex.quote(str(to))} && . ./environment.sh && "
-          f"python -m common.running reproduce {manifest['paper']} budget=8m")
+          f"{shlex.quote(sys.executable)} -m common.running reproduce {manifest['paper']} "
+          "budget=8m")
     return 0
 
 
