@@ -42,7 +42,7 @@ def demo(tmp_path, found=None):
     """A paper with experiments base and faster, and these results."""
     made = experiments(tmp_path)
     return SimpleNamespace(name="demo", results=found or {}, folder=tmp_path / "papers/demo",
-                           config=made.resolve)
+                           config=made.resolve, experiments=made)
 
 
 def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path):
