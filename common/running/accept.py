@@ -185,7 +185,7 @@ def check_checkpoint(paper: Paper, experiment: str, content: bytes) -> int:
         path.write_bytes(content)
         try:
             state = checkpoint.read(path)
-            its = completed(state["config"], paper.schema)
+            its = completed(state["config"], paper.config(experiment))
             segments, step = state["segments"], int(state["step"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
             raise UserError("its checkpoint is damaged") from e

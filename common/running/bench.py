@@ -2,8 +2,10 @@
 
     papers bench batchnorm [blocks=11]
 
-A paper's ``bench.py`` offers contenders; they take turns, block by block and every other block in
-reverse, so that a drift of the machine's speed meets all of them; ratios are taken within a block.
+Where a paper's ``bench.py`` offers ``steps``, each is timed beside the least that its multiply-adds
+and bytes would take this machine, on whatever device is there. Its contenders take turns, block by
+block and every other block in reverse, so that a drift of the machine's speed meets all of them;
+ratios are taken within a block.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from common import data
 from common.errors import UserError, nearest
 from common.evidence.claims import papers
 from common.experiments import parse_arguments
+from common.running import limits
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,13 @@ def main(argv: list[str]) -> int:
     blocks = options.get("blocks", 11)
     if not isinstance(blocks, int) or blocks < 1:
         raise UserError(f"blocks={blocks}: expected a whole number of at least 1")
-    for title, contenders in paper.module("bench").benches():
+    module = paper.module("bench")
+    if hasattr(module, "steps"):
+        print(f"a step beside the limit of this machine ({torch.get_num_threads()} threads)")
+        for name, recipe in module.steps():
+            print(limits.beside_the_limit(name, recipe, limits.rates(recipe.device)), flush=True)
+        print()
+    for title, contenders in module.benches():
         print(f"{title} ({torch.get_num_threads()} threads, {blocks} blocks in turn)")
         print(show(contenders, compare(contenders, blocks)), end="\n\n", flush=True)
     return 0

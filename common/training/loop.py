@@ -151,7 +151,8 @@ def advance(runs: Sequence[Run], steps: Steps, budget: Budget,
             see()
             gather()
             last = step == train.steps
-            due = last or budget.over or one.due(step)
+            stops = budget.over and not last  # looked at once: it may become so at any moment
+            due = last or stops or one.due(step)
             with steps.at_work():
                 for r in runs:
                     if step % train.log_every == 0 or last:
@@ -161,7 +162,7 @@ def advance(runs: Sequence[Run], steps: Steps, budget: Budget,
                         progress.metrics = r.metrics
                     if due:
                         r.save(step)
-            if budget.over and not last:
+            if stops:
                 raise Paused(f"{one.name}: {budget.why}; stopped at step {step} of "
                              f"{train.steps}, the same command goes on from there")
         with steps.at_work():

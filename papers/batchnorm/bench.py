@@ -68,3 +68,11 @@ def bare(recipe: BatchNormRecipe) -> None:
         loss = F.cross_entropy(model(inputs[index]), labels[index])
         loss.backward()
         optimizer.step()
+
+
+def steps() -> Iterator[tuple[str, BatchNormRecipe]]:
+    """Yield (name, recipe) of steps that are timed beside their limit."""
+    experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
+    with stand_in((1, 28, 28)):
+        for name in ("plain", "bn"):
+            yield name, BatchNormRecipe(experiments.resolve(name))

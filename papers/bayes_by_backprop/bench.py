@@ -27,3 +27,11 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
                   for name, r in recipes.items()]
     yield "one step at 2×1200, batch 128", contenders + [
         without_onednn(c) for c in contenders[:2]]
+
+
+def steps() -> Iterator[tuple[str, BayesRecipe]]:
+    """Yield (name, recipe) of steps that are timed beside their limit."""
+    experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
+    with stand_in((1, 28, 28)):
+        for name in ("sgd_1200", "mixture_1200"):
+            yield name, BayesRecipe(experiments.resolve(name, 0, {"data.validation": 500}))

@@ -26,3 +26,11 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
                   for name, r in recipes.items()]
     yield "one step at 3×1024, batch 100, max-norm in all", contenders + [
         without_onednn(c) for c in contenders[:2]]
+
+
+def steps() -> Iterator[tuple[str, DropoutRecipe]]:
+    """Yield (name, recipe) of steps that are timed beside their limit."""
+    experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
+    with stand_in((1, 28, 28)):
+        for name in ("dropout",):
+            yield name, DropoutRecipe(experiments.resolve(name))

@@ -92,3 +92,11 @@ def matmuls():
         if rest:
             linear(a[:rest], b)
     return run
+
+
+def steps() -> Iterator[tuple[str, ResNetRecipe]]:
+    """Yield (name, recipe) of steps that are timed beside their limit."""
+    experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
+    with stand_in((3, 32, 32)):
+        for name in ("resnet20", "resnet56"):
+            yield name, ResNetRecipe(experiments.resolve(name))

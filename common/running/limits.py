@@ -1,0 +1,95 @@
+"""What a step takes beside what it would take a machine that lost no time.
+
+The limit is the longer of two times: the step's multiply-adds at the rate of a large product on
+this device, and the bytes it cannot help moving at the rate of a large copy. Those bytes are what
+the forward pass keeps for the backward pass, written and read once, and weights, gradients and the
+optimiser's state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from common.running.cli import seconds_per_step
+from common.training.recipe import Planned
+
+SIZE, COPIED, TIMES = 2048, 2**26, 5
+"""Rows of the products, numbers in a copy, and how often each is timed."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step has to do.
+
+    Attributes:
+        flops: two for every multiply-add of products and convolutions, forward and backward.
+        bytes: moved at least.
+    """
+
+    flops: float
+    bytes: float
+
+
+def work(recipe: Planned) -> Work:
+    """The work of one step, which is made once to be counted."""
+    kept: dict[int, int] = {}
+
+    def keep(t: Tensor) -> Tensor:
+        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    parameters = [p for n in recipe.networks() for p in n.parameters()]
+    weights = {p.untyped_storage().data_ptr() for p in parameters}
+    row = recipe.row_here(0)
+    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(
+            keep, lambda t: t):
+        recipe.update(row)
+    state = [v for s in (recipe.optimizer.state.values() if recipe.optimizer else ())
+             for v in s.values() if isinstance(v, Tensor)]
+    activations = sum(n for where, n in kept.items() if where not in weights)
+    size = sum(p.numel() * p.element_size() for p in parameters)
+    moved = 2 * activations + 5 * size + 2 * sum(s.numel() * s.element_size() for s in state)
+    return Work(float(counter.get_total_flops()), float(moved))
+
+
+def rates(device: torch.device) -> tuple[float, float]:
+    """Multiply-adds times two, and bytes, that a device does a second: a product and a copy."""
+    a, b = (torch.randn(SIZE, SIZE, device=device) for _ in range(2))
+    x = torch.empty(COPIED, device=device)
+    y = torch.empty_like(x)
+    return (2 * SIZE**3 / fastest(lambda: a @ b, device),
+            2 * x.numel() * x.element_size() / fastest(lambda: y.copy_(x), device))
+
+
+def fastest(do: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the fastest of a few times."""
+    found = []
+    for _ in range(TIMES):
+        started = time.perf_counter()
+        do()
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+        found.append(time.perf_counter() - started)
+    return min(found)
+
+
+def beside_the_limit(name: str, recipe: Planned, of_device: tuple[float, float]) -> str:
+    """One line: milliseconds a step, the limit, and how far from it.
+
+    Args:
+        name: what is trained.
+        recipe: whose step.
+        of_device: see :func:`rates`.
+    """
+    its = work(recipe)
+    limit = max(its.flops / of_device[0], its.bytes / of_device[1])
+    seconds = seconds_per_step([recipe])
+    by = "multiply-adds" if its.flops / of_device[0] > its.bytes / of_device[1] else "bytes"
+    return (f"{name:<28}{1000 * seconds:>10.3f} ms{1000 * limit:>10.3f} ms by {by:<14}"
+            f"{seconds / limit:>6.1f} ×")
