@@ -124,8 +124,8 @@ class Config:
                       neutral=True)
     budget: str = key("", "stop with a checkpoint after 90s, 8m or 1.5h; empty: train to the end",
                       neutral=True)
-    start_from: str = key("", "begin with the weights of another experiment's run of the same seed, "
-                              "or of a .safetensors file")
+    start_from: str = key("", "begin with the weights of another experiment (its run of the same "
+                              "seed) or of a .safetensors file")
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

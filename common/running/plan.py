@@ -13,12 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from common.config import names_file, start_of
 from common.errors import UserError, nearest
 from common.evidence import results
 from common.evidence.claims import Claim, Paper
 from common.evidence.provenance import processor, provenance
 from common.files import ROOT, runs_root
-from common.training import checkpoint
+from common.training import checkpoint, start
 from common.training.progress import duration
 
 PACE_PATIENCE = 180.0
@@ -34,11 +35,12 @@ class Run:
 
     Attributes:
         paper, experiment, seeds: which.
-        why: ``missing``, ``stale`` or ``asked for``.
+        why: ``missing``, ``stale``, ``asked for``, or ``needed`` by a run that starts from it.
         left: updates still to be made.
         threads: CPU threads it takes.
         seconds: how long that takes, or None where no speed was measured.
         elsewhere: the processors on which the speed was measured, other than this one.
+        needs: names of the single runs of the plan that have to be done before it.
     """
 
     paper: str
@@ -49,6 +51,12 @@ class Run:
     threads: int
     seconds: float | None
     elsewhere: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+    @property
+    def singles(self) -> set[str]:
+        """The names of the single runs it consists of."""
+        return {f"{self.experiment}/seed{k}" for k in self.seeds}
 
     @property
     def name(self) -> str:
@@ -82,6 +90,22 @@ class Outcome:
     paused: list[Run] = field(default_factory=list)
     waiting: list[Run] = field(default_factory=list)
 
+    def ready(self, active: Iterable[Run]) -> Run | None:
+        """The first waiting run that needs no other, or none that is not done, if there is one.
+
+        A run that needs one that failed is moved to ``failed``; one that needs a paused one waits.
+
+        Args:
+            active: the runs that are being trained.
+        """
+        lost = {n for r, _ in self.failed for n in r.singles}
+        while hit := next((r for r in self.waiting if lost & set(r.needs)), None):
+            self.waiting.remove(hit)
+            self.failed.append((hit, f"needs {min(lost & set(hit.needs))}, which failed"))
+            lost |= hit.singles
+        undone = {n for r in (*self.waiting, *self.paused, *active) for n in r.singles}
+        return next((r for r in self.waiting if not undone & set(r.needs)), None)
+
 
 def train_command(paper: str) -> list[str]:
     """The program of a paper's ``train.py``."""
@@ -113,6 +137,9 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
          jobs: int | None = None, threads: int | None = None) -> list[Run]:
     """The runs these claims still need: seed 0 of every experiment, then seed 1 …
 
+    Before a run that starts from another experiment comes that one's of the same seed, where its
+    weights are not there or are still to be made anew.
+
     Args:
         paper: whose claims.
         claims: in the order in which they are to be settled.
@@ -121,30 +148,45 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
         jobs: how many runs share the cores, or None.
         threads: of a run whose configuration does not say, where ``jobs`` is None; None: all.
     """
-    found = []
+    found: dict[tuple[str, int], Run] = {}
+
+    def add(name: str, seed: int, why: str) -> None:
+        config = paper.config(name)
+        needed = start_of(config)
+        needs = ()
+        if needed and not names_file(needed):
+            its = lacking(paper, needed, seed, again) if needed in wanted else ""
+            if its or start.find(paper.experiments, needed, seed) is None:
+                needs = (f"{needed}/seed{seed}",)
+                if (needed, seed) not in found:
+                    add(needed, seed, its or "needed")
+        takes = max(1, cores() // jobs) if jobs else min(
+            config.train.threads or threads or cores(), cores())
+        here = finished_here(paper, name, seed) and why != "needed"
+        done = config.train.steps if here else checkpoint.newest_step(
+            run_folder(paper.name, name, seed))
+        pace, elsewhere = known_pace(paper, name, takes)
+        left = config.train.steps - done
+        found[name, seed] = Run(paper.name, name, (seed,), why, left, takes,
+                                None if pace is None else left * pace, elsewhere, needs)
+
     for seed in range(seeds):
-        for name in dict.fromkeys(e for c in claims for e in c.experiments
-                                  if seed == 0 or not c.repeatable):
-            committed = {r.seed: r for r in paper.results.get(name, [])}.get(seed)
-            here = finished_here(paper, name, seed)
-            if committed is None:
-                why = "missing"
-            elif not results.is_current(committed, paper.config(name), paper.experiments):
-                why = "stale"
-            elif again and not here:
-                why = "asked for"
-            else:
-                continue
-            config = paper.config(name).train
-            takes = max(1, cores() // jobs) if jobs else min(
-                config.threads or threads or cores(), cores())
-            done = config.steps if here else checkpoint.newest_step(
-                run_folder(paper.name, name, seed))
-            pace, elsewhere = known_pace(paper, name, takes)
-            left = config.steps - done
-            found.append(Run(paper.name, name, (seed,), why, left, takes,
-                             None if pace is None else left * pace, elsewhere))
-    return found
+        wanted = dict.fromkeys(e for c in claims for e in c.experiments
+                               if seed == 0 or not c.repeatable)
+        for name in wanted:
+            if (name, seed) not in found and (why := lacking(paper, name, seed, again)):
+                add(name, seed, why)
+    return list(found.values())
+
+
+def lacking(paper: Paper, experiment: str, seed: int, again: bool) -> str:
+    """Why a claim still needs a run, see :class:`Run`; empty where it does not."""
+    committed = {r.seed: r for r in paper.results.get(experiment, [])}.get(seed)
+    if committed is None:
+        return "missing"
+    if not results.is_current(committed, paper.config(experiment), paper.experiments):
+        return "stale"
+    return "asked for" if again and not finished_here(paper, experiment, seed) else ""
 
 
 def side_by_side(runs: Sequence[Run]) -> list[Run]:
@@ -153,7 +195,7 @@ def side_by_side(runs: Sequence[Run]) -> list[Run]:
     for r in runs:
         there = joined.get((r.experiment, r.left))
         joined[r.experiment, r.left] = r if there is None else replace(
-            there, seeds=there.seeds + r.seeds,
+            there, seeds=there.seeds + r.seeds, needs=there.needs + r.needs,
             seconds=None if r.seconds is None else there.seconds + r.seconds)
     return list(joined.values())
 
