@@ -69,6 +69,11 @@ def processor(hardware: dict[str, Any]) -> str:
     return f"{hardware['cpu']} ({hardware['capability']})"
 
 
+def machine(hardware: dict[str, Any]) -> str:
+    """What a speed belongs to: the graphics card where there was one, else the processor."""
+    return hardware.get("gpu") or processor(hardware)
+
+
 def state_of_code(root: Path) -> tuple[str, bool]:
     """The commit of a tree, and whether its code may differ from that commit.
 

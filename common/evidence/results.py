@@ -13,6 +13,7 @@ import numpy as np
 from common.config import Config, as_dict, completed, flatten, identity, keys
 from common.data import DataSet
 from common.errors import UserError
+from common.evidence.provenance import machine as machine
 from common.evidence.provenance import processor as processor
 from common.evidence.provenance import provenance as provenance
 from common.evidence.provenance import segment as segment

@@ -23,7 +23,7 @@ from common.training import loop as training
 from common.training.budget import Budget
 from common.training.progress import duration
 from common.training.recipe import Recipe
-from common.training.steps import steps_of
+from common.training.steps import EAGER, steps_of
 from common.training.vectorised import SideBySide
 
 
@@ -209,7 +209,7 @@ def train_by_turns(recipe_class: Callable[[Any], Recipe], experiments: Experimen
             for d in train_all(recipe_class, experiments, jobs[k:k + size], budget)]
 
 
-PACE_SECONDS, PACE_STEPS, WARM_UP = 3.0, 1000, 2
+PACE_SECONDS, PACE_STEPS, WARM_UP = 3.0, 1000, EAGER + 1
 """How long, and over how many steps at most, ``--pace`` measures, after how many uncounted ones."""
 
 
@@ -228,27 +228,37 @@ def pace(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: 
     if keep and identity(config) != identity(experiments.resolve(name)):
         raise UserError(f"--keep: expected {name} as config.yaml has it, without "
                         f"{', '.join(overrides)}")
-    recipe = recipe_class(config)
-    taking = steps_of(recipe, WARM_UP + PACE_STEPS)
-    recipe.train_mode()
-    made = max(taking.take(0, WARM_UP))  # compiles, allocates, captures
-    taking.losses()
-    started = time.perf_counter()
-    for step in taking.take(made, WARM_UP + PACE_STEPS):
-        taking.losses()
-        if time.perf_counter() - started > PACE_SECONDS and step - made >= 3:
-            break
-    seconds = (time.perf_counter() - started) / (step - made)
+    beside = config.train.side_by_side
+    recipes = [recipe_class(experiments.resolve(name, seed, overrides)) for seed in range(beside)]
+    seconds = seconds_per_step(recipes)
     total = config.train.steps
-    hardware = results.segment(recipe.device)["hardware"]
+    hardware = results.segment(recipes[0].device)["hardware"]
+    share = beside if "gpu" in hardware else hardware["threads"]
     paper_folder = experiments.path.parent
     folders = [run_folder(paper_folder.name, config, {}).parent]
     for folder in [*folders, paper_folder / "results" / name] if keep else folders:
-        results.add_pace(folder, config, results.processor(hardware), hardware["threads"],
-                         seconds)
+        results.add_pace(folder, config, results.machine(hardware), share, seconds)
     return (f"{name}: {1000 * seconds:,.1f} ms a step, {total:,} steps: "
             f"{duration(total * seconds)} ({hardware['device']}, {hardware['threads']} "
             "threads, without evaluations)")
+
+
+def seconds_per_step(recipes: Sequence[Recipe]) -> float:
+    """How long a step takes; of several runs that take turns, their time over all their steps."""
+    taking = [steps_of(r, WARM_UP + PACE_STEPS) for r in recipes]
+    for steps, r in zip(taking, recipes, strict=True):
+        r.train_mode()
+        warm = max(steps.take(0, WARM_UP))  # compiles, allocates, captures
+        steps.losses()
+    turns = [steps.take(warm, WARM_UP + PACE_STEPS) for steps in taking]
+    started, made = time.perf_counter(), warm
+    while made < WARM_UP + PACE_STEPS:
+        made = [next(t) for t in turns][-1]
+        if time.perf_counter() - started > PACE_SECONDS and made - warm >= 3:
+            break
+    for steps in taking:
+        steps.losses()  # a device may still be at work until then
+    return (time.perf_counter() - started) / ((made - warm) * len(recipes))
 
 
 def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -> None:

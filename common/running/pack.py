@@ -77,6 +77,7 @@ def pack(paper: Paper, experiments: Sequence[str], to: Path, part: int,
     write_atomic(to / "unpack.py", Path(unpack.__file__).read_bytes())
     write_atomic(to / unpack.MANIFEST, json.dumps({
         "commit": commit, "paper": paper.name, "experiments": list(experiments),
+        **({"python": python} if wheels else {}),
         "parts": [{"name": p.name, "bytes": p.stat().st_size, "sha256": sha256(p)}
                   for p in parts]}, indent=1) + "\n")
     return [*parts, to / unpack.MANIFEST, to / "unpack.py"]

@@ -10,106 +10,30 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+
+import torch
 
 from common.config import names_file, start_of
 from common.errors import UserError, nearest
 from common.evidence import results
 from common.evidence.claims import Claim, Paper
-from common.evidence.provenance import processor, provenance
+from common.evidence.provenance import card, machine, provenance
 from common.files import ROOT, runs_root
+from common.running.runs import Outcome as Outcome
+from common.running.runs import Run, run_folder, train_command
+from common.running.runs import in_turns as in_turns
+from common.running.runs import side_by_side as side_by_side
 from common.training import checkpoint, start
 from common.training.progress import duration
 
 PACE_PATIENCE = 180.0
 """Seconds an experiment's first steps may take before its speed stays unknown."""
 
+AT_A_TIME = (1, 2, 4, 8)
+"""How many runs side by side on one card are tried."""
+
 CONTENTION = 1.1
 """How much slower runs side by side are taken to be than the same runs alone on their cores."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One experiment that has to be trained, with one seed or with several side by side.
-
-    Attributes:
-        paper, experiment, seeds: which.
-        why: ``missing``, ``stale``, ``asked for``, or ``needed`` by a run that starts from it.
-        left: updates still to be made.
-        threads: CPU threads it takes.
-        seconds: how long that takes, or None where no speed was measured.
-        elsewhere: the processors on which the speed was measured, other than this one.
-        needs: names of the single runs of the plan that have to be done before it.
-    """
-
-    paper: str
-    experiment: str
-    seeds: tuple[int, ...]
-    why: str
-    left: int
-    threads: int
-    seconds: float | None
-    elsewhere: tuple[str, ...]
-    needs: tuple[str, ...] = ()
-
-    @property
-    def singles(self) -> set[str]:
-        """The names of the single runs it consists of."""
-        return {f"{self.experiment}/seed{k}" for k in self.seeds}
-
-    @property
-    def name(self) -> str:
-        """experiment/seed, as tables and messages show it."""
-        return f"{self.experiment}/seed{','.join(map(str, self.seeds))}"
-
-    @property
-    def folder(self) -> Path:
-        """Where its log lies, and its checkpoints, those of its first seed."""
-        return run_folder(self.paper, self.experiment, self.seeds[0])
-
-    @property
-    def command(self) -> list[str]:
-        """The command that trains it."""
-        words = [*train_command(self.paper), f"experiment={self.experiment}",
-                 f"seed={','.join(map(str, self.seeds))}", f"train.threads={self.threads}"]
-        return [*words, "train.vectorize=true"] if len(self.seeds) > 1 else words
-
-
-@dataclass
-class Outcome:
-    """What became of the runs that did not come to their end.
-
-    Attributes:
-        failed: each with its reason.
-        paused: they stopped before their last step, as asked, with everything on disk.
-        waiting: not started.
-    """
-
-    failed: list[tuple[Run, str]] = field(default_factory=list)
-    paused: list[Run] = field(default_factory=list)
-    waiting: list[Run] = field(default_factory=list)
-
-    def ready(self, active: Iterable[Run]) -> Run | None:
-        """The first waiting run that needs no other, or none that is not done, if there is one.
-
-        A run that needs one that failed is moved to ``failed``; one that needs a paused one waits.
-
-        Args:
-            active: the runs that are being trained.
-        """
-        lost = {n for r, _ in self.failed for n in r.singles}
-        while hit := next((r for r in self.waiting if lost & set(r.needs)), None):
-            self.waiting.remove(hit)
-            self.failed.append((hit, f"needs {min(lost & set(hit.needs))}, which failed"))
-            lost |= hit.singles
-        undone = {n for r in (*self.waiting, *self.paused, *active) for n in r.singles}
-        return next((r for r in self.waiting if not undone & set(r.needs)), None)
-
-
-def train_command(paper: str) -> list[str]:
-    """The program of a paper's ``train.py``."""
-    return [sys.executable, str(ROOT / "papers" / paper / "train.py")]
 
 
 def cores() -> int:
@@ -168,7 +92,7 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
         pace, elsewhere = known_pace(paper, name, takes)
         left = config.train.steps - done
         found[name, seed] = Run(paper.name, name, (seed,), why, left, takes,
-                                None if pace is None else left * pace, elsewhere, needs)
+                                None if pace is None else left * pace, elsewhere, needs=needs)
 
     for seed in range(seeds):
         wanted = dict.fromkeys(e for c in claims for e in c.experiments
@@ -187,22 +111,6 @@ def lacking(paper: Paper, experiment: str, seed: int, again: bool) -> str:
     if not results.is_current(committed, paper.config(experiment), paper.experiments):
         return "stale"
     return "asked for" if again and not finished_here(paper, experiment, seed) else ""
-
-
-def side_by_side(runs: Sequence[Run]) -> list[Run]:
-    """The same runs with the seeds of an experiment joined where they stand at the same step."""
-    joined: dict[tuple[str, int], Run] = {}
-    for r in runs:
-        there = joined.get((r.experiment, r.left))
-        joined[r.experiment, r.left] = r if there is None else replace(
-            there, seeds=there.seeds + r.seeds, needs=there.needs + r.needs,
-            seconds=None if r.seconds is None else there.seconds + r.seconds)
-    return list(joined.values())
-
-
-def run_folder(paper: str, experiment: str, seed: int) -> Path:
-    """Where a run's checkpoints lie."""
-    return runs_root() / paper / experiment / f"seed{seed}"
 
 
 def finished_here(paper: Paper, experiment: str, seed: int) -> bool:
@@ -231,15 +139,24 @@ def left_over(paper: Paper, outcome: Outcome) -> str:
     return "\n".join(["left, and the same command goes on:", *lines]) if lines else ""
 
 
-def this_processor() -> str:
-    """The processor of this machine, as paces name it."""
-    return processor(provenance()["hardware"])
+def cards() -> int:
+    """CUDA cards of this machine."""
+    return torch.cuda.device_count()
+
+
+def this_machine() -> str:
+    """This machine's graphics card or, without one, its processor, as paces name them."""
+    of_card = card(torch.device("cuda")) if cards() else {}
+    return machine(provenance()["hardware"] | of_card)
 
 
 def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
-    """Seconds per step as ``train.py --pace`` measured them on this machine, by threads."""
+    """Seconds per step as ``train.py --pace`` measured them on this machine, by threads.
+
+    On a graphics card by the number of runs that took turns, of one step of one of them.
+    """
     found = results.read_pace(runs_root() / paper.name / experiment, paper.config(experiment))
-    return found.seconds if found and found.cpu == this_processor() else {}
+    return found.seconds if found and found.cpu == this_machine() else {}
 
 
 def known_pace(paper: Paper, experiment: str, threads: int
@@ -256,13 +173,13 @@ def known_pace(paper: Paper, experiment: str, threads: int
     made = paper.results.get(experiment, [])
     run = next((r for r in made if results.is_current(r, config, paper.experiments)), None)
     if run is not None:
-        its = [processor(s["hardware"]) for s in run.record["segments"]]
+        its = [machine(s["hardware"]) for s in run.record["segments"]]
         seconds = run.record["seconds"] / run.record["config"]["train"]["steps"]
     elif kept := results.read_pace(paper.folder / "results" / experiment, config):
         its, seconds = [kept.cpu], kept.best()[1]
     else:
         return None, ()
-    return seconds, tuple(p for p in dict.fromkeys(its) if p != this_processor())
+    return seconds, tuple(p for p in dict.fromkeys(its) if p != this_machine())
 
 
 def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]],
@@ -280,12 +197,13 @@ def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]],
     for experiment, threads in wanted:
         if threads in paces_here(paper, experiment):
             continue
-        print(f"measuring the speed of {experiment} with {threads} thread{'s' * (threads > 1)} …",
+        what, word = (("run", "train.side_by_side") if cards() else ("thread", "train.threads"))
+        print(f"measuring the speed of {experiment} with {threads} {what}{'s' * (threads > 1)} …",
               file=sys.stderr, flush=True)
         with contextlib.suppress(subprocess.TimeoutExpired):
             done = subprocess.run(
                 [*train_command(paper.name), f"experiment={experiment}",
-                 f"train.threads={threads}", "--pace"], cwd=ROOT, stdout=subprocess.DEVNULL,
+                 f"{word}={threads}", "--pace"], cwd=ROOT, stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE, text=True, errors="replace", timeout=patience)
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no output"])[-1]
@@ -304,6 +222,17 @@ def better_threads(paper: Paper, experiment: str, patience: float = PACE_PATIENC
     if not {1, all_} <= found.keys():
         return all_
     return 1 if CONTENTION * found[1] < all_ * found[all_] else all_
+
+
+def how_many_pay(paper: Paper, experiment: str, patience: float = PACE_PATIENCE) -> int:
+    """How many runs of an experiment side by side get most done on this machine's card.
+
+    Raises:
+        UserError: see :func:`measure_paces`.
+    """
+    measure_paces(paper, [(experiment, n) for n in AT_A_TIME], patience)
+    found = paces_here(paper, experiment)
+    return min(found, key=lambda n: found[n]) if found else AT_A_TIME[-2]
 
 
 def show(runs: Sequence[Run], jobs: int | None) -> str:

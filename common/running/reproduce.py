@@ -44,14 +44,18 @@ from common.experiments import parse_arguments
 from common.files import ROOT, locked, runs_root, shown
 from common.running import cluster
 from common.running.plan import (
+    AT_A_TIME,
     PACE_PATIENCE,
     Outcome,
     Run,
     at_a_time,
     better_threads,
+    cards,
     chosen_claims,
     cores,
     finished,
+    how_many_pay,
+    in_turns,
     left_over,
     measure_paces,
     plan,
@@ -255,6 +259,8 @@ def planned(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget
     jobs, threads = options.get("jobs"), None
     arguments = paper, claims, options.get("seeds", ENOUGH_SEEDS), "claims" in options, jobs
     runs = plan(*arguments)
+    if runs and cards():
+        return planned_for_cards(paper, runs, options, budget)
     if runs and options.get("pace", True) and budget.left > PACE_PATIENCE:
         patience = min(PACE_PATIENCE, budget.left / 4)
         try:
@@ -267,6 +273,17 @@ def planned(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget
             print(f"speeds stay unknown: {e}", file=sys.stderr, flush=True)
         runs = plan(*arguments, threads)
     return side_by_side(runs) if options.get("vectorize", False) else runs
+
+
+def planned_for_cards(paper: Paper, runs: list[Run], options: dict, budget: Budget) -> list[Run]:
+    """The same runs, the seeds of an experiment taking turns: as many at a time as pays most."""
+    together = AT_A_TIME[-2]
+    if options.get("pace", True) and budget.left > PACE_PATIENCE:
+        try:
+            together = how_many_pay(paper, runs[0].experiment, min(60.0, budget.left / 16))
+        except UserError as e:
+            print(f"speeds stay unknown: {e}", file=sys.stderr, flush=True)
+    return in_turns(runs, together)
 
 
 def main(argv: list[str]) -> int:
@@ -282,7 +299,7 @@ def main(argv: list[str]) -> int:
     options = options_of(argv[1:])
     budget = Budget(str(options.get("budget", "")))
     claims = chosen_claims(paper, options.get("claims"))
-    jobs = options.get("jobs")
+    jobs = options.get("jobs") or cards() or None  # of a card one process makes the most
     if "--dry-run" in argv:
         runs = planned(paper, claims, options, budget)
         print(show(runs, jobs) if runs else "nothing to run")

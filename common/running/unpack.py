@@ -251,6 +251,10 @@ def unpack(folders: list[Path], to: Path) -> int:
     """
     manifest = read_manifest(folders)
     check_target(to, manifest["commit"])
+    here = "{}.{}".format(*sys.version_info)
+    if manifest.get("python", here) != here:
+        raise Refused(f"the bundle's packages are for Python {manifest['python']}, this is {here}: "
+                      f"use that one, or pack with python={here}")
     parts = manifest["parts"]
     stash = to / ".parts" / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     missing = gather(parts, folders, stash)
@@ -263,7 +267,8 @@ def unpack(folders: list[Path], to: Path) -> int:
     (to / "environment.sh").write_text("\n".join(lines) + "\n")
     print(f"{to} is ready: commit {manifest['commit'][:10]}. Next:")
     print(f"cd {shlex.quote(str(to))} && . ./environment.sh && "
-          f"python -m common.running reproduce {manifest['paper']} budget=8m")
+          f"{shlex.quote(sys.executable)} -m common.running reproduce {manifest['paper']} "
+          "budget=8m")
     return 0
 
 

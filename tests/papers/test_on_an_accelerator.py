@@ -15,8 +15,8 @@ SMALL = {
     "backprop": {"symmetry": {"model.networks": 4}, "xor_hidden_2": {"model.networks": 4},
                  "quick": {}},
     "bayes_by_backprop": {
-        "quick_bbb": {"measure.samples": 2}, "quick_sgd": {"measure.samples": 2},
-        "quick_sgd dropout": {"measure.samples": 2, "model.arm": "dropout"},
+        "quick_bbb": {"measure.samples": 2}, "quick_sgd": {},
+        "quick_sgd dropout": {"model.arm": "dropout"},
         "quick_bbb gaussian": {"measure.samples": 2, "prior.kind": "gaussian"},
         "quick_bbb autograd": {"measure.samples": 2, "optim.fast": False},
         # Adam is torch's own, and knows on a CUDA card alone how not to wait
@@ -43,7 +43,7 @@ def recipe_of(paper, name, device, changes):
     known = Experiments(module.Config, ROOT / "papers" / paper / "config.yaml")
     single = known.expand(name.split()[0])[0]
     config = known.resolve(single, 0, changes | {
-        "train.device": str(device), "train.compile": False, "train.threads": 1})
+        "train.device": str(device), "train.threads": 1})
     make = getattr(module, "recipe", None) or next(
         v for k, v in vars(module).items()
         if k.endswith("Recipe") and v.__module__ == module.__name__)

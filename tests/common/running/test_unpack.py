@@ -101,6 +101,14 @@ def test_a_second_bundle_of_the_commit_leaves_what_was_made(tmp_path):
         unpack.main([str(tmp_path / "c"), f"to={tmp_path / 'tree'}"])
 
 
+def test_packages_of_another_python_are_refused(tmp_path):
+    bundle(tmp_path / "b")
+    path = tmp_path / "b" / unpack.MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"python": "3.1"}))
+    with pytest.raises(Refused, match=r"packages are for Python 3\.1, this is 3\.\d+: use"):
+        unpack.main([str(tmp_path / "b"), f"to={tmp_path / 'tree'}"])
+
+
 def member(name, type, link=""):
     info = tarfile.TarInfo(name)
     info.type, info.linkname = type, link

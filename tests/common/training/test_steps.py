@@ -1,10 +1,17 @@
 """Blocks of planned rows are the steps one by one, whatever the cadence of those who ask."""
 
+import math
+
 import pytest
 import torch
 
+from common.errors import UserError
+from common.evidence import results
 from common.experiments import Experiments
 from common.files import ROOT
+from common.training import checkpoint, tracking
+from common.training.layers import Dropout
+from common.training.loop import run_all
 from common.training.steps import InBlocks, OneByOne, steps_of
 from papers.batchnorm.train import BatchNormRecipe
 from papers.batchnorm.train import Config as BatchNormConfig
@@ -99,3 +106,50 @@ def test_steps_that_depend_on_the_last_are_taken_one_by_one(tmp_path):
 
 def test_a_cpu_takes_steps_one_by_one(make):
     assert isinstance(steps_of(make(), 10), OneByOne)
+
+
+def test_runs_that_take_turns_do_not_change_each_others_numbers(tmp_path, accelerator):
+    """Each draws from its own generator, and goes on where it alone would have."""
+    known = experiments(tmp_path / "toy")
+
+    def made(seed):
+        return Own(known.resolve("base", seed, {"train.device": str(accelerator.device)}))
+
+    def go(seeds, where, budget=None):
+        folders = [tmp_path / where / str(s) for s in seeds]
+        recipes = [made(s) for s in seeds]
+        for r in recipes:
+            r.block = 12
+        ended = run_all(recipes, folders, [f"toy{s}" for s in seeds],
+                        results.segment(recipes[0].device), budget=budget)
+        return [metrics for metrics, _ in ended], [tracking.read(f) for f in folders]
+
+    alone = [go([s], "alone") for s in (0, 1, 2)]
+    together, lines = go([0, 1, 2], "together")
+    assert together == [metrics for (metrics,), _ in alone]
+    assert lines == [its for _, (its,) in alone]
+    go([1], "begun")  # finished already: the others go on beside it
+    assert go([0, 1], "begun")[0] == together[:2]
+
+
+def test_a_run_that_fails_stops_no_other(tmp_path, accelerator):
+    known = experiments(tmp_path / "toy")
+
+    class Diverging(Own):
+        def update(self, row):
+            return super().update(row) * (math.nan if self.config.seed == 1 else 1.0)
+    recipes = [Diverging(known.resolve("base", s, {"train.device": str(accelerator.device)}))
+               for s in (0, 1)]
+    folders = [tmp_path / str(s) for s in (0, 1)]
+    with pytest.raises(UserError, match=r"one: the loss is nan at step 1; training stopped, there "
+                                        r"is no checkpoint yet"):
+        run_all(recipes, folders, ["zero", "one"], results.segment(recipes[0].device))
+    assert checkpoint.load(folders[0])["finished"] and checkpoint.load(folders[1]) is None
+
+
+class Own(Toy):
+    """The toy with this repository's dropout layer, which can draw from a run's generator."""
+
+    def build(self):
+        super().build()
+        self.model[2] = Dropout(0.5)
