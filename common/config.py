@@ -124,6 +124,8 @@ class Config:
                       neutral=True)
     budget: str = key("", "stop with a checkpoint after 90s, 8m or 1.5h; empty: train to the end",
                       neutral=True)
+    start_from: str = key("", "begin with the weights of another experiment (its run of the same "
+                              "seed) or of a .safetensors file")
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
@@ -213,6 +215,16 @@ def identity(config: Config) -> dict[str, Any]:
     known, ignored = keys(type(config)), unused(config)
     return {k: v for k, v in flatten(as_dict(config)).items()
             if not known[k].neutral and k not in ignored}
+
+
+def start_of(config: Config) -> str:
+    """The ``start_from`` of a configuration, empty where it is not honoured."""
+    return "" if "start_from" in unused(config) else config.start_from
+
+
+def names_file(start: str) -> bool:
+    """Whether a ``start_from`` names a file of weights; else it names an experiment."""
+    return start.endswith(".safetensors")
 
 
 def completed(saved: dict[str, Any], config: Config) -> dict[str, Any]:

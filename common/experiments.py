@@ -28,7 +28,18 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from common import conditions
-from common.config import Config, as_dict, check_bounds, flatten, identity, keys, one_line, unused
+from common.config import (
+    Config,
+    as_dict,
+    check_bounds,
+    flatten,
+    identity,
+    keys,
+    names_file,
+    one_line,
+    start_of,
+    unused,
+)
 from common.errors import UserError, nearest
 from common.files import shown
 
@@ -151,8 +162,9 @@ class Experiments:
             overrides: flat dotted keys from the command line, which win.
 
         Raises:
-            UserError: an unknown experiment or key, a value of the wrong type or range, or a key
-                that the overrides or the experiment's own entry set where it is not honoured.
+            UserError: an unknown experiment or key, a value of the wrong type or range, a key
+                that the overrides or the experiment's own entry set where it is not honoured, or
+                a ``start_from`` that names no other experiment or leads back to this one.
         """
         if name not in self.experiments:
             raise UserError(f"unknown experiment {name!r}{nearest(name, self.names())}")
@@ -172,7 +184,23 @@ class Experiments:
                                 f"{', '.join(experiment.precisions)}")
             self._sound.add(name)
         self._refuse_unused(config, overrides)
+        self._check_start(config, "" if "start_from" in overrides
+                          else f"{shown(self.path)}: {name}: ")
         return config
+
+    def _check_start(self, config: Config, where: str) -> None:
+        """Refuse an experiment to start from that is not there, or that starts from this one."""
+        led = [config.experiment]
+        while (name := start_of(config)) and not names_file(name):
+            said = f"{where}start_from={name}: "
+            if name not in self.experiments:
+                raise UserError(f"{said}unknown experiment{nearest(name, self.experiments)}")
+            if name in led:
+                raise UserError(said + (
+                    "expected another experiment than itself" if name == led[-1]
+                    else f"goes in a circle: {', '.join([*led, name])}"))
+            led.append(name)
+            config = self._made(self.experiments[name], 0, {})
 
     def _made(self, experiment: Experiment, seed: int, overrides: dict[str, Any]) -> Config:
         """The configuration as an object of the schema, each value of its type and range."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -17,7 +18,7 @@ from common.errors import UserError
 from common.evidence import plotting, results
 from common.experiments import Experiments, help_text, parse_arguments
 from common.files import runs_root, shown, write_atomic
-from common.training import checkpoint, distributed, tracking
+from common.training import checkpoint, distributed, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget
 from common.training.progress import duration
@@ -120,7 +121,7 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
     if distributed.processes() > 1:
         segment["processes"] = distributed.processes()
     ended = training.run_all(recipes, [j.folder for j in jobs], [j.label for j in jobs], segment,
-                             together, budget)
+                             together, budget, functools.partial(start.load, experiments))
     if distributed.rank():
         return []
     return [record(experiments, *each) for each in zip(jobs, recipes, ended, strict=True)]

@@ -71,6 +71,8 @@ def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
               finished: Callable[[Run], bool]) -> Outcome:
     """Submit the runs as jobs and wait for them; a stop of this process leaves them running.
 
+    A run that needs others is submitted when they are done.
+
     Args:
         runs: what to train.
         launcher: one of LAUNCHERS.
@@ -87,9 +89,14 @@ def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
             **{f"slurm_{k}": v for k, v in parameters.items()})
     except (NameError, TypeError, ValueError) as e:
         raise UserError(f"slurm parameters {parameters}: {e}") from e
-    waiting = {executor.submit(Job(r.command)): r for r in runs}
-    outcome, count = Outcome(), len(waiting)
-    while waiting:
+    outcome, count, ended = Outcome(waiting=list(runs)), len(runs), 0
+    waiting: dict[Any, Run] = {}
+    while True:
+        while (ready := outcome.ready(waiting.values())) is not None:
+            outcome.waiting.remove(ready)
+            waiting[executor.submit(Job(ready.command))] = ready
+        if not waiting:
+            return outcome
         time.sleep(POLL)
         for job in [j for j in waiting if j.done()]:
             run, error = waiting.pop(job), job.exception()
@@ -100,6 +107,5 @@ def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
             elif not finished(run):
                 outcome.paused.append(run)
             how = "FAILED" if error else "paused" if run in outcome.paused else "done"
-            print(f"[{count - len(waiting)}/{count}] {run.name}: {how} (job {job.job_id})",
-                  flush=True)
-    return outcome
+            ended += 1
+            print(f"[{ended}/{count}] {run.name}: {how} (job {job.job_id})", flush=True)

@@ -10,17 +10,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import torch
 
+from common.config import names_file, start_of
 from common.errors import UserError, nearest
 from common.evidence import results
 from common.evidence.claims import Claim, Paper
 from common.evidence.provenance import card, machine, provenance
 from common.files import ROOT, runs_root
-from common.training import checkpoint
+from common.running.runs import Outcome as Outcome
+from common.running.runs import Run, run_folder, train_command
+from common.running.runs import in_turns as in_turns
+from common.running.runs import side_by_side as side_by_side
+from common.training import checkpoint, start
 from common.training.progress import duration
 
 PACE_PATIENCE = 180.0
@@ -31,71 +34,6 @@ AT_A_TIME = (1, 2, 4, 8)
 
 CONTENTION = 1.1
 """How much slower runs side by side are taken to be than the same runs alone on their cores."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One experiment that has to be trained, with one seed or with several side by side.
-
-    Attributes:
-        paper, experiment, seeds: which.
-        why: ``missing``, ``stale`` or ``asked for``.
-        left: updates still to be made.
-        threads: CPU threads it takes.
-        seconds: how long that takes, or None where no speed was measured.
-        elsewhere: the machines on which the speed was measured, other than this one.
-        by_turns: whether several seeds take turns on a card instead of being one batched network.
-    """
-
-    paper: str
-    experiment: str
-    seeds: tuple[int, ...]
-    why: str
-    left: int
-    threads: int
-    seconds: float | None
-    elsewhere: tuple[str, ...]
-    by_turns: bool = False
-
-    @property
-    def name(self) -> str:
-        """experiment/seed, as tables and messages show it."""
-        return f"{self.experiment}/seed{','.join(map(str, self.seeds))}"
-
-    @property
-    def folder(self) -> Path:
-        """Where its log lies, and its checkpoints, those of its first seed."""
-        return run_folder(self.paper, self.experiment, self.seeds[0])
-
-    @property
-    def command(self) -> list[str]:
-        """The command that trains it."""
-        words = [*train_command(self.paper), f"experiment={self.experiment}",
-                 f"seed={','.join(map(str, self.seeds))}", f"train.threads={self.threads}"]
-        if len(self.seeds) == 1:
-            return words
-        return [*words, f"train.side_by_side={len(self.seeds)}" if self.by_turns
-                else "train.vectorize=true"]
-
-
-@dataclass
-class Outcome:
-    """What became of the runs that did not come to their end.
-
-    Attributes:
-        failed: each with its reason.
-        paused: they stopped before their last step, as asked, with everything on disk.
-        waiting: not started.
-    """
-
-    failed: list[tuple[Run, str]] = field(default_factory=list)
-    paused: list[Run] = field(default_factory=list)
-    waiting: list[Run] = field(default_factory=list)
-
-
-def train_command(paper: str) -> list[str]:
-    """The program of a paper's ``train.py``."""
-    return [sys.executable, str(ROOT / "papers" / paper / "train.py")]
 
 
 def cores() -> int:
@@ -123,6 +61,9 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
          jobs: int | None = None, threads: int | None = None) -> list[Run]:
     """The runs these claims still need: seed 0 of every experiment, then seed 1 …
 
+    Before a run that starts from another experiment comes that one's of the same seed, where its
+    weights are not there or are still to be made anew.
+
     Args:
         paper: whose claims.
         claims: in the order in which they are to be settled.
@@ -131,67 +72,45 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
         jobs: how many runs share the cores, or None.
         threads: of a run whose configuration does not say, where ``jobs`` is None; None: all.
     """
-    found = []
+    found: dict[tuple[str, int], Run] = {}
+
+    def add(name: str, seed: int, why: str) -> None:
+        config = paper.config(name)
+        needed = start_of(config)
+        needs = ()
+        if needed and not names_file(needed):
+            its = lacking(paper, needed, seed, again) if needed in wanted else ""
+            if its or start.find(paper.experiments, needed, seed) is None:
+                needs = (f"{needed}/seed{seed}",)
+                if (needed, seed) not in found:
+                    add(needed, seed, its or "needed")
+        takes = max(1, cores() // jobs) if jobs else min(
+            config.train.threads or threads or cores(), cores())
+        here = finished_here(paper, name, seed) and why != "needed"
+        done = config.train.steps if here else checkpoint.newest_step(
+            run_folder(paper.name, name, seed))
+        pace, elsewhere = known_pace(paper, name, takes)
+        left = config.train.steps - done
+        found[name, seed] = Run(paper.name, name, (seed,), why, left, takes,
+                                None if pace is None else left * pace, elsewhere, needs=needs)
+
     for seed in range(seeds):
-        for name in dict.fromkeys(e for c in claims for e in c.experiments
-                                  if seed == 0 or not c.repeatable):
-            committed = {r.seed: r for r in paper.results.get(name, [])}.get(seed)
-            here = finished_here(paper, name, seed)
-            if committed is None:
-                why = "missing"
-            elif not results.is_current(committed, paper.config(name), paper.experiments):
-                why = "stale"
-            elif again and not here:
-                why = "asked for"
-            else:
-                continue
-            config = paper.config(name).train
-            takes = max(1, cores() // jobs) if jobs else min(
-                config.threads or threads or cores(), cores())
-            done = config.steps if here else checkpoint.newest_step(
-                run_folder(paper.name, name, seed))
-            pace, elsewhere = known_pace(paper, name, takes)
-            left = config.steps - done
-            found.append(Run(paper.name, name, (seed,), why, left, takes,
-                             None if pace is None else left * pace, elsewhere))
-    return found
+        wanted = dict.fromkeys(e for c in claims for e in c.experiments
+                               if seed == 0 or not c.repeatable)
+        for name in wanted:
+            if (name, seed) not in found and (why := lacking(paper, name, seed, again)):
+                add(name, seed, why)
+    return list(found.values())
 
 
-def side_by_side(runs: Sequence[Run]) -> list[Run]:
-    """The same runs with the seeds of an experiment joined where they stand at the same step."""
-    joined: dict[tuple[str, int], Run] = {}
-    for r in runs:
-        there = joined.get((r.experiment, r.left))
-        joined[r.experiment, r.left] = r if there is None else replace(
-            there, seeds=there.seeds + r.seeds,
-            seconds=None if r.seconds is None else there.seconds + r.seconds)
-    return list(joined.values())
-
-
-def in_turns(runs: Sequence[Run], at_a_time: int) -> list[Run]:
-    """The same runs with the seeds of an experiment joined, to take turns on a card.
-
-    Args:
-        runs: of one seed each.
-        at_a_time: how many a card trains at a time.
-    """
-    seeds: dict[str, list[Run]] = {}
-    for r in runs:
-        seeds.setdefault(r.experiment, []).append(r)
-    joined = []
-    for same in seeds.values():
-        for k in range(0, len(same), at_a_time):
-            some = same[k:k + at_a_time]
-            times = [r.seconds for r in some if r.seconds is not None]
-            joined.append(replace(some[0], seeds=tuple(s for r in some for s in r.seeds),
-                                  left=max(r.left for r in some), by_turns=True,
-                                  seconds=sum(times) if len(times) == len(some) else None))
-    return joined
-
-
-def run_folder(paper: str, experiment: str, seed: int) -> Path:
-    """Where a run's checkpoints lie."""
-    return runs_root() / paper / experiment / f"seed{seed}"
+def lacking(paper: Paper, experiment: str, seed: int, again: bool) -> str:
+    """Why a claim still needs a run, see :class:`Run`; empty where it does not."""
+    committed = {r.seed: r for r in paper.results.get(experiment, [])}.get(seed)
+    if committed is None:
+        return "missing"
+    if not results.is_current(committed, paper.config(experiment), paper.experiments):
+        return "stale"
+    return "asked for" if again and not finished_here(paper, experiment, seed) else ""
 
 
 def finished_here(paper: Paper, experiment: str, seed: int) -> bool:

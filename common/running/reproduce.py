@@ -127,6 +127,8 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
               budget: Budget) -> Outcome:
     """Train the runs, several at a time, and say how each ended.
 
+    A run that needs others starts when they are done, and fails if one of them does.
+
     Args:
         runs: what to train.
         jobs: how many at a time; None: as many as there are cores for their threads.
@@ -136,12 +138,14 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
     outcome, active, done = Outcome(waiting=list(runs)), [], 0
     waiting, limit, told = outcome.waiting, jobs or cores(), False
     try:
-        while active or (waiting and budget.left >= RESERVE + LEAST):
+        while active or (outcome.ready(()) and budget.left >= RESERVE + LEAST):
             used = len(active) if jobs else sum(p.run.threads for p in active)
-            while waiting and budget.left >= RESERVE + LEAST and (
-                    not active or used + (1 if jobs else waiting[0].threads) <= limit):
+            while (run := outcome.ready(p.run for p in active)) and (
+                    budget.left >= RESERVE + LEAST) and (
+                    not active or used + (1 if jobs else run.threads) <= limit):
                 slots = {p.slot for p in active}
-                active.append(start(waiting.pop(0), min(set(range(limit + 1)) - slots),
+                waiting.remove(run)
+                active.append(start(run, min(set(range(limit + 1)) - slots),
                                     budget.left - RESERVE))
                 used += 1 if jobs else active[-1].run.threads
             time.sleep(0.05)

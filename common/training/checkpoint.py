@@ -39,7 +39,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     skeleton = json.dumps(_pack(state, "", tensors))
-    metadata = {"state": skeleton, "digest": _digest(skeleton, tensors)}
+    metadata = {"state": skeleton, "digest": digest(skeleton, tensors)}
     write_atomic(folder / NAME, lambda p: save_file(tensors, p, metadata),
                  keep=folder / PREVIOUS)
 
@@ -76,9 +76,19 @@ def read(path: Path) -> dict[str, Any]:
     with safe_open(path, "pt") as f:
         metadata = f.metadata()
         tensors = {k: f.get_tensor(k) for k in f.keys()}
-    if metadata["digest"] != _digest(metadata["state"], tensors):
+    if metadata["digest"] != digest(metadata["state"], tensors):
         raise ValueError("its content is not what was written")
     return _unpack(json.loads(metadata["state"]), tensors)
+
+
+def digest(skeleton: str, tensors: dict[str, Tensor]) -> str:
+    """The SHA-256 of a text and of tensors, each with its name, in the order of their names."""
+    made = hashlib.sha256(skeleton.encode())
+    for name in sorted(tensors):
+        made.update(name.encode())
+        flat = tensors[name].detach().cpu().contiguous().reshape(-1)
+        made.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
+    return made.hexdigest()
 
 
 def random_states() -> dict[str, Any]:
@@ -103,15 +113,6 @@ def set_random_states(states: dict[str, Any]) -> None:
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     version, internal, gauss_next = states["python"]
     random.setstate((version, tuple(internal), gauss_next))
-
-
-def _digest(skeleton: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(skeleton.encode())
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        flat = tensors[name].detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
-    return digest.hexdigest()
 
 
 def _pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from common.config import completed, differences, identity
 from common.errors import Paused, UserError
 from common.files import locked, shown
-from common.training import checkpoint, distributed, tracking
+from common.training import checkpoint, distributed, start, tracking
 from common.training.budget import Budget
 from common.training.progress import Progress
 from common.training.recipe import Recipe
@@ -48,7 +48,7 @@ def run(recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
 
 def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[str],
             segment: dict[str, Any], together: Callable[[Sequence[Recipe]], Any] | None = None,
-            budget: Budget | None = None) -> list[Ended]:
+            budget: Budget | None = None, source: start.Source | None = None) -> list[Ended]:
     """Train several runs of this process, each with a folder of its own.
 
     Args:
@@ -58,10 +58,12 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
             :class:`common.training.vectorised.SideBySide`. Without it each run takes its own
             steps, and they take turns, which fills a graphics card.
         budget: when to stop sooner.
+        source: finds the weights of runs that start from some.
 
     Raises:
         UserError: see :func:`run`; or the runs are to be trained as one and stand at different
             steps. Runs that take turns go on when one of them fails.
+            Or the weights to start from cannot be used, see :func:`common.training.start.begin`.
         Paused: see :func:`run`.
     """
     budget = budget or Budget()
@@ -70,7 +72,7 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
             locks.enter_context(
                 locked(folder, f"another process is training in {shown(folder)}"))
         locks.enter_context(budget.ended_by_sigterm())
-        runs = [Run(*parts, segment, len(recipes))
+        runs = [Run(*parts, segment, len(recipes), source)
                 for parts in zip(recipes, folders, names, strict=True)]
         for r in runs:
             locks.callback(r.close)
@@ -188,7 +190,7 @@ class Run:
     """
 
     def __init__(self, recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
-                 companions: int = 1):
+                 companions: int = 1, source: start.Source | None = None):
         self.recipe, self.folder, self.name, self.companions = recipe, folder, name, companions
         self.fixed = identity(recipe.config) | {"data.fingerprint": recipe.data.fingerprint}
         self.first, self.window, self.seconds = 0, [0.0, 0], 0.0
@@ -207,7 +209,10 @@ class Run:
             self.first, self.window, self.seconds = saved["step"], saved["window"], saved["seconds"]
             segments, self.metrics = saved["segments"], saved["metrics"]
             self.finished = saved["finished"]
-        self.segments = [*segments, segment | {"from_step": self.first}]
+        else:
+            start.begin(recipe, source)
+        began = {"started_from": recipe.started_from} if recipe.started_from else {}
+        self.segments = [*segments, segment | {"from_step": self.first} | began]
         self.good = self.first
         self.writes = distributed.rank() == 0
         evaluated = self.finished or self.first < recipe.config.train.steps

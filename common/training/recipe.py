@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from common.config import Config
 from common.data import BatchOrder, DataSet, Split, evaluation_splits, generator
 from common.errors import UserError
-from common.training import distributed
+from common.training import distributed, start
 from common.training.compiling import compile_apart
 from common.training.devices import choose_device, reuse_memory, run_generator, same_bits_again
 from common.training.noise import use_generator
@@ -51,6 +51,7 @@ class Recipe:
             generator is the run's.
         model: the network, set by :meth:`build`; what else is trained has names of its own.
         optimizer: set by :meth:`build`, None where nothing is trained by gradients.
+        started_from: name and SHA-256 of the weights it started from, where it did from any.
     """
 
     kept: tuple[str, ...] = ("model", "optimizer")
@@ -58,6 +59,7 @@ class Recipe:
     data: DataSet
     model: nn.Module
     optimizer: torch.optim.Optimizer | None = None
+    started_from: dict[str, str] | None = None
 
     def __init__(self, config: Config):
         reuse_memory()
@@ -85,6 +87,10 @@ class Recipe:
     def build(self) -> None:
         """Set ``model``, ``optimizer`` and what else ``kept`` names."""
         raise NotImplementedError
+
+    def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Take these weights before the first step; returns those taken, see :func:`start.fit`."""
+        return start.fit(self.model, weights)
 
     def step(self, number: int) -> Tensor:
         """Make update ``number`` (from 0); returns its loss, a scalar, detached."""
@@ -149,10 +155,9 @@ class Recipe:
             there = getattr(self, name)
             if hasattr(there, "load_state_dict"):
                 there.load_state_dict(state[name])
-            elif isinstance(there, Tensor):
-                setattr(self, name, state[name].to(there.device))
             else:
-                setattr(self, name, state[name])
+                value = state[name]
+                setattr(self, name, value.to(there.device) if isinstance(there, Tensor) else value)
         if self.chance is not None and "chance" in state:
             self.chance.set_state(state["chance"])
 

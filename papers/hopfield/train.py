@@ -64,7 +64,8 @@ class StartConfig:
 @dataclass
 class Config(BaseConfig):
     honoured: ClassVar = dict.fromkeys(
-        ("data.name", "data.evaluate_on", "train.batch_size", "train.compile"), NEVER)
+        ("data.name", "data.evaluate_on", "train.batch_size", "train.compile",
+         "start_from"), NEVER)
     precisions: ClassVar = ("float32", "tf32")
     model: ModelConfig = field(default_factory=ModelConfig)
     start: StartConfig = field(default_factory=StartConfig)

@@ -76,7 +76,7 @@ class OptimConfig:
 class Config(BaseConfig):
     honoured: ClassVar = {  # everything is float64
         "data.name": DIGITS, "data.evaluate_on": DIGITS, "train.batch_size": NEVER,
-        "train.compile": DIGITS, "train.precision": NEVER}
+        "train.compile": DIGITS, "train.precision": NEVER, "start_from": DIGITS}
     task: TaskConfig = field(default_factory=TaskConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
 

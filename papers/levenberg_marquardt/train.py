@@ -79,7 +79,7 @@ class OptimConfig:
 class Config(BaseConfig):
     honoured: ClassVar = {  # everything is float64
         "data.name": DIGITS, "data.evaluate_on": DIGITS, "train.batch_size": NEVER,
-        "train.compile": NETWORKS, "train.precision": NEVER}
+        "train.compile": NETWORKS, "train.precision": NEVER, "start_from": NETWORKS}
     task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

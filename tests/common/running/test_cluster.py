@@ -13,7 +13,8 @@ from common.running.cluster import Job
 
 
 def run(name, code):
-    return SimpleNamespace(name=name, threads=1, command=[sys.executable, "-c", code])
+    return SimpleNamespace(name=name, needs=(), singles={name}, threads=1,
+                           command=[sys.executable, "-c", code])
 
 
 def test_jobs_run_their_commands_and_failures_stop_no_other(tmp_path, monkeypatch, capfd):

@@ -10,9 +10,10 @@ from common import files
 from common.config import identity
 from common.evidence import results
 from common.evidence.claims import papers
-from common.running import plan
+from common.experiments import Experiments
+from common.running import cli, plan
 from common.running.plan import Run
-from tests.common.toy import experiments
+from tests.common.toy import YAML, Config, Toy, experiments
 
 
 def run(threads, k=0):
@@ -114,3 +115,71 @@ def test_how_many_runs_pay_is_measured(monkeypatch):
     assert asked == [("a", n) for n in plan.AT_A_TIME]
     monkeypatch.setattr(plan, "paces_here", lambda *_: {})
     assert plan.how_many_pay(None, "a") == 4, "a guess, where nothing could be measured"
+
+
+STARTED = """
+  tuned: {help: goes on from base, start_from: base}
+  twice: {help: goes on from tuned, start_from: tuned}
+"""
+
+
+def toy(tmp_path, more=STARTED):
+    """The toy as a paper without results, and a claim about these experiments."""
+    path = tmp_path / "toy/config.yaml"
+    files.write_atomic(path, YAML.rstrip() + more)
+    made = Experiments(Config, path)
+    paper = SimpleNamespace(name="toy", results={}, folder=path.parent, config=made.resolve,
+                            schema=Config, experiments=made)
+    return paper, lambda *names: [SimpleNamespace(experiments=names, repeatable=False)]
+
+
+def listed(runs):
+    return [(r.name, r.why, r.needs) for r in runs]
+
+
+def test_what_a_run_starts_from_comes_before_it(tmp_path):
+    paper, claims = toy(tmp_path)
+    assert listed(plan.plan(paper, claims("twice"), 2)) == [
+        made for k in (0, 1) for made in (
+            (f"base/seed{k}", "needed", ()),
+            (f"tuned/seed{k}", "needed", (f"base/seed{k}",)),
+            (f"twice/seed{k}", "missing", (f"tuned/seed{k}",)))]
+    assert listed(plan.plan(paper, claims("tuned", "faster", "base"), 1)) == [
+        ("base/seed0", "missing", ()), ("tuned/seed0", "missing", ("base/seed0",)),
+        ("faster/seed0", "missing", ())]
+
+
+def test_what_is_finished_here_or_published_need_not_be_made(tmp_path):
+    paper, claims = toy(tmp_path)
+    only = [("tuned/seed0", "missing", ())]
+    done = cli.train(Toy, paper.experiments, "base", [0], {"train.threads": 1, "record": False})
+    assert listed(plan.plan(paper, claims("tuned"), 1)) == only
+    assert listed(plan.plan(paper, claims("tuned"), 2))[1:] == [
+        ("base/seed1", "needed", ()), ("tuned/seed1", "missing", ("base/seed1",))]
+    weights = done[0]["folder"] / "checkpoint.safetensors"
+    published = paper.folder / "weights/base.safetensors"
+    published.parent.mkdir()
+    weights.rename(published)
+    assert listed(plan.plan(paper, claims("tuned"), 1)) == only
+    published.unlink()
+    (done[0]["folder"] / "checkpoint.previous.safetensors").unlink()  # result.json is left
+    runs = plan.plan(paper, claims("tuned"), 1)
+    assert listed(runs)[0] == ("base/seed0", "needed", ()) and runs[0].left == 40
+
+
+def test_a_file_to_start_from_is_no_run(tmp_path):
+    paper, claims = toy(tmp_path, "\n  filed: {help: no run, start_from: a.safetensors}\n")
+    assert listed(plan.plan(paper, claims("filed"), 1)) == [("filed/seed0", "missing", ())]
+
+
+def test_joined_seeds_need_what_each_of_them_needs(tmp_path):
+    paper, claims = toy(tmp_path)
+    assert listed(plan.side_by_side(plan.plan(paper, claims("tuned"), 2))) == [
+        ("base/seed0,1", "needed", ()),
+        ("tuned/seed0,1", "missing", ("base/seed0", "base/seed1"))]
+
+
+def test_seeds_that_take_turns_need_what_each_of_them_needs(tmp_path):
+    paper, claims = toy(tmp_path)
+    assert [(r.name, r.needs) for r in plan.in_turns(plan.plan(paper, claims("tuned"), 2), 2)] == [
+        ("base/seed0,1", ()), ("tuned/seed0,1", ("base/seed0", "base/seed1"))]

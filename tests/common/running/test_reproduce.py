@@ -290,6 +290,24 @@ def test_who_overruns_the_budget_is_asked_to_end(fakes):
     assert outcome == Outcome(paused=[slow, other])
 
 
+def test_no_run_starts_before_the_one_it_needs(fakes, monkeypatch):
+    order, begin = [], reproduce.start
+    monkeypatch.setattr(reproduce, "start", lambda r, *a: order.append(
+        (r.experiment, len(Fake.active))) or begin(r, *a))
+    runs = [run(1, 0), replace(run(1, 1), needs=("e0/seed0",)), run(1, 2)]
+    assert reproduce.carry_out(runs, 2, lambda r: True, Budget()) == Outcome()
+    assert order == [("e0", 0), ("e2", 1), ("e1", 0)]
+
+
+def test_what_needs_a_run_that_failed_or_paused_is_not_started(fakes):
+    needing = replace(run(1, 1), needs=("e0/seed0",))
+    failing = replace(run(1, 0), elsewhere=(1, 3))
+    outcome = reproduce.carry_out([failing, needing], 2, lambda r: True, Budget())
+    assert outcome.failed[1:] == [(needing, "needs e0/seed0, which failed")]
+    outcome = reproduce.carry_out([run(1, 0), needing], 2, lambda r: False, Budget())
+    assert outcome == Outcome(paused=[run(1, 0)], waiting=[needing]) and len(Fake.seen) == 2
+
+
 def test_sigterm_from_elsewhere_is_a_failure(fakes):
     one = replace(run(1), elsewhere=(-signal.SIGTERM, 3))
     ((which, why),) = reproduce.carry_out([one], None, lambda r: False, Budget()).failed

@@ -1,0 +1,172 @@
+"""Runs that start from weights that are there already, for fine-tuning and distillation.
+
+``start_from`` names another experiment of the paper, whose finished run of the same seed gives its
+weights, or a file of weights. They are looked for when a run makes its first step: one that goes on
+from its own checkpoint no longer needs them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from common.config import Config, completed, flatten, keys, names_file, one_line, start_of
+from common.errors import UserError
+from common.experiments import Experiments
+from common.files import ROOT, runs_root, shown
+from common.training import checkpoint
+
+if TYPE_CHECKING:
+    from common.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors by name, and the file they are from."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+
+
+Source = Callable[[Config], Weights]
+"""Finds what a configuration starts from; see :func:`load`."""
+
+
+def begin(recipe: Recipe, source: Source | None) -> None:
+    """Let a recipe take what its configuration starts from, and note it in ``started_from``.
+
+    Nothing is done where it starts from nothing.
+
+    Raises:
+        UserError: the weights are not there, damaged, or do not fit; or ``source`` is None.
+    """
+    name = start_of(recipe.config)
+    if not name:
+        return
+    if source is None:
+        raise UserError(f"start_from={name}: expected a run that the paper's train.py starts")
+    weights = source(recipe.config)
+    try:
+        taken = recipe.start_with(weights.tensors)
+    except UserError as e:
+        raise UserError(f"start_from={name}: {shown(weights.path)} does not fit: {e}") from e
+    recipe.started_from = {"name": name, "sha256": checkpoint.digest("", taken)}
+
+
+@torch.no_grad()
+def fit(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Load every parameter and buffer of a network; what else is among the weights is ignored.
+
+    Returns:
+        The tensors that were loaded.
+
+    Raises:
+        UserError: one is missing or of another shape; nothing was loaded.
+    """
+    taken = {}
+    for name, here in network.state_dict().items():
+        there = weights.get(name)
+        if there is None or there.shape != here.shape:
+            size = "absent" if there is None else tuple(there.shape)
+            raise UserError(f"{name} is {size} there, {tuple(here.shape)} here")
+        taken[name] = there
+    network.load_state_dict(taken)
+    return taken
+
+
+def load(experiments: Experiments, config: Config) -> Weights:
+    """The weights that a configuration starts from.
+
+    Args:
+        experiments: of the paper.
+        config: of one of its runs, with ``start_from``.
+
+    Raises:
+        UserError: the run they are from is not finished and they are not published; or the file
+            is missing or damaged.
+    """
+    name = start_of(config)
+    if names_file(name):
+        return Weights(ROOT / name, read_file(ROOT / name, name))
+    found = find(experiments, name, config.seed)
+    if found is None:
+        paper = experiments.path.parent.name
+        raise UserError(f"start_from={name}: there is no finished run of {name}/seed{config.seed} "
+                        f"as config.yaml has it; python papers/{paper}/train.py "
+                        f"experiment={name} seed={config.seed} makes it")
+    return found
+
+
+def find(experiments: Experiments, name: str, seed: int) -> Weights | None:
+    """The weights of an experiment in its present configuration, None where there are none.
+
+    They are those of its finished run below ``runs/``, or else published in the paper's folder
+    ``weights/``.
+
+    Raises:
+        UserError: there is no such experiment, or the published file is damaged.
+    """
+    own, folder = experiments.resolve(name, seed), experiments.path.parent
+    run = runs_root() / folder.name / name / f"seed{seed}"
+    saved = checkpoint.load(run)
+    if saved and saved.get("finished"):
+        flat = {k: v for k, v in saved["config"].items() if k != "data.fingerprint"}
+        tensors = networks_of(saved)
+        if tensors and experiments.counts(completed(flat, own), own):
+            return Weights(run / checkpoint.NAME, tensors)
+    for stem in (f"{name}-seed{seed}", *([name] if seed == 0 else [])):
+        path = folder / "weights" / f"{stem}.safetensors"
+        if path.exists() and is_of(path.with_suffix(".json"), experiments, own):
+            return Weights(path, read_file(path, name))
+    return None
+
+
+def is_of(sidecar: Path, experiments: Experiments, own: Config) -> bool:
+    """Whether the JSON beside published weights says that they are of this configuration and seed.
+
+    Weights without one are taken by their name.
+    """
+    try:
+        said = json.loads(sidecar.read_text())
+        known = keys(type(own))
+        flat = {k: v for k, v in flatten(said["config"]).items()
+                if k not in known or not known[k].neutral}
+        return said["seed"] == own.seed and experiments.counts(completed(flat, own), own)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def read_file(path: Path, name: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; of a run's checkpoint those of its model.
+
+    Args:
+        path: the file.
+        name: how ``start_from`` names it, for messages.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    if not path.is_file():
+        raise UserError(f"start_from={name}: there is no file {shown(path)}")
+    try:
+        with safe_open(path, "pt") as f:
+            if "state" not in (f.metadata() or {}):
+                return {k: f.get_tensor(k) for k in f.keys()}
+        return networks_of(checkpoint.read(path))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
+        raise UserError(f"start_from={name}: {shown(path)} is damaged or no file of weights: "
+                        f"{one_line(e)[:160]}") from e
+
+
+def networks_of(saved: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's model; none where it has no model."""
+    return {k: v for k, v in saved["recipe"].get("model", {}).items() if isinstance(v, Tensor)}
