@@ -187,7 +187,7 @@ def check_checkpoint(paper: Paper, experiment: str, content: bytes) -> int:
             state = checkpoint.read(path)
             its = completed(state["config"], paper.config(experiment))
             segments, step = state["segments"], int(state["step"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as e:
             raise UserError("its checkpoint is damaged") from e
     its.pop("data.fingerprint", None)
     if its != identity(paper.config(experiment)):
