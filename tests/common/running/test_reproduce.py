@@ -33,12 +33,12 @@ def template(tmp_path_factory):
     folder = tmp_path_factory.mktemp("template")
     shutil.copytree(ROOT / "common", folder / "common",
                     ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "tests/common/test_claims").mkdir(parents=True)
+    (folder / "tests/common/evidence/test_claims").mkdir(parents=True)
     shutil.copy(ROOT / "README.md", folder)
     assert call(folder, "-m", "common.running", "new", "demo").returncode == 0
     config = folder / "papers/demo/config.yaml"
     config.write_text(config.read_text().replace("name: mnist", "name: digits").replace(
-        "steps: 10000, batch_size: 100, eval_every: 500", "steps: 200, threads: 1, eval_every: 50"))
+        "steps: 10000, batch_size: 100, eval_every: 500", "steps: 200, eval_every: 50"))
     claims = folder / "papers/demo/claims.yaml"
     claims.write_text(claims.read_text().replace("step: 5000", "step: 50"))
     return folder
@@ -258,7 +258,7 @@ def demo(tmp_path, found=None):
     """A paper with experiments base and faster, and these results."""
     made = experiments(tmp_path)
     return SimpleNamespace(name="demo", results=found or {}, folder=tmp_path / "papers/demo",
-                           config=made.resolve)
+                           config=made.resolve, experiments=made)
 
 
 def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path):
