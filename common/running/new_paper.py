@@ -62,7 +62,7 @@ def create(name: str, about: dict[str, str]) -> list[Path]:
                 made.append(file)
         write_atomic(folder / "results" / ".gitkeep", "")  # git keeps no empty folders
         report.main([name])
-        verdicts = ROOT / "tests" / "common" / "test_claims" / f"{name}.yml"
+        verdicts = ROOT / "tests" / "common" / "evidence" / "test_claims" / f"{name}.yml"
         write_atomic(verdicts, yaml.safe_dump(verdict_table(papers([name])[0])))
         made += [folder / "REPORT.md", verdicts]
     except Exception:

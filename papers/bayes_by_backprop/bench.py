@@ -15,14 +15,16 @@ STEPS = 20
 def benches() -> Iterator[tuple[str, list[Contender]]]:
     """Yield (title, contenders) of each comparison; random images stand in for MNIST."""
     experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
-    small = {"data.validation": 500, "optim.samples": 1}
+    small, one = {"data.validation": 500}, {"optim.samples": 1}
     with stand_in((1, 28, 28)):
         recipes = {name: BayesRecipe(experiments.resolve(arm, 0, small | overrides))
                    for name, arm, overrides in (
                        ("plain SGD", "sgd_1200", {}),
-                       ("mixture, fast, compiled", "mixture_1200", {"train.compile": True}),
-                       ("mixture, fast, eager", "mixture_1200", {"train.compile": False}),
-                       ("mixture, autograd", "mixture_1200", {"optim.fast": False}))}
+                       ("mixture, fast, compiled", "mixture_1200",
+                        one | {"train.compile": True}),
+                       ("mixture, fast, eager", "mixture_1200",
+                        one | {"train.compile": False}),
+                       ("mixture, autograd", "mixture_1200", one | {"optim.fast": False}))}
     contenders = [Contender(name, lambda r=r: [r.step(k) for k in range(STEPS)], STEPS)
                   for name, r in recipes.items()]
     yield "one step at 2×1200, batch 128", contenders + [

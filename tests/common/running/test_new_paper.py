@@ -41,7 +41,7 @@ def test_quick_trains(copy):
 
 def test_its_tests_and_the_houses_pass(copy):
     done = run(copy, "-m", "pytest", "-n", "0", "tests/papers/demo_net",
-               "tests/common/test_house.py", "tests/common/test_claims.py",
+               "tests/common/test_house.py", "tests/common/evidence/test_claims.py",
                "-k", "demo_net or house or decide")
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout or "[100%]" in done.stdout

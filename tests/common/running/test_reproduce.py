@@ -34,12 +34,12 @@ def template(tmp_path_factory):
     folder = tmp_path_factory.mktemp("template")
     shutil.copytree(ROOT / "common", folder / "common",
                     ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "tests/common/test_claims").mkdir(parents=True)
+    (folder / "tests/common/evidence/test_claims").mkdir(parents=True)
     shutil.copy(ROOT / "README.md", folder)
     assert call(folder, "-m", "common.running", "new", "demo").returncode == 0
     config = folder / "papers/demo/config.yaml"
     config.write_text(config.read_text().replace("name: mnist", "name: digits").replace(
-        "steps: 10000, batch_size: 100, eval_every: 500", "steps: 200, threads: 1, eval_every: 50"))
+        "steps: 10000, batch_size: 100, eval_every: 500", "steps: 200, eval_every: 50"))
     claims = folder / "papers/demo/claims.yaml"
     claims.write_text(claims.read_text().replace("step: 5000", "step: 50"))
     return folder

@@ -77,9 +77,8 @@ def test_equations_3_and_4_equal_autograd_in_float64():
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("prior", ["mixture", "gaussian"])
 def test_the_fast_path_equals_the_readable_one(samples, compiled, prior, monkeypatch):
-    options = dict(optim__samples=samples, prior__kind=prior)
-    readable = made(optim__fast=False, **options)
-    fast = made(optim__fast=True, train__compile=compiled, **options)
+    same = {"optim__samples": samples, "prior__kind": prior}
+    readable, fast = made(optim__fast=False, **same), made(train__compile=compiled, **same)
     for r in (readable, fast):
         r.model.double()
         r.inputs = r.inputs.double()
@@ -154,7 +153,7 @@ def test_selection_survives_a_checkpoint():
 
 @pytest.mark.parametrize("arm", ["quick_bbb", "quick_sgd"])
 def test_final_metrics(arm):
-    r = made(arm, **({"measure__samples": 3} if arm == "quick_bbb" else {}))
+    r = made(arm, **{"measure__samples": 3} if arm == "quick_bbb" else {})
     for k in range(50):
         r.step(k)
     keep = copy.deepcopy(r.model.state_dict())

@@ -17,8 +17,8 @@ EXPERIMENTS = Experiments(Config, ROOT / "papers/levenberg_marquardt/config.yaml
 
 
 def made(name="sine_lm", seed=0, **overrides):
-    quickly = {} if name == "minpack" else {"train.compile": False}
-    return recipe(EXPERIMENTS.resolve(name, seed, quickly | {
+    plain = {} if name == "minpack" else {"train.compile": False}
+    return recipe(EXPERIMENTS.resolve(name, seed, plain | {
         k.replace("__", "."): v for k, v in overrides.items()}))
 
 
