@@ -97,10 +97,16 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
     for seed in range(seeds):
         wanted = dict.fromkeys(e for c in claims for e in c.experiments
                                if seed == 0 or not c.repeatable)
+        wanted = [name for name in wanted if can_be_made_here(paper, name)]
         for name in wanted:
             if (name, seed) not in found and (why := lacking(paper, name, seed, again)):
                 add(name, seed, why)
     return list(found.values())
+
+
+def can_be_made_here(paper: Paper, experiment: str) -> bool:
+    """Whether this machine has the arithmetic of an experiment: TF32 needs a card."""
+    return paper.config(experiment).train.precision != "tf32" or cards() > 0
 
 
 def lacking(paper: Paper, experiment: str, seed: int, again: bool) -> str:

@@ -27,6 +27,7 @@ from common.files import write_atomic
 from common.running.cli import main
 from common.training.descent import SGD
 from common.training.recipe import Batch, Row, Supervised
+from common.training.sums import fraction
 from papers.dropout.model import (
     Autoencoder,
     Network,
@@ -207,7 +208,7 @@ class DropoutRecipe(Supervised):
             for _ in range(self.config.measure.repeats):
                 chosen = torch.randperm(POOL, generator=draw)[:k]
                 wrong = pool[chosen].mean(0).argmax(1) != self.eval_labels
-                errors.append(100 * wrong.sum().item() / len(wrong))
+                errors.append(100 * fraction(wrong))
             found = torch.tensor(errors, dtype=torch.float64)
             metrics[f"monte_carlo_{k}"] = found.mean().item()
             metrics[f"monte_carlo_{k}_sd"] = found.std().item()

@@ -183,3 +183,12 @@ def test_seeds_that_take_turns_need_what_each_of_them_needs(tmp_path):
     paper, claims = toy(tmp_path)
     assert [(r.name, r.needs) for r in plan.in_turns(plan.plan(paper, claims("tuned"), 2), 2)] == [
         ("base/seed0,1", ()), ("tuned/seed0,1", ("base/seed0", "base/seed1"))]
+
+
+def test_what_needs_a_card_is_left_out_without_one(monkeypatch):
+    (paper,) = papers(["resnet"])
+    claims = [c for c in paper.claims if "resnet20_tf32" in c.experiments]
+    monkeypatch.setattr(plan, "cards", lambda: 0)
+    without = {r.experiment for r in plan.plan(paper, claims, 2)}
+    monkeypatch.setattr(plan, "can_be_made_here", lambda *_: True)
+    assert {r.experiment for r in plan.plan(paper, claims, 2)} - without == {"resnet20_tf32"}
