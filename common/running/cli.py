@@ -15,7 +15,7 @@ from typing import Any
 
 from common.config import Config, as_dict, identity
 from common.errors import UserError
-from common.evidence import plotting, results
+from common.evidence import results
 from common.experiments import Experiments, help_text, parse_arguments
 from common.files import runs_root, shown, write_atomic
 from common.training import checkpoint, distributed, start, tracking
@@ -263,6 +263,8 @@ def seconds_per_step(recipes: Sequence[Recipe]) -> float:
 
 def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -> None:
     """Print the table of finished runs, draw their curves and say what to type next."""
+    from common.evidence import plotting  # matplotlib takes a second, and only this needs it
+
     shown_metrics = list(done[0]["metrics"])[:4]
     width = max(len(d["label"]) for d in done) + 2
     columns = {m: max(10, len(m) + 2) for m in shown_metrics}

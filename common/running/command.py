@@ -38,7 +38,9 @@ def train(argv: list[str]) -> int:
     """
     known = sorted(p.parent.name for p in (ROOT / "papers").glob("*/train.py"))
     if not argv or argv[0] in ("--help", "-h"):
-        print(f"papers train PAPER [key=value …]; PAPER is one of {', '.join(known)}")
+        print("papers train PAPER [experiment=NAME] [seed=K] [key=value …]\n\n"
+              f"PAPER is one of {', '.join(known)}.\n"
+              "papers train PAPER --help lists its experiments and keys.")
         return 0
     if argv[0] not in known:
         raise UserError(f"unknown paper {argv[0]!r}{nearest(argv[0], known)}")

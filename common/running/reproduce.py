@@ -225,6 +225,8 @@ def options_of(argv: list[str]) -> dict:
     experiment, _, options = parse_arguments([a for a in argv if not a.startswith("-")])
     if experiment is not None:
         options["experiment"] = experiment
+    if any(word.startswith("seed=") for word in argv):  # a word of train.py
+        options["seed"] = None
     for k in options:
         if k not in OPTIONS and not k.startswith("slurm."):
             raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")

@@ -37,6 +37,15 @@ def test_quick_trains(copy):
     done = run(copy, "papers/demo_net/train.py", "experiment=quick", "train.threads=1")
     assert done.returncode == 0, done.stderr
     assert "demo_net/quick/seed0" in done.stdout
+    bench = ("from papers.demo_net import bench; bench.STEPS = 2\n"
+             "[c.run() for _, contenders in bench.benches() for c in contenders]")
+    done = run(copy, "-c", bench)
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_is_clean_code(copy):
+    done = run(copy, "-m", "ruff", "check", "papers/demo_net", "tests/papers/demo_net")
+    assert done.returncode == 0, done.stdout
 
 
 def test_its_tests_and_the_houses_pass(copy):

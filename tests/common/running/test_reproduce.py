@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from common import files
-from common.errors import exit_with
+from common.errors import UserError, exit_with
 from common.evidence import results
 from common.files import ROOT
 from common.running import cli, reproduce
@@ -459,3 +459,8 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, capfd):
     assert after["step"] == before["step"] == 20
     assert train_in_a_fork(tmp_path / "full") == 0
     assert outcome(tmp_path / "full") == outcome(tmp_path / "calm")
+
+
+def test_the_word_of_train_py_is_not_ignored():
+    with pytest.raises(UserError, match="unknown key 'seed'; did you mean 'seeds'"):
+        reproduce.options_of(["seed=3"])

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from common.experiments import Experiments
 from common.running.bench import Contender
-from papers.NAME.train import NAME_CLASSRecipe, Config
+from papers.NAME import train
 
 STEPS = 500
 
 
 def benches() -> Iterator[tuple[str, list[Contender]]]:
     """Yield (title, contenders) of each comparison."""
-    experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
+    experiments = Experiments(train.Config, Path(__file__).with_name("config.yaml"))
 
     def contender(hidden: int) -> Contender:
-        recipe = NAME_CLASSRecipe(experiments.resolve("quick", 0, {"model.hidden": hidden}))
+        recipe = train.NAME_CLASSRecipe(experiments.resolve("quick", 0, {"model.hidden": hidden}))
         return Contender(f"{hidden} hidden units",
-                         lambda: [recipe.step(recipe.batch(k)) for k in range(STEPS)], STEPS)
+                         lambda: [recipe.step(k) for k in range(STEPS)], STEPS)
     yield "a step on digits", [contender(100), contender(400)]

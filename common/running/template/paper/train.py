@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from common.running.cli import main
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
 from common.errors import exit_with
+from common.running.cli import main
 from common.training.recipe import Supervised
 from papers.NAME.model import Network
 

@@ -6,14 +6,14 @@ import torch
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
+from papers.NAME import train
 from papers.NAME.model import Network
-from papers.NAME.train import NAME_CLASSRecipe, Config
 
-EXPERIMENTS = Experiments(Config, ROOT / "papers/NAME/config.yaml")
+EXPERIMENTS = Experiments(train.Config, ROOT / "papers/NAME/config.yaml")
 
 
 def recipe(**overrides):
-    return NAME_CLASSRecipe(EXPERIMENTS.resolve(
+    return train.NAME_CLASSRecipe(EXPERIMENTS.resolve(
         "quick", 0, {k.replace("__", "."): v for k, v in overrides.items()}))
 
 
@@ -33,7 +33,7 @@ def test_every_declared_parameter_gets_a_gradient():
 
 def test_training_lowers_the_loss():
     r = recipe()
-    losses = [r.step(r.batch(k)).item() for k in range(200)]
+    losses = [r.step(k).item() for k in range(200)]
     assert sum(losses[-20:]) < 0.7 * sum(losses[:20])
 
 
