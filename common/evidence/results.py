@@ -147,7 +147,7 @@ def parse(path: Path, schema: type[Config]) -> Result:
             flat, record)
         if not record["segments"] or not math.isfinite(record["seconds"]):
             raise ValueError("no provenance")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise UserError(f"result {shown(path)} is damaged: {type(e).__name__} {e}; restore it with "
                         "git or run its experiment again") from e
     return found

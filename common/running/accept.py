@@ -21,6 +21,7 @@ from common.errors import UserError, nearest
 from common.evidence import results
 from common.evidence.claims import Paper, papers
 from common.evidence.provenance import git
+from common.evidence.report import on_what
 from common.files import ROOT, locked, runs_root, write_atomic
 from common.running import collect
 from common.running.plan import run_folder
@@ -104,7 +105,9 @@ class Home:
             check_result(self.paper(match[1], match[2]), match[2], int(match[3]), content)
         elif match := PACE.fullmatch(name):
             self.paper(match[1] or match[2], match[3])
-            read_json(content)
+            pace = read_json(content)
+            if not isinstance(pace, dict) or pace.keys() != {"cpu", "seconds_per_step", "config"}:
+                raise UserError("not a pace")
         elif match := WEIGHTS.fullmatch(name) or PICTURED.fullmatch(name):
             paper = self.paper(match[1], match[2])
             goes_with = results.path_of(paper.folder, match[2], int(match[3] or 0))
@@ -172,6 +175,15 @@ def check_result(paper: Paper, experiment: str, seed: int, content: bytes) -> No
     if (found.paper, found.experiment, found.seed) != (paper.name, experiment, seed):
         raise UserError(f"it is of {found.name}, not of the run in whose place it lies")
     check_history(found.record["segments"])
+    if not results.is_current(found, paper.config(experiment), paper.experiments):
+        raise UserError(f"made with a configuration that is not {experiment}'s")
+    there = next(iter(paper.results.get(experiment, [])), found)
+    if not found.metrics or found.metrics.keys() != there.metrics.keys():
+        raise UserError("its metrics are not those of the experiment")
+    try:
+        [on_what(s["hardware"]) + s["versions"]["torch"] for s in found.record["segments"]]
+    except (KeyError, TypeError) as e:
+        raise UserError("it does not say on what machine it was made") from e
 
 
 def check_checkpoint(paper: Paper, experiment: str, content: bytes) -> int:
@@ -187,7 +199,8 @@ def check_checkpoint(paper: Paper, experiment: str, content: bytes) -> int:
             state = checkpoint.read(path)
             its = completed(state["config"], paper.config(experiment))
             segments, step = state["segments"], int(state["step"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as e:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError,
+                AttributeError, RecursionError) as e:
             raise UserError("its checkpoint is damaged") from e
     its.pop("data.fingerprint", None)
     if its != identity(paper.config(experiment)):
@@ -226,7 +239,7 @@ def read_json(content: bytes) -> Any:
     """
     try:
         return json.loads(content)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise UserError("not readable as JSON") from e
 
 

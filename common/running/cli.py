@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.config import Config, as_dict, identity
-from common.errors import UserError
+from common.errors import Paused, UserError
 from common.evidence import results
 from common.experiments import Experiments, help_text, parse_arguments
 from common.files import runs_root, shown, write_atomic
@@ -200,13 +200,19 @@ def train_by_turns(recipe_class: Callable[[Any], Recipe], experiments: Experimen
 
     Returns, raises: see :func:`train_all`.
     """
-    if overrides.get("train.vectorize"):
-        return [d for name in names
-                for d in train(recipe_class, experiments, name, seeds, overrides, budget)]
-    jobs = [job(experiments, name, seed, overrides) for seed in seeds for name in names]
-    size = jobs[0].config.train.side_by_side
-    return [d for k in range(0, len(jobs), size)
-            for d in train_all(recipe_class, experiments, jobs[k:k + size], budget)]
+    with budget.ended_by_sigterm():  # also between two runs, and while one is built
+        if overrides.get("train.vectorize"):
+            return [d for name in names
+                    for d in train(recipe_class, experiments, name, seeds, overrides, budget)]
+        jobs = [job(experiments, name, seed, overrides) for seed in seeds for name in names]
+        size, done = jobs[0].config.train.side_by_side, []
+        for k in range(0, len(jobs), size):
+            try:
+                done += train_all(recipe_class, experiments, jobs[k:k + size], budget)
+            except Paused as e:
+                left = len(jobs) - k - size
+                raise Paused(f"{e}; {left} more not begun" if left > 0 else str(e)) from e
+        return done
 
 
 PACE_SECONDS, PACE_STEPS, WARM_UP = 3.0, 1000, EAGER + 1

@@ -131,7 +131,8 @@ def read(path: Path) -> dict[str, bytes]:
                 raise ValueError(f"{name} is not what was collected")
     except Refused as e:
         raise UserError(str(e)) from e
-    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError) as e:
+    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError,
+            RecursionError) as e:
         raise UserError("damaged, or not made by papers bundle collect: "
                         f"{type(e).__name__} {e}") from e
     return files

@@ -47,7 +47,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(accept, "ROOT", root)
     monkeypatch.setenv("PAPERS_RUNS", str(root / "runs"))
     paper = SimpleNamespace(name="toy", folder=root / "papers/toy", schema=Config,
-                            experiments=known, config=known.resolve)
+                            experiments=known, config=known.resolve, results={})
 
     def papers(names):
         if names != ["toy"]:
@@ -113,6 +113,13 @@ def altered(made, commit, **changes):
     (PLACE, lambda m, h: result(m, h.first, seed=1), "it is of toy/base/seed1"),
     (PLACE, lambda m, h: result(m, h.first, paper="other"), "it is of other/base/seed0"),
     (PLACE, lambda m, h: result(m, h.first, experiment="faster"), "it is of toy/faster/seed0"),
+    (PLACE, lambda m, h: result(m, h.first, segments=[{}]), "does not say on what machine"),
+    (PLACE, lambda m, h: result(m, h.first, metrics={}), "its metrics are not those"),
+    (PLACE, lambda m, h: b"[" * 100_000, "not a readable result"),
+    (PLACE, lambda m, h: json.dumps(json.loads(result(m, h.first)) | {"config": {
+        "optim": {"lr": 0.7}}}).encode(), "a configuration that is not base's"),
+    ("papers/toy/results/base/pace.json", lambda m, h: b'"hello"', "not a pace"),
+    ("papers/toy/results/base/pace.json", lambda m, h: b"[" * 100_000, "not readable as JSON"),
     ("papers/toy/results/base/seed00.json", lambda m, h: result(m, h.first), "expected a result"),
     ("papers/toy/results/bass/seed0.json", lambda m, h: result(m, h.first), "did you mean 'base'"),
     ("papers/tyo/results/base/seed0.json", lambda m, h: result(m, h.first), "unknown paper"),

@@ -92,3 +92,11 @@ def test_sigterm_leaves_a_checkpoint_and_a_line(tmp_path):
     assert process.returncode == 0, said
     assert said.count("\n") == 1 and "asked to end; stopped at step" in said
     assert standing(tmp_path) > 0
+
+
+def test_runs_not_begun_are_counted(tmp_path):
+    words, options = command(tmp_path, "experiment=quick_bn,quick_plain", "seed=0,1", "budget=1s")
+    words.remove("experiment=quick_bn")
+    done = subprocess.run(words, timeout=120, **options)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1].endswith("goes on from there; 3 more not begun")
