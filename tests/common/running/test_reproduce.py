@@ -139,6 +139,7 @@ def test_two_at_once_and_a_lock_that_dies_with_its_process(clone):
     assert "another process is reproducing demo" in second.stderr
     first.kill()
     first.wait()
+    wait_for(lambda: free(log.parent))  # its run is told, and writes a checkpoint before it ends
     config.write_text(config.read_text().replace("steps: 20000", "steps: 200"))
     shutil.rmtree(clone / "runs/demo/narrow/seed0", ignore_errors=True)
     third = again(clone, "seeds=1", "jobs=2")
@@ -161,6 +162,15 @@ def test_ctrl_c_ends_the_runs_too(clone):
     size = log.stat().st_size
     time.sleep(0.5)
     assert log.stat().st_size == size, "no run goes on behind the back"
+
+
+def free(folder):
+    """Whether no process trains in a folder."""
+    try:
+        with files.locked(folder, "held"):
+            return True
+    except UserError:
+        return False
 
 
 def wait_for(condition):

@@ -125,7 +125,9 @@ def test_per_channel_normalisation(tmp_path):
     torch.testing.assert_close(torch.cat(seen), (images.float() / 255 - 0.3) / 0.2)
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [
+    pytest.param(p, marks=[pytest.mark.slow] if k else [], id=p.stem)
+    for k, p in enumerate(COMMITTED)])
 def test_committed_weights_give_their_error_on_cifar10(path, real_data):
     real_data("uoft-cs/cifar10")
     said = json.loads(path.with_suffix(".json").read_text())
