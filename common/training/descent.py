@@ -16,14 +16,17 @@ class SGD(torch.optim.SGD):
     v ← momentum·v + g + λw, w ← w − lr·v. Nesterov's momentum and dampening are torch's alone.
     """
 
-    @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
-        groups = self.param_groups
-        if not any(isinstance(g[k], Tensor) for g in groups for k in ("lr", "momentum")):
+        if any(isinstance(g["lr"], Tensor) or isinstance(g["momentum"], Tensor)
+               for g in self.param_groups):
+            self._step_by_tensors()
+        else:
             super().step(closure)
-            return
-        for group in groups:
+
+    @torch.no_grad()
+    def _step_by_tensors(self) -> None:
+        for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if not params:
                 continue
