@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import Tensor
 
 
-class SGD(torch.optim.SGD):
-    """torch's SGD, also with ``lr`` and ``momentum`` as tensors on the parameters' device.
+def sgd(params: Iterable[Any], device: torch.device, **options: Any) -> torch.optim.SGD:
+    """SGD for weights that will be trained on a device.
+
+    Args:
+        params: parameters or groups of them.
+        device: where they will be when the first update is made.
+        options: of ``torch.optim.SGD``, which it is on a CPU.
+    """
+    return (torch.optim.SGD if device.type == "cpu" else SGDByTensors)(params, **options)
+
+
+class SGDByTensors(torch.optim.SGD):
+    """torch's SGD with ``lr`` and ``momentum`` as tensors on the parameters' device, or numbers.
 
     A step that was captured in a CUDA graph repeats the numbers it was captured with; a rate that
-    changes has to be a tensor. With plain numbers this is torch's own implementation.
+    changes has to be a tensor, which torch's own does not take.
 
-    Where they are tensors, with gradient g, decay λ and velocity v:
-    v ← momentum·v + g + λw, w ← w − lr·v. Nesterov's momentum and dampening are torch's alone.
+    With gradient g, decay λ and velocity v: v ← momentum·v + g + λw, w ← w − lr·v. Nesterov's
+    momentum and dampening are torch's alone.
     """
 
+    @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
-        if any(isinstance(g["lr"], Tensor) or isinstance(g["momentum"], Tensor)
-               for g in self.param_groups):
-            self._step_by_tensors()
-        else:
-            super().step(closure)
-
-    @torch.no_grad()
-    def _step_by_tensors(self) -> None:
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if not params:

@@ -10,6 +10,7 @@ the time.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,11 +23,13 @@ from torch.nn.parallel import DistributedDataParallel
 from common.errors import UserError
 
 
+@functools.cache
 def rank() -> int:
     """This process's number, 0 without torchrun."""
     return int(os.environ.get("RANK", 0))
 
 
+@functools.cache
 def processes() -> int:
     """How many processes train together, 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", 1))
@@ -92,6 +95,15 @@ def mean(loss: Tensor) -> Tensor:
         dist.all_reduce(loss)
         loss = loss / processes()
     return loss
+
+
+def anywhere(here: bool) -> bool:
+    """Whether something is so in any of the processes."""
+    if processes() == 1:
+        return here
+    found = torch.tensor(int(here))
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return bool(found)
 
 
 def check_agreement(networks: Sequence[nn.Module]) -> None:

@@ -147,14 +147,17 @@ def advance(runs: Sequence[Run], steps: Steps, budget: Budget,
                 if at_once:
                     see()
                 progress.update(step)
-                if budget.over:
+                stops = distributed.anywhere(budget.over)
+                if stops:
+                    if not budget.over:  # another process was asked to end
+                        budget.stop()
                     break
                 yield
             see()
             gather()
             last = step == train.steps
-            stops = budget.over and not last  # looked at once: it may become so at any moment
-            due = last or stops or one.due(step)
+            stops = stops and not last
+            due = last or stops or distributed.anywhere(one.due(step))
             with steps.at_work():
                 for r in runs:
                     if step % train.log_every == 0 or last:

@@ -30,7 +30,7 @@ from common.training.precision import check_precision, set_precision
 from common.training.sums import fraction
 
 Batch = tuple[Tensor, Tensor]
-Row = dict[str, Tensor]
+Row = dict[str, Tensor | float]
 """What one step needs, by name: indices of its examples, random offsets, rates …"""
 
 
@@ -185,17 +185,19 @@ class Planned(Recipe):
 
         Here its ``number``, and every one of :meth:`rates`.
         """
-        rates = {k: torch.tensor(v, dtype=torch.float64) for k, v in self.rates(step).items()}
-        return {"number": torch.tensor(step), **rates}
+        return {"number": step, **self.rates(step)}
 
-    def plan(self, first: int, last: int) -> Row:
+    def plan(self, first: int, last: int) -> dict[str, Tensor]:
         """The rows of the updates ``first`` to ``last - 1``, stacked: (last − first, …) each."""
         rows = [self.row(k) for k in range(first, last)]
-        return {name: torch.stack([r[name] for r in rows]) for name in rows[0]}
+        return {name: torch.stack([as_tensor(r[name]) for r in rows]) for name in rows[0]}
 
     def row_here(self, step: int) -> Row:
-        """:meth:`row`, on the device."""
-        return {k: on_device(v, self.device) for k, v in self.row(step).items()}
+        """:meth:`row`, on the device; on a CPU its numbers stay plain ones."""
+        row = self.row(step)
+        if self.device.type == "cpu":
+            return row
+        return {name: on_device(as_tensor(v), self.device) for name, v in row.items()}
 
     @property
     def steady(self) -> bool:
@@ -336,6 +338,13 @@ class Supervised(Planned):
         return fraction(self.predict(x).argmax(1) == y)
 
 
+def as_tensor(value: Tensor | float) -> Tensor:
+    """A row's value as a tensor; numbers unrounded, as float64 or int64, shape ()."""
+    if isinstance(value, float):
+        return torch.tensor(value, dtype=torch.float64)
+    return torch.as_tensor(value)
+
+
 def on_device(values: Tensor, device: torch.device) -> Tensor:
     """A row's values on a device: numbers as float32, for not every device has float64."""
     if values.dtype == torch.float64 and device.type != "cpu":
@@ -343,6 +352,6 @@ def on_device(values: Tensor, device: torch.device) -> Tensor:
     return values if device.type == "cpu" else values.to(device)
 
 
-def scalar(value: Tensor) -> float | int | Tensor:
+def scalar(value: Tensor | float) -> float | Tensor:
     """A row's number as plain arithmetic takes it: on a CPU its value, elsewhere as it is."""
-    return value.item() if value.device.type == "cpu" else value
+    return value.item() if isinstance(value, Tensor) and value.device.type == "cpu" else value

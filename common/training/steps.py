@@ -1,6 +1,6 @@
 """How the steps of a recipe are taken: one by one, or many ahead on a graphics card.
 
-On a CPU every update is made when it is asked for, and its loss read at once. On other devices
+On a CPU every update is made when it is asked for, and its loss read soon after. On other devices
 reading a number waits for everything before it, and so does sending one. There the rows of the
 coming steps are sent a block at a time, the losses of a block stay on the device until somebody
 asks for them, and on a CUDA card the whole step is captured once and repeated.
@@ -9,6 +9,7 @@ asks for them, and on a CUDA card the whole step is captured once and repeated.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -20,6 +21,9 @@ from common.training.recipe import Planned, Recipe, Row, on_device
 
 EAGER = 3
 """Updates made before the step is captured, in which libraries allocate what they need."""
+
+TURN = 0.01
+"""Seconds for which a CPU takes steps before anybody looks at them."""
 
 AHEAD = 16
 """Steps given to the device before another run on the same card gets its turn."""
@@ -50,9 +54,13 @@ class OneByOne:
         self._losses: list[Tensor] = []
 
     def take(self, first: int, last: int) -> Iterator[int]:
+        turn = 0.0 if distributed.processes() > 1 else TURN  # they have to stop at the same step
+        ends = time.perf_counter() + turn
         for step in range(first, last):
             self._losses.append(self.recipe.step(step))
-            yield step + 1
+            if time.perf_counter() >= ends or step + 1 == last:
+                yield step + 1
+                ends = time.perf_counter() + turn
 
     def losses(self) -> list[list[float]]:
         found = [loss.reshape(-1).tolist() for loss in self._losses]

@@ -19,7 +19,7 @@ from common.config import key
 from common.data import generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
-from common.training.descent import SGD
+from common.training.descent import sgd
 from common.training.recipe import Supervised
 from papers.batchnorm.model import BatchNorm, Network, population_statistics
 
@@ -76,7 +76,7 @@ class BatchNormRecipe(Supervised):
                             f"model.hidden={model.hidden}")
         self.model = Network(self.inputs.shape[1], model.hidden, self.data.classes, model.bn,
                              model.init_std, model.momentum, generator(self.config.seed, "init"))
-        self.optimizer = SGD(self.model.parameters(), lr=optim.lr, fused=True)
+        self.optimizer = sgd(self.model.parameters(), self.device, lr=optim.lr, fused=True)
         self.lowest = torch.full((model.hidden[-1],), torch.inf)
         self.highest = -self.lowest
 

@@ -29,7 +29,7 @@ from common.data import DataSet, Split, generator
 from common.decoded import of_tensors
 from common.errors import UserError, exit_with
 from common.running.cli import main
-from common.training.descent import SGD
+from common.training.descent import sgd
 from common.training.devices import widest_float
 from common.training.layers import Dropout
 from common.training.linear import Linear
@@ -182,7 +182,7 @@ class BayesRecipe(Supervised):
         else:
             self.model = plain_network(widths, c.model.arm == "dropout", start)
         self.model.to(self.device)
-        self.optimizer = SGD(self.model.parameters(), lr=c.optim.lr, fused=True)
+        self.optimizer = sgd(self.model.parameters(), self.device, lr=c.optim.lr, fused=True)
         self.minibatches = len(self.inputs) / c.train.batch_size
         self.π = kl_weights(math.ceil(self.minibatches), c.optim.kl)
         if c.optim.kl == "uniform":
@@ -230,7 +230,7 @@ class BayesRecipe(Supervised):
         self.set_rates(row)
         x, y = self.batch(row)
         layers, k = self.model.bayesian, self.config.optim.samples
-        number = row["number"].item() if x.device.type == "cpu" else 0
+        number = row["number"] if x.device.type == "cpu" else 0
         with torch.no_grad():
             σ = [l.σ for l in layers]
         samples: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in layers]
@@ -362,7 +362,7 @@ class RegressionRecipe(Supervised):
             self.optimizer = torch.optim.Adam(self.model.parameters(), lr=c.optim.lr,
                                               capturable=self.device.type == "cuda")
         else:
-            self.optimizer = SGD(self.model.parameters(), lr=c.optim.lr)
+            self.optimizer = sgd(self.model.parameters(), self.device, lr=c.optim.lr)
 
     def rates(self, step: int) -> dict[str, float]:
         """α, divided by 10 at the milestones."""

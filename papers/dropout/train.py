@@ -25,7 +25,7 @@ from common.data import Split, generator
 from common.errors import UserError, exit_with
 from common.files import write_atomic
 from common.running.cli import main
-from common.training.descent import SGD
+from common.training.descent import sgd
 from common.training.recipe import Batch, Row, Supervised
 from common.training.sums import fraction
 from papers.dropout.model import (
@@ -132,8 +132,8 @@ class DropoutRecipe(Supervised):
         optim = self.config.optim
         self.model = self.network().to(self.device)
         self.weights = [l.weight for l in self.model.layers]
-        self.optimizer = SGD(self.model.parameters(), lr=optim.lr, momentum=self.momentum(0),
-                             fused=True)
+        self.optimizer = sgd(self.model.parameters(), self.device, lr=optim.lr,
+                             momentum=self.momentum(0), fused=True)
 
     def network(self) -> Network:
         """The network the configuration describes."""

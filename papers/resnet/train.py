@@ -24,7 +24,7 @@ from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.augment import PadCropFlip
 from common.training.compiling import compile_parts
-from common.training.descent import SGD
+from common.training.descent import sgd
 from common.training.recipe import Batch, Row, Supervised
 from common.training.schedules import divided
 from papers.resnet import weights
@@ -108,9 +108,9 @@ class ResNetRecipe(Supervised):
         self.model.to(self.device)
         decayed = [p for p in self.model.parameters() if p.dim() > 1 or optim.decay == "all"]
         others = [p for p in self.model.parameters() if not (p.dim() > 1 or optim.decay == "all")]
-        self.optimizer = SGD(
-            [{"params": decayed}, {"params": others, "weight_decay": 0.0}], lr=optim.lr,
-            momentum=optim.momentum, weight_decay=optim.weight_decay, fused=True)
+        self.optimizer = sgd(
+            [{"params": decayed}, {"params": others, "weight_decay": 0.0}], self.device,
+            lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay, fused=True)
         self.warming = optim.warm_up_lr > 0
         self.augmented = (PadCropFlip(self.inputs, augment.pad, augment.flip) if augment.pad
                           else None)

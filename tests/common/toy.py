@@ -11,7 +11,7 @@ from common.config import Config as BaseConfig
 from common.config import key
 from common.experiments import Experiments
 from common.files import write_atomic
-from common.training.descent import SGD
+from common.training.descent import sgd
 from common.training.recipe import Supervised
 from common.training.schedules import divided
 
@@ -40,7 +40,8 @@ class Toy(Supervised):
     def build(self) -> None:
         self.model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(0.5), nn.ReLU(),
                                    nn.Linear(16, 10))
-        self.optimizer = SGD(self.model.parameters(), lr=self.config.optim.lr, momentum=0.9)
+        self.optimizer = sgd(self.model.parameters(), self.device, lr=self.config.optim.lr,
+                             momentum=0.9)
 
     def rates(self, step: int) -> dict[str, float]:
         return {"lr": divided(self.config.optim.lr, [15, 30], step)}

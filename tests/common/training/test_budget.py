@@ -11,7 +11,7 @@ import pytest
 from common.errors import Paused, UserError
 from common.evidence import results
 from common.files import ROOT
-from common.training import checkpoint, tracking
+from common.training import checkpoint, steps, tracking
 from common.training import loop as training
 from common.training.budget import Budget, seconds_of
 from tests.common.toy import Toy, experiments
@@ -49,7 +49,8 @@ def go(folder, budget=None):
     return training.run(made, folder, "toy", results.segment(made.device), budget)
 
 
-def test_a_paused_run_ends_with_the_bits_of_an_undisturbed_one(tmp_path):
+def test_a_paused_run_ends_with_the_bits_of_an_undisturbed_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "TURN", 0.0)  # looks after every step
     whole, _ = go(tmp_path / "whole")
     with pytest.raises(Paused, match="toy: asked to end; stopped at step 17 of 40"):
         go(tmp_path / "cut", Budget())

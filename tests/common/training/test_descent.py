@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from common.training.descent import SGD
+from common.training.descent import SGDByTensors, sgd
 
 
 def problem(kind, **options):
@@ -29,7 +29,7 @@ RATES = [(0.01, 0.5), (0.01, 0.9), (0.005, 0.95), (0.001, 0.95)]
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_tensors_and_numbers_make_the_same_updates(decay):
-    ours, optimizer = problem(SGD, lr=0.1, momentum=0.5, weight_decay=decay)
+    ours, optimizer = problem(SGDByTensors, lr=0.1, momentum=0.5, weight_decay=decay)
     theirs, reference = problem(torch.optim.SGD, lr=0.1, momentum=0.5, weight_decay=decay)
     run(ours, optimizer, RATES, True)
     run(theirs, reference, RATES, False)
@@ -40,7 +40,7 @@ def test_tensors_and_numbers_make_the_same_updates(decay):
 
 
 def test_a_rate_alone_may_be_a_tensor():
-    ours, optimizer = problem(SGD, lr=0.1)
+    ours, optimizer = problem(SGDByTensors, lr=0.1)
     theirs, reference = problem(torch.optim.SGD, lr=0.1)
     for params, o, lr in ((ours, optimizer, torch.tensor(0.02)), (theirs, reference, 0.02)):
         for group in o.param_groups:
@@ -51,9 +51,17 @@ def test_a_rate_alone_may_be_a_tensor():
         torch.testing.assert_close(p, q)
 
 
-def test_with_numbers_it_is_torchs_own_bit_for_bit():
-    ours, optimizer = problem(SGD, lr=0.1, momentum=0.5, fused=True)
-    theirs, reference = problem(torch.optim.SGD, lr=0.1, momentum=0.5, fused=True)
+def test_it_takes_plain_numbers_too():
+    ours, optimizer = problem(SGDByTensors, lr=0.1, momentum=0.5)
+    theirs, reference = problem(torch.optim.SGD, lr=0.1, momentum=0.5)
     run(ours, optimizer, RATES, False)
     run(theirs, reference, RATES, False)
-    assert all(torch.equal(p, q) for p, q in zip(ours, theirs, strict=True))
+    for p, q in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(p, q)
+
+
+@pytest.mark.parametrize("device, kind", [("cpu", torch.optim.SGD), ("cuda", SGDByTensors)])
+def test_a_cpu_has_torchs_own(device, kind):
+    params, _ = problem(torch.optim.SGD, lr=0.1)
+    made = sgd(params, torch.device(device), lr=0.2, momentum=0.5)
+    assert type(made) is kind and made.defaults["lr"] == 0.2 and made.defaults["momentum"] == 0.5

@@ -16,19 +16,19 @@ from common.training import distributed
 from tests.common.toy import Config, Toy, experiments
 
 SCRIPT = """
-import sys, torch
+import os, signal, sys, torch
 from pathlib import Path
 from torch import nn
 from common.running import cli
 from common.errors import exit_with
-from common.training.descent import SGD
+from common.training.descent import sgd
 from tests.common.toy import Config, Toy, experiments
 
 class Smooth(Toy):
     def build(self):
         torch.manual_seed(self.config.seed)
         self.model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
-        self.optimizer = SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        self.optimizer = sgd(self.model.parameters(), self.device, lr=0.1, momentum=0.9)
 
 class Bypassing(Smooth):
     def loss(self, batch, row):
@@ -40,9 +40,15 @@ class Stopping(Smooth):
             raise SystemExit(3)
         return super().step(number)
 
+class Asked(Smooth):
+    def step(self, number):
+        if number == 25 and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().step(number)
+
 folder = Path(__file__).parent / "toy"
 experiments(folder)
-kind = {"Bypassing": Bypassing, "Stopping": Stopping}.get(sys.argv[1], Smooth)
+kind = {"Bypassing": Bypassing, "Stopping": Stopping, "Asked": Asked}.get(sys.argv[1], Smooth)
 exit_with(lambda: cli.main(kind, Config, str(folder / "train.py"), sys.argv[2:]))
 """
 
@@ -81,6 +87,12 @@ def test_two_processes_agree_with_one_and_resume(tmp_path):
     assert (c["metrics"], c["curves"]) == (b["metrics"], b["curves"])
 
 
+def test_processes_that_are_asked_to_end_stop_at_the_same_step(tmp_path):
+    stopped = train(tmp_path / "run", "Asked", "budget=60s")
+    assert stopped.returncode == 0, stopped.stderr
+    assert "toy/base/seed0: asked to end; stopped at step 26 of 40" in stopped.stderr
+
+
 @pytest.mark.parametrize(("kind", "words", "message"), [
     ("Bypassing", [], "the processes' weights differ"),
     ("Smooth", ["train.batch_size=21"], "train.batch_size=21: expected a multiple of the 2")])
@@ -93,7 +105,7 @@ def test_what_cannot_be_shared_is_refused(tmp_path, kind, words, message):
 
 
 def test_seeds_side_by_side_want_one_process(monkeypatch, tmp_path):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "processes", lambda: 2)
     monkeypatch.setattr(cli, "train", lambda *a: pytest.fail("trained"))
     script = str(experiments(tmp_path).path.with_name("train.py"))
     with pytest.raises(UserError, match="expected one process, not torchrun's 2"):
@@ -103,10 +115,10 @@ def test_seeds_side_by_side_want_one_process(monkeypatch, tmp_path):
 def test_shares_make_up_the_batch(monkeypatch):
     batch = torch.arange(12).reshape(6, 2), torch.arange(6)
     assert distributed.share(batch) is batch, "alone"
-    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setattr(distributed, "processes", lambda: 3)
     parts = []
     for k in range(3):
-        monkeypatch.setenv("RANK", str(k))
+        monkeypatch.setattr(distributed, "rank", lambda k=k: k)
         parts.append(distributed.share(batch))
     for whole, shares in zip(batch, zip(*parts, strict=True), strict=True):
         assert torch.equal(torch.cat(shares), whole)
@@ -115,7 +127,7 @@ def test_shares_make_up_the_batch(monkeypatch):
 
 
 def test_every_process_takes_its_own_card(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "processes", lambda: 2)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert distributed.local_device(torch.device("cuda")) == torch.device("cuda:1")
     assert distributed.local_device(torch.device("cpu")) == torch.device("cpu")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from common.errors import UserError
-from common.training.descent import SGD
+from common.training.descent import sgd
 from common.training.recipe import Supervised
 from tests.common.toy import Toy, experiments
 
@@ -25,7 +25,7 @@ class TeacherAndStudent(Supervised):
     def build(self):
         self.teacher, self.student = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
                                       for _ in range(2))
-        self.teaching, self.studying = (SGD(m.parameters(), lr=0.1, momentum=0.9)
+        self.teaching, self.studying = (sgd(m.parameters(), self.device, lr=0.1, momentum=0.9)
                                         for m in (self.teacher, self.student))
         self.wrong, self.count, self.recent = torch.zeros(3), 0, []
 
@@ -82,10 +82,11 @@ def test_a_row_is_a_pure_function_of_seed_and_step(known):
     one, two = (Toy(known.resolve("base", 3)) for _ in range(2))
     for k in (5, 0, 17):
         one.row(k)
-    for name, value in one.row(9).items():
-        assert torch.equal(value, two.row(9)[name]), name
-    plan = one.plan(7, 12)
-    assert all(torch.equal(plan[n][2], v) for n, v in one.row(9).items())
+    row, again, plan = one.row(9), two.row(9), one.plan(7, 12)
+    assert row["number"] == 9 and row["lr"] == one.rates(9)["lr"], "plain numbers"
+    for name, value in row.items():
+        assert torch.equal(torch.as_tensor(value), torch.as_tensor(again[name])), name
+        assert torch.equal(torch.as_tensor(value, dtype=plan[name].dtype), plan[name][2]), name
     assert plan["lr"].dtype == torch.float64, "the numbers of the schedule, unrounded"
     other = Toy(known.resolve("base", 4))
     assert not torch.equal(one.row(9)["index"], other.row(9)["index"])

@@ -12,7 +12,7 @@ from common.experiments import Experiments
 from common.files import ROOT
 from common.running import cli
 from common.training import loop as training
-from common.training.descent import SGD
+from common.training.descent import sgd
 from common.training.recipe import Planned
 from common.training.vectorised import SideBySide
 from papers.batchnorm.train import BatchNormRecipe
@@ -31,7 +31,7 @@ class Scheduled(Toy):
         super().build()
         torch.manual_seed(self.config.seed)
         self.model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
-        self.optimizer = SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        self.optimizer = sgd(self.model.parameters(), self.device, lr=0.1, momentum=0.9)
 
 
 class Adaptive(Scheduled):
