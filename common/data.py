@@ -48,6 +48,15 @@ REGISTRY: dict[str, Source] = {
 }
 """Data sets in the hub's layout."""
 
+FINGERPRINTS: dict[str, str] = {
+    "mnist": "3ee7f568b8fdc8915ba79f8c2e5cfce6e08e6def379bae044b8ec31ae87c0afb",
+    "fashion_mnist": "90fb00bb668ec4c4f3e864e1311d6ae4c924dd932cedfd473338d54a19e451a7",
+    "cifar10": "cb85cdd084bdd7718e8e746014bbc16f32cbe9ab4e0757d9f59e641b39f8f958",
+    "mushroom": "2e22c51a68d1e6f2740e83cb94788e5993a1f266dd9776e315f588f158b9543b",
+    "digits": "1a9262383f6089ed86e5b4d6fa74dd1300447d466fd65f3fcde19c96ddc973ba",
+}
+"""What each data set is, see :func:`common.decoded.fingerprint`; results of others do not count."""
+
 MUSHROOMS = "uci/mushroom/agaricus-lepiota.csv"
 """Where ``$PAPERS_DATA`` holds the mushrooms: a header, the class first, then 22 attributes."""
 

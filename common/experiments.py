@@ -1,10 +1,11 @@
-"""The experiments of a paper's ``config.yaml``, and the command line that chooses among them.
+"""The experiments of a paper's ``config.yaml``.
 
 .. code-block:: yaml
 
     default: paper                # the experiment that runs when none is named
     defaults: {...}               # the paper's values
     precisions: [float32]         # runs in which train.precision count as an experiment's own
+    seeds: {default: 3, bn: 10}   # how many runs are planned, of an experiment or a group
     experiments:
       bn: {help: ..., model: {...}}                      # what differs from the defaults
       bn_fast: {help: ..., from: bn, train: {...}}       # what differs from another experiment
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +82,7 @@ class Experiments:
         content = read_yaml(path)
         raw = content.get("experiments", {})
         self.default: str = content.get("default", next(iter(raw), ""))
-        self._defaults = self._check(flatten(content.get("defaults", {})), "defaults")
+        self.defaults = self._check(flatten(content.get("defaults", {})), "defaults")
         self._precisions = self._check_precisions(content.get("precisions", ["float32"]), "the top")
         self.experiments: dict[str, Experiment] = {}
         self.groups: dict[str, tuple[str, list[str]]] = {}
@@ -93,6 +93,7 @@ class Experiments:
                 if member not in self.experiments and member not in self.groups:
                     raise UserError(f"{shown(path)}: experiment {name!r} runs {member!r}, which "
                                     f"is not there{nearest(member, self.names())}")
+        self._planned = self._read_plan(content.get("seeds", {}))
 
     def _add(self, name: str, entry: dict[str, Any]) -> None:
         overrides = self._check(flatten({k: v for k, v in entry.items() if k not in self.RESERVED}),
@@ -136,6 +137,34 @@ class Experiments:
             raise UserError(f"{shown(self.path)}: {where} has precisions={given}: expected a list "
                             f"of {'|'.join(self.schema.precisions)}")
         return tuple(given)
+
+    def _read_plan(self, given: Any) -> dict[str, tuple[int, ...]]:
+        """The number of runs planned for each name in ``seeds``."""
+        plans = {}
+        for name, plan in (given if isinstance(given, dict) else {"default": given}).items():
+            name, plan = str(name), tuple(plan) if isinstance(plan, list) else (plan,)
+            if name != "default" and name not in self.experiments and name not in self.groups:
+                raise UserError(f"{shown(self.path)}: seeds names {name!r}, which is no experiment"
+                                f"{nearest(name, self.names())}")
+            if not plan or any(type(n) is not int or n < 1 for n in plan) or list(plan) != sorted(
+                    set(plan)):
+                raise UserError(f"{shown(self.path)}: seeds of {name}: expected a whole number of "
+                                "runs, or a growing list of them where it was raised")
+            plans[name] = plan
+        return plans
+
+    def planned(self, name: str) -> tuple[int, ...]:
+        """How many runs of an experiment are planned, with the seeds 0, 1, 2 …
+
+        Where the number was raised after a look at the verdict every number stands in turn, for
+        the first look is paid for, see :func:`common.evidence.verdicts.decide`.
+        """
+        if name in self._planned:
+            return self._planned[name]
+        for group in self._planned:
+            if group in self.groups and name in self.expand(group):
+                return self._planned[group]
+        return self._planned.get("default", (3,))
 
     def names(self) -> list[str]:
         """All names ``experiment=`` accepts."""
@@ -204,7 +233,7 @@ class Experiments:
 
     def _made(self, experiment: Experiment, seed: int, overrides: dict[str, Any]) -> Config:
         """The configuration as an object of the schema, each value of its type and range."""
-        chosen = self._defaults | experiment.overrides | overrides
+        chosen = self.defaults | experiment.overrides | overrides
         config = copy.deepcopy(self._blank)
         for k, v in (chosen | {"experiment": experiment.name, "seed": seed}).items():
             try:
@@ -253,74 +282,3 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{shown(path)}: expected a mapping at the top")
     return content
-
-
-def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, Any]]:
-    """Split ``key=value`` words into experiment, seeds and overrides.
-
-    Returns:
-        The value of ``experiment`` (None if not given), the seeds (``[0]`` if not given), and
-        all other keys with their values as YAML reads them.
-
-    Raises:
-        UserError: a word is not ``key=value`` or a value is not YAML.
-    """
-    experiment, seeds, overrides = None, [0], {}
-    for word in argv:
-        name, sign, value = word.partition("=")
-        if not sign or not name:
-            raise UserError(f"cannot read {word!r}: expected key=value (try --help)")
-        if name == "experiment":
-            experiment = value
-        elif name == "seed":
-            seeds = parse_seeds(value)
-        else:
-            try:
-                overrides[name] = OmegaConf.to_container(
-                    OmegaConf.from_dotlist([f"value={value}"]))["value"]  # type: ignore[index]
-            except Exception as e:
-                raise UserError(f"cannot read the value of {word!r}: {one_line(e)}") from e
-    return experiment, seeds, overrides
-
-
-def parse_seeds(text: str) -> list[int]:
-    """``"3"``, ``"0-9"`` or ``"0,2,5-7"`` as a list of seeds.
-
-    Raises:
-        UserError: anything else.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-        if not match or (match[2] and int(match[2]) < int(match[1])):
-            raise UserError(f"seed={text}: expected a whole number, a range 0-9 or a list 0,2,5")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return seeds
-
-
-def help_text(experiments: Experiments, program: str, about: str) -> str:
-    """What ``--help`` prints: experiments and keys with their meaning."""
-    lines = [about, "", f"usage: python {program} [experiment=NAME] [seed=K] [key=value …]",
-             "       the same with --pace: time per step, and what the whole run would cost",
-             "       (--pace --keep: also for the report)", "",
-             "experiments:"]
-    listed = {m for _, members in experiments.groups.values() for m in members
-              if m in experiments.experiments
-              and any(m.startswith(g + "_") for g in experiments.groups)}
-    for name in experiments.names():
-        if name in listed:
-            continue  # the single points of a sweep stand behind the sweep's own name
-        if name in experiments.groups:
-            text, members = experiments.groups[name]
-            text = f"{text} [{', '.join(members)}]"
-        else:
-            text = experiments.experiments[name].help
-        mark = " (default)" if name == experiments.default else ""
-        lines.append(f"  {name:<18} {text}{mark}")
-    defaults = {k: v.default for k, v in experiments.known.items()} | experiments._defaults
-    lines += ["", "keys (type, the paper's value where an experiment gives no other):"]
-    for k in experiments.known.values():
-        where = conditions.said(k.only)
-        said = f"; only where {where}" if where else "" if k.only else "; not used by this paper"
-        lines.append(f"  {k.name:<24} {k.help} ({k.type}, {defaults[k.name]!r}{said})")
-    return "\n".join(lines)

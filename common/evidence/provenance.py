@@ -17,12 +17,14 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from common.errors import UserError
 from common.files import ROOT, sha256
 
 CODE = ["*.py", "papers/*/config.yaml", "pyproject.toml"]
@@ -91,6 +93,40 @@ def state_of_code(root: Path) -> tuple[str, bool]:
     if not re.fullmatch(r"[0-9a-f]{40,64}", commit):  # nobody has filled it in
         return "unknown", True
     return commit, not _as_archived(root)
+
+
+def one_clone(root: Path) -> None:
+    """Make sure that the code of this process is that of one tree.
+
+    With one clone installed and another as the working folder, a script of the second would use
+    the code of the first, and its result would name a commit that did not make it.
+
+    Args:
+        root: of the script that was started; one without ``common/`` is of no clone.
+
+    Raises:
+        UserError: something was imported from elsewhere.
+    """
+    if not (root / "common").is_dir():
+        return
+    for name, module in sorted(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.partition(".")[0] in ("common", "papers") and file and not Path(
+                file).resolve().is_relative_to(root):
+            raise UserError(f"{name} was imported from {Path(file).parent}: expected the code of "
+                            f"{root}, whose script was started; set PYTHONPATH={root}, or pip "
+                            f"install -e {root}")
+
+
+def say_uncommitted() -> None:
+    """Say before a result is made that it will be of uncommitted code, if it will."""
+    if not provenance()["dirty"]:
+        return
+    changed = (git(ROOT, "status", "--porcelain", "--", *CODE) or "").splitlines()
+    names = [line.split(maxsplit=1)[-1] for line in changed]
+    what = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    print(f"warning: not committed: {what or 'the code of this tree'}; the result will say so, and "
+          "the tests will refuse it: commit first", file=sys.stderr, flush=True)
 
 
 def git(root: Path, *arguments: str) -> str | None:

@@ -7,14 +7,16 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from common.config import one_line
 from common.errors import UserError
 from common.evidence import plotting, results
-from common.evidence.claims import CONFIDENCE, VERDICTS, Claim, Judgement, Paper, papers
+from common.evidence.claims import Claim
+from common.evidence.counting import cost, count
+from common.evidence.paper import Judgement, Paper, papers
+from common.evidence.verdicts import CONFIDENCE, VERDICTS, confidence
 from common.files import ROOT, shown, write_atomic
 from common.training.progress import duration
 
@@ -34,10 +36,10 @@ def measured(j: Judgement) -> str:
     form = j.claim.show
     if not j.values:
         return "–"
-    text = number(j.mean, form)
+    text = ("median " if j.by == "median" else "") + number(j.middle, form)
     if not j.claim.experiments or j.claim.repeatable:
         return text
-    if len(j.values) > 1:
+    if len(j.values) > 1 and j.by == "mean":
         text += f" ± {number(j.sd, form)}"
     if j.interval is not None:
         text += f" [{number(j.interval[0], form)}, {number(j.interval[1], form)}]"
@@ -83,17 +85,16 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) -> str:
     """The text of REPORT.md."""
     about = paper.about
-    counts = Counter(j.verdict for j in judgements)
-    summary = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
     parts = [
         f"# {about['title']}: reproduction report",
         "<!-- made by papers report from claims.yaml and results/; do not edit -->",
         f"{about['authors']} ({about['year']}), [{about['link']}]({about['link']}). "
         f"What the code does and where it had to choose: [README.md](README.md).",
-        f"**{len(judgements)} claims: {summary}.**",
+        f"**Statements of the paper: {'; '.join(count(judgements).words)}.**",
         "## Claims",
         f"Measured values are means over seeds ± sd [{CONFIDENCE:.0%} interval of the mean], with "
-        "the number of seeds n. The band was fixed before the runs.",
+        "the number of seeds n, where a claim does not say otherwise below. The band was fixed "
+        "before the runs.",
         table(["claim", "where", "what the paper says", "published", "band", "measured", "verdict"],
               [[f"[{j.claim.id}](#{j.claim.id})", j.claim.where, j.claim.says,
                 published(j), band(j), measured(j), f"**{j.verdict}**"]
@@ -126,7 +127,7 @@ def of_table(name: str, judgements: list[Judgement]) -> str:
             f"{', '.join(c for c, j in found.items() if j.verdict == v)} **{v}**" for v in verdicts
             if v != "reproduced")
         cells = [text for c in columns for text in (
-            (published(found[c]), number(found[c].mean, found[c].claim.show)) if c in found
+            (published(found[c]), number(found[c].middle, found[c].claim.show)) if c in found
             else ("", ""))]
         lines.append([label, *cells, verdict])
     head = ["run", *(h for c in columns for h in (c, "measured")), "verdict"]
@@ -152,6 +153,13 @@ def details(paper: Paper, j: Judgement) -> str:
              + (f"value {claim.obtained}." if claim.published is not None else "no number.")]
     if claim.judge.get("why"):
         lines.append(f"- Band {band(j)}: {one_line(Exception(claim.judge['why']))}")
+    if len(j.plan) > 1 and j.values:
+        looks = ", raised to ".join(map(str, j.plan))
+        lines.append(f"- Runs: planned {looks} after a look at the verdict, for which the interval "
+                     f"pays: it is of {confidence(j.plan):.1%}.")
+    if j.claim.judge.get("by", "mean") != "mean":
+        lines.append(f"- Judged by the {j.by}" + (
+            f" of {j.claim.judge['trials']} trials a run." if j.by == "share" else " of its runs."))
     if j.stale:
         lines.append(f"- Stale: {j.stale}")
     if claim.because:
@@ -160,7 +168,7 @@ def details(paper: Paper, j: Judgement) -> str:
         lines.append(f"- {word}: {one_line(Exception(claim.because))}")
     if j.verdict == "not run" and claim.measure:
         lines.append("- No run has finished; the command below starts one, or continues it."
-                     + cost(paper, claim))
+                     + price(paper, claim))
     if command(paper, j):
         lines.append(f"- Run again: `{command(paper, j)}`")
     elif claim.measure:
@@ -169,7 +177,7 @@ def details(paper: Paper, j: Judgement) -> str:
     return "\n".join(lines)
 
 
-def cost(paper: Paper, claim: Claim) -> str:
+def price(paper: Paper, claim: Claim) -> str:
     """What the missing runs of a claim would cost, where their pace was measured and kept."""
     said = []
     for name in claim.experiments:
@@ -213,37 +221,20 @@ def on_what(hardware: dict[str, Any]) -> str:
     return f"{hardware['gpu']} ({', '.join(said)}) with {cpu}"
 
 
-def core_seconds(record: dict[str, Any]) -> float:
-    """Seconds of a run times the threads it used; runs of one thread go side by side.
-
-    Threads are averaged over the run's steps, for a resumed run may have had more or fewer.
-    """
-    steps = record["config"]["train"]["steps"]
-    ends = [*(s["from_step"] for s in record["segments"][1:]), steps]
-    made = sum((end - s["from_step"]) * s["hardware"]["threads"]
-               for s, end in zip(record["segments"], ends, strict=True))
-    return record["seconds"] * made / steps
-
-
 def gallery(all_papers: list[tuple[Paper, list[Judgement]]]) -> str:
     """README's table of papers."""
     rows = []
     for paper, judgements in all_papers:
-        counts = Counter(j.verdict for j in judgements)
-        measured = len(judgements) - counts["not run"]
-        claims = ", ".join([f"{counts['reproduced']} of {measured}"] + [
-            f"{counts[v]} {v}" for v in ("consistent", "not run") if counts[v]])
-        minutes = sum(core_seconds(r.record) for found in paper.results.values()
-                      for r in found) / 120
+        statements = "; ".join(count(judgements).words)
         base = f"papers/{paper.name}"
         picture = f"{base}/figures/{paper.about['picture']}.svg"
         rows.append([
             f"[{paper.about['title']}]({base}/README.md), {paper.about['authors']} "
             f"{paper.about['year']}", paper.about["shows"],
-            f"[{claims}]({base}/REPORT.md)", f"{minutes:,.0f}",
+            f"[{statements}]({base}/REPORT.md)", cost(paper).words,
             f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>'])
-    head = ["paper", "what it shows", "claims reproduced",
-            "minutes on two cores, all runs", "picture"]
+    head = ["paper", "what it shows", "statements of the paper, by verdict",
+            "minutes on two cores, made of all", "picture"]
     return table(head, rows)
 
 

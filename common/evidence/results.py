@@ -76,6 +76,17 @@ def path_of(paper_folder: Path, experiment: str, seed: int) -> Path:
     return paper_folder / "results" / experiment / f"seed{seed}.json"
 
 
+def difference_path(paper_folder: Path, experiment: str, seed: int) -> Path:
+    """Where ``papers recheck`` notes that the code no longer computes a result."""
+    return path_of(paper_folder, experiment, seed).with_suffix(".differs")
+
+
+def difference(paper_folder: Path, experiment: str, seed: int) -> str:
+    """What ``papers recheck`` found to differ from a result, in words; empty if nothing."""
+    path = difference_path(paper_folder, experiment, seed)
+    return path.read_text().strip() if path.exists() else ""
+
+
 def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
           metrics: dict[str, float], history: dict[str, Any]) -> dict[str, Any]:
     """Write the result of a finished run and return what was written.
@@ -89,12 +100,14 @@ def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
         metrics: of the final step.
         history: seconds and segments, from :func:`common.training.loop.run`.
     """
-    record = {
+    record: dict[str, Any] = {
         "paper": paper, "experiment": config.experiment, "seed": config.seed,
         "metrics": metrics, "curves": curves(tracking.read(folder)),
         "config": as_dict(config), "data": {"name": data.name, "fingerprint": data.fingerprint},
         "seconds": round(history["seconds"], 1), "segments": history["segments"],
     }
+    if first := history.get("first_losses"):
+        record["first_losses"] = [float(f"{v:.8g}") for v in first]
     lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in record.items()]
     write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")
     return record

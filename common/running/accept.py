@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from common.config import completed, identity
 from common.errors import UserError, nearest
 from common.evidence import results
-from common.evidence.claims import Paper, papers
+from common.evidence.paper import Paper, papers
 from common.evidence.provenance import git
 from common.evidence.report import on_what
 from common.files import ROOT, locked, runs_root, write_atomic

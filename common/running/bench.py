@@ -20,9 +20,9 @@ import torch
 
 from common import data
 from common.errors import UserError, nearest
-from common.evidence.claims import papers
-from common.experiments import parse_arguments
+from common.evidence.paper import papers
 from common.running import limits
+from common.running.words import parse_arguments
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import re
 from pathlib import Path
 
 from common.errors import UserError, nearest
-from common.evidence.claims import papers
+from common.evidence.paper import papers
 from common.files import runs_root, shown
 from common.running import accept as accepting
 from common.running import collect as collecting

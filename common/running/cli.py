@@ -16,8 +16,10 @@ from typing import Any
 from common.config import Config, as_dict, identity
 from common.errors import Paused, UserError
 from common.evidence import results
-from common.experiments import Experiments, help_text, parse_arguments
+from common.evidence.provenance import one_clone, say_uncommitted
+from common.experiments import Experiments
 from common.files import runs_root, shown, write_atomic
+from common.running.words import help_text, parse_arguments
 from common.training import checkpoint, distributed, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget
@@ -109,6 +111,8 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
     for each in jobs if distributed.rank() == 0 else ():
         if each.config.fresh:
             shutil.rmtree(each.folder, ignore_errors=True)
+    if any(each.recorded for each in jobs) and distributed.rank() == 0:
+        say_uncommitted()
     recipes = [recipe_class(each.config) for each in jobs]
     if len(jobs) > 1 and together is None and recipes[0].device.type == "cpu":
         raise UserError(f"train.side_by_side={jobs[0].config.train.side_by_side}: expected a "
@@ -142,6 +146,7 @@ def record(experiments: Experiments, of: Job, recipe: Recipe, ended: training.En
         if path.exists():
             before = results.read(path, experiments.schema).metrics
         recipe.publish(paper_folder, results.write(path, **common))
+        results.difference_path(paper_folder, config.experiment, config.seed).unlink(True)
     return {"config": config, "metrics": metrics, "folder": folder, "label": of.label,
             "seconds": history["seconds"], "before": before, "recorded": of.recorded}
 
@@ -161,6 +166,7 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     folder = Path(train_file).resolve().parent
+    one_clone(folder.parent.parent)
     experiments = Experiments(schema, folder / "config.yaml")
     program = f"papers/{folder.name}/train.py"
     if "--help" in argv or "-h" in argv:

@@ -3,6 +3,7 @@
     papers train batchnorm experiment=quick       # the same as python papers/batchnorm/train.py …
     papers reproduce batchnorm                    # make every run that its report still lacks
     papers report [--check]                       # reports, figures and the gallery
+    papers recheck [batchnorm]                    # does the code still compute what was recorded?
     papers bundle pack resnet                     # for a machine without repository and network
     papers bench resnet                           # speed, as ratios measured in one run
     papers new lenet                              # start a paper
@@ -23,6 +24,7 @@ from common.files import ROOT
 COMMANDS = {
     "reproduce": "common.running.reproduce",
     "report": "common.evidence.report",
+    "recheck": "common.running.recheck",
     "bundle": "common.running.bundle",
     "bench": "common.running.bench",
     "new": "common.running.new_paper",

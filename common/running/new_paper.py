@@ -16,7 +16,7 @@ import yaml
 from common.config import one_line
 from common.errors import UserError, nearest
 from common.evidence import report
-from common.evidence.claims import papers, verdict_table
+from common.evidence.paper import papers, verdict_table
 from common.files import ROOT, shown, write_atomic
 
 TEMPLATE = Path(__file__).with_name("template")

@@ -20,7 +20,7 @@ from common import data
 from common.compressed import compress
 from common.config import one_line
 from common.errors import UserError, nearest
-from common.evidence.claims import Paper
+from common.evidence.paper import Paper
 from common.evidence.provenance import CODE, DIGESTS, git, state_of_code
 from common.files import ROOT, cache_root, runs_root, sha256, write_atomic
 from common.running import unpack

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import torch
 from common.config import names_file, start_of
 from common.errors import UserError, nearest
 from common.evidence import results
-from common.evidence.claims import Claim, Paper
+from common.evidence.claims import Claim
+from common.evidence.paper import Paper
 from common.evidence.provenance import card, machine, provenance
 from common.files import ROOT, runs_root
 from common.running.runs import Outcome as Outcome
@@ -57,7 +59,7 @@ def chosen_claims(paper: Paper, ids: str | None) -> list[Claim]:
     return [known[n] for n in names]
 
 
-def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
+def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again: bool = False,
          jobs: int | None = None, threads: int | None = None) -> list[Run]:
     """The runs these claims still need: seed 0 of every experiment, then seed 1 …
 
@@ -67,7 +69,7 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
     Args:
         paper: whose claims.
         claims: in the order in which they are to be settled.
-        seeds: how many.
+        seeds: at most so many of those that ``config.yaml`` plans; None: all of them.
         again: also make runs whose result is committed, unless they were finished here.
         jobs: how many runs share the cores, or None.
         threads: of a run whose configuration does not say, where ``jobs`` is None; None: all.
@@ -94,9 +96,11 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int, again: bool = False,
         found[name, seed] = Run(paper.name, name, (seed,), why, left, takes,
                                 None if pace is None else left * pace, elsewhere, needs=needs)
 
-    for seed in range(seeds):
+    planned = {e: min(paper.experiments.planned(e)[-1], seeds or math.inf)
+               for c in claims for e in c.experiments}
+    for seed in range(max(planned.values(), default=0)):
         wanted = dict.fromkeys(e for c in claims for e in c.experiments
-                               if seed == 0 or not c.repeatable)
+                               if seed == 0 or (not c.repeatable and seed < planned[e]))
         wanted = [name for name in wanted if can_be_made_here(paper, name)]
         for name in wanted:
             if (name, seed) not in found and (why := lacking(paper, name, seed, again)):

@@ -1,12 +1,12 @@
 """Everything a report still lacks, in one command.
 
-    papers reproduce batchnorm                      # all its claims, three seeds
+    papers reproduce batchnorm                      # all its claims, all planned seeds
     papers reproduce batchnorm claims=fig1a-bn-10k seeds=1
     papers reproduce resnet --dry-run               # the plan and its cost, nothing more
     papers reproduce resnet budget=8m               # as far as eight minutes go
 
     claims=a,b       only these claims; their runs are made here even if results are committed
-    seeds=3          seeds 0, 1, 2
+    seeds=3          at most seeds 0, 1, 2 of those that config.yaml plans
     jobs=2           so many runs at a time, sharing the cores; without it one thread each and as
                      many as there are cores, or one after the other with all cores, whichever
                      the paper's first steps show to be faster here
@@ -39,8 +39,9 @@ import torch
 
 from common.errors import UserError, nearest
 from common.evidence import report
-from common.evidence.claims import ENOUGH_SEEDS, Claim, Paper, papers
-from common.experiments import parse_arguments
+from common.evidence.claims import Claim
+from common.evidence.paper import Paper, papers
+from common.evidence.provenance import say_uncommitted
 from common.files import ROOT, locked, runs_root, shown
 from common.running import cluster
 from common.running.plan import (
@@ -62,6 +63,7 @@ from common.running.plan import (
     show,
     side_by_side,
 )
+from common.running.words import parse_arguments
 from common.training.budget import Budget, seconds_of
 from common.training.progress import duration
 
@@ -252,6 +254,14 @@ def options_of(argv: list[str]) -> dict:
     return options
 
 
+def check_seeds(paper: Paper, claims: Sequence[Claim], seeds: int) -> None:
+    """Refuse more seeds than were planned: added until a verdict pleases, they prove nothing."""
+    most = max((paper.experiments.planned(e)[-1] for c in claims for e in c.experiments), default=1)
+    if seeds > most:
+        raise UserError(f"seeds={seeds}: papers/{paper.name}/config.yaml plans {most}; raise the "
+                        f"number under its 'seeds' first (seeds: [{most}, {seeds}])")
+
+
 def planned(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget) -> list[Run]:
     """The runs to make, after measuring the speeds that the plan depends on.
 
@@ -259,7 +269,7 @@ def planned(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget
     go side by side.
     """
     jobs, threads = options.get("jobs"), None
-    arguments = paper, claims, options.get("seeds", ENOUGH_SEEDS), "claims" in options, jobs
+    arguments = paper, claims, options.get("seeds"), "claims" in options, jobs
     runs = plan(*arguments)
     if runs and cards():
         return planned_for_cards(paper, runs, options, budget)
@@ -301,6 +311,7 @@ def main(argv: list[str]) -> int:
     options = options_of(argv[1:])
     budget = Budget(str(options.get("budget", "")))
     claims = chosen_claims(paper, options.get("claims"))
+    check_seeds(paper, claims, options.get("seeds", 1))
     jobs = options.get("jobs") or cards() or None  # of a card one process makes the most
     if "--dry-run" in argv:
         runs = planned(paper, claims, options, budget)
@@ -310,6 +321,7 @@ def main(argv: list[str]) -> int:
                 f"another process is reproducing {paper.name}"), terminated_like_ctrl_c():
         runs, outcome = planned(paper, claims, options, budget), Outcome()
         if runs:
+            say_uncommitted()
             print(show(runs, jobs), flush=True)
             if "launcher" in options:
                 outcome = cluster.carry_out(runs, options["launcher"], {

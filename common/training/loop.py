@@ -20,7 +20,11 @@ from common.training.steps import OneByOne, Steps, steps_of
 
 Ended = tuple[dict[str, float], dict[str, Any]]
 """The metrics of the final step, and ``{"seconds": training time of all attempts,
-"segments": the provenance of each}``."""
+"segments": the provenance of each, "first_losses": of the first updates}``."""
+
+FIRST = 20
+"""So many losses of a run's beginning are kept, where rounding has not yet grown: they tell whether
+code still computes what it did."""
 
 COSTLY, SHARE = 0.5, 0.05
 """A checkpoint that takes longer than COSTLY seconds takes at most this share of the time."""
@@ -85,7 +89,8 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
         else:
             take_turns([advance([r], steps_of(r.recipe, r.recipe.config.train.steps), budget)
                         for r in runs])
-    return [(r.metrics, {"seconds": r.seconds, "segments": r.segments}) for r in runs]
+    return [(r.metrics, {"seconds": r.seconds, "segments": r.segments,
+                         "first_losses": r.first_losses}) for r in runs]
 
 
 def take_turns(runs: Sequence[Iterator[None]]) -> None:
@@ -190,6 +195,7 @@ class Run:
         writes: whether this process writes to the folder; one of several does.
         seconds: training time of all attempts, its share where several train side by side.
         metrics: of the newest evaluation.
+        first_losses: of the first updates; fewer where the run began before they were kept.
     """
 
     def __init__(self, recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
@@ -199,6 +205,7 @@ class Run:
         self.first, self.window, self.seconds = 0, [0.0, 0], 0.0
         self.finished = False
         segments: list[dict[str, Any]] = []
+        self.first_losses: list[float] = []
         self.metrics: dict[str, float] = {}
         saved = checkpoint.load(folder)
         if saved is not None:
@@ -212,6 +219,7 @@ class Run:
             self.first, self.window, self.seconds = saved["step"], saved["window"], saved["seconds"]
             segments, self.metrics = saved["segments"], saved["metrics"]
             self.finished = saved["finished"]
+            self.first_losses = saved.get("first_losses", [])
         else:
             start.begin(recipe, source)
         began = {"started_from": recipe.started_from} if recipe.started_from else {}
@@ -233,6 +241,8 @@ class Run:
         if not math.isfinite(value):
             raise self.diverged(f"the loss is {value}", step)
         self.window = [self.window[0] + value, self.window[1] + 1]
+        if step <= FIRST:
+            self.first_losses.append(value)
 
     def log(self, step: int) -> float:
         """Log the mean loss of the window, and return it."""
@@ -280,7 +290,8 @@ class Run:
         checkpoint.save(self.folder, {
             "config": self.fixed, "step": step, "recipe": self.recipe.state(),
             "random": checkpoint.random_states(), "window": self.window, "seconds": self.seconds,
-            "segments": self.segments, "metrics": self.metrics, "finished": self.finished})
+            "segments": self.segments, "metrics": self.metrics, "finished": self.finished,
+            "first_losses": self.first_losses})
         self.good, self.saved_at = step, time.perf_counter()
         self.cost = self.saved_at - started
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter
 from safetensors.torch import load_file
 
-from common.evidence.claims import Paper
+from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, figure
 from papers.backprop.facts import sweeps
 from papers.backprop.model import Loss

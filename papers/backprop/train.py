@@ -208,6 +208,8 @@ class BackpropRecipe(Supervised):
         write_atomic(path, lambda p: save_file(state | {"sweeps": self.sweeps[:20]}, p))
 
 
+recipe = BackpropRecipe
+
 if __name__ == "__main__":
-    exit_with(lambda: main(BackpropRecipe, Config, __file__))
+    exit_with(lambda: main(recipe, Config, __file__))
 

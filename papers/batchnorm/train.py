@@ -121,5 +121,7 @@ class BatchNormRecipe(Supervised):
         return accuracy
 
 
+recipe = BatchNormRecipe
+
 if __name__ == "__main__":
-    exit_with(lambda: main(BatchNormRecipe, Config, __file__))
+    exit_with(lambda: main(recipe, Config, __file__))

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
-from common.evidence.claims import Paper
+from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, band, figure
 from common.evidence.results import Result
 from papers.dropout.train import BINS

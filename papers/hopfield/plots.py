@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from common.evidence.claims import Paper
+from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, figure
 from common.experiments import Experiments
 from papers.hopfield.facts import critical, critical_load, load_of, mean_field_overlap

@@ -189,5 +189,7 @@ class HopfieldRecipe(Recipe):
         return 100 * fraction(h * ξ < 0)
 
 
+recipe = HopfieldRecipe
+
 if __name__ == "__main__":
-    exit_with(lambda: main(HopfieldRecipe, Config, __file__))
+    exit_with(lambda: main(recipe, Config, __file__))

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from common.evidence.claims import Paper
+from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, figure, performance_profile
 from common.problems import problem
 from papers.lbfgs.model import BFGS, LBFGS, SteepestDescent

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from common.data import load as load_data
 from common.errors import UserError, exit_with, nearest
-from common.experiments import parse_arguments
 from common.files import shown
+from common.running.words import parse_arguments
 from papers.resnet import weights
 
 KEYS = ("mean", "std", "plain", "data")

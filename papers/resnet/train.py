@@ -196,5 +196,7 @@ class ResNetRecipe(Supervised):
             "commits": [s["commit"] for s in record["segments"]]})
 
 
+recipe = ResNetRecipe
+
 if __name__ == "__main__":
-    exit_with(lambda: main(ResNetRecipe, Config, __file__))
+    exit_with(lambda: main(recipe, Config, __file__))

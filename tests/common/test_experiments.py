@@ -4,13 +4,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from common.conditions import NEVER
-from common.config import Config, identity, key, keys
+from common.config import Config, identity, key
 from common.errors import UserError
-from common.experiments import Experiments, help_text, parse_arguments, parse_seeds
+from common.experiments import Experiments
 
 YAML = """
 default: both
@@ -174,39 +172,29 @@ def test_missing_file_is_one_line(tmp_path):
         Experiments(Own, tmp_path / "config.yaml")
 
 
-@pytest.mark.parametrize("word", ["steps", "=3", "a=["])
-def test_unreadable_words(word):
-    with pytest.raises(UserError):
-        parse_arguments([word])
+def planned(tmp_path, said):
+    (tmp_path / "config.yaml").write_text(YAML + said)
+    return Experiments(Own, tmp_path / "config.yaml")
 
 
-@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=6))
-def test_seed_lists_come_back(seeds):
-    assert parse_seeds(",".join(map(str, seeds))) == seeds
+def test_three_runs_are_planned_where_nothing_is_said(experiments):
+    assert experiments.planned("a") == (3,)
 
 
-@given(st.integers(0, 500), st.integers(0, 50))
-def test_seed_ranges_are_inclusive(first, more):
-    assert parse_seeds(f"{first}-{first + more}") == list(range(first, first + more + 1))
+def test_plans_are_of_experiments_groups_and_the_rest(tmp_path):
+    assert planned(tmp_path, "seeds: 5").planned("a") == (5,)
+    known = planned(tmp_path, "seeds: {default: 4, rate_0.3_5: [3, 40], rate: 10}")
+    assert [known.planned(e) for e in ("a", "rate_0.3_5", "rate_0.4_5")] == [(4,), (3, 40), (10,)]
 
 
-@given(st.text(max_size=8).filter(lambda t: not any(c.isdigit() for c in t)))
-def test_other_seeds_are_refused(text):
-    with pytest.raises(UserError):
-        parse_seeds(text)
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(1, 10**9), st.booleans())
-def test_values_survive_the_command_line(lr, steps, compiled):
-    _, _, overrides = parse_arguments(
-        [f"optim.lr={lr!r}", f"train.steps={steps}", f"train.compile={compiled}"])
-    assert overrides == {"optim.lr": lr, "train.steps": steps, "train.compile": compiled}
-
-
-def test_help_lists_every_experiment_and_key(experiments):
-    text = help_text(experiments, "train.py", "About.")
-    for name in ["a", "b", "rate", "both", *keys(Own)]:
-        assert f"  {name} " in text
-    assert "learning rate" in text
-    assert "(float, 0.99; only where optim.adam=true)" in text
-    assert "(int, 100; not used by this paper)" in text and "(float32|bfloat16, 'float32')" in text
+@pytest.mark.parametrize(("said", "message"), [
+    ("seeds: {bth: 3}", "seeds names 'bth', which is no experiment; did you mean 'both'"),
+    ("seeds: 0", "seeds of default: expected a whole number of runs"),
+    ("seeds: {a: [10, 3]}", "seeds of a: expected a whole number of runs, or a growing list"),
+    ("seeds: {a: []}", "seeds of a: expected"),
+    ("seeds: {a: many}", "seeds of a: expected"),
+    ("seeds: {a: true}", "seeds of a: expected"),
+    ("seeds: {a: 2.5}", "seeds of a: expected")])
+def test_other_plans_are_one_line(tmp_path, said, message):
+    with pytest.raises(UserError, match=message.replace("'", ".")):
+        planned(tmp_path, said)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from common.config import keys
-from common.evidence.claims import papers
+from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.files import ROOT
 

@@ -1,5 +1,6 @@
 """The report: generated, deterministic, and checked against what is committed."""
 
+import math
 import re
 import shutil
 
@@ -7,12 +8,14 @@ import pytest
 
 from common import files
 from common.errors import UserError
-from common.evidence import claims, report, results
-from common.evidence.claims import Claim, Judgement, papers
+from common.evidence import paper as paper_module
+from common.evidence import report, results
+from common.evidence.claims import Claim
+from common.evidence.paper import Judgement, papers
 
 
 def live_in(folder, monkeypatch):
-    for module in (claims, report):
+    for module in (paper_module, report):
         monkeypatch.setattr(module, "ROOT", folder)
 
 
@@ -45,7 +48,7 @@ def test_what_is_committed_is_what_is_generated(capsys):
                                   "papers/batchnorm/figures/fig1a.svg"])
 def test_an_edited_file_is_noticed_and_rebuilt(copy, path, capsys):
     content = (copy / path).read_text()
-    (copy / path).write_text(re.sub(r"</svg>|\d+ of \d+|\*\*reproduced", "9", content))
+    (copy / path).write_text(re.sub(r"</svg>|\d+ reproduced|\*\*reproduced", "9", content))
     assert report.main(["--check", "batchnorm"]) == 1
     assert path.split("/")[-1] in capsys.readouterr().out
     assert report.main(["batchnorm"]) == 0
@@ -79,11 +82,11 @@ def test_every_claim_stands_in_the_report_with_its_verdict():
 def test_a_run_that_is_missing_has_its_cost(copy):
     (paper,) = papers(["batchnorm"])
     claim = next(c for c in paper.claims if c.experiments == ["bn", "plain"])
-    assert report.cost(paper, claim) == ""
+    assert report.price(paper, claim) == ""
     results.add_pace(paper.folder / "results/bn", paper.config("bn"), "a processor", 2, 0.036)
-    assert report.cost(paper, claim) == "", "it has been run"
+    assert report.price(paper, claim) == "", "it has been run"
     paper.results.pop("bn")
-    assert report.cost(paper, claim) == (
+    assert report.price(paper, claim) == (
         " One run of bn: about 30 min (36 ms a step on a processor, 2 threads).")
 
 
@@ -123,9 +126,18 @@ def test_numbers_have_true_minus_signs():
     assert report.number(float("inf"), ".0f") == "∞" and report.number(-float("inf"), "d") == "−∞"
 
 
-def test_a_resumed_runs_cost_counts_the_threads_it_had_at_each_step():
-    def segment(first, threads):
-        return {"from_step": first, "hardware": {"threads": threads}}
-    record = {"seconds": 60.0, "config": {"train": {"steps": 100}},
-              "segments": [segment(0, 1), segment(20, 2), segment(70, 2), segment(90, 4)]}
-    assert report.core_seconds(record) == pytest.approx(60 * (0.2 * 1 + 0.7 * 2 + 0.1 * 4))
+def test_a_second_look_and_another_way_of_judging_stand_with_the_claim():
+    (paper,) = papers(["batchnorm"])
+    claim = Claim("a", "w", "s", 1.0, "printed", judge={"within": [-1, 1], "by": "share",
+                                                        "trials": 50, "why": "x"})
+    text = report.details(paper, Judgement(claim, "reproduced", (1.0,) * 4, (0.9, 1.1),
+                                           plan=(3, 4)))
+    assert "- Runs: planned 3, raised to 4 after a look at the verdict, for which the interval " \
+           "pays: it is of 97.5%." in text
+    assert "- Judged by the share of 50 trials a run." in text
+
+
+def test_what_is_judged_by_its_median_is_shown_by_it():
+    claim = Claim("a", "w", "s", 1.0, measure={"experiment": "e"}, judge={"by": "median"})
+    shown = report.measured(Judgement(claim, "undecided", (1.0, 2.0, math.inf), (1.0, math.inf)))
+    assert shown == "median 2 [1, ∞], n = 3"

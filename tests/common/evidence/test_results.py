@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import UserError
 from common.evidence import results
-from common.evidence.claims import papers
+from common.evidence.paper import papers
 from common.running import cli
 from tests.common.toy import Config, Toy, experiments
 

@@ -7,8 +7,10 @@ import sys
 import pytest
 
 from common.errors import UserError
+from common.evidence import provenance
 from common.files import ROOT
 from common.running import cli
+from tests.common.toy import Toy, experiments
 
 SCRIPT = str(ROOT / "papers/batchnorm/train.py")
 
@@ -83,3 +85,38 @@ def test_long_run_names_fit_a_file_name():
     overrides = {f"key.{k}": "x" * 20 for k in range(30)}
     folder = cli.run_folder("batchnorm", Config(experiment="bn"), overrides)
     assert len(folder.parent.name) < 200 and folder.parent.name.startswith("bn,")
+
+
+def test_the_code_of_another_clone_is_refused(tmp_path):
+    """Installed from one clone, started in another: the result would name the wrong commit."""
+    other = tmp_path / "papers/batchnorm"
+    other.mkdir(parents=True)
+    (tmp_path / "common").mkdir()
+    for name in ("train.py", "config.yaml"):
+        (other / name).write_text((ROOT / "papers/batchnorm" / name).read_text())
+    done = subprocess.run([sys.executable, str(other / "train.py"), "experiment=quick"],
+                          env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True,
+                          text=True, timeout=120)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"was imported from {ROOT}" in done.stderr
+    assert f"expected the code of {tmp_path}, whose script was started" in done.stderr
+
+
+def test_uncommitted_code_is_said_before_a_result_is_recorded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path / "runs"))
+    before = provenance.provenance()
+    monkeypatch.setattr(provenance, "provenance", lambda: before | {"dirty": True})
+    monkeypatch.setattr(provenance, "git", lambda *a: " M common/a.py\n?? papers/b.py\n")
+    known = experiments(tmp_path / "toy")
+
+    class Heard(Toy):
+        said = None
+
+        def build(self):
+            super().build()
+            Heard.said = capsys.readouterr().err
+    cli.train(Heard, known, "base", [0], {})
+    assert Heard.said == ("warning: not committed: common/a.py, papers/b.py; the result will say "
+                          "so, and the tests will refuse it: commit first\n")
+    cli.train(Heard, known, "base", [0], {"record": False})
+    assert not Heard.said, "nothing is recorded"

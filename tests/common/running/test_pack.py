@@ -10,7 +10,7 @@ import pytest
 from common import data
 from common.errors import UserError
 from common.evidence import provenance
-from common.evidence.claims import papers
+from common.evidence.paper import papers
 from common.evidence.provenance import state_of_code
 from common.files import ROOT, runs_root
 from common.running import pack

@@ -9,7 +9,7 @@ import pytest
 from common import files
 from common.config import identity
 from common.evidence import results
-from common.evidence.claims import papers
+from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.running import cli, plan
 from common.running.plan import Run

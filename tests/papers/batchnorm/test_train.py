@@ -89,7 +89,7 @@ def test_population_accuracy_is_measured_at_the_end_and_leaves_training_alone():
 
 
 def test_committed_choices_are_what_the_search_says():
-    from common.evidence.claims import papers
+    from common.evidence.paper import papers
     from papers.batchnorm.plots import chosen
 
     found = chosen(papers(["batchnorm"])[0])

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from common.errors import UserError
-from common.evidence.claims import papers
+from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.files import ROOT
 from common.training.noise import use_generator

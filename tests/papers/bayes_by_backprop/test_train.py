@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from common.config import as_dict, flatten
 from common.errors import UserError
-from common.evidence.claims import papers
+from common.evidence.paper import papers
 from common.evidence.results import Result
 from common.experiments import Experiments
 from common.files import ROOT

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from common.errors import UserError
-from common.evidence.claims import papers
+from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.files import ROOT
 from papers.dropout.train import BINS, POOL, Config, recipe

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from common.errors import UserError
-from common.evidence.claims import papers
+from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.files import ROOT
 from papers.levenberg_marquardt.facts import cost, decades_ahead

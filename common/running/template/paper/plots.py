@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from common.evidence.claims import Paper
+from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, band, figure
 
 

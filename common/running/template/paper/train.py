@@ -47,5 +47,7 @@ class NAME_CLASSRecipe(Supervised):
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=optim.lr)
 
 
+recipe = NAME_CLASSRecipe
+
 if __name__ == "__main__":
-    exit_with(lambda: main(NAME_CLASSRecipe, Config, __file__))
+    exit_with(lambda: main(recipe, Config, __file__))

@@ -1,0 +1,152 @@
+"""How a paper's claims are counted, and what their runs cost.
+
+A claim that is measured in runs, or could be, is a *statement* of the paper and counts as one. What
+is computed from the code alone (a formula, a number of parameters) is counted apart, and a
+published table as what it is: so many of its rows agree in all columns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common.evidence import results
+from common.evidence.claims import Claim
+from common.evidence.paper import Judgement, Paper
+from common.evidence.verdicts import VERDICTS
+
+
+@dataclass(frozen=True)
+class Table:
+    """A published table.
+
+    Attributes:
+        name: of its file in ``published/``.
+        agree, rows: rows that agree in every column, of how many that were run.
+        columns: how many.
+    """
+
+    name: str
+    agree: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Count:
+    """A paper's claims, counted.
+
+    Attributes:
+        statements: how many have each verdict.
+        formulas, hold: computed from the code alone, and how many of them hold.
+        tables: the published tables.
+    """
+
+    statements: Counter[str]
+    formulas: int
+    hold: int
+    tables: tuple[Table, ...]
+
+    @property
+    def words(self) -> list[str]:
+        """The count in words: the statements by verdict, the formulas, each table."""
+        said = [", ".join(f"{self.statements[v]} {v}" for v in VERDICTS if self.statements[v])]
+        if self.formulas:
+            said.append(f"{self.hold} of {self.formulas} formula{'s' * (self.formulas > 1)} "
+                        f"hold{'s' * (self.formulas == 1)}")
+        said += [f"table {t.name}: {t.agree} of {t.rows} rows agree" + (
+            f" in all {t.columns} columns" if t.columns > 1 else "") for t in self.tables]
+        return [s for s in said if s]
+
+
+def count(judgements: Sequence[Judgement]) -> Count:
+    """Count a paper's claims."""
+    alone = [j for j in judgements if not j.claim.each]
+    formulas = [j for j in alone if j.claim.measure and not j.claim.experiments]
+    names = dict.fromkeys(j.claim.each for j in judgements if j.claim.each)
+    return Count(
+        Counter(j.verdict for j in alone if j not in formulas), len(formulas),
+        sum(j.verdict == "reproduced" for j in formulas),
+        tuple(of_table(n, [j for j in judgements if j.claim.each == n]) for n in names))
+
+
+def of_table(name: str, judgements: Sequence[Judgement]) -> Table:
+    """Count the rows of one table."""
+    rows: dict[str, list[str]] = {}
+    for j in judgements:
+        rows.setdefault(j.claim.row, []).append(j.verdict)
+    made = [verdicts for verdicts in rows.values() if set(verdicts) != {"not run"}]
+    return Table(name, sum(set(v) == {"reproduced"} for v in made), len(made),
+                 len({j.claim.column for j in judgements}))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a report's runs take.
+
+    Attributes:
+        made: seconds of one core, of the runs that were made.
+        missing: of those still to be made whose speed is known.
+        unknown: runs still to be made whose speed nobody has measured.
+    """
+
+    made: float
+    missing: float
+    unknown: int
+
+    @property
+    def words(self) -> str:
+        """Minutes on two cores."""
+        made, every = (f"{s / 120:,.0f}" for s in (self.made, self.made + self.missing))
+        said = f"all {made}" if not self.missing else f"{made} of {every}"
+        return said + (f" and {self.unknown} runs of unknown cost" if self.unknown else "")
+
+
+def cost(paper: Paper) -> Cost:
+    """The cost of all runs of a paper, of those its claims plan and of the searches before them."""
+    made = sum(core_seconds(r.record) for found in paper.results.values() for r in found)
+    missing, unknown = 0.0, 0
+    for name, runs in planned(paper.claims, paper).items():
+        left = runs - sum(r.seed < runs for r in paper.results.get(name, []))
+        each = of_one(paper, name)
+        if left > 0 and each is None:
+            unknown += left
+        elif left > 0:
+            missing += left * each
+    return Cost(made, missing, unknown)
+
+
+def planned(claims: Sequence[Claim], paper: Paper) -> dict[str, int]:
+    """How many runs of each experiment the claims want; one where no seed changes anything."""
+    runs: dict[str, int] = {}
+    for claim in claims:
+        for name in claim.experiments:
+            wanted = 1 if claim.repeatable else paper.experiments.planned(name)[-1]
+            runs[name] = max(runs.get(name, 0), wanted)
+    return runs
+
+
+def of_one(paper: Paper, name: str) -> float | None:
+    """Seconds of one core that one run of an experiment takes, as far as is known."""
+    if made := paper.results.get(name):
+        return sum(core_seconds(r.record) for r in made) / len(made)
+    config = paper.config(name)
+    pace = results.read_pace(paper.folder / "results" / name, config)
+    if pace is None:
+        return None
+    threads, seconds = pace.best()
+    return threads * seconds * config.train.steps
+
+
+def core_seconds(record: dict[str, Any]) -> float:
+    """Seconds of a run times the threads it used; runs of one thread go side by side.
+
+    Threads are averaged over the run's steps, for a resumed run may have had more or fewer.
+    """
+    steps = record["config"]["train"]["steps"]
+    ends = [*(s["from_step"] for s in record["segments"][1:]), steps]
+    made = sum((end - s["from_step"]) * s["hardware"]["threads"]
+               for s, end in zip(record["segments"], ends, strict=True))
+    return record["seconds"] * made / steps

@@ -1,0 +1,122 @@
+"""Whether what the results promise is what happened, as git's history tells it.
+
+A band fixed beforehand stood in ``claims.yaml`` in the very commit that made the result it judges;
+so did the published value, the measure and the table it is taken from. The commit is part of this
+history. The data are those that everybody has under that name.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.data import FINGERPRINTS
+from common.errors import UserError
+from common.evidence.paper import Paper
+from common.evidence.provenance import git
+from common.evidence.results import Result
+
+PROMISED = ("published", "measure", "judge")
+"""The parts of a claim that have to stand before its result; of ``judge`` all but the reason."""
+
+
+class History:
+    """The commits of a clone, and the files as they stood in them.
+
+    Args:
+        root: the clone.
+
+    Raises:
+        UserError: there is no history to look into.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+        if git(root, "rev-parse", "--is-shallow-repository") != "false":
+            raise UserError("no history here: expected a clone of its whole history")
+        self.commits = set((git(root, "rev-list", "HEAD") or "").split())
+
+    @functools.cache  # noqa: B019, lives as long as one look into the history
+    def blob(self, commit: str, path: str) -> str:
+        """The name git has for a file's content in a commit; empty where it was not there."""
+        return git(self.root, "rev-parse", "--verify", "--quiet", f"{commit}:{path}") or ""
+
+    @functools.cache  # noqa: B019, likewise
+    def claims(self, blob: str) -> dict[str, dict[str, Any]]:
+        """The entries of a ``claims.yaml``, tables not spread, by their ids."""
+        return entries(git(self.root, "cat-file", "blob", blob) or "")
+
+    def blob_here(self, path: Path) -> str:
+        """The name git would have for a file as it lies here; empty where it is not there."""
+        return git(self.root, "hash-object", "--", str(path)) or "" if path.is_file() else ""
+
+
+def entries(text: str) -> dict[str, dict[str, Any]]:
+    """The claims of a ``claims.yaml`` by their ids, as they are written."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found = (yaml.load(text, loader) or {}).get("claims") or []
+    return {e["id"]: e for e in found if isinstance(e, dict) and "id" in e}
+
+
+def broken(paper: Paper, history: History) -> list[str]:
+    """Every promise that a paper's results do not keep, a line each."""
+    made = [r for found in paper.results.values() for r in found]
+    return [*(line for r in made for line in of_result(r, history)), *of_claims(paper, history)]
+
+
+def of_result(result: Result, history: History) -> Iterator[str]:
+    """Commits that are not of this history, and data that are not what they are called."""
+    for segment in result.record["segments"]:
+        if segment["commit"] not in history.commits:
+            yield f"{result.name}: commit {segment['commit'][:10]} is not of this history"
+    name, found = result.record["data"]["name"], result.record["data"]["fingerprint"]
+    if FINGERPRINTS.get(name, found) != found:
+        yield (f"{result.name}: its data are called {name} and have the fingerprint {found[:10]}, "
+               f"not {FINGERPRINTS[name][:10]}")
+
+
+def of_claims(paper: Paper, history: History) -> Iterator[str]:
+    """Claims that did not stand in the commits of their results as they stand now."""
+    file = (paper.folder / "claims.yaml").relative_to(history.root).as_posix()
+    here = entries((paper.folder / "claims.yaml").read_text())
+    wanted = {c.id: c for c in paper.claims}
+    for name, entry in here.items():
+        claims = [wanted[name]] if name in wanted else [
+            c for c in paper.claims if c.each and c.each == entry.get("each")]
+        runs = {e: {r.seed: r for r in paper.results.get(e, [])}
+                for c in claims for e in c.experiments}
+        seeds = set.intersection(*map(set, runs.values())) if runs else set()
+        lasts = {r[k].record["segments"][-1]["commit"]: r[k] for r in runs.values() for k in seeds}
+        for commit, result in lasts.items():
+            if commit in history.commits:
+                yield from differences(paper, history, file, entry, commit, result)
+
+
+def differences(paper: Paper, history: History, file: str, entry: dict[str, Any], commit: str,
+                result: Result) -> Iterator[str]:
+    """What of a claim was otherwise in the commit of a result."""
+    blob, name = history.blob(commit, file), entry["id"]
+    before = history.claims(blob).get(name) if blob else None
+    if before is None:
+        yield f"{paper.name}: claim {name} did not stand in {commit[:10]}, which made {result.name}"
+        return
+    for part in PROMISED:
+        was, now = (without_reason(e.get(part)) for e in (before, entry))
+        if was != now:
+            yield (f"{paper.name}: claim {name}: {part} was {was} in {commit[:10]}, which made "
+                   f"{result.name}, and is {now}")
+    if table := entry.get("each"):
+        path = paper.folder / "published" / f"{table}.csv"
+        there = history.blob(commit, path.relative_to(history.root).as_posix())
+        if there != history.blob_here(path):
+            yield (f"{paper.name}: table {path.name} was another in {commit[:10]}, which made "
+                   f"{result.name}")
+
+
+def without_reason(part: Any) -> Any:
+    """A part of a claim, of ``judge`` all but ``why``: words may be mended."""
+    return {k: v for k, v in part.items() if k != "why"} if isinstance(part, dict) else part

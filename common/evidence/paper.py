@@ -1,0 +1,200 @@
+"""A paper's folder as evidence: its claims, the results of its runs, and the verdicts."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.config import Config
+from common.errors import UserError, nearest
+from common.evidence import results
+from common.evidence.claims import Claim, read, read_table
+from common.evidence.results import Result
+from common.evidence.verdicts import Interval, decide
+from common.experiments import Experiments
+from common.files import ROOT, shown
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim with what was measured and the verdict.
+
+    Attributes:
+        claim: the claim.
+        verdict: a key of :data:`VERDICTS`.
+        values: one per seed (one for an exact fact).
+        interval: the one the verdict rests on, or None where there are too few.
+        stale: why it is stale, naming the results.
+        plan: how many runs were planned, see :func:`common.evidence.verdicts.decide`.
+    """
+
+    claim: Claim
+    verdict: str
+    values: tuple[float, ...] = ()
+    interval: Interval | None = None
+    stale: str = ""
+    plan: tuple[int, ...] = ()
+
+    @property
+    def by(self) -> str:
+        """What was judged: mean, median or share; the median where a value is infinite."""
+        finite = all(map(math.isfinite, self.values))
+        return self.claim.judge.get("by", "mean" if finite else "median")
+
+    @property
+    def middle(self) -> float:
+        """The mean of the values, or their median."""
+        if not self.values:
+            return math.nan
+        return float((np.median if self.by == "median" else np.mean)(self.values))
+
+    @property
+    def sd(self) -> float:
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
+
+
+class Paper:
+    """A paper's folder: its experiments, claims and results.
+
+    Args:
+        folder: such as ``papers/batchnorm``.
+
+    Raises:
+        UserError: a file of it is missing or damaged.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.name = folder, folder.name
+        train = self.module("train")
+        self.schema: type[Config] = train.Config
+        self.experiments = Experiments(self.schema, folder / "config.yaml")
+        self.about, self.claims = read(folder / "claims.yaml")
+        for claim in self.claims:
+            for name in claim.experiments:
+                if name not in self.experiments.experiments:
+                    raise UserError(
+                        f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} names the unknown "
+                        f"experiment {name!r}{nearest(name, self.experiments.experiments)}")
+            if claim.judge.get("by") == "median" and self.plan(claim)[-1] < 6:
+                raise UserError(f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} is judged by "
+                                "its median: expected at least 6 planned seeds")
+        self.results = results.read_all(folder, self.schema)
+
+    def module(self, name: str) -> Any:
+        """One of the paper's modules: model, train, facts, plots or bench."""
+        return importlib.import_module(f"papers.{self.name}.{name}")
+
+    def published(self, name: str) -> dict[str, np.ndarray]:
+        """A table of ``published/`` as columns; one that holds no numbers stays text.
+
+        Raises:
+            UserError: there is no such table.
+        """
+        rows = read_table(self.folder / "published" / f"{name}.csv")
+        columns = {k: [row[k] for row in rows] for k in rows[0]}
+        found = {}
+        for k, values in columns.items():
+            try:
+                found[k] = np.array(values, dtype=float)
+            except ValueError:
+                found[k] = np.array(values)
+        return found
+
+    def judgements(self) -> list[Judgement]:
+        """Every claim, judged."""
+        return [self.judge(claim) for claim in self.claims]
+
+    def judge(self, claim: Claim) -> Judgement:
+        """Judge one claim by the results at hand.
+
+        Raises:
+            UserError: it asks for a metric, step or function that is not there.
+        """
+        if not claim.measure:
+            return Judgement(claim, "not run")
+        if not claim.experiments:
+            value = float(self.function(claim)(**claim.measure.get("arguments", {})))
+            low, high = claim.band
+            return Judgement(claim, "reproduced" if low <= value <= high else "not reproduced",
+                             (value,))
+        plan = self.plan(claim)
+        runs = {e: {r.seed: r for r in self.results.get(e, []) if r.seed < plan[-1]}
+                for e in claim.experiments}
+        seeds = sorted(set.intersection(*(set(r) for r in runs.values())))
+        if not seeds:
+            return Judgement(claim, "not run")
+        values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
+        verdict, interval = decide(values, claim.band, claim.judge, plan)
+        old = [f"{runs[e][s].name}{why}" for e in runs for s in seeds
+               if (why := self.outdated(e, s)) is not None]
+        if old:
+            return Judgement(claim, "stale", values, interval, ", ".join(old), plan)
+        return Judgement(claim, verdict, values, interval, plan=plan)
+
+    def plan(self, claim: Claim) -> tuple[int, ...]:
+        """How many runs are planned for a claim: of the experiment that was looked at most often,
+        and has most runs."""
+        return max((self.experiments.planned(e) for e in claim.experiments),
+                   key=lambda plan: (len(plan), plan[-1]))
+
+    def measured(self, claim: Claim, runs: dict[str, Result]) -> float:
+        """What one seed's runs say about a claim."""
+        measure = claim.measure
+        if "function" in measure:
+            return float(self.function(claim)(runs, **measure.get("arguments", {})))
+        metric, step = measure["metric"], measure.get("step")
+        value = runs[measure["experiment"]].at(metric, step)
+        return value - runs[measure["versus"]].at(metric, step) if "versus" in measure else value
+
+    @functools.cache  # noqa: B019, a paper lives as long as its report
+    def config(self, experiment: str) -> Config:
+        """The configuration of an experiment, whatever the seed."""
+        return self.experiments.resolve(experiment)
+
+    @functools.cache  # noqa: B019, likewise
+    def outdated(self, experiment: str, seed: int) -> str | None:
+        """Why a result is no longer its experiment's, in words; None where it is.
+
+        Empty where the configuration differs; what ``papers recheck`` found where the code does.
+        """
+        (run,) = (r for r in self.results[experiment] if r.seed == seed)
+        if not results.is_current(run, self.config(experiment), self.experiments):
+            return ""
+        found = results.difference(self.folder, experiment, seed)
+        return f" ({found})" if found else None
+
+    def function(self, claim: Claim) -> Callable[..., float]:
+        """The function of ``facts.py`` a claim names."""
+        name, facts = claim.measure["function"], self.module("facts")
+        if not callable(getattr(facts, name, None)):
+            raise UserError(f"claim {claim.id!r}: papers/{self.name}/facts.py has no function "
+                            f"{name!r}{nearest(name, vars(facts))}")
+        return getattr(facts, name)
+
+
+def verdict_table(paper: Paper) -> dict[str, str]:
+    """Every claim's verdict and measured mean in a line, as the tests hold on to them."""
+    return {j.claim.id: f"{j.verdict}: {j.middle:.5g}, n = {len(j.values)}"
+            for j in paper.judgements()}
+
+
+def papers(names: Sequence[str] = ()) -> list[Paper]:
+    """The named papers, or all of them.
+
+    Raises:
+        UserError: there is no such paper.
+    """
+    folders = {p.parent.name: p.parent for p in sorted((ROOT / "papers").glob("*/claims.yaml"))}
+    for name in names:
+        if name not in folders:
+            raise UserError(f"unknown paper {name!r}{nearest(name, folders)}")
+    return [Paper(folders[n]) for n in (names or folders)]
+
+

@@ -1,0 +1,221 @@
+"""Whether the code still computes what was recorded.
+
+    papers recheck                        # of every paper, the beginning of every experiment
+    papers recheck batchnorm hopfield
+    papers recheck batchnorm experiments=bn,plain
+    papers recheck at_most=10s            # only what takes no longer, by the recorded speed
+
+Of each experiment the first recorded seed is begun again in a folder of its own, up to the first
+logged loss (at most 1,000 updates) or as far as its result keeps the first losses one by one. The
+data's fingerprint counts too. A difference of more than one part in 10,000 is compared with what
+rounding does: the same beginning from weights moved by one part in a million. What is larger than
+five times that makes the result *stale*: a note beside it (seed0.differs) says so until the
+experiment is run again, or agrees.
+
+Exit status: 0, or 1 if a result differs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from common.errors import Paused, UserError, nearest
+from common.evidence import results
+from common.evidence.paper import Paper, papers
+from common.evidence.results import Result
+from common.files import write_atomic
+from common.running.words import parse_arguments
+from common.training import checkpoint, tracking
+from common.training import loop as training
+from common.training.budget import Budget, seconds_of
+from common.training.recipe import Recipe
+
+FAR, NEAR, NUDGE, MARGIN = 1000, 1e-4, 1e-6, 5.0
+"""Updates made at most; the relative difference that needs no further look; how far weights are
+moved to see what rounding does; how many times that effect still counts as rounding."""
+
+OPTIONS = ("experiments", "at_most")
+
+
+@dataclasses.dataclass(frozen=True)
+class Beginning:
+    """The first losses of a run.
+
+    Attributes:
+        first: of the first updates one by one, as far as they were kept.
+        step: the update after which the first mean was logged; 0 where it is not looked at.
+        mean: of the updates until then.
+        fingerprint: of the data.
+    """
+
+    first: tuple[float, ...]
+    step: int
+    mean: float
+    fingerprint: str
+
+    @property
+    def updates(self) -> int:
+        """How many updates it takes."""
+        return max(len(self.first), self.step)
+
+    def apart(self, other: Beginning) -> float:
+        """The largest relative difference of two beginnings' losses."""
+        pairs = list(zip(self.first, other.first, strict=False))
+        if self.step and other.step == self.step:
+            pairs.append((self.mean, other.mean))
+        return max((abs(a - b) / max(abs(a), abs(b), 1e-30) for a, b in pairs), default=0.0)
+
+
+def recorded(result: Result) -> Beginning:
+    """What a result keeps of its run's beginning."""
+    steps, means = result.curves.get("train_loss", ((0,), (0.0,)))
+    step = int(steps[0]) if steps[0] <= FAR else 0
+    return Beginning(tuple(result.record.get("first_losses", ())), step, float(means[0]),
+                     result.record["data"]["fingerprint"])
+
+
+def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beginning:
+    """Begin a run again, in a folder that is thrown away.
+
+    Args:
+        paper: whose.
+        result: which run.
+        updates: how many to make.
+        nudge: the relative size of random changes of the initial weights.
+
+    Raises:
+        UserError: it cannot be trained here, such as where its data are not at hand.
+    """
+    config = paper.experiments.resolve(result.experiment, result.seed, {
+        "record": False, "train.precision": result.config.get("train.precision", "float32")})
+    made = paper.module("train").recipe(config)
+    if nudge:
+        move(made, nudge)
+    budget = Budget()
+    stop_after(made, updates, budget)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            training.run(made, folder, result.name, results.segment(made.device), budget)
+        except Paused:
+            pass
+        saved: dict[str, Any] = checkpoint.load(folder) or {}
+        lines = [line for line in tracking.read(folder) if "loss" in line]
+    step, mean = (lines[0]["step"], lines[0]["loss"]) if lines else (0, 0.0)
+    return Beginning(tuple(saved["first_losses"]), step, mean, made.data.fingerprint)
+
+
+def stop_after(recipe: Recipe, updates: int, budget: Budget) -> None:
+    """Make a budget be over once a recipe has made some updates."""
+    step = recipe.step
+
+    def counted(number: int) -> torch.Tensor:
+        if number + 1 >= updates:
+            budget.stop()
+        return step(number)
+    recipe.step = counted  # type: ignore[method-assign]
+
+
+@torch.no_grad()
+def move(recipe: Recipe, size: float) -> None:
+    """Change every weight by a random part of itself, of a standard deviation ``size``."""
+    chance = torch.Generator().manual_seed(0)
+    for network in recipe.networks():
+        for p in network.parameters():
+            if p.is_floating_point():
+                noise = torch.randn(p.shape, generator=chance).to(p)
+                p.mul_(1 + size * noise)
+
+
+def difference(paper: Paper, result: Result) -> str:
+    """What a run's beginning has become, in words; empty where it agrees.
+
+    Raises:
+        UserError: see :func:`again`.
+    """
+    before = recorded(result)
+    now = again(paper, result, before.updates)
+    if now.fingerprint != before.fingerprint:
+        return (f"recorded with data of fingerprint {before.fingerprint[:10]}, the code makes "
+                f"{now.fingerprint[:10]}")
+    found = before.apart(now)
+    if found <= NEAR:
+        return ""
+    rounding = max(now.apart(again(paper, result, before.updates, s * NUDGE)) for s in (1, -1))
+    if found <= MARGIN * rounding:
+        return ""
+    pairs = [(k + 1, a, b, "loss of update") for k, (a, b) in
+             enumerate(zip(before.first, now.first, strict=False))]
+    if before.step and before.step == now.step:
+        pairs.append((before.step, before.mean, now.mean, "mean loss until update"))
+    step, a, b, what = next(p for p in pairs if abs(p[1] - p[2]) > NEAR * abs(p[1]))
+    return f"{what} {step}: {a:.7g} recorded, {b:.7g} now; rounding makes {rounding:.1e} of it"
+
+
+def chosen(paper: Paper, names: list[str], at_most: float) -> Iterator[Result]:
+    """The first recorded run of every experiment that is to be looked at."""
+    for experiment, found in paper.results.items():
+        if (names and experiment not in names) or experiment not in paper.experiments.experiments:
+            continue
+        first, beginning = found[0], recorded(found[0])
+        steps = first.record["config"]["train"]["steps"]
+        if beginning.updates and first.record["seconds"] * beginning.updates / steps <= at_most:
+            yield first
+
+
+def recheck(paper: Paper, names: list[str], at_most: float) -> list[str]:
+    """Look at some experiments of a paper, and leave or remove the notes beside their results.
+
+    Returns:
+        The runs that differ, a line each, as they are printed.
+    """
+    lines: list[str] = []
+    agree, unseen = 0, list[str]()
+    for result in chosen(paper, names, at_most):
+        note = results.difference_path(paper.folder, result.experiment, result.seed)
+        try:
+            found = difference(paper, result)
+        except UserError as e:
+            unseen.append(str(e))
+            continue
+        if found:
+            lines.append(f"{result.name}: {found}")
+            print(lines[-1], flush=True)
+            write_atomic(note, found + "\n")
+        else:
+            agree += 1
+            note.unlink(missing_ok=True)
+    print(f"{paper.name}: {agree} agree, {len(lines)} differ"
+          + (f", {len(unseen)} not looked at: {unseen[0]}" if unseen else ""), flush=True)
+    return lines
+
+
+def main(argv: list[str]) -> int:
+    """The command line; see the module's text.
+
+    Raises:
+        UserError: an unknown key, paper or experiment.
+    """
+    if {"--help", "-h"} & set(argv):
+        print(__doc__.strip())
+        return 0
+    asked = papers([a for a in argv if "=" not in a])
+    experiment, _, options = parse_arguments([a for a in argv if "=" in a])
+    for k in [*options, *(["experiment"] if experiment is not None else [])]:
+        if k not in OPTIONS:
+            raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")
+    names = [n for n in str(options.get("experiments", "")).split(",") if n]
+    known = [e for p in asked for e in p.results]
+    for name in names:
+        if name not in known:
+            raise UserError(f"experiments={name}: no such result{nearest(name, known)}")
+    at_most = seconds_of(options["at_most"]) if "at_most" in options else float("inf")
+    return int(any([recheck(paper, names, at_most) for paper in asked]))
+
+

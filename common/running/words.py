@@ -1,0 +1,84 @@
+"""The words of a paper's command line, and what ``--help`` says about them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from common import conditions
+from common.config import one_line
+from common.errors import UserError
+from common.experiments import Experiments
+
+
+def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, Any]]:
+    """Split ``key=value`` words into experiment, seeds and overrides.
+
+    Returns:
+        The value of ``experiment`` (None if not given), the seeds (``[0]`` if not given), and
+        all other keys with their values as YAML reads them.
+
+    Raises:
+        UserError: a word is not ``key=value`` or a value is not YAML.
+    """
+    experiment, seeds, overrides = None, [0], {}
+    for word in argv:
+        name, sign, value = word.partition("=")
+        if not sign or not name:
+            raise UserError(f"cannot read {word!r}: expected key=value (try --help)")
+        if name == "experiment":
+            experiment = value
+        elif name == "seed":
+            seeds = parse_seeds(value)
+        else:
+            try:
+                overrides[name] = OmegaConf.to_container(
+                    OmegaConf.from_dotlist([f"value={value}"]))["value"]  # type: ignore[index]
+            except Exception as e:
+                raise UserError(f"cannot read the value of {word!r}: {one_line(e)}") from e
+    return experiment, seeds, overrides
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``"3"``, ``"0-9"`` or ``"0,2,5-7"`` as a list of seeds.
+
+    Raises:
+        UserError: anything else.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if not match or (match[2] and int(match[2]) < int(match[1])):
+            raise UserError(f"seed={text}: expected a whole number, a range 0-9 or a list 0,2,5")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return seeds
+
+
+def help_text(experiments: Experiments, program: str, about: str) -> str:
+    """What ``--help`` prints: experiments and keys with their meaning."""
+    lines = [about, "", f"usage: python {program} [experiment=NAME] [seed=K] [key=value …]",
+             "       the same with --pace: time per step, and what the whole run would cost",
+             "       (--pace --keep: also for the report)", "",
+             "experiments:"]
+    listed = {m for _, members in experiments.groups.values() for m in members
+              if m in experiments.experiments
+              and any(m.startswith(g + "_") for g in experiments.groups)}
+    for name in experiments.names():
+        if name in listed:
+            continue  # the single points of a sweep stand behind the sweep's own name
+        if name in experiments.groups:
+            text, members = experiments.groups[name]
+            text = f"{text} [{', '.join(members)}]"
+        else:
+            text = experiments.experiments[name].help
+        mark = " (default)" if name == experiments.default else ""
+        lines.append(f"  {name:<18} {text}{mark}")
+    defaults = {k: v.default for k, v in experiments.known.items()} | experiments.defaults
+    lines += ["", "keys (type, the paper's value where an experiment gives no other):"]
+    for k in experiments.known.values():
+        where = conditions.said(k.only)
+        said = f"; only where {where}" if where else "" if k.only else "; not used by this paper"
+        lines.append(f"  {k.name:<24} {k.help} ({k.type}, {defaults[k.name]!r}{said})")
+    return "\n".join(lines)

@@ -1,0 +1,66 @@
+"""Claims counted as what they are, and the cost of all runs of a report."""
+
+import pytest
+
+from common.evidence import counting, results
+from common.evidence.claims import Claim
+from common.evidence.counting import Cost, count
+from common.evidence.paper import Judgement, papers
+
+RUN, FORMULA = {"experiment": "e", "metric": "m"}, {"function": "f"}
+
+
+def judged(verdict, measure=RUN, **where):
+    return Judgement(Claim("i", "w", "s", measure=measure, **where), verdict)
+
+
+def test_formulas_tables_and_statements_are_counted_apart():
+    rows = [judged(verdict, each="t", row=row, column=column) for row, column, verdict in (
+        ("1", "a", "reproduced"), ("1", "b", "reproduced"), ("2", "a", "reproduced"),
+        ("2", "b", "not reproduced"), ("3", "a", "not run"), ("3", "b", "not run"))]
+    found = count([judged("reproduced"), judged("undecided"), judged("undecided"),
+                   judged("not run", {}), judged("reproduced", FORMULA),
+                   judged("not reproduced", FORMULA), *rows])
+    assert found.statements == {"reproduced": 1, "undecided": 2, "not run": 1}
+    assert found.words == ["1 reproduced, 2 undecided, 1 not run", "1 of 2 formulas hold",
+                           "table t: 1 of 2 rows agree in all 2 columns"]
+
+
+def test_every_verdict_is_given_and_nothing_twice():
+    for paper in papers():
+        js = paper.judgements()
+        found = count(js)
+        rows = {(j.claim.each, j.claim.row) for j in js if j.claim.each}
+        assert sum(found.statements.values()) + found.formulas == len(
+            [j for j in js if not j.claim.each])
+        assert sum(t.rows for t in found.tables) <= len(rows)
+
+
+def test_words_of_a_cost():
+    assert Cost(1200, 0, 0).words == "all 10"
+    assert Cost(1200, 240, 0).words == "10 of 12"
+    assert Cost(1200, 240, 3).words == "10 of 12 and 3 runs of unknown cost"
+
+
+def test_the_cost_is_of_all_planned_runs(tmp_path, monkeypatch):
+    (paper,) = papers(["batchnorm"])
+    whole = counting.cost(paper)
+    assert (whole.missing, whole.unknown) == (0, 0)
+    seconds = [counting.core_seconds(r.record) for r in paper.results["bn"]]
+    paper.results["bn"] = paper.results["bn"][:4]
+    some = counting.cost(paper)
+    assert whole.made - some.made == pytest.approx(sum(seconds[4:]))
+    assert some.missing == pytest.approx(6 * sum(seconds[:4]) / 4)
+    paper.results.pop("bn")
+    assert counting.cost(paper).unknown == 10
+    monkeypatch.setattr(paper, "folder", tmp_path)
+    results.add_pace(tmp_path / "results/bn", paper.config("bn"), "a processor", 2, 0.036)
+    assert counting.cost(paper).missing == pytest.approx(10 * 2 * 0.036 * 50_000)
+
+
+def test_a_resumed_runs_cost_counts_the_threads_it_had_at_each_step():
+    def segment(first, threads):
+        return {"from_step": first, "hardware": {"threads": threads}}
+    record = {"seconds": 60.0, "config": {"train": {"steps": 100}},
+              "segments": [segment(0, 1), segment(20, 2), segment(70, 2), segment(90, 4)]}
+    assert counting.core_seconds(record) == pytest.approx(60 * (0.2 * 1 + 0.7 * 2 + 0.1 * 4))

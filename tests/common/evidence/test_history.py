@@ -1,0 +1,133 @@
+"""Promises: a band edited afterwards, a forged commit, other data, another table."""
+
+import re
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from common.data import FINGERPRINTS, digits
+from common.errors import UserError
+from common.evidence import history
+from common.evidence.claims import read
+from common.evidence.paper import papers
+from common.evidence.results import Result
+from common.files import ROOT
+
+HEAD = "title: T\nauthors: A\nyear: 2000\nlink: l\nshows: s\npicture: p\nclaims:\n"
+CLAIM = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
+         "measure: {experiment: e, metric: m, versus: f}, judge: {within: [-1, 1], why: x}}\n")
+TABLE = ("- {id: 'n-{run}', each: t, row: '{run}', column: n, where: w, says: s, "
+         "published: '{n}', obtained: printed, measure: {experiment: e, metric: m}, "
+         "judge: {exactly: 0, why: x}}\n")
+
+
+@pytest.fixture
+def clone(tmp_path):
+    return Clone(tmp_path / "clone")
+
+
+class Clone:
+    """A repository with one paper, whose two runs were made by its first commit."""
+
+    def __init__(self, root):
+        self.root, self.folder = root, root / "papers/toy"
+        (self.folder / "published").mkdir(parents=True)
+        self.write(CLAIM + TABLE, "run,n\nx,1\ny,2\n")
+        self.git("init", "-q")
+        self.git("add", ".")
+        self.commit()
+        self.made_by = self.git("rev-parse", "HEAD")
+        self.data = {"name": "digits", "fingerprint": FINGERPRINTS["digits"]}
+
+    def git(self, *words):
+        return subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C",
+                               str(self.root), *words], check=True, capture_output=True,
+                              text=True).stdout.strip()
+
+    def write(self, claims, table):
+        (self.folder / "claims.yaml").write_text(HEAD + claims)
+        (self.folder / "published/t.csv").write_text(table)
+
+    def commit(self):
+        self.git("commit", "-qam", "one", "--allow-empty")
+
+    def broken(self):
+        record = {"segments": [{"commit": self.made_by}], "data": self.data}
+        made = {e: [Result("toy", e, 0, {}, {}, {}, record)] for e in ("e", "f")}
+        _, claims = read(self.folder / "claims.yaml")
+        paper = SimpleNamespace(name="toy", folder=self.folder, claims=claims, results=made)
+        return history.broken(paper, history.History(self.root))
+
+
+def test_what_stood_before_its_results_is_kept(clone):
+    assert clone.broken() == []
+    clone.write(CLAIM.replace("why: x", "why: y").replace("says: s", "says: t") + TABLE,
+                "run,n\nx,1\ny,2\n")
+    clone.commit()
+    assert clone.broken() == [], "words may be mended"
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("[-1, 1]", "[-1, 2]", "judge was {'within': [-1, 1]} in .*, and is {'within': [-1, 2]}"),
+    ("published: 1", "published: 2", "published was 1 in .*, and is 2"),
+    ("metric: m, versus", "metric: k, versus", "measure was .*'m'.* and is .*'k'"),
+    ("id: a", "id: b", "claim b did not stand in"),
+    ("exactly: 0", "exactly: 1", "claim n-{run}: judge was {'exactly': 0} in")])
+@pytest.mark.parametrize("committed", [True, False])
+def test_what_was_edited_afterwards_is_found(clone, old, new, said, committed):
+    clone.write((CLAIM + TABLE).replace(old, new), "run,n\nx,1\ny,2\n")
+    if committed:
+        clone.commit()
+    (line, *_) = clone.broken()
+    assert re.search(said.replace("[", r"\[").replace("{", r"\{"), line), line
+
+
+def test_a_table_edited_afterwards_is_found(clone):
+    clone.write(CLAIM + TABLE, "run,n\nx,1\ny,3\n")
+    (line,) = clone.broken()
+    assert "table t.csv was another in" in line
+
+
+def test_a_forged_commit_is_found(clone):
+    clone.made_by = "0" * 40
+    assert clone.broken() == [f"toy/{e}/seed0: commit 0000000000 is not of this history"
+                              for e in "ef"]
+
+
+def test_a_commit_of_another_branch_is_found(clone):
+    first = clone.made_by
+    clone.git("checkout", "-qb", "aside")
+    clone.commit()
+    clone.made_by = clone.git("rev-parse", "HEAD")
+    clone.git("checkout", "-q", first)
+    assert "is not of this history" in clone.broken()[0]
+
+
+def test_other_data_are_found(clone):
+    clone.data = {"name": "digits", "fingerprint": "f" * 64}
+    (line, _) = clone.broken()
+    assert "its data are called digits and have the fingerprint ffffffffff, not" in line
+
+
+def test_without_history_it_says_so(tmp_path):
+    with pytest.raises(UserError, match="no history here"):
+        history.History(tmp_path)
+
+
+def test_the_bundled_data_are_those_that_are_known():
+    assert digits().fingerprint == FINGERPRINTS["digits"]
+
+
+@pytest.fixture(scope="module")
+def ours():
+    try:
+        return history.History(ROOT)
+    except UserError as e:
+        pytest.skip(str(e))
+
+
+@pytest.mark.parametrize("name", [p.name for p in papers()])
+def test_every_paper_keeps_its_promises(ours, name):
+    (paper,) = papers([name])
+    assert history.broken(paper, ours) == []

@@ -1,0 +1,73 @@
+"""A paper's folder: which results count, and when they are stale."""
+
+import pytest
+
+from common.errors import UserError
+from common.evidence import results
+from common.evidence.paper import Paper, papers
+from common.evidence.verdicts import decide
+
+
+@pytest.fixture(params=[p.name for p in papers()])
+def paper(request):
+    return papers([request.param])[0]
+
+
+def measured(paper):
+    """Claims whose runs are all there."""
+    return [c for c in paper.claims
+            if c.experiments and all(paper.results.get(e) for e in c.experiments)
+            and paper.judge(c).values]
+
+
+def test_an_outdated_result_makes_a_claim_stale(paper):
+    """Whichever of a claim's experiments it is of."""
+    claim = max(measured(paper), key=lambda c: len(set(c.experiments)))
+    for name in claim.experiments:
+        again = Paper(paper.folder)
+        again.experiments.experiments[name].overrides["train.steps"] = 17
+        judgement = again.judge(claim)
+        assert judgement.verdict == "stale" and name in judgement.stale
+
+
+def test_what_recheck_found_makes_a_claim_stale(monkeypatch):
+    (paper,) = papers(["batchnorm"])
+    claim = next(c for c in measured(paper) if "plain" in c.experiments)
+    monkeypatch.setattr(results, "difference", lambda folder, experiment, seed: (
+        "0.5 recorded, 0.6 now" if (experiment, seed) == ("plain", 2) else ""))
+    judgement = paper.judge(claim)
+    assert judgement.verdict == "stale"
+    assert judgement.stale == "batchnorm/plain/seed2 (0.5 recorded, 0.6 now)"
+
+
+def test_no_more_runs_count_than_were_planned(monkeypatch):
+    (paper,) = papers(["batchnorm"])
+    claim = next(c for c in measured(paper) if "plain" in c.experiments)
+    before = paper.judge(claim)
+    monkeypatch.setattr(paper.experiments, "_planned", {"default": (4,)})
+    after = paper.judge(claim)
+    assert (len(before.values), len(after.values)) == (10, 4)
+    assert after.values == before.values[:4]
+    assert after.verdict == decide(after.values, claim.band, claim.judge, (4,))[0]
+
+
+def test_committed_runs_are_those_that_were_planned(paper):
+    for claim in paper.claims:
+        for name in claim.experiments:
+            extra = [r.name for r in paper.results.get(name, [])
+                     if r.seed >= paper.experiments.planned(name)[-1]]
+            assert not extra, "more runs than config.yaml plans"
+
+
+def test_a_median_wants_six_runs(tmp_path, monkeypatch):
+    (paper,) = papers(["bayes_by_backprop"])
+    claim = measured(paper)[0]
+    claim.judge["by"] = "median"
+    monkeypatch.setattr("common.evidence.paper.read", lambda path: (paper.about, [claim]))
+    with pytest.raises(UserError, match="judged by its median: expected at least 6 planned seeds"):
+        Paper(paper.folder)
+
+
+def test_unknown_papers_are_named():
+    with pytest.raises(UserError, match="unknown paper 'batchnrm'; did you mean 'batchnorm'"):
+        papers(["batchnrm"])

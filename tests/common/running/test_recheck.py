@@ -1,0 +1,144 @@
+"""The beginning of a run, again: agrees, differs, differs by rounding alone."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from common.errors import UserError
+from common.evidence import results
+from common.evidence.paper import papers
+from common.running import cli, recheck
+from common.running.recheck import Beginning
+from tests.common.toy import Config, Toy, experiments
+
+
+class Otherwise(Toy):
+    """The toy as somebody changed it by mistake: half the momentum."""
+
+    def build(self):
+        super().build()
+        self.optimizer.param_groups[0]["momentum"] = 0.45
+
+
+class Turned(Toy):
+    """On other data."""
+
+    def splits(self):
+        data, train, test = super().splits()
+        return SimpleNamespace(name=data.name, fingerprint="f" * 64, classes=10), train, test
+
+
+@pytest.fixture
+def paper(tmp_path, monkeypatch):
+    """The toy's folder with one recorded run; ``paper.made`` says what its code is now."""
+    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path / "runs"))
+    folder = tmp_path / "toy"
+    known = experiments(folder)
+    cli.train(Toy, known, "base", [0], {})
+    paper = SimpleNamespace(
+        name="toy", folder=folder, experiments=known, results=results.read_all(folder, Config),
+        made=Toy, module=lambda name: SimpleNamespace(recipe=paper.made))
+    return paper
+
+
+def note(paper):
+    return results.difference(paper.folder, "base", 0)
+
+
+def test_the_first_losses_are_kept(paper):
+    (result,) = paper.results["base"]
+    made = Toy(paper.experiments.resolve("base", 0))
+    made.train_mode()
+    expected = [made.step(k).item() for k in range(20)]
+    assert result.record["first_losses"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_code_that_computes_the_same_agrees(paper, capsys):
+    assert recheck.recheck(paper, [], float("inf")) == []
+    assert "toy: 1 agree, 0 differ" in capsys.readouterr().out and not note(paper)
+
+
+def test_code_that_computes_something_else_is_found_and_noted(paper, capsys):
+    paper.made = Otherwise
+    (line,) = recheck.recheck(paper, [], float("inf"))
+    assert line.startswith("toy/base/seed0: loss of update 3: ") and " recorded, " in line
+    assert note(paper) in line
+    paper.made = Toy
+    assert recheck.recheck(paper, [], float("inf")) == [] and not note(paper)
+
+
+def test_results_from_before_the_first_losses_were_kept_go_by_the_first_mean(paper):
+    del paper.results["base"][0].record["first_losses"]
+    assert recheck.recheck(paper, [], float("inf")) == []
+    paper.made = Otherwise
+    (line,) = recheck.recheck(paper, [], float("inf"))
+    assert "mean loss until update 7: " in line
+
+
+def test_other_data_are_found(paper):
+    paper.made = Turned
+    (line,) = recheck.recheck(paper, [], float("inf"))
+    assert "the code makes ffffffffff" in line
+
+
+def test_what_rounding_does_is_no_difference(paper, monkeypatch):
+    moved = []
+
+    class Shaky(Toy):  # what another processor does in a million steps, at once
+        def build(self):
+            super().build()
+            recheck.move(self, 3e-3)
+            moved.append(1)
+    paper.made = Shaky
+    monkeypatch.setattr(recheck, "NUDGE", 1e-3)
+    assert recheck.recheck(paper, [], float("inf")) == [] and len(moved) == 3
+    monkeypatch.setattr(recheck, "MARGIN", 0.1)
+    assert len(recheck.recheck(paper, [], float("inf"))) == 1
+
+
+def test_a_run_that_is_made_again_is_no_longer_stale(paper):
+    path = results.difference_path(paper.folder, "base", 0)
+    path.write_text("it differs\n")
+    cli.train(Toy, paper.experiments, "base", [0], {"fresh": True})
+    assert not path.exists()
+
+
+def test_only_what_takes_no_longer_is_looked_at(paper):
+    record = paper.results["base"][0].record
+    record["seconds"] = 100.0
+    left = record["seconds"] * 20 / record["config"]["train"]["steps"]
+    assert not list(recheck.chosen(paper, [], left * 0.99))
+    assert list(recheck.chosen(paper, [], left * 1.01))
+    assert not list(recheck.chosen(paper, ["other"], float("inf")))
+
+
+def test_differences_are_relative_and_of_the_worst_loss():
+    one = Beginning((1.0, 2.0), 5, 4.0, "")
+    assert one.apart(Beginning((1.0, 2.2), 5, 4.0, "")) == pytest.approx(0.2 / 2.2)
+    assert one.apart(Beginning((1.0, 2.0), 5, 3.0, "")) == pytest.approx(0.25)
+    assert one.apart(Beginning((1.0,), 6, 9.0, "")) == 0.0
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["batchnrm"], "unknown paper 'batchnrm'"),
+    (["batchnorm", "experiment=bn"], "unknown key 'experiment'"),
+    (["batchnorm", "experiments=b"], "experiments=b: no such result; did you mean 'bn'"),
+    (["batchnorm", "at_most=10"], "expected a time such as")])
+def test_other_words_are_one_line(words, message):
+    with pytest.raises(UserError, match=message):
+        recheck.main(words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [p.name for p in papers()])
+def test_what_takes_seconds_agrees_here(name):
+    """Papers whose data come with the code; the rest needs $PAPERS_DATA: papers recheck."""
+    (paper,) = papers([name])
+    threads = torch.get_num_threads()
+    try:
+        for result in recheck.chosen(paper, [], 3.0):
+            own = result.record["data"]["name"] not in ("mnist", "cifar10", "mushroom")
+            assert not own or recheck.difference(paper, result) == "", result.name
+    finally:
+        torch.set_num_threads(threads)

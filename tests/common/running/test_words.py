@@ -1,0 +1,49 @@
+"""The words of a command line, and its help."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.config import keys
+from common.errors import UserError
+from common.running.words import help_text, parse_arguments, parse_seeds
+from tests.common.test_experiments import Own, planned
+
+
+@pytest.mark.parametrize("word", ["steps", "=3", "a=["])
+def test_unreadable_words(word):
+    with pytest.raises(UserError):
+        parse_arguments([word])
+
+
+@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=6))
+def test_seed_lists_come_back(seeds):
+    assert parse_seeds(",".join(map(str, seeds))) == seeds
+
+
+@given(st.integers(0, 500), st.integers(0, 50))
+def test_seed_ranges_are_inclusive(first, more):
+    assert parse_seeds(f"{first}-{first + more}") == list(range(first, first + more + 1))
+
+
+@given(st.text(max_size=8).filter(lambda t: not any(c.isdigit() for c in t)))
+def test_other_seeds_are_refused(text):
+    with pytest.raises(UserError):
+        parse_seeds(text)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(1, 10**9), st.booleans())
+def test_values_survive_the_command_line(lr, steps, compiled):
+    _, _, overrides = parse_arguments(
+        [f"optim.lr={lr!r}", f"train.steps={steps}", f"train.compile={compiled}"])
+    assert overrides == {"optim.lr": lr, "train.steps": steps, "train.compile": compiled}
+
+
+def test_help_lists_every_experiment_and_key(tmp_path):
+    experiments = planned(tmp_path, "")
+    text = help_text(experiments, "train.py", "About.")
+    for name in ["a", "b", "rate", "both", *keys(Own)]:
+        assert f"  {name} " in text
+    assert "learning rate" in text
+    assert "(float, 0.99; only where optim.adam=true)" in text
+    assert "(int, 100; not used by this paper)" in text and "(float32|bfloat16, 'float32')" in text
