@@ -191,6 +191,9 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     if overrides.get("train.vectorize") and distributed.processes() > 1:
         raise UserError("train.vectorize=true: expected one process, not torchrun's "
                         f"{distributed.processes()}")
+    if overrides.get("train.vectorize") and overrides.get("train.side_by_side", 1) != 1:
+        raise UserError(f"train.side_by_side={overrides['train.side_by_side']}: not with "
+                        "train.vectorize=true, which trains all seeds as one network")
     with distributed.group():
         done = train_by_turns(recipe_class, experiments, names, seeds, overrides, budget)
     if distributed.rank() == 0:

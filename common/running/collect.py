@@ -80,8 +80,8 @@ def units() -> Iterator[dict[str, Path]]:
     yield from new(ROOT.glob("papers/*/results/*/pace.json"))
     yield from new([*ROOT.glob("papers/*/results/*/*.safetensors"),
                     *ROOT.glob("papers/*/weights/*")])
-    runs = sorted((f for f in runs_root().glob("*/*/seed*") if "," not in f.parent.name),
-                  key=lambda f: -f.stat().st_mtime)  # a comma: not an experiment's own values
+    runs = sorted((f for f in runs_root().glob("*/*/seed*") if may_count(f.parent.name)),
+                  key=lambda f: -f.stat().st_mtime)
     for folder in runs:
         finished = (folder / "result.json").exists()
         names = FOLLOWED if finished else (*FOLLOWED, checkpoint.NAME)
@@ -89,6 +89,12 @@ def units() -> Iterator[dict[str, Path]]:
             yield unit
     for path in sorted(runs_root().glob("*/*/pace.json")):
         yield {in_runs(path): path}
+
+
+def may_count(name: str) -> bool:
+    """Whether runs of a folder may be an experiment's own: those with its values, which stand in
+    the name where they are changed, but for a precision."""
+    return all(changed.startswith("train.precision=") for changed in name.split(",")[1:])
 
 
 def in_runs(path: Path) -> str:

@@ -9,6 +9,7 @@ optimiser's state.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,8 +48,10 @@ def work(recipe: Planned) -> Work:
     parameters = [p for n in recipe.networks() for p in n.parameters()]
     weights = {p.untyped_storage().data_ptr() for p in parameters}
     row = recipe.row_here(0)
-    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(
-            keep, lambda t: t):
+    with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"), \
+            FlopCounterMode(display=False) as counter, \
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        warnings.filterwarnings("ignore", "Using `torch.compile")  # the counter hooks every module
         recipe.update(row)
     state = [v for s in (recipe.optimizer.state.values() if recipe.optimizer else ())
              for v in s.values() if isinstance(v, Tensor)]

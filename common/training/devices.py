@@ -11,6 +11,7 @@ import torch
 
 from common.data import stream_seed
 from common.errors import UserError
+from common.training.sums import wide
 
 
 def choose_device(name: str, float64: bool = False) -> torch.device:
@@ -54,11 +55,7 @@ def same_bits_again(device: torch.device) -> None:
 
 def widest_float(device: torch.device) -> torch.dtype:
     """float64 where a device has it, else float32."""
-    try:
-        torch.zeros(1, dtype=torch.float64, device=device)
-    except (TypeError, RuntimeError):
-        return torch.float32
-    return torch.float64
+    return wide(torch.zeros(1, device=device)).dtype
 
 
 def run_generator(device: torch.device, seed: int) -> torch.Generator | None:

@@ -12,7 +12,7 @@ def wide(x: Tensor) -> Tensor:
     """
     try:
         return x.double()
-    except TypeError:  # what torch raises for a type that the device does not have
+    except (TypeError, RuntimeError):  # for a type that the device does not have
         return x.float()
 
 

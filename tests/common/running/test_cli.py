@@ -31,6 +31,8 @@ def run(*words, **environment):
     (["experiment=quick", "train.steps=-3"], "train.steps=-3: expected a whole number"),
     (["experiment=quick", "model.unit=100"], "model.unit=100: expected a unit"),
     (["quick"], "cannot read 'quick': expected key=value"),
+    (["experiment=quick", "train.vectorize=true", "train.side_by_side=4"],
+     "train.side_by_side=4: not with train.vectorize=true"),
     (["experiment=quick", "--keep"], "--keep: expected --pace beside it"),
 ])
 def test_bad_input_is_one_line_and_exit_status_2(end_of, words, message):

@@ -85,3 +85,10 @@ def test_a_damaged_file_is_one_line(tmp_path, damage):
     with pytest.raises(UserError, match="damaged") as e:
         collect.read(path)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(("name", "counts"), [
+    ("resnet20", True), ("resnet20,train.precision=tf32", True), ("resnet20,optim.lr=0.2", False),
+    ("resnet20,optim.lr=0.2,train.precision=tf32", False)])
+def test_runs_with_values_of_their_own_stay(name, counts):
+    assert collect.may_count(name) is counts
