@@ -17,6 +17,7 @@ Exit status: 0, or 1 if a result differs.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Iterator
@@ -91,6 +92,7 @@ def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beg
 
     Raises:
         UserError: it cannot be trained here, such as where its data are not at hand.
+        Paused: the process was asked to end.
     """
     config = paper.experiments.resolve(result.experiment, result.seed, {
         "record": False, "train.precision": result.config.get("train.precision", "float32")})
@@ -101,11 +103,11 @@ def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beg
     stop_after(made, updates, budget)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        try:
+        with contextlib.suppress(Paused):
             training.run(made, folder, result.name, results.segment(made.device), budget)
-        except Paused:
-            pass
         saved: dict[str, Any] = checkpoint.load(folder) or {}
+        if saved["step"] < updates:  # not because it is far enough
+            raise Paused(f"{result.name}: asked to end; what was looked at before is noted")
         lines = [line for line in tracking.read(folder) if "loss" in line]
     step, mean = (lines[0]["step"], lines[0]["loss"]) if lines else (0, 0.0)
     return Beginning(tuple(saved["first_losses"]), step, mean, made.data.fingerprint)

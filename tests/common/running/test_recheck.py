@@ -1,15 +1,18 @@
 """The beginning of a run, again: agrees, differs, differs by rounding alone."""
 
+import os
+import signal
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from common.errors import UserError
+from common.errors import Paused, UserError
 from common.evidence import results
 from common.evidence.paper import papers
 from common.running import cli, recheck
 from common.running.recheck import Beginning
+from common.training import steps
 from tests.common.toy import Config, Toy, experiments
 
 
@@ -118,6 +121,19 @@ def test_differences_are_relative_and_of_the_worst_loss():
     assert one.apart(Beginning((1.0, 2.2), 5, 4.0, "")) == pytest.approx(0.2 / 2.2)
     assert one.apart(Beginning((1.0, 2.0), 5, 3.0, "")) == pytest.approx(0.25)
     assert one.apart(Beginning((1.0,), 6, 9.0, "")) == 0.0
+
+
+def test_a_look_that_is_asked_to_end_says_nothing_about_results(paper, monkeypatch):
+    monkeypatch.setattr(steps, "TURN", 0.0)
+    class Asked(Toy):
+        def step(self, number):
+            if number == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().step(number)
+    paper.made = Asked
+    with pytest.raises(Paused, match="toy/base/seed0: asked to end"):
+        recheck.recheck(paper, [], float("inf"))
+    assert not note(paper)
 
 
 @pytest.mark.parametrize(("words", "message"), [
