@@ -13,7 +13,7 @@ from common.evidence.claims import Paper
 from common.evidence.plotting import COLOURS, figure
 from common.experiments import Experiments
 from papers.hopfield.facts import critical, critical_load, load_of, mean_field_overlap
-from papers.hopfield.model import asynchronous, energy, hebb
+from papers.hopfield.model import asynchronous, energy, whole_hebb
 from papers.hopfield.train import Config, HopfieldRecipe
 
 SIZES = (500, 1000, 2000, 5000)
@@ -87,7 +87,7 @@ def trajectories() -> tuple[str, str, Figure]:
         r = recipe("load_500_0.1", model__load=a, start__flipped=0.3, start__trials=5)
         ξ, S = r.ξ.double(), r.model.S.double()
         n = S.shape[1]
-        J = (hebb(ξ) * n).round()  # N J in whole numbers: the same on every machine
+        J = whole_hebb(ξ)  # the same on every machine
         order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
         curve = [energy(J, S) / n**2]
         for chunk in torch.cat([order] * 4).split(25):
