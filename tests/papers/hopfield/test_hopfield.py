@@ -7,10 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import integrate
+from scipy import integrate, stats
 from torch.autograd.functional import jacobian
 
 from common.errors import UserError
+from common.evidence.results import Result
 from common.experiments import Experiments
 from common.files import ROOT
 from papers.hopfield import facts
@@ -139,6 +140,28 @@ def test_loads_of_theory_fulfil_their_equation():
     assert (facts.load_of(y + h) - facts.load_of(y - h)) / (2 * h) == pytest.approx(0, abs=1e-8)
     assert math.sqrt(2 * facts.load_of(2.0)) * 2.0 + 2.0 * 2 / math.sqrt(math.pi) * math.exp(
         -4) == pytest.approx(math.erf(2.0))
+
+
+def test_crosstalk_is_a_gaussian_tail_and_wrong_bits_follow_from_the_overlap():
+    for load in (0.105, 0.138, 0.61):
+        assert facts.crosstalk(load) == pytest.approx(100 * stats.norm.sf(load**-0.5))
+    wrong = 100 * stats.norm.sf(facts.critical() * 2**0.5)  # m = erf y
+    assert facts.critical_wrong_bits() == pytest.approx(wrong)
+    run = Result("hopfield", "e", 0, {"overlap": 0.95}, {}, {"model.load": 0.12}, {})
+    assert facts.from_theory({"e": run}) == pytest.approx(0.95 - (1 - 2 * 0.00339), abs=2e-5)
+
+
+def test_modern_retrieval_turns_a_tenth_and_asks_for_every_sign():
+    g = torch.Generator().manual_seed(0)
+    X = (torch.randint(0, 2, (60, 10), generator=g).float() * 2 - 1).numpy()
+    places = torch.rand(60, 10, generator=g).argsort(1).numpy()
+    back = 0
+    for pattern, place in zip(X, places, strict=True):
+        start = np.where(place < 1, -pattern, pattern)
+        weights = np.exp(X @ start - 10)
+        back += (np.sign(weights @ X) == pattern).all()
+    assert facts.modern_retrieval(10, 60) == pytest.approx(100 * back / 60)
+    assert 0 < back < 60
 
 
 def test_overlaps_and_wrong_bits():
