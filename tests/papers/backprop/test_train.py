@@ -1,13 +1,17 @@
 """The recipe: sweeps, held-out cases, what is measured of weights, golden curves."""
 
 import copy
+import math
 
+import numpy as np
 import pytest
 import torch
 
 from common.errors import UserError
+from common.evidence.results import Result
 from common.experiments import Experiments
 from common.files import ROOT
+from papers.backprop import facts
 from papers.backprop.facts import family_units, symmetry_structure
 from papers.backprop.model import Network, layered
 from papers.backprop.train import BackpropRecipe, Config
@@ -72,6 +76,59 @@ def test_sweeps_are_counted_to_the_first_solution():
         r.step(k)
     assert first, "some are solved"
     assert {s: int(v) for s, v in enumerate(r.sweeps) if v >= 0} == first
+
+
+@pytest.mark.parametrize(("held_out", "sweeps"), [(0, 700), (1, 60)])
+def test_learned_is_every_output_of_every_trained_case_within_the_tolerance(held_out, sweeps):
+    r = made("xor_two", model__networks=30, model__tolerance=0.2, task__held_out=held_out)
+    for k in range(sweeps):
+        r.step(k)
+    x, d = r.inputs.double().numpy(), r.labels.double().numpy()
+    w = {k: v.double().numpy() for k, v in r.model.state_dict().items()}
+    learned, solved_now, all_cases = [], [], []
+    for s in range(30):
+        h = 1 / (1 + np.exp(-x @ w["w.0-1"][s].T - w["b.1"][s]))
+        off = np.abs(1 / (1 + np.exp(-h @ w["w.1-2"][s].T - w["b.2"][s])) - d)[:, 0]
+        trained = r.mask[s, :, 0].numpy() == 1
+        learned.append((off[trained] < 0.2).all())
+        solved_now.append((off[trained] < 0.5).all())
+        all_cases.append((off < 0.2).all())
+    assert 0 < np.mean(learned) < np.mean(solved_now), "otherwise nothing is shown"
+    assert not held_out or np.mean(all_cases) < np.mean(learned)
+    assert r.evaluate(sweeps, False)["learned"] == pytest.approx(np.mean(learned))
+    assert "learned" not in made("xor_two", model__networks=2).evaluate(0, False)
+
+
+def run_of(hidden, *sweeps):
+    metrics = {f"sweeps_{k}": float(v) for k, v in enumerate(sweeps)}
+    return Result("backprop", f"h{hidden}", 0, metrics | {"median_sweeps": 7.0}, {},
+                  {"model.hidden": hidden}, {})
+
+
+def test_measures_over_networks():
+    one = {"h2": run_of(2, 100, 200, -1, 300)}
+    assert facts.sweeps(one["h2"]) == [100, 200, math.inf, 300]
+    assert facts.faster_than(one, 200) == 0.5 and facts.faster_than(one, 1e9) == 0.75
+    runs = {f"h{n}": run_of(n, *v) for n, v in {2: (300, -1, 500), 8: (250,), 32: (150,)}.items()}
+    x, y = np.log2([2, 8, 32]), np.array([400, 250, 150])
+    assert facts.slope_per_doubling(runs) == pytest.approx(np.polyfit(x, y, 1)[0])
+    assert facts.level_of_line(runs, 280, -33) == pytest.approx(np.mean(y / (280 - 33 * x)))
+
+
+def test_fractions_are_of_trained_and_of_held_out_cases():
+    r = made("family_learns", model__networks=6)
+    for k in range(60):
+        r.step(k)
+    y, d = r.model.outputs(r.groups(r.inputs)).numpy(), r.labels.numpy()
+    right, mask = (np.abs(y - d) < 0.5).all(2), r.mask[:, :, 0].numpy() == 1
+    m = r.evaluate(60, False)
+    assert m["trained"] == pytest.approx(right[mask].mean())
+    assert m["held_out"] == pytest.approx(right[~mask].mean())
+    r.sweeps = torch.tensor([5, -1, 9, 7, -1, 11])
+    m = r.evaluate(60, False)
+    assert m["solved"] == pytest.approx(4 / 6) and m["median_sweeps"] == 9  # 5 7 9 11 ∞ ∞
+    r.sweeps[0] = -1
+    assert r.evaluate(60, False)["median_sweeps"] == -1
 
 
 def test_online_changes_weights_after_every_case():
