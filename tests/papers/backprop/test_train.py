@@ -14,6 +14,7 @@ from common.files import ROOT
 from papers.backprop import facts
 from papers.backprop.facts import family_units, symmetry_structure
 from papers.backprop.model import Network, layered
+from papers.backprop.tasks import ENGLISH
 from papers.backprop.train import BackpropRecipe, Config
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/backprop/config.yaml")
@@ -124,6 +125,8 @@ def test_fractions_are_of_trained_and_of_held_out_cases():
     m = r.evaluate(60, False)
     assert m["trained"] == pytest.approx(right[mask].mean())
     assert m["held_out"] == pytest.approx(right[~mask].mean())
+    close = np.abs(y - d) < 0.2
+    assert m["learned"] == (close.all(2) | ~mask).all(1).mean() < (close.any(2) | ~mask).all(1).mean()
     r.sweeps = torch.tensor([5, -1, 9, 7, -1, 11])
     m = r.evaluate(60, False)
     assert m["solved"] == pytest.approx(4 / 6) and m["median_sweeps"] == 9  # 5 7 9 11 ∞ ∞
@@ -185,6 +188,25 @@ def test_family_units_find_a_code_in_any_unit():
         net.w["0-2"][:, 3] = torch.tensor([-1.0] * 12 + [1.0] * 12)
     assert family_units(net)["unit_nationality"] == pytest.approx(1)
     assert family_units(net)["unit_generation"] < 1
+    older = {"Christopher", "Penelope", "Andrew", "Christine"}
+    generation = [0.0 if p in older else 2.0 if p in ("Colin", "Charlotte") else 1.0
+                  for p in ENGLISH] * 2
+    with torch.no_grad():
+        net.w["0-2"][:, 5] = -torch.tensor(generation)
+    assert family_units(net)["unit_generation"] == pytest.approx(1)
+
+
+def test_accuracy_on_digits_is_of_the_largest_output():
+    r = made("quick", model__networks=3)
+    for k in range(60):
+        r.step(k)
+    said = [r.model.outputs(r.groups(r.eval_inputs))[s].numpy().argmax(1) for s in range(3)]
+    labels = r.eval_labels.numpy().argmax(1)
+    share = [(s == labels).mean() for s in said]
+    m = r.evaluate(60, False)
+    assert m["accuracy"] == pytest.approx(np.mean(share)) and np.mean(share) > 0.3
+    assert (m["accuracy_worst"], m["accuracy_best"]) == pytest.approx((min(share), max(share)))
+    assert min(share) < max(share)
 
 
 def test_what_weights_show_on_a_device_without_float64(accelerator_without_float64):
