@@ -126,7 +126,8 @@ def test_fractions_are_of_trained_and_of_held_out_cases():
     assert m["trained"] == pytest.approx(right[mask].mean())
     assert m["held_out"] == pytest.approx(right[~mask].mean())
     close = np.abs(y - d) < 0.2
-    assert m["learned"] == (close.all(2) | ~mask).all(1).mean() < (close.any(2) | ~mask).all(1).mean()
+    assert m["learned"] == (close.all(2) | ~mask).all(1).mean()
+    assert m["learned"] < (close.any(2) | ~mask).all(1).mean(), "otherwise nothing is shown"
     r.sweeps = torch.tensor([5, -1, 9, 7, -1, 11])
     m = r.evaluate(60, False)
     assert m["solved"] == pytest.approx(4 / 6) and m["median_sweeps"] == 9  # 5 7 9 11 ∞ ∞
