@@ -102,15 +102,30 @@ def faster_than(runs: dict[str, Result], published: float) -> float:
     return sum(s <= published for s in found) / len(found)
 
 
+def mean_sweeps(runs: dict[str, Result]) -> list[tuple[float, float]]:
+    """(log2 of the number of hidden units, mean sweeps of the networks that solved it) of runs."""
+    points = []
+    for run in runs.values():
+        found = [s for s in sweeps(run) if math.isfinite(s)]
+        points.append((math.log2(run.config["model.hidden"]), sum(found) / len(found)))
+    return points
+
+
 def slope_per_doubling(runs: dict[str, Result]) -> float:
     """Least-squares slope of mean sweeps against log2 of the number of hidden units.
 
     Networks that never solve the task are left out.
     """
-    points = []
-    for run in runs.values():
-        found = [s for s in sweeps(run) if math.isfinite(s)]
-        points.append((math.log2(run.config["model.hidden"]), sum(found) / len(found)))
+    points = mean_sweeps(runs)
     n = len(points)
     mx, my = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
     return sum((x - mx) * (y - my) for x, y in points) / sum((x - mx) ** 2 for x, _ in points)
+
+
+def level_of_line(runs: dict[str, Result], at_one: float, slope: float) -> float:
+    """Mean sweeps over a published line at_one + slope · log2 H, mean of this ratio over H.
+
+    Networks that never solve the task are left out.
+    """
+    points = mean_sweeps(runs)
+    return sum(y / (at_one + slope * x) for x, y in points) / len(points)

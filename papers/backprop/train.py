@@ -172,9 +172,10 @@ class BackpropRecipe(Supervised):
         """What fraction of networks has solved its task, and how soon.
 
         ``solved``: by now every trained case was right at once; ``trained`` and ``held_out``:
-        fraction of such cases right now; ``median_sweeps`` over all networks, −1 where fewer than
-        half have solved it. Finally ``sweeps_<k>`` of every network k (−1: never) and what
-        ``facts.py`` measures of the weights.
+        fraction of such cases right now; ``learned``, with a tolerance: fraction of networks that
+        have every output of every trained case within it right now; ``median_sweeps`` over all
+        networks, −1 where fewer than half have solved it. Finally ``sweeps_<k>`` of every network
+        k (−1: never) and what ``facts.py`` measures of the weights.
         """
         y = torch.cat([self.model.outputs(self.groups(x)) for x in self.eval_inputs.split(500)], 1)
         if self.task is None:
@@ -189,6 +190,9 @@ class BackpropRecipe(Supervised):
         metrics = {"solved": fraction(solved),
                    "trained": ((right * trained).sum() / trained.sum()).item(),
                    "median_sweeps": float(ordered[(n - 1) // 2]) if 2 * solved.sum() > n else -1.0}
+        if self.E.tolerance:
+            close = self.E.right(y, self.eval_labels).all(2)
+            metrics["learned"] = fraction((close | (self.mask[:, :, 0] == 0)).all(1))
         if self.config.task.held_out:
             metrics["held_out"] = ((right * (1 - trained)).sum() / (1 - trained).sum()).item()
         if final:

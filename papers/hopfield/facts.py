@@ -6,20 +6,35 @@ import math
 
 import torch
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import erf
+from scipy.special import erf, erfc
 
 from common.evidence.results import Result
 from papers.hopfield.model import (
     asynchronous,
     energy,
-    hebb,
     modern_update,
+    whole_hebb,
+    zero_one_bias,
 )
 
 
 def crosstalk(load: float) -> float:
     """% of a pattern's bits that the other patterns turn in one step: 50 [1 − erf √(1/2α)]."""
     return 50 * (1 - float(erf(math.sqrt(1 / (2 * load)))))
+
+
+def bit_error(neurons: int, patterns: int) -> float:
+    """P of Hopfield's eq. (10): one bit of a pattern is wrong at once, with neurons 0 and 1.
+
+    The field of N/2 meets Gaussian noise of σ = √((n − 1) N/2).
+    """
+    σ = math.sqrt((patterns - 1) * neurons / 2)
+    return 0.5 * float(erfc(neurons / 2 / σ / math.sqrt(2)))
+
+
+def no_error(neurons: int, patterns: int) -> float:
+    """e^(−N P): Hopfield's estimate of the probability that a pattern has no wrong bit."""
+    return math.exp(-neurons * bit_error(neurons, patterns))
 
 
 def load_of(y: float) -> float:
@@ -65,25 +80,26 @@ def from_theory(runs: dict[str, Result]) -> float:
     return run.metrics["overlap"] - mean_field_overlap(run.config["model.load"])
 
 
-def ends(runs: dict[str, Result], kinds: list[str]) -> float:
-    """Fraction of random starts that ended in one of these kinds of state."""
-    (run,) = runs.values()
-    return sum(run.metrics[k] for k in kinds)
-
-
 def highest_rise_of_energy() -> float:
-    """Largest rise of N·E in any single asynchronous update of 40 random networks."""
+    """Largest rise of N·E in any single asynchronous update of 40 random networks.
+
+    Of ±1, and of Hopfield's 0 and 1.
+    """
     worst = -math.inf
     for seed in range(40):
         g = torch.Generator().manual_seed(seed)
         n = 20 + 5 * seed
         ξ = torch.randint(0, 2, (2 + seed, n), generator=g).double() * 2 - 1
         S = torch.randint(0, 2, (8, n), generator=g).double() * 2 - 1
-        J = (hebb(ξ) * n).round()  # whole numbers, so that nothing is rounded
-        for i in torch.randperm(n, generator=g):
-            new = asynchronous(J, S, i[None])
-            worst = max(worst, (energy(J, new) - energy(J, S)).max().item())
-            S = new
+        J = whole_hebb(ξ)
+        order = torch.randperm(n, generator=g)
+        for bias in (None, zero_one_bias(J)):
+            old = S
+            for i in order:
+                new = asynchronous(J, old, i[None], bias)
+                rise = energy(J, new) - energy(J, old) if bias is None else (
+                    energy(J, (new + 1) / 2) - energy(J, (old + 1) / 2))
+                worst, old = max(worst, rise.max().item()), new
     return worst
 
 

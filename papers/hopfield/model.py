@@ -13,10 +13,21 @@ from einops import einsum
 from torch import Tensor, nn
 
 
+def whole_hebb(ξ: Tensor) -> Tensor:
+    """N J of Hebb's rule, (N, N), Hopfield's T_ij of eq. (2): Σ_μ ξ_i^μ ξ_j^μ, T_ii = 0.
+
+    Whole numbers, so that the field of a neuron that has none is exactly zero: a sum of the
+    rounded J_ij need not be.
+
+    Args:
+        ξ: patterns of ±1, (p, N).
+    """
+    return einsum(ξ, ξ, "p i, p j -> i j").fill_diagonal_(0)
+
+
 def hebb(ξ: Tensor) -> Tensor:
     """Couplings (N, N) of the patterns (p, N) by Hebb's rule, without self-connections."""
-    n = ξ.shape[1]
-    return einsum(ξ, ξ, "p i, p j -> i j").fill_diagonal_(0) / n
+    return whole_hebb(ξ) / ξ.shape[1]
 
 
 def pseudo_inverse(ξ: Tensor) -> Tensor:
@@ -25,7 +36,7 @@ def pseudo_inverse(ξ: Tensor) -> Tensor:
 
 
 def energy(J: Tensor, S: Tensor) -> Tensor:
-    """E = −½ Σ_ij J_ij S_i S_j of states (t, N), shape (t,)."""
+    """E = −½ Σ_ij J_ij S_i S_j of states (t, N) of ±1 or of 0 and 1, shape (t,)."""
     return -0.5 * einsum(S, J, S, "t i, i j, t j -> t")
 
 
@@ -43,10 +54,10 @@ def asynchronous(J: Tensor, S: Tensor, order: Tensor, bias: Tensor | None = None
     """One neuron after the other, each by the fields of the newest state: a sweep of (t, N).
 
     Args:
-        J: (N, N).
+        J: (N, N); by Hebb's rule N J, :func:`whole_hebb`, whose fields are exact.
         S: (t, N).
         order: (N,), which neuron when, the same for all trials.
-        bias: added to the fields, (N,).
+        bias: added to the fields, (N,), in the unit of J.
     """
     S = S.clone()
     for i in order.tolist():

@@ -13,7 +13,7 @@ from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, figure
 from common.experiments import Experiments
 from papers.hopfield.facts import critical, critical_load, load_of, mean_field_overlap
-from papers.hopfield.model import asynchronous, energy, hebb
+from papers.hopfield.model import asynchronous, energy, whole_hebb
 from papers.hopfield.train import Config, HopfieldRecipe
 
 SIZES = (500, 1000, 2000, 5000)
@@ -26,6 +26,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield digits()
     yield trajectories()
     yield basin(paper)
+    yield recall(paper)
 
 
 def means(paper: Paper, names: list[str], metric: str) -> tuple[list[int], list[float]]:
@@ -87,7 +88,7 @@ def trajectories() -> tuple[str, str, Figure]:
         r = recipe("load_500_0.1", model__load=a, start__flipped=0.3, start__trials=5)
         ξ, S = r.ξ.double(), r.model.S.double()
         n = S.shape[1]
-        J = (hebb(ξ) * n).round()  # N J in whole numbers: the same on every machine
+        J = whole_hebb(ξ)  # the same on every machine
         order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
         curve = [energy(J, S) / n**2]
         for chunk in torch.cat([order] * 4).split(25):
@@ -112,3 +113,21 @@ def basin(paper: Paper) -> tuple[str, str, Figure]:
              ylim=(-0.03, 1.03), xlim=(5, 50))
     return "basin", ("How much of a pattern may be wrong at the start: fraction of trials that end "
                      "within 5 % of it, N = 1000, load 0.1."), made
+
+
+def recall(paper: Paper) -> tuple[str, str, Figure]:
+    """The letter's probability of the nearest memory against the distance to it."""
+    made, axes = figure()
+    flipped = (0.1, 0.16667, 0.23333, 0.3, 0.4)
+    for name, label, colour in (("recall_30", "neurons 0 and 1", COLOURS[0]),
+                                ("recall_30_symmetric", "neurons ±1", COLOURS[1])):
+        at, m = means(paper, [f"{name}_{f}" for f in flipped], "returned")
+        axes.plot([round(30 * flipped[k]) for k in at], m, "o-", ms=4, color=colour, label=label)
+    axes.plot([0, 5], [0.9, 0.9], "--", color="black", label="letter: more than 0.9")
+    axes.plot([12], [0.2], "s", ms=5, color="black", label="letter: 0.2")
+    axes.set(xlabel="bits between start and nearest memory", ylabel="fraction that ends in it",
+             ylim=(-0.03, 1.03), xlim=(0, 13))
+    axes.legend(fontsize=7)
+    return "recall", ("N = 30, five patterns: how often the memory nearest to the start is "
+                      "reached exactly, against its distance, means over matrices; the letter of "
+                      "1982 gives two of these values."), made

@@ -66,6 +66,8 @@ BRANCHES: dict[str, dict[str, dict]] = {
     "hopfield": {
         "patterns": {"model.patterns": "random", "model.neurons": 60, "start.flipped": 0.3},
         "random": {"model.patterns": "random", "model.neurons": 60, "start.random": True},
+        "zero_one": {"model.patterns": "random", "model.neurons": 60, "start.flipped": 0.3,
+                     "model.states": "zero_one"},
         "digits": {"start.flipped": 0.3},
         "couplings": {"model.rule": "pseudo_inverse", "start.flipped": 0.3},
     },

@@ -35,6 +35,15 @@ def test_relations_have_inverses():
                 assert any(person in tasks.relatives(other, b) for b in backs)
 
 
+def test_generations_follow_from_who_is_whose_child_and_spouse():
+    assert [tasks.GENERATION[tasks.ENGLISH.index(p)] for p in ("Christopher", "Andrew")] == [0, 0]
+    for person in range(12):
+        for relation, step in (("father", -1), ("mother", -1), ("son", 1), ("daughter", 1),
+                               ("husband", 0), ("wife", 0), ("brother", 0), ("sister", 0)):
+            for other in tasks.relatives(person, relation):
+                assert tasks.GENERATION[other] == tasks.GENERATION[person] + step
+
+
 def test_the_two_trees_are_isomorphic():
     cases = tasks.family_cases()
     english = {(p, r): f for p, r, f in cases if p < 12}

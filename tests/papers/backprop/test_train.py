@@ -1,15 +1,20 @@
 """The recipe: sweeps, held-out cases, what is measured of weights, golden curves."""
 
 import copy
+import math
 
+import numpy as np
 import pytest
 import torch
 
 from common.errors import UserError
+from common.evidence.results import Result
 from common.experiments import Experiments
 from common.files import ROOT
+from papers.backprop import facts
 from papers.backprop.facts import family_units, symmetry_structure
 from papers.backprop.model import Network, layered
+from papers.backprop.tasks import ENGLISH
 from papers.backprop.train import BackpropRecipe, Config
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/backprop/config.yaml")
@@ -74,6 +79,62 @@ def test_sweeps_are_counted_to_the_first_solution():
     assert {s: int(v) for s, v in enumerate(r.sweeps) if v >= 0} == first
 
 
+@pytest.mark.parametrize(("held_out", "sweeps"), [(0, 700), (1, 60)])
+def test_learned_is_every_output_of_every_trained_case_within_the_tolerance(held_out, sweeps):
+    r = made("xor_two", model__networks=30, model__tolerance=0.2, task__held_out=held_out)
+    for k in range(sweeps):
+        r.step(k)
+    x, d = r.inputs.double().numpy(), r.labels.double().numpy()
+    w = {k: v.double().numpy() for k, v in r.model.state_dict().items()}
+    learned, solved_now, all_cases = [], [], []
+    for s in range(30):
+        h = 1 / (1 + np.exp(-x @ w["w.0-1"][s].T - w["b.1"][s]))
+        off = np.abs(1 / (1 + np.exp(-h @ w["w.1-2"][s].T - w["b.2"][s])) - d)[:, 0]
+        trained = r.mask[s, :, 0].numpy() == 1
+        learned.append((off[trained] < 0.2).all())
+        solved_now.append((off[trained] < 0.5).all())
+        all_cases.append((off < 0.2).all())
+    assert 0 < np.mean(learned) < np.mean(solved_now), "otherwise nothing is shown"
+    assert not held_out or np.mean(all_cases) < np.mean(learned)
+    assert r.evaluate(sweeps, False)["learned"] == pytest.approx(np.mean(learned))
+    assert "learned" not in made("xor_two", model__networks=2).evaluate(0, False)
+
+
+def run_of(hidden, *sweeps):
+    metrics = {f"sweeps_{k}": float(v) for k, v in enumerate(sweeps)}
+    return Result("backprop", f"h{hidden}", 0, metrics | {"median_sweeps": 7.0}, {},
+                  {"model.hidden": hidden}, {})
+
+
+def test_measures_over_networks():
+    one = {"h2": run_of(2, 100, 200, -1, 300)}
+    assert facts.sweeps(one["h2"]) == [100, 200, math.inf, 300]
+    assert facts.faster_than(one, 200) == 0.5 and facts.faster_than(one, 1e9) == 0.75
+    runs = {f"h{n}": run_of(n, *v) for n, v in {2: (300, -1, 500), 8: (250,), 32: (150,)}.items()}
+    x, y = np.log2([2, 8, 32]), np.array([400, 250, 150])
+    assert facts.slope_per_doubling(runs) == pytest.approx(np.polyfit(x, y, 1)[0])
+    assert facts.level_of_line(runs, 280, -33) == pytest.approx(np.mean(y / (280 - 33 * x)))
+
+
+def test_fractions_are_of_trained_and_of_held_out_cases():
+    r = made("family_learns", model__networks=6)
+    for k in range(60):
+        r.step(k)
+    y, d = r.model.outputs(r.groups(r.inputs)).numpy(), r.labels.numpy()
+    right, mask = (np.abs(y - d) < 0.5).all(2), r.mask[:, :, 0].numpy() == 1
+    m = r.evaluate(60, False)
+    assert m["trained"] == pytest.approx(right[mask].mean())
+    assert m["held_out"] == pytest.approx(right[~mask].mean())
+    close = np.abs(y - d) < 0.2
+    assert m["learned"] == (close.all(2) | ~mask).all(1).mean()
+    assert m["learned"] < (close.any(2) | ~mask).all(1).mean(), "otherwise nothing is shown"
+    r.sweeps = torch.tensor([5, -1, 9, 7, -1, 11])
+    m = r.evaluate(60, False)
+    assert m["solved"] == pytest.approx(4 / 6) and m["median_sweeps"] == 9  # 5 7 9 11 ∞ ∞
+    r.sweeps[0] = -1
+    assert r.evaluate(60, False)["median_sweeps"] == -1
+
+
 def test_online_changes_weights_after_every_case():
     r, by_hand = (made("xor_hidden_2", model__networks=2) for _ in range(2))
     r.step(0)
@@ -128,6 +189,25 @@ def test_family_units_find_a_code_in_any_unit():
         net.w["0-2"][:, 3] = torch.tensor([-1.0] * 12 + [1.0] * 12)
     assert family_units(net)["unit_nationality"] == pytest.approx(1)
     assert family_units(net)["unit_generation"] < 1
+    older = {"Christopher", "Penelope", "Andrew", "Christine"}
+    generation = [0.0 if p in older else 2.0 if p in ("Colin", "Charlotte") else 1.0
+                  for p in ENGLISH] * 2
+    with torch.no_grad():
+        net.w["0-2"][:, 5] = -torch.tensor(generation)
+    assert family_units(net)["unit_generation"] == pytest.approx(1)
+
+
+def test_accuracy_on_digits_is_of_the_largest_output():
+    r = made("quick", model__networks=3)
+    for k in range(60):
+        r.step(k)
+    said = [r.model.outputs(r.groups(r.eval_inputs))[s].numpy().argmax(1) for s in range(3)]
+    labels = r.eval_labels.numpy().argmax(1)
+    share = [(s == labels).mean() for s in said]
+    m = r.evaluate(60, False)
+    assert m["accuracy"] == pytest.approx(np.mean(share)) and np.mean(share) > 0.3
+    assert (m["accuracy_worst"], m["accuracy_best"]) == pytest.approx((min(share), max(share)))
+    assert min(share) < max(share)
 
 
 def test_what_weights_show_on_a_device_without_float64(accelerator_without_float64):

@@ -7,9 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import integrate, stats
 from torch.autograd.functional import jacobian
 
 from common.errors import UserError
+from common.evidence.results import Result
 from common.experiments import Experiments
 from common.files import ROOT
 from papers.hopfield import facts
@@ -25,6 +27,7 @@ from papers.hopfield.model import (
     pseudo_inverse,
     synchronous,
     threshold,
+    whole_hebb,
     zero_one_bias,
 )
 from papers.hopfield.train import Config, HopfieldRecipe
@@ -49,6 +52,7 @@ def test_hebbs_rule_by_its_definition():
         for j in range(7):
             expected = 0 if i == j else sum(ξ[μ, i] * ξ[μ, j] for μ in range(3)) / 7
             assert J[i, j].item() == pytest.approx(float(expected))
+            assert whole_hebb(ξ)[i, j].item() == round(7 * float(expected))
 
 
 @settings(deadline=None, max_examples=30)
@@ -138,6 +142,28 @@ def test_loads_of_theory_fulfil_their_equation():
         -4) == pytest.approx(math.erf(2.0))
 
 
+def test_crosstalk_is_a_gaussian_tail_and_wrong_bits_follow_from_the_overlap():
+    for load in (0.105, 0.138, 0.61):
+        assert facts.crosstalk(load) == pytest.approx(100 * stats.norm.sf(load**-0.5))
+    wrong = 100 * stats.norm.sf(facts.critical() * 2**0.5)  # m = erf y
+    assert facts.critical_wrong_bits() == pytest.approx(wrong)
+    run = Result("hopfield", "e", 0, {"overlap": 0.95}, {}, {"model.load": 0.12}, {})
+    assert facts.from_theory({"e": run}) == pytest.approx(0.95 - (1 - 2 * 0.00339), abs=2e-5)
+
+
+def test_modern_retrieval_turns_a_tenth_and_asks_for_every_sign():
+    g = torch.Generator().manual_seed(0)
+    X = (torch.randint(0, 2, (60, 10), generator=g).float() * 2 - 1).numpy()
+    places = torch.rand(60, 10, generator=g).argsort(1).numpy()
+    back = 0
+    for pattern, place in zip(X, places, strict=True):
+        start = np.where(place < 1, -pattern, pattern)
+        weights = np.exp(X @ start - 10)
+        back += (np.sign(weights @ X) == pattern).all()
+    assert facts.modern_retrieval(10, 60) == pytest.approx(100 * back / 60)
+    assert 0 < back < 60
+
+
 def test_overlaps_and_wrong_bits():
     r = recipe("load_500_0.1", model__neurons=50, start__flipped=0.1)
     assert (overlap(r.own, r.model.S) == 0.8).all(), "a tenth of the bits is turned"
@@ -150,7 +176,7 @@ def test_unstable_bits_and_energy_by_couplings():
     r = recipe("load_500_0.2", model__neurons=60)
     ξ = r.ξ
     turned = (synchronous(hebb(ξ), ξ) != ξ).double().mean().item()
-    assert r.unstable_bits() == pytest.approx(100 * turned)
+    assert r.unstable_bits() == pytest.approx(100 * turned) and turned > 0
     assert r.energy() == pytest.approx((energy(hebb(ξ), r.model.S) / 60).mean().item(), abs=1e-6)
 
 
@@ -172,15 +198,97 @@ def test_neurons_of_zero_and_one_by_their_definition():
     assert torch.equal(asynchronous(J, S, order, zero_one_bias(J)), 2 * V - 1)
 
 
+@pytest.mark.parametrize("overrides", [
+    dict(name="random_30"), dict(name="random_30_symmetric", model__update="synchronous")])
+def test_a_field_of_zero_is_decided_by_no_rounding(overrides):
+    r = recipe(**{"seed": 3, "model__load": 0.2, "start__trials": 50} | overrides)
+    ξ, S = r.ξ.numpy().astype(int), r.model.S.numpy().astype(int)
+    whole, one_by_one = ξ.T @ ξ, overrides["name"] == "random_30"
+    np.fill_diagonal(whole, 0)
+    zeros = 0
+    for k in range(6):
+        old = S.copy()
+        for i in r.order(k).tolist():
+            h = whole[i] @ (S.T + 1) if one_by_one else whole[i] @ old.T
+            zeros += (h == 0).sum()
+            S[:, i] = np.where(h == 0, S[:, i], np.sign(h))
+        r.step(k)
+        assert (r.model.S.numpy() == S).all()
+    assert zeros > 0, "otherwise nothing is shown"
+
+
+def test_neurons_of_zero_and_one_are_measured_with_their_own_fields():
+    r = recipe("memories_100_0.15")
+    ξ, V = r.ξ.double(), (r.ξ.double() + 1) / 2
+    T = torch.einsum("si,sj->ij", 2 * V - 1, 2 * V - 1)  # Hopfield's eq. (2)
+    T.fill_diagonal_(0)
+    turned = ((V @ T > 0) != (V == 1)) & (V @ T != 0)
+    assert r.unstable_bits() == pytest.approx(100 * turned.double().mean().item())
+    plus_minus = recipe("memories_100_symmetric_0.15")
+    assert torch.equal(plus_minus.ξ, r.ξ) and plus_minus.unstable_bits() < r.unstable_bits()
+    states = (r.model.S.double() + 1) / 2
+    E = -0.5 * torch.einsum("ti,ij,tj->t", states, T, states)  # eq. (7)
+    assert r.energy() == pytest.approx(E.mean().item() / 100**2, rel=1e-6)
+    assert (ξ == 2 * V - 1).all()
+
+
+def with_bits_turned(patterns, counts):
+    """Each pattern with its first so many bits turned."""
+    S = patterns.clone()
+    for state, k in zip(S, counts, strict=True):
+        state[:k] *= -1
+    return S
+
+
+@pytest.mark.parametrize("neurons", [100, 60])
+def test_what_counts_as_retrieved(neurons):
+    r = recipe("load_500_0.1", model__neurons=neurons, model__load=0.2)
+    wrong = np.arange(len(r.own)) % 8  # 0 to 7 bits, across 5 % of either size
+    r.model.S.copy_(with_bits_turned(r.own, wrong.tolist()))
+    m = r.evaluate(0, False)
+    assert m["retrieved"] == pytest.approx((wrong / neurons <= 0.05).mean())
+    assert m["under_5"] == pytest.approx((wrong / neurons < 0.05).mean())
+    assert m["exact"] == pytest.approx((wrong == 0).mean())
+    assert m["under_5"] < m["retrieved"]
+
+
 @pytest.mark.parametrize("name", ["random_30", "random_30_symmetric"])
-def test_where_random_starts_end_adds_up(name):
-    r = recipe(name, start__trials=40)
+def test_random_starts_end_in_a_memory_its_reverse_near_one_or_elsewhere(name):
+    r = recipe(name, start__trials=10)
+    wrong = [0, 0, 1, 1, 2, 29, 30, 0, 15, 28]  # bits of 30
+    r.model.S.copy_(with_bits_turned(r.ξ.repeat(2, 1), wrong))
+    memories = torch.cat([r.ξ, -r.ξ])
+    least = (r.model.S[:, None] != memories).sum(2).amin(1)  # 2 p memories, by counting
+    m = r.evaluate(0, False)
+    assert m["assigned"] == pytest.approx((least == 0).double().mean().item())
+    assert m["near"] == pytest.approx((least == 1).double().mean().item()), "5 %: 1.5 bits"
+    assert m["elsewhere"] == pytest.approx((least > 1).double().mean().item())
+    assert min(m[k] for k in ("assigned", "near", "elsewhere")) > 0
+
+
+@pytest.mark.parametrize("name", ["recall_30_0.4", "recall_30_symmetric_0.4"])
+def test_returned_counts_starts_nearest_to_their_own_pattern(name):
+    r = recipe(name, start__repeats=8)
+    S0, ξ = r.model.S.clone(), r.ξ
+    assert torch.equal(r.own, torch.cat([ξ] * 8)) and len(S0) == 40
+    assert ((S0 != r.own).sum(1) == 12).all() and len(S0.unique(dim=0)) > 30
     for k in range(20):
         r.step(k)
-    m = r.evaluate(20, False)
-    assert m["assigned"] + m["near"] + m["elsewhere"] == pytest.approx(1)
-    remembered = m["assigned"] + m["near"]
-    assert (remembered > 0.1) == (name == "random_30_symmetric"), "seed 0 hardly remembers"
+    own_nearest, back = [], []
+    for t in range(40):
+        distances = [(S0[t] != other).sum().item() for other in torch.cat([ξ, -ξ])]
+        if sorted(distances)[0] == 12 < sorted(distances)[1]:
+            own_nearest.append(t)
+            back.append(torch.equal(r.model.S[t], ξ[t % 5]))
+    assert r.nearest.nonzero().flatten().tolist() == own_nearest and 0 < len(own_nearest) < 40
+    assert r.evaluate(20, True)["returned"] == pytest.approx(np.mean(back))
+
+
+def test_hopfields_probability_of_a_wrong_bit_is_his_integral():
+    σ = math.sqrt(9 * 50)
+    tail, _ = integrate.quad(lambda x: math.exp(-x * x / (2 * σ * σ)), 50, 50 + 12 * σ)
+    assert facts.bit_error(100, 10) == pytest.approx(tail / math.sqrt(2 * math.pi * σ * σ))
+    assert facts.no_error(100, 10) == pytest.approx(math.exp(-100 * facts.bit_error(100, 10)))
 
 
 @pytest.mark.parametrize("name", ["quick_hebb", "quick_pseudo_inverse"])
