@@ -18,7 +18,7 @@ from papers.levenberg_marquardt.model import (
     rotation,
     stop,
 )
-from papers.levenberg_marquardt.train import PUBLISHED, TOLERANCE, minpack_runs
+from papers.levenberg_marquardt.minpack import PUBLISHED, TOLERANCE, minpack_runs
 
 with open(PUBLISHED, newline="") as f:
     ROWS = list(csv.DictReader(f))
