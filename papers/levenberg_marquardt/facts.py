@@ -25,7 +25,7 @@ def decades_ahead(runs: dict[str, Result], metric: str) -> float:
 
 
 def advantage_lost(runs: dict[str, Result], metric: str) -> float:
-    """What :func:`decades_ahead` is in the first half of the runs, less what it is in the second."""
+    """:func:`decades_ahead` in the first half of the runs, less that in the second half."""
     names = list(runs)
     half = len(names) // 2
     first, second = ({k: runs[k] for k in part} for part in (names[:half], names[half:]))

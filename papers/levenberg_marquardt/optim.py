@@ -4,8 +4,8 @@ For residuals r(θ) of a network with n weights, the loss is the mean of r². A 
 
     (JᵀJ + μ I) p = −Jᵀ r                                         (Hagan & Menhaj 1994)
 
-and keeps θ + p if that lowers ‖r‖²; where it is scaled, with μ D² in place of μ I (Moré 1978,
-section 6). In shapes: s networks side by side, m examples, k residuals an example, n weights.
+and keeps θ + p if that lowers ‖r‖²; where it is scaled, with μ D² in place of μ I (Marquardt
+1963). In shapes: s networks side by side, m examples, k residuals an example, n weights.
 """
 
 from __future__ import annotations
@@ -19,14 +19,18 @@ from einops import einsum, rearrange
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, jvp, vjp, vmap
 
-from common.errors import UserError, nearest
+from common.errors import UserError
 from common.training.compiling import compile_apart
+from papers.levenberg_marquardt.checks import check_module, check_settings
 
 Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Residuals (k) of one example, from all weights (n), its input and its target."""
 
 MU_MIN, MU_MAX = 1e-20, 1e20
-RULES, SOLVERS = ("gain", "plain"), ("cholesky", "qr", "cg")
+FADING = 0.5
+"""What of a column's norm counts at the next step. Moré's D never falls (1), Marquardt's forgets at
+once (0): the first creeps where a norm has been large (NIST's MGH10), the second loses unknowns
+whose column vanishes for a while (MGH17)."""
 
 
 def difference(output: Tensor, target: Tensor) -> Tensor:
@@ -166,8 +170,8 @@ def iterate(f: Function, θ: Tensor, μ: Tensor, ν: Tensor, D: Tensor | None, x
         f: residuals of one example.
         θ: weights (s, n).
         μ, ν: damping and what a failure multiplies it by, (s) each.
-        D: the largest norm of every column of J so far, (s, n), which scales the damping; None for
-            μ I.
+        D: the norms of J's columns, (s, n), which scale the damping; None for μ I. They fall no
+            faster than by half a step: J may lose a column for a moment.
         x, t: the examples.
         rule, β: see :func:`damp`.
         solver: ``cholesky``, ``qr`` or, unscaled, ``cg``.
@@ -184,7 +188,7 @@ def iterate(f: Function, θ: Tensor, μ: Tensor, ν: Tensor, D: Tensor | None, x
     else:
         J = jacobian(f, θ, x, t)
         if D is not None:  # in the unknowns q = D p the damping is μ I
-            D = torch.maximum(D, torch.linalg.vector_norm(J, dim=1))
+            D = torch.maximum(FADING * D, torch.linalg.vector_norm(J, dim=1))
             scale = torch.where(D == 0, 1.0, D)
             J = J / scale[:, None]
         p = (by_cholesky if solver == "cholesky" else by_qr)(J, r, μ)
@@ -211,23 +215,6 @@ def needed_bytes(n: int, residuals: int, dtype: torch.dtype, solver: str = "chol
     return int((rows * n * residuals + squares * n * n) * dtype.itemsize)
 
 
-def check_module(module: nn.Module) -> None:
-    """Refuse layers that see other examples, or chance, beside the example at hand.
-
-    Raises:
-        UserError: batch normalisation that uses the batch's statistics, or dropout at work.
-    """
-    for name, part in module.named_modules():
-        called = f"{name or 'the module'} ({type(part).__name__})"
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and (
-                part.training or part.running_mean is None):
-            raise UserError(f"{called} takes the statistics of a batch: expected running ones, in "
-                            "evaluation mode (module.eval()), for every example counts by itself")
-        if isinstance(part, nn.modules.dropout._DropoutNd) and part.training and part.p:
-            raise UserError(f"{called} draws random numbers: expected evaluation mode "
-                            "(module.eval()) or p=0, for a step compares losses")
-
-
 class LevenbergMarquardt(torch.optim.Optimizer):
     """Levenberg-Marquardt on a module.
 
@@ -245,8 +232,8 @@ class LevenbergMarquardt(torch.optim.Optimizer):
         β: the plain rule's factor.
         solver: ``cholesky`` of the normal equations; ``qr``, slower and more precise; ``cg``,
             which never forms J.
-        scaled: damp every weight in proportion to the largest norm its column of J has had (Moré),
-            for unknowns of different sizes, as in curve fitting; not with ``cg``.
+        scaled: damp every weight in proportion to the norm of its column of J, for unknowns of
+            different sizes, as in curve fitting; not with ``cg``.
         cg_steps, cg_tolerance: see :func:`by_conjugate_gradients`.
         max_bytes: what a step may take, see :func:`needed_bytes`.
         compile: run the iteration through ``torch.compile``.
@@ -261,19 +248,7 @@ class LevenbergMarquardt(torch.optim.Optimizer):
                  solver: Literal["cholesky", "qr", "cg"] = "cholesky", scaled: bool = False,
                  cg_steps: int = 100, cg_tolerance: float = 1e-6, max_bytes: int = 2**31,
                  compile: bool = False):
-        for name, value, known in (("rule", rule, RULES), ("solver", solver, SOLVERS)):
-            if value not in known:
-                raise UserError(f"{name}={value!r}{nearest(str(value), known)}")
-        for name, value, least, fits in (
-                ("damping", damping, "a finite number above 0", 0 < damping < math.inf),
-                ("β", β, "a finite number above 1", 1 < β < math.inf),
-                ("cg_steps", cg_steps, "at least 1", cg_steps >= 1),
-                ("cg_tolerance", cg_tolerance, "at least 0 and below 1", 0 <= cg_tolerance < 1),
-                ("max_bytes", max_bytes, "at least 1", max_bytes >= 1),
-                ("scaled", scaled, "False with solver='cg', which never sees a column of J",
-                 not (scaled and solver == "cg"))):
-            if not fits:
-                raise UserError(f"{name}={value}: expected {least}")
+        check_settings(rule, solver, damping, β, scaled, cg_steps, cg_tolerance, max_bytes)
         self.weights, self.max_bytes = Weights(module, residuals), max_bytes
         super().__init__(self.weights.trained.values(), {
             "rule": rule, "β": β, "solver": solver, "cg_steps": cg_steps,

@@ -46,10 +46,10 @@ def networks(paper: Paper) -> tuple[str, str, Figure]:
         axes.grid(axis="y", visible=False)
     made.legend(*left.get_legend_handles_labels(), loc="outside upper center",
                 ncols=4, fontsize=8)
-    return "networks", ("Iterations and seconds until the mean square error is at its goal, ten "
+    return "networks", ("Iterations and seconds until the mean square error is at its goal, five "
                         "initialisations (dots), the same for every method; crosses did not reach "
-                        "it. Seconds of the processor, one thread, compiled; methods of a rate at the best "
-                        "one found."), made
+                        "it. Seconds of the processor, one thread, compiled; methods of a rate at "
+                        "the best one found."), made
 
 
 def width(paper: Paper) -> tuple[str, str, Figure]:
