@@ -162,9 +162,9 @@ def iterate(f: Function, θ: Tensor, μ: Tensor, ν: Tensor, D: Tensor | None, x
             ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     """One iteration of s networks: a step is tried, and kept where it lowers ‖r‖².
 
-    Where the model itself promises no more than rounding and the step does not help, this is a
-    minimum: damping would only run away, and goes back to where it began instead, ready for other
-    examples.
+    Where the step moves or promises no more than rounding and does not help, this is a
+    minimum: damping would only run away. It goes back to where it began instead, and from there
+    down a little at a time, as the last digits are left to nearly undamped steps.
 
     Args:
         f: residuals of one example.
@@ -194,14 +194,18 @@ def iterate(f: Function, θ: Tensor, μ: Tensor, ν: Tensor, D: Tensor | None, x
         p = (by_cholesky if solver == "cholesky" else by_qr)(J, r, μ)
         g = (J.mT @ r[:, :, None])[:, :, 0]
     before = r.square().sum(1)
-    new = θ + (p if scale is None else p / scale)
+    moved = p if scale is None else p / scale
+    new = θ + moved
     after = residuals(f, new, x, t).square().sum(1)
     predicted = (p * (μ[:, None] * p - g)).sum(1)  # of ‖r + J p‖² to ‖r‖²
     gain = (before - after) / predicted
     better = after < before  # false where anything is not finite
-    settled = ~better & (predicted <= torch.finfo(r.dtype).eps * before)
-    μ, ν = damp(μ, ν, gain, better, rule, β)
-    μ, ν = torch.where(settled, damping, μ), torch.where(settled, 2.0, ν)
+    eps = torch.finfo(r.dtype).eps
+    settled = ~better & ((predicted <= eps * before)
+                         | (moved.square().sum(1) <= eps**2 * θ.square().sum(1)))
+    μ_tried, (μ, ν) = μ, damp(μ, ν, gain, better, rule, β)
+    calm = torch.where(μ_tried > damping, damping, (μ_tried / 10).clamp(min=1e-8 * damping))
+    μ, ν = torch.where(settled, calm, μ), torch.where(settled, 2.0, ν)
     return torch.where(better[:, None], new, θ), μ, ν, D, before
 
 
