@@ -300,7 +300,8 @@ class LevenbergMarquardt(torch.optim.Optimizer):
         try:
             each = self.weights(θ, x[0], t[0]).numel()
             self._check_size(len(θ), each * len(x), θ.dtype)
-            jacobian(self.weights, θ[None], x[:1], t[:1])
+            for tried in (residuals, jacobian):
+                tried(self.weights, θ[None], x[:2], t[:2])
             if len(x) > 1:
                 split = self.weights.split(θ)
                 both, first = (functional_call(module, split, (x[:k],))[0] for k in (2, 1))
