@@ -10,7 +10,7 @@ from common.data import generator
 from common.running.bench import Contender
 from common.training.compiling import compile_apart
 from papers.levenberg_marquardt.optim import Weights, iterate
-from papers.levenberg_marquardt.train import network, sine
+from papers.levenberg_marquardt.tasks import network, sine
 
 
 def iterations(networks: int, times: int, compiled: bool) -> Callable[[], None]:
@@ -23,7 +23,7 @@ def iterations(networks: int, times: int, compiled: bool) -> Callable[[], None]:
 
     @torch.no_grad()
     def run() -> None:
-        now = θ, θ.new_full((networks,), 0.01), θ.new_full((networks,), 2.0)
+        now = θ, θ.new_full((networks,), 0.01), θ.new_full((networks,), 2.0), None
         for _ in range(times):
             *now, _ = step(f, *now, x, t)
     return run

@@ -22,3 +22,11 @@ def decades_ahead(runs: dict[str, Result], metric: str) -> float:
     return math.log10(min(others) / first)
 
 
+
+
+def advantage_lost(runs: dict[str, Result], metric: str) -> float:
+    """:func:`decades_ahead` in the first half of the runs, less that in the second half."""
+    names = list(runs)
+    half = len(names) // 2
+    first, second = ({k: runs[k] for k in part} for part in (names[:half], names[half:]))
+    return decades_ahead(first, metric) - decades_ahead(second, metric)

@@ -6,7 +6,9 @@ Minimise ‖F(x)‖ for F from Rⁿ to Rᵐ. Every iteration solves
 
 whose solution is p(α) = −(JᵀJ + α DᵀD)⁻¹ Jᵀ F for the α ≥ 0 with α = 0 or ‖D p(α)‖ = Δ. Section
 numbers are those of J. J. Moré, "The Levenberg-Marquardt algorithm: implementation and theory",
-Numerical Analysis, Lecture Notes in Mathematics 630 (1978). Everything is in double precision.
+Numerical Analysis, Lecture Notes in Mathematics 630 (1978). Everything is in double precision, and
+every sum is taken from its first term to its last, without BLAS or LAPACK, whose order changes with
+the processor: the same bits everywhere, in MINPACK's own order of operations.
 """
 
 from __future__ import annotations
@@ -16,7 +18,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.linalg import solve_triangular
+
+from papers.levenberg_marquardt.ordered import (
+    back_by_columns,
+    back_by_rows,
+    forward_by_columns,
+    forward_by_rows,
+    norm,
+    reflect,
+    rotation,
+    total,
+)
 
 EPSILON = float(np.finfo(float).eps)
 TINY = float(np.finfo(float).tiny)
@@ -75,19 +87,20 @@ class Linearised:
     def at(cls, J: np.ndarray, F: np.ndarray) -> Linearised:
         """Factorise J (m, n) for the residuals F (m,)."""
         n = J.shape[1]
-        A, order, columns = np.column_stack([J, F]), np.arange(n), np.linalg.norm(J, axis=0)
+        A, order = np.column_stack([J, F]), np.arange(n)
+        columns = np.array([norm(column) for column in J.T])
         left, exact = columns.copy(), columns.copy()  # norms of what is left of each column
         for j in range(n):
             k = j + int(np.argmax(left[j:]))
             for swapped in (A.T, order, left, exact):
                 swapped[[j, k]] = swapped[[k, j]]
             reflect(A[j:, j:])
-            shrink = np.divide(A[j, j + 1:n], left[j + 1:], out=np.zeros(n - j - 1),
-                               where=left[j + 1:] != 0)
-            left[j + 1:] *= np.sqrt(np.maximum(1 - shrink**2, 0))
-            for i in j + 1 + np.flatnonzero(
-                    0.05 * left[j + 1:] ** 2 <= EPSILON * exact[j + 1:] ** 2):  # cancellation
-                left[i] = exact[i] = np.linalg.norm(A[j + 1:, i])
+            there = left[j + 1:] != 0
+            shrink = np.divide(A[j, j + 1:n], left[j + 1:], out=np.zeros(n - j - 1), where=there)
+            left[j + 1:] *= np.sqrt(np.maximum(1 - shrink * shrink, 0))
+            kept = np.divide(left[j + 1:], exact[j + 1:], out=np.ones(n - j - 1), where=there)
+            for i in j + 1 + np.flatnonzero(0.05 * (kept * kept) <= EPSILON):  # cancellation
+                left[i] = exact[i] = norm(A[j + 1:, i]) if j + 1 < len(A) else 0.0
         return cls(np.triu(A[:n, :n]), order, A[:n, n].copy(), columns)
 
     def unpivoted(self, v: np.ndarray) -> np.ndarray:
@@ -101,7 +114,7 @@ class Linearised:
         diagonal = np.diagonal(self.R)
         rank = len(diagonal) if diagonal.all() else int(np.argmin(diagonal != 0))
         z = np.zeros_like(self.c)
-        z[:rank] = solve_triangular(self.R[:rank, :rank], self.c[:rank])
+        z[:rank] = back_by_columns(self.R[:rank, :rank], self.c[:rank])
         return self.unpivoted(-z), rank == len(z)
 
     def damped(self, α: float, D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -120,32 +133,7 @@ class Linearised:
                     cos, sin = rotation(S[k, k], row[k])
                     S[k, k:], row[k:] = (cos * S[k, k:] + sin * row[k:],
                                          cos * row[k:] - sin * S[k, k:])
-        return self.unpivoted(-solve_triangular(S[:, :n], S[:, n])), S[:, :n]
-
-
-def rotation(a: float, b: float) -> tuple[float, float]:
-    """cos and sin with −sin·a + cos·b = 0, from the tangent or cotangent, whichever is below 1."""
-    if abs(a) < abs(b):
-        sin = 0.5 / math.sqrt(0.25 + 0.25 * (a / b) ** 2)
-        return sin * (a / b), sin
-    cos = 0.5 / math.sqrt(0.25 + 0.25 * (b / a) ** 2)
-    return cos, cos * (b / a)
-
-
-def reflect(A: np.ndarray) -> None:
-    """Reflect all columns of A, in place, so that its first keeps only its first entry.
-
-    With w the first column, scaled to length 1 and its first entry raised by 1 in size, a column a
-    becomes a − w (w·a)/w₁.
-    """
-    length = math.copysign(np.linalg.norm(A[:, 0]), A[0, 0])
-    if length == 0:
-        return
-    w = A[:, 0] / length
-    w[0] += 1
-    A[:, 1:] -= np.outer(w, (w @ A[:, 1:]) / w[0])
-    A[:, 0] = 0
-    A[0, 0] = -length
+        return self.unpivoted(-back_by_rows(S[:, :n], S[:, n])), S[:, :n]
 
 
 def parameter(L: Linearised, D: np.ndarray, Δ: float, α: float) -> tuple[float, np.ndarray]:
@@ -161,37 +149,38 @@ def parameter(L: Linearised, D: np.ndarray, Δ: float, α: float) -> tuple[float
         α: the previous iteration's, to start from.
     """
     p, full_rank = L.gauss_newton()
-    length = np.linalg.norm(D * p)
+    length = norm(D * p)
     φ = length - Δ
     if φ <= 0.1 * Δ:
         return 0.0, p
     lower = 0.0
     if full_rank:  # −φ(0)/φ′(0)
-        lower = float(φ / Δ / slope(L, L.R, D, p, length))
-    g = (L.R.T @ L.c) / D[L.order]
-    upper = np.linalg.norm(g) / Δ or TINY / min(Δ, 0.1)
+        steep = norm(forward_by_rows(L.R, direction(L, D, p, length)))
+        lower = φ / Δ / steep / steep
+    g = norm(total(L.R * L.c[:, None]) / D[L.order])
+    upper = g / Δ or TINY / min(Δ, 0.1)
     α = min(max(α, lower), upper)
     if α == 0:
-        α = np.linalg.norm(g) / length
+        α = g / length
     for iteration in range(10):
         if α == 0:
             α = max(TINY, 0.001 * upper)
         p, S = L.damped(α, D)
-        length = np.linalg.norm(D * p)
+        length = norm(D * p)
         before, φ = φ, length - Δ
         too_short = lower == 0 and φ <= before and before < 0
         if abs(φ) <= 0.1 * Δ or too_short or iteration == 9:
             break
-        correction = φ / Δ / slope(L, S, D, p, length)
+        steep = norm(forward_by_columns(S, direction(L, D, p, length)))  # √ −φ′(α)/‖D p‖
+        correction = φ / Δ / steep / steep
         lower, upper = (max(lower, α), upper) if φ > 0 else (lower, min(upper, α))
         α = max(lower, α + correction)
     return float(α), p
 
 
-def slope(L: Linearised, S: np.ndarray, D: np.ndarray, p: np.ndarray, length: float) -> float:
-    """−φ′(α)/‖D p‖ by the triangular factor S of α: the squared norm of S⁻ᵀ Pᵀ D² p/‖D p‖."""
-    v = D[L.order] * (D * p)[L.order] / length
-    return float(np.linalg.norm(solve_triangular(S, v, trans=1)) ** 2)
+def direction(L: Linearised, D: np.ndarray, p: np.ndarray, length: float) -> np.ndarray:
+    """Pᵀ D² p/‖D p‖: ‖S⁻ᵀ of it‖² is −φ′(α)/‖D p‖ for the triangular factor S of α."""
+    return D[L.order] * ((D * p)[L.order] / length)
 
 
 def levenberg_marquardt(F: Callable[[np.ndarray], np.ndarray],
@@ -216,17 +205,18 @@ def levenberg_marquardt(F: Callable[[np.ndarray], np.ndarray],
     if len(f) < len(x):
         raise ValueError(f"{len(f)} residuals of {len(x)} unknowns: expected at least as many")
     allowed = 100 * (len(x) + 1) if max_evaluations is None else max_evaluations
-    norm = float(np.linalg.norm(f))
-    done = Solution(x, norm, 1, 0, 0, [norm])
-    D, Δ, α = np.zeros_like(x), 0.0, 0.0
+    size = norm(f)
+    done = Solution(x, size, 1, 0, 0, [size])
+    D, Δ, α, scaled = np.zeros_like(x), 0.0, 0.0, 0.0
     while True:
         L = Linearised.at(J(x), f)
         done.jacobians += 1
         first = done.jacobians == 1
         if first:
             D = np.where(L.columns == 0, 1.0, L.columns)
-            Δ = factor * np.linalg.norm(D * x) or factor
-        cosine = largest_cosine(L, norm)
+            scaled = norm(D * x)
+            Δ = factor * scaled or factor
+        cosine = largest_cosine(L, size)
         if cosine <= gtol:
             done.info = 4
             return done
@@ -234,36 +224,37 @@ def levenberg_marquardt(F: Callable[[np.ndarray], np.ndarray],
         ratio = 0.0
         while ratio < 1e-4:
             α, p = parameter(L, D, Δ, α)
-            length = float(np.linalg.norm(D * p))
+            length = norm(D * p)
             if first and len(done.norms) == 1:
                 Δ = min(Δ, length)
             f_new = F(x + p)
             done.evaluations += 1
-            norm_new = float(np.linalg.norm(f_new))
+            size_new = norm(f_new)
             # section 4: relative reductions of ‖F‖², so that nothing overflows
-            actual = 1 - (norm_new / norm) ** 2 if 0.1 * norm_new < norm else -1.0
-            model = (float(np.linalg.norm(L.R @ p[L.order])) / norm) ** 2
-            damping = α * (length / norm) ** 2
-            predicted = model + 2 * damping
-            directional = -(model + damping)
+            actual = 1 - (size_new / size) * (size_new / size) if 0.1 * size_new < size else -1.0
+            model = norm(total((L.R * p[L.order]).T)) / size
+            damping = math.sqrt(α) * length / size
+            predicted = model * model + 2 * (damping * damping)
+            directional = -(model * model + damping * damping)
             ratio = actual / predicted if predicted else 0.0
-            Δ, α = radius(Δ, α, length, ratio, actual, directional, norm_new, norm)
+            Δ, α = radius(Δ, α, length, ratio, actual, directional, size_new, size)
             if ratio >= 1e-4:
-                x, f, norm = x + p, f_new, norm_new
-                done.x, done.norm = x, norm
-                done.norms.append(norm)
-            done.info = stop(actual, predicted, ratio, Δ, float(np.linalg.norm(D * x)), ftol, xtol,
-                             cosine, done.evaluations >= allowed)
+                x, f, size = x + p, f_new, size_new
+                scaled = norm(D * x)
+                done.x, done.norm = x, size
+                done.norms.append(size)
+            done.info = stop(actual, predicted, ratio, Δ, scaled, ftol, xtol, cosine,
+                             done.evaluations >= allowed)
             if done.info:
                 return done
 
 
-def largest_cosine(L: Linearised, norm: float) -> float:
-    """The largest cosine of an angle between F and a column of J; 0 where F is 0."""
-    if norm == 0:
+def largest_cosine(L: Linearised, size: float) -> float:
+    """The largest cosine of an angle between F, of this norm, and a column of J; 0 where F is 0."""
+    if size == 0:
         return 0.0
     columns = L.columns[L.order]
-    g = np.abs(L.R.T @ (L.c / norm))
+    g = np.abs(total(L.R * (L.c / size)[:, None]))
     return float(np.max(g[columns > 0] / columns[columns > 0], initial=0.0))
 
 
@@ -308,26 +299,25 @@ def damped(F: Callable[[np.ndarray], np.ndarray], J: Callable[[np.ndarray], np.n
     """
     x = np.array(x, dtype=float)
     f = F(x)
-    norm = float(np.linalg.norm(f))
+    size = norm(f)
     allowed = 100 * (len(x) + 1) if max_evaluations is None else max_evaluations
-    done = Solution(x, norm, 1, 0, 0, [norm])
+    done = Solution(x, size, 1, 0, 0, [size])
     while not done.info:
-        jacobian = J(x)
+        L = Linearised.at(J(x), f)
         done.jacobians += 1
-        A, g = jacobian.T @ jacobian, jacobian.T @ f
-        diagonal = np.maximum(np.diagonal(A), TINY) if scaled else np.ones_like(x)
-        if norm == 0:
+        D = np.where(L.columns == 0, 1.0, L.columns) if scaled else np.ones_like(x)
+        if size == 0:
             done.info = 4
         while not done.info:
-            p = -np.linalg.lstsq(A + μ * np.diag(diagonal), g, rcond=None)[0]
+            p, _ = L.damped(μ, D)
             f_new = F(x + p)
-            norm_new = float(np.linalg.norm(f_new))
+            size_new = norm(f_new)
             done.evaluations += 1
-            if norm_new < norm:
-                reduction = 1 - (norm_new / norm) ** 2
-                x, f, norm, μ = x + p, f_new, norm_new, μ / β
-                done.x, done.norm = x, norm
-                done.norms.append(norm)
+            if size_new < size:
+                reduction = 1 - (size_new / size) ** 2
+                x, f, size, μ = x + p, f_new, size_new, μ / β
+                done.x, done.norm = x, size
+                done.norms.append(size)
                 done.info = 1 if reduction <= ftol else 5 if done.evaluations >= allowed else 0
                 break
             μ *= β

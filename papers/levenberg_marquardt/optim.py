@@ -4,8 +4,8 @@ For residuals r(θ) of a network with n weights, the loss is the mean of r². A 
 
     (JᵀJ + μ I) p = −Jᵀ r                                         (Hagan & Menhaj 1994)
 
-and keeps θ + p if that lowers ‖r‖². In shapes: s networks side by side, m examples, k residuals an
-example, n weights.
+and keeps θ + p if that lowers ‖r‖²; where it is scaled, with μ D² in place of μ I (Marquardt
+1963). In shapes: s networks side by side, m examples, k residuals an example, n weights.
 """
 
 from __future__ import annotations
@@ -19,21 +19,34 @@ from einops import einsum, rearrange
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, jvp, vjp, vmap
 
+from common.errors import UserError
 from common.training.compiling import compile_apart
+from papers.levenberg_marquardt.checks import check_module, check_settings
 
 Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Residuals (k) of one example, from all weights (n), its input and its target."""
 
 MU_MIN, MU_MAX = 1e-20, 1e20
+FADING = 0.5
+"""What of a column's norm counts at the next step. Moré's D never falls (1), Marquardt's forgets at
+once (0): the first creeps where a norm has been large (NIST's MGH10), the second loses unknowns
+whose column vanishes for a while (MGH17)."""
 
 
 def difference(output: Tensor, target: Tensor) -> Tensor:
-    """The residuals of least squares: output − target."""
+    """The residuals of least squares: output − target.
+
+    Raises:
+        UserError: their shapes differ; one would silently be repeated.
+    """
+    if output.shape != target.shape:
+        raise UserError(f"output {tuple(output.shape)} and target {tuple(target.shape)} of an "
+                        "example: expected the same shape")
     return output - target
 
 
 class Weights:
-    """A module's parameters as one vector.
+    """A module's parameters as one vector, those that require a gradient.
 
     Args:
         module: the network; it treats every example by itself, so without batch statistics.
@@ -43,17 +56,21 @@ class Weights:
     def __init__(self, module: nn.Module,
                  residuals: Callable[[Tensor, Tensor], Tensor] = difference):
         self.module, self.residuals = module, residuals
-        self.shapes = {k: p.shape for k, p in module.named_parameters()}
+        self.trained = {k: p for k, p in module.named_parameters() if p.requires_grad}
+        if not self.trained:
+            raise UserError(f"{type(module).__name__} has no parameter with requires_grad: "
+                            "expected something to train")
+        self.shapes = {k: p.shape for k, p in self.trained.items()}
         self.n = sum(math.prod(s) for s in self.shapes.values())
 
     def flat(self) -> Tensor:
         """θ, (n), a copy."""
-        return torch.cat([p.detach().flatten() for p in self.module.parameters()])
+        return torch.cat([p.detach().flatten() for p in self.trained.values()])
 
     def put(self, θ: Tensor) -> None:
         """Give the module the weights θ (n)."""
         with torch.no_grad():
-            for p, new in zip(self.module.parameters(), self.split(θ).values(), strict=True):
+            for p, new in zip(self.trained.values(), self.split(θ).values(), strict=True):
                 p.copy_(new)
 
     def split(self, θ: Tensor) -> dict[str, Tensor]:
@@ -139,42 +156,67 @@ def damp(μ: Tensor, ν: Tensor, gain: Tensor, better: Tensor, rule: str,
             torch.where(better, 2.0, 2 * ν))
 
 
-def iterate(f: Function, θ: Tensor, μ: Tensor, ν: Tensor, x: Tensor, t: Tensor, rule: str = "gain",
-            β: float = 10.0, solver: str = "cholesky", cg_steps: int = 100,
-            cg_tolerance: float = 1e-6) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def iterate(f: Function, θ: Tensor, μ: Tensor, ν: Tensor, D: Tensor | None, x: Tensor, t: Tensor,
+            rule: str = "gain", β: float = 10.0, solver: str = "cholesky", cg_steps: int = 100,
+            cg_tolerance: float = 1e-6, damping: float = 0.01
+            ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     """One iteration of s networks: a step is tried, and kept where it lowers ‖r‖².
+
+    Where the step moves or promises no more than rounding and does not help, this is a
+    minimum: damping would only run away. It goes back to where it began instead, and from there
+    down a little at a time, as the last digits are left to nearly undamped steps.
 
     Args:
         f: residuals of one example.
         θ: weights (s, n).
         μ, ν: damping and what a failure multiplies it by, (s) each.
+        D: the norms of J's columns, (s, n), which scale the damping; None for μ I. They fall no
+            faster than by half a step: J may lose a column for a moment.
         x, t: the examples.
         rule, β: see :func:`damp`.
-        solver: ``cholesky``, ``qr`` or ``cg``.
+        solver: ``cholesky``, ``qr`` or, unscaled, ``cg``.
         cg_steps, cg_tolerance: see :func:`by_conjugate_gradients`.
+        damping: the first μ.
 
     Returns:
-        θ, μ, ν, and ‖r‖² before the step, (s).
+        θ, μ, ν, D, and ‖r‖² before the step, (s).
     """
     r = residuals(f, θ, x, t)
+    scale = None
     if solver == "cg":
         p, g = by_conjugate_gradients(f, θ, x, t, r, μ, cg_steps, cg_tolerance)
     else:
         J = jacobian(f, θ, x, t)
+        if D is not None:  # in the unknowns q = D p the damping is μ I
+            D = torch.maximum(FADING * D, torch.linalg.vector_norm(J, dim=1))
+            scale = torch.where(D == 0, 1.0, D)
+            J = J / scale[:, None]
         p = (by_cholesky if solver == "cholesky" else by_qr)(J, r, μ)
         g = (J.mT @ r[:, :, None])[:, :, 0]
     before = r.square().sum(1)
-    after = residuals(f, θ + p, x, t).square().sum(1)
+    moved = p if scale is None else p / scale
+    new = θ + moved
+    after = residuals(f, new, x, t).square().sum(1)
     predicted = (p * (μ[:, None] * p - g)).sum(1)  # of ‖r + J p‖² to ‖r‖²
     gain = (before - after) / predicted
     better = after < before  # false where anything is not finite
-    μ, ν = damp(μ, ν, gain, better, rule, β)
-    return torch.where(better[:, None], θ + p, θ), μ, ν, before
+    eps = torch.finfo(r.dtype).eps
+    settled = ~better & ((predicted <= eps * before)
+                         | (moved.square().sum(1) <= eps**2 * θ.square().sum(1)))
+    μ_tried, (μ, ν) = μ, damp(μ, ν, gain, better, rule, β)
+    calm = torch.where(μ_tried > damping, damping, (μ_tried / 10).clamp(min=1e-8 * damping))
+    μ, ν = torch.where(settled, calm, μ), torch.where(settled, 2.0, ν)
+    return torch.where(better[:, None], new, θ), μ, ν, D, before
 
 
-def needed_bytes(n: int, residuals: int, dtype: torch.dtype) -> int:
-    """What J, and JᵀJ with its factor, take of memory."""
-    return (n * residuals + 2 * n * n) * dtype.itemsize
+def needed_bytes(n: int, residuals: int, dtype: torch.dtype, solver: str = "cholesky") -> int:
+    """What a step takes of memory at its peak, as measured, rounded up.
+
+    J is there three times while its rows are laid side by side (four times with ``qr``), JᵀJ with
+    its copies and factors three and a half (five and a half).
+    """
+    rows, squares = (4, 5.5) if solver == "qr" else (3, 3.5)
+    return int((rows * n * residuals + squares * n * n) * dtype.itemsize)
 
 
 class LevenbergMarquardt(torch.optim.Optimizer):
@@ -185,7 +227,8 @@ class LevenbergMarquardt(torch.optim.Optimizer):
     ...     loss = optimizer.step(inputs, targets)
 
     Args:
-        module: the network; it treats every example by itself, so without batch statistics.
+        module: the network; it treats every example by itself, so without batch statistics. What
+            does not require a gradient stays as it is.
         residuals: from one example's output and target to its residuals; the loss is their mean
             square. Output less target if not given.
         damping: the first μ.
@@ -193,23 +236,33 @@ class LevenbergMarquardt(torch.optim.Optimizer):
         β: the plain rule's factor.
         solver: ``cholesky`` of the normal equations; ``qr``, slower and more precise; ``cg``,
             which never forms J.
+        scaled: damp every weight in proportion to the norm of its column of J, for unknowns of
+            different sizes, as in curve fitting; not with ``cg``.
         cg_steps, cg_tolerance: see :func:`by_conjugate_gradients`.
-        max_bytes: what J and JᵀJ may take.
+        max_bytes: what a step may take, see :func:`needed_bytes`.
         compile: run the iteration through ``torch.compile``.
+
+    Raises:
+        UserError: one of these cannot be used; says which and what was expected.
     """
 
     def __init__(self, module: nn.Module,
                  residuals: Callable[[Tensor, Tensor], Tensor] = difference,
                  damping: float = 0.01, rule: Literal["gain", "plain"] = "gain", β: float = 10.0,
-                 solver: Literal["cholesky", "qr", "cg"] = "cholesky", cg_steps: int = 100,
-                 cg_tolerance: float = 1e-6, max_bytes: int = 2**31, compile: bool = False):
-        super().__init__(module.parameters(), {
-            "rule": rule, "β": β, "solver": solver, "cg_steps": cg_steps,
-            "cg_tolerance": cg_tolerance})
+                 solver: Literal["cholesky", "qr", "cg"] = "cholesky", scaled: bool = False,
+                 cg_steps: int = 100, cg_tolerance: float = 1e-6, max_bytes: int = 2**31,
+                 compile: bool = False):
+        check_settings(rule, solver, damping, β, scaled, cg_steps, cg_tolerance, max_bytes)
         self.weights, self.max_bytes = Weights(module, residuals), max_bytes
+        super().__init__(self.weights.trained.values(), {
+            "rule": rule, "β": β, "solver": solver, "cg_steps": cg_steps,
+            "cg_tolerance": cg_tolerance, "damping": damping})
         first = self.param_groups[0]["params"][0]
         self.state[first] |= {"μ": first.new_full((1,), damping), "ν": first.new_full((1,), 2.0)}
+        if scaled:
+            self.state[first]["D"] = first.new_zeros(1, self.weights.n)
         self._iterate = compile_apart(iterate) if compile else iterate
+        self._checked: dict[tuple, int] = {}  # residuals of an example, by what was checked
 
     @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:  # type: ignore[override]
@@ -219,21 +272,56 @@ class LevenbergMarquardt(torch.optim.Optimizer):
             The loss before the step, a scalar.
 
         Raises:
-            MemoryError: J and JᵀJ would take more than ``max_bytes``; says how much.
+            UserError: the module or the examples do not fit; asked at the first step of each shape.
+            MemoryError: a step would take more than ``max_bytes``; says how much.
         """
         group = self.param_groups[0]
         state = self.state[group["params"][0]]
         θ = self.weights.flat()
-        each = self.weights(θ, inputs[0], targets[0]).numel()
-        if group["solver"] != "cg":
-            need = needed_bytes(len(θ), each * len(inputs), θ.dtype)
-            if need > self.max_bytes:
-                raise MemoryError(
-                    f"the Jacobian of {each * len(inputs):,} residuals by {len(θ):,} weights and "
-                    f"its normal equations need {need / 2**30:.2f} GiB, expected at most "
-                    f"{self.max_bytes / 2**30:.2f}; take fewer examples or solver='cg'")
-        new, state["μ"], state["ν"], before = self._iterate(
-            self.weights, θ[None], state["μ"], state["ν"], inputs, targets,
-            **{k: group[k] for k in ("rule", "β", "solver", "cg_steps", "cg_tolerance")})
+        given = (inputs.shape, targets.shape, inputs.dtype, targets.dtype,
+                 self.weights.module.training)
+        if given not in self._checked:
+            self._checked[given] = self._residuals_of_one(θ, inputs, targets)
+        each = self._checked[given]
+        new, state["μ"], state["ν"], D, before = self._iterate(
+            self.weights, θ[None], state["μ"], state["ν"], state.get("D"), inputs, targets,
+            **{k: group[k] for k in ("rule", "β", "solver", "cg_steps", "cg_tolerance", "damping")})
+        if D is not None:
+            state["D"] = D
         self.weights.put(new[0])
         return before[0] / (each * len(inputs))
+
+    def _residuals_of_one(self, θ: Tensor, x: Tensor, t: Tensor) -> int:
+        """How many residuals an example has, once all that could go wrong has been tried."""
+        module = self.weights.module
+        if not len(x) or len(x) != len(t):
+            raise UserError(f"{len(x)} inputs and {len(t)} targets: expected as many, and some")
+        check_module(module)
+        try:
+            each = self.weights(θ, x[0], t[0]).numel()
+            self._check_size(len(θ), each * len(x), θ.dtype)
+            for tried in (residuals, jacobian):
+                tried(self.weights, θ[None], x[:2], t[:2])
+            if len(x) > 1:
+                split = self.weights.split(θ)
+                both, first = (functional_call(module, split, (x[:k],))[0] for k in (2, 1))
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as e:
+            raise UserError(f"{type(module).__name__} on one example of shape {tuple(x[0].shape)}: "
+                            f"{str(e).strip().splitlines()[0]}; expected a module that works, and "
+                            "can be differentiated by torch.func, one example at a time") from e
+        if len(x) > 1 and not torch.allclose(both, first, rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise UserError(f"{type(module).__name__} gives an example another output beside other "
+                            "examples: expected a module that treats every example by itself")
+        return each
+
+    def _check_size(self, n: int, residuals: int, dtype: torch.dtype) -> None:
+        """Refuse more than ``max_bytes``."""
+        group = self.param_groups[0]
+        if group["solver"] == "cg":
+            return
+        need = needed_bytes(n, residuals, dtype, group["solver"])
+        if need > self.max_bytes:
+            raise MemoryError(
+                f"the Jacobian of {residuals:,} residuals by {n:,} weights and what is solved with "
+                f"it need {need / 2**30:.2f} GiB, expected at most "
+                f"{self.max_bytes / 2**30:.2f}; take fewer examples or solver='cg'")

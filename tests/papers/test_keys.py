@@ -81,7 +81,7 @@ BRANCHES: dict[str, dict[str, dict]] = {
         "minpack": MINPACK,
         "marquardt": MINPACK | {"optim.method": "marquardt"},
         "digits": HELD_OUT | {"optim.method": "lm", "model.hidden": 2},
-        **{m: SINE | {"optim.method": m} for m in ("bfgs", "lbfgs", "adam", "sgd")},
+        **{m: SINE | {"optim.method": m} for m in ("cg", "gdx", "bfgs", "lbfgs", "adam", "sgd")},
         "lm": SINE | {"optim.method": "lm", "optim.rule": "plain"},
     },
     "resnet": {

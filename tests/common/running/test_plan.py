@@ -35,8 +35,8 @@ def test_a_run_no_seed_can_change_is_made_once():
     paper.results = {}
     once = [c for c in paper.claims if c.each]
     assert [(r.experiment, r.seeds) for r in plan.plan(paper, once, 3)] == [("minpack", (0,))]
-    often = plan.plan(paper, [c for c in paper.claims if c.id == "small"], 2)
-    assert len(often) == 4
+    often = plan.plan(paper, [c for c in paper.claims if c.id == "efficient-sine"], 2)
+    assert len(often) == 6
 
 
 def demo(tmp_path, found=None):
