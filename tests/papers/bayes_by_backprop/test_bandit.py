@@ -140,6 +140,25 @@ def test_expected_values_average_samples():
     assert not torch.equal(agents.expected(x, 2), agents.expected(x, 2)), "Thompson sampling"
 
 
+@pytest.mark.parametrize("thompson", [1, 4])
+def test_an_agent_acts_on_the_mean_of_its_sampled_networks(mushrooms, thompson):
+    r = made(task__agents=1, task__thompson=thompson, model__rho=1.0)
+    μ, σ = [m.detach() for m in r.model.μ], [F.softplus(ρ.detach()) for ρ in r.model.ρ]
+    for k in range(40):
+        met, total = torch.tensor([k]), torch.zeros(2)
+        draw = torch.Generator().manual_seed(k)
+        for _ in range(thompson):
+            w = [(m + s * torch.randn(m.shape, generator=draw))[0]
+                 for m, s in zip(μ, σ, strict=True)]
+            for action in (EAT, LEAVE):
+                h = torch.cat([r.features[k], F.one_hot(torch.tensor(action), 2)])
+                for i, layer in enumerate(w):
+                    h = F.linear(h.relu() if i else h, layer[:-1].T, layer[-1])
+                total[action] += h.item()
+        r.model.generator = torch.Generator().manual_seed(k)
+        assert r.act(met).item() == total.argmax(), "of as many as the configuration says"
+
+
 def test_every_arm_meets_the_same_mushrooms(mushrooms):
     for name in ("met", "chance", "recalled"):
         a, b = (r.row(3)[name] for r in (made(), made("bandit_5")))
