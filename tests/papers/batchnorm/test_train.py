@@ -28,7 +28,7 @@ def test_golden_curve_of_20_steps(arm, num_regression):
 
 def test_drift_is_taken_where_the_figure_was_read():
     steps = np.arange(250, 50_001, 250)
-    median = np.where(steps == 12_500, 9.0, 2 - steps / 50_000)  # a peak at 25 %, which was not read
+    median = np.where(steps == 12_500, 9.0, 2 - steps / 50_000)  # at 25 %, which was not read
     line, peak = (SimpleNamespace(curves={"p50": (steps, v)}) for v in (2 - steps / 50_000, median))
     assert drift_at_points({"a": line}) == drift_at_points({"a": peak}) == pytest.approx(0.995)
     still = SimpleNamespace(curves={"p50": (steps, 0 * steps + 0.3)})
