@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from common.evidence.claims import read_table
 from common.evidence.results import Result
 from papers.batchnorm.model import BatchNorm, BatchNormByHand, batch_norm, population_statistics
 
@@ -64,6 +66,23 @@ def inference_linear() -> float:
     layer.eval()
     x, z = _batch(seed=1), _batch(seed=2)
     return round((layer(x) + layer(z) - 2 * layer((x + z) / 2)).abs().max().item(), DIGITS)
+
+
+def drift_at_points(runs: dict[str, Result]) -> float:
+    """Highest less lowest median of the run's unit, at the points read off Fig. 1(b, c).
+
+    Between evaluations by linear interpolation, as the figure's lines are drawn.
+    """
+    (run,) = runs.values()
+    rows = read_table(Path(__file__).with_name("published") / "fig1bc.csv")
+    steps, median = run.curves["p50"]
+    at = np.interp([float(row["fraction"]) * steps[-1] for row in rows], steps, median)
+    return float(np.ptp(at))
+
+
+def drift_apart(runs: dict[str, Result]) -> float:
+    """:func:`drift_at_points` without BN less that with BN."""
+    return drift_at_points({"plain": runs["plain"]}) - drift_at_points({"bn": runs["bn"]})
 
 
 def steps_to_plain_accuracy(runs: dict[str, Result]) -> float:

@@ -15,8 +15,13 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from common import data
+from common.data import generator
 from common.training.compiling import compile_apart
+from common.training.devices import widest_float
+from common.training.recipe import Planned, Row
 from papers.bayes_by_backprop.model import Prior, as_scalar, gradients
+from papers.bayes_by_backprop.settings import Config, make_prior
 
 EAT, LEAVE = 0, 1
 EDIBLE, POISONED, ESCAPED = 5.0, -35.0, 5.0
@@ -195,3 +200,79 @@ class Agents(nn.Module):
 def kl_weight(remembered: int, batch: int) -> float:
     """1/M for a memory of M minibatches; at least one."""
     return 1 / max(1, math.ceil(remembered / batch))
+
+
+class BanditRecipe(Planned):
+    """Section 5.3: agents that eat or leave mushrooms; a step is one interaction of each."""
+
+    kept = (*Planned.kept, "memory", "regret")
+    block = 50
+    config: Config
+    model: Agents
+
+    def load_data(self) -> None:
+        """All mushrooms: their features, (m, f), and whether they are poisonous, (m)."""
+        self.data = data.load(self.config.data.name)
+        self.features = self.data.train.images.flatten(1).float().to(self.device)
+        self.poisonous = self.data.train.labels.to(self.device)
+
+    def build(self) -> None:
+        c = self.config
+        self.contexts = contexts(self.features)
+        prior = make_prior(c.prior) if c.model.arm == "bbb" else None
+        widths = [self.contexts.shape[1], c.model.units, c.model.units, 1]
+        self.model = Agents(c.task.agents, widths, prior, c.model.rho, c.task.noise,
+                                   generator(c.seed, "init"), c.train.compile)
+        self.memory = Memory(c.task.agents, c.task.memory)
+        self.regret = torch.zeros(c.task.agents, dtype=widest_float(self.device),
+                                  device=self.device)
+
+    def row(self, step: int) -> Row:
+        """The mushroom each agent meets, ``met`` (s,), and what ``chance`` brings, (3, s) in 0 … 1.
+
+        They are the same for every arm of a seed. Also the ``slot`` of the memory they go to, which
+        of what is remembered then makes up the minibatches, ``recalled`` (s, updates · b), and π.
+        """
+        task, size = self.config.task, self.config.train.batch_size
+        s, draw = task.agents, self.generator("bandit", step)
+        remembered = min(step + 1, task.memory)
+        return super().row(step) | {
+            "met": torch.randint(len(self.features), (s,), generator=draw),
+            "chance": torch.rand(3, s, generator=draw),
+            "slot": torch.tensor([step % task.memory]),
+            "recalled": torch.randint(remembered, (s, task.updates * size),
+                                      generator=self.generator("memory", step + 1)),
+            "π": torch.tensor(kl_weight(remembered, size))}
+
+    def update(self, row: Row) -> Tensor:
+        """Act, remember, learn; returns the last minibatch's negative log-likelihood."""
+        met, (luck, explores, chosen) = row["met"], row["chance"]
+        task = self.config.task
+        action = self.act(met)
+        action = torch.where(explores < task.epsilon, (chosen * 2).long(), action)
+        poisonous = self.poisonous[met]
+        received = reward(poisonous, action, luck)
+        self.regret += oracle(poisonous) - received
+        self.memory.add(row["slot"], action * len(self.features) + met, received)
+        rows, rewards = self.memory.minibatches(row["recalled"], task.updates)
+        for r, y in zip(rows, rewards, strict=True):
+            loss = self.model.learn(self.contexts[r], y, self.config.optim.lr, row["π"])
+        return loss
+
+    def act(self, met: Tensor) -> Tensor:
+        """The action of the higher expected reward, (s,)."""
+        both = torch.stack([self.contexts[met], self.contexts[met + len(self.features)]], 1)
+        return self.model.expected(both, self.config.task.thompson).argmax(1)
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """``regret``: cumulative, mean over agents.
+
+        Finally ``regret_<k>`` of each agent, and ``median_sigma`` of those with a posterior.
+        """
+        metrics = {"regret": self.regret.mean().item()}
+        if final:
+            metrics |= {f"regret_{k}": r.item() for k, r in enumerate(self.regret)}
+            if len(self.model.ρ):
+                ρ = torch.cat([p.detach().flatten() for p in self.model.ρ])
+                metrics["median_sigma"] = F.softplus(ρ).median().item()
+        return metrics

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from scipy import special
 
 from common.evidence.results import Result
 from papers.bayes_by_backprop.model import ScaleMixturePrior, gradients, kl_weights
@@ -83,6 +84,34 @@ def overtakes(runs: dict[str, Result]) -> float:
     if first >= len(ahead):
         return math.inf
     return float(steps[first + width - 1]) / UPDATES
+
+
+def agents(run: Result) -> np.ndarray:
+    """The regret of every agent of a run at its end, (s,), in their order."""
+    return np.array([run.metrics[f"regret_{k}"] for k in range(run.config["task.agents"])])
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Standard error of a mean, widened so that ±1.96 of it are 95 % by Student's t."""
+    n = len(values)
+    return float(values.std(ddof=1) / math.sqrt(n) * special.stdtrit(n - 1, 0.975)
+                 / special.ndtri(0.975))
+
+
+def inside(runs: dict[str, Result], published: float, band: float) -> float:
+    """Fig. 6: how far the mean over a run's agents is within ``band`` of what is published.
+
+    In standard errors of that mean; negative outside.
+    """
+    (run,) = runs.values()
+    regrets = agents(run)
+    return float((band - abs(regrets.mean() - published)) / standard_error(regrets))
+
+
+def ahead(runs: dict[str, Result], more: str, less: str) -> float:
+    """Fig. 6: mean difference of two kinds of agent on the same mushrooms, over its error."""
+    difference = agents(runs[more]) - agents(runs[less])
+    return float(difference.mean() / standard_error(difference))
 
 
 def quartiles(run: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -163,7 +163,7 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
         settings(axes, paper, [name for _, name in priors],
                  [f"BBB, σ1 = {np.exp(-k):.2f}" for k, _ in priors])
         axes.set(title="search: regret after 10,000")
-    return "fig6", ("Fig. 6: cumulative regret, mean of five agents, published (dots) and "
+    return "fig6", ("Fig. 6: cumulative regret, mean over agents, published (dots, of five) and "
                     "measured; crosses: every agent at the end. Beside it: what the agents were "
                     "given; a dot is an agent, a bar their mean."), made
 

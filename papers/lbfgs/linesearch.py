@@ -52,6 +52,11 @@ def inside(α: float, a: float, b: float, margin: float) -> float:
     return α if low + room <= α <= high - room else (low + high) / 2
 
 
+def height(p: Point) -> float:
+    """φ at a point, infinite where φ or its slope is not finite."""
+    return p.φ if math.isfinite(p.φ) and math.isfinite(p.slope) else math.inf
+
+
 def strong_wolfe(φ: Callable[[float], Point], start: Point, first: float, c1: float = 1e-4,
                  c2: float = 0.9, most: int = 30, growth: float = 4.0) -> Point:
     """Search along one direction.
@@ -78,11 +83,11 @@ def strong_wolfe(φ: Callable[[float], Point], start: Point, first: float, c1: f
     while used < most:
         now = φ(α)
         used += 1
-        if not (math.isfinite(now.φ) and math.isfinite(now.slope)):
+        if math.isinf(height(now)):
             α = before.α + (α - before.α) / 10  # beyond where f is defined
             growth = 1.5
             continue
-        best = min(best, now, key=lambda p: p.φ)
+        best = min(best, now, key=height)
         if not decreases(now) or (before.α > 0 and now.φ >= before.φ):
             return shrink(φ, before, now, start, decreases, flat, most - used, best)
         if flat(now):
@@ -101,8 +106,8 @@ def shrink(φ: Callable[[float], Point], low: Point, high: Point, start: Point,
         if abs(high.α - low.α) <= 1e-14 * max(high.α, low.α):
             break
         now = φ(inside(cubic(low, high), low.α, high.α, 0.1))
-        best = min(best, now, key=lambda p: p.φ if math.isfinite(p.φ) else math.inf)
-        if not decreases(now) or now.φ >= low.φ:
+        best = min(best, now, key=height)
+        if math.isinf(height(now)) or not decreases(now) or now.φ >= low.φ:
             high = now
             continue
         if flat(now):

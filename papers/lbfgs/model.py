@@ -11,6 +11,7 @@ newest pair (the scaling M3 of section 4).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -51,17 +52,41 @@ def bfgs_update(H: Tensor, s: Tensor, y: Tensor) -> Tensor:
 class LineSearch(torch.optim.Optimizer):
     """A direction, then a strong Wolfe search along it; a step is one iteration.
 
+    Within a step the closure has to be one function. Between steps it may become another, with
+    the next batch; then ``fixed`` has to be False.
+
+    Args:
+        params: what to minimise over, one group.
+        c1, c2: of the line search, 0 < c1 < c2 < 1.
+        fixed: the closure is the same function at every step, so that its value and gradient
+            where a step ended need not be computed again to begin the next one.
+        options: what else the group holds.
+
     Attributes:
         evaluations: of the loss and its gradient, so far.
-        stalled: whether no lower point could be found along steepest descent any more.
+        stalled: whether the last step found no lower point even along steepest descent, or
+            began where the loss or its gradient is not finite.
+
+    Raises:
+        ValueError: more than one group of parameters, or constants out of order.
     """
 
-    def __init__(self, params: Iterable[Tensor], c1: float = 1e-4, c2: float = 0.9, **options: Any):
-        super().__init__(params, {"c1": c1, "c2": c2, **options})
-        if len(self.param_groups) != 1:
-            raise ValueError(f"{len(self.param_groups)} parameter groups: expected one")
-        self._params = self.param_groups[0]["params"]
+    def __init__(self, params: Iterable[Tensor], c1: float = 1e-4, c2: float = 0.9,
+                 fixed: bool = False, **options: Any):
+        if not 0 < c1 < c2 < 1:
+            raise ValueError(f"c1={c1}, c2={c2}: expected 0 < c1 < c2 < 1")
+        super().__init__(params, {"c1": c1, "c2": c2, "fixed": fixed, **options})
         self.memory.update(evaluations=0, iterations=0, stalled=False)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take the one group; a direction is of all parameters together."""
+        if self.param_groups:
+            raise ValueError("a further parameter group: expected one group with all parameters")
+        super().add_param_group(param_group)
+
+    @property
+    def _params(self) -> list[Tensor]:
+        return self.param_groups[0]["params"]
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -113,12 +138,17 @@ class LineSearch(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
-        """One iteration; returns the loss before it, a scalar."""
-        memory, group = self.memory, self.param_groups[0]
-        f, g = memory["now"] if "now" in memory else self.slope(closure)
-        f, x = float(f), self.x()
-        if not g.any():
-            memory["stalled"], memory["now"] = True, [torch.tensor(f, dtype=torch.float64), g]
+        """One iteration; returns the loss before it, a scalar.
+
+        Where the loss or its gradient is not finite the parameters stay as they are.
+        """
+        memory, group, x = self.memory, self.param_groups[0], self.x()
+        known = group["fixed"] and "now" in memory and torch.equal(memory["at"], x)
+        f, g = memory["now"] if known else self.slope(closure)
+        f = float(f)
+        memory["now"], memory["at"] = [torch.tensor(f, dtype=torch.float64), g], x
+        memory["stalled"] = not (g.any() and math.isfinite(f) and g.isfinite().all())
+        if memory["stalled"]:
             return torch.tensor(f, dtype=g.dtype)
         p = -g if memory.pop("anew", False) else self.direction(closure, g)
         if not (g @ p < 0 and p.isfinite().all()):
@@ -132,7 +162,8 @@ class LineSearch(torch.optim.Optimizer):
 
         start = Point(0.0, f, (g @ p).item(), g)
         found = strong_wolfe(φ, start, self.first_length(g, p), group["c1"], group["c2"])
-        self.put(x + found.α * p)
+        memory["at"] = x + found.α * p if found.α else x
+        self.put(memory["at"])
         if found.α == 0:  # nothing lower: once more along steepest descent, then no more
             memory["stalled"], memory["anew"] = torch.equal(p, -g), True
             self.forget()
@@ -164,12 +195,14 @@ class LBFGS(LineSearch):
         params: what to minimise over.
         m: pairs kept.
         c1, c2: of the line search.
+        fixed: see :class:`LineSearch`.
     """
 
-    def __init__(self, params: Iterable[Tensor], m: int = 5, c1: float = 1e-4, c2: float = 0.9):
+    def __init__(self, params: Iterable[Tensor], m: int = 5, c1: float = 1e-4, c2: float = 0.9,
+                 fixed: bool = False):
         if m < 1:
             raise ValueError(f"m={m}: expected at least one pair")
-        super().__init__(params, c1, c2, m=m)
+        super().__init__(params, c1, c2, fixed, m=m)
         self.forget()
 
     def direction(self, closure: Closure, g: Tensor) -> Tensor:

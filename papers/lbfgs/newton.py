@@ -11,12 +11,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from common.errors import nearest
 from papers.lbfgs.model import Closure, LineSearch
 
 Kind = Literal["pure", "damped", "modified", "saddle_free"]
@@ -51,11 +53,18 @@ class Newton(LineSearch):
         params: what to minimise over; the Hessian is (n, n) for all of them together.
         kind: see the module's text.
         c1, c2: of the line search.
+        fixed: see :class:`LineSearch`.
+
+    Raises:
+        ValueError: there is no such kind.
     """
 
     def __init__(self, params: Iterable[Tensor], kind: Kind = "modified", c1: float = 1e-4,
-                 c2: float = 0.9):
-        super().__init__(params, c1, c2, kind=kind)
+                 c2: float = 0.9, fixed: bool = False):
+        if kind not in get_args(Kind):
+            raise ValueError(f"kind={kind!r}: expected a kind of Newton step"
+                             f"{nearest(str(kind), get_args(Kind))}")
+        super().__init__(params, c1, c2, fixed, kind=kind)
 
     def hessian(self, closure: Closure) -> Tensor:
         """H (n, n) at the parameters; counts as one evaluation."""
@@ -91,6 +100,8 @@ class Newton(LineSearch):
         if self.param_groups[0]["kind"] != "pure":
             return super().step(closure)
         f, g = self.slope(closure)
-        self.put(self.x() + self.direction(closure, g))
+        p = self.direction(closure, g)
+        if math.isfinite(f) and p.isfinite().all():
+            self.put(self.x() + p)
         self.memory["iterations"] += 1
         return torch.tensor(f, dtype=g.dtype)

@@ -137,10 +137,11 @@ def profile(paper: Paper) -> tuple[str, str, Figure]:
             costs[title] = [a if a >= 0 else math.inf for a in at]
     if costs:
         performance_profile(axes, costs)
-    return "profile", ("Performance profiles over 41 problems: the fraction solved within a factor "
-                       "of the fewest evaluations any method needed. Solved: f within 1e-5 of the "
-                       "way from the start to a minimum. A Hessian counts as one evaluation; "
-                       "momentum, Nesterov and Adam count only their best of nine rates."), made
+    return "profile", (f"Performance profiles over {len(names)} problems: the fraction solved "
+                       "within a factor of the fewest evaluations any method needed. Solved: f "
+                       "within 1e-5 of the way from the start to a minimum. A Hessian counts as "
+                       "one evaluation; momentum, Nesterov and Adam count only their best of "
+                       "nine rates."), made
 
 
 def memory(paper: Paper) -> tuple[str, str, Figure]:

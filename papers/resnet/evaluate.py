@@ -2,10 +2,12 @@
 
     python papers/resnet/evaluate.py weights/resnet20.safetensors
     python papers/resnet/evaluate.py public.th mean=[0.485,0.456,0.406] std=[0.229,0.224,0.225]
+    python papers/resnet/evaluate.py public.th padding=both mean=[…] std=[…]
 
 A relative path is looked for in the working folder, then in papers/resnet/. Files of ours carry the
 mean they were trained with; for others ``mean`` and ``std`` per channel (of pixels in 0 … 1) say
-how the network was fed. ``plain=true`` evaluates a network without shortcuts.
+how the network was fed. ``plain=true`` evaluates a network without shortcuts; ``padding=both`` one
+whose shortcuts put their new channels half on each side of the old ones, not all behind them.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from common.errors import UserError, exit_with, nearest
 from common.files import shown
 from common.running.words import parse_arguments
 from papers.resnet import weights
+from papers.resnet.model import ZeroPad
 
-KEYS = ("mean", "std", "plain", "data")
+KEYS = ("mean", "std", "plain", "padding", "data")
 
 
 @torch.no_grad()
@@ -69,7 +72,8 @@ def main(argv: list[str]) -> int:
     sidecar = path.with_suffix(".json")
     said = json.loads(sidecar.read_text()) if sidecar.exists() else {}
     plain = options.get("plain", said.get("shortcut") == "none")
-    network, mean = (weights.load_plain if plain else weights.load)(path)
+    padding = options.get("padding", "behind")
+    network, mean = weights.load_plain(path) if plain else weights.load(path, padding)
     given = per_channel(options, "mean")
     mean = given if given is not None else mean
     if mean is None:
@@ -81,6 +85,10 @@ def main(argv: list[str]) -> int:
                      std if std is not None else torch.ones(()))
     print(f"{shown(path)}: test error {measured:.2f} %" + (
         f", as reported: {said['error']:.2f} %" if "error" in said else ""))
+    padded = any(isinstance(m, ZeroPad) for m in network.modules())
+    if padded and "padding" not in weights.metadata(path):
+        print(f"taken with padding={padding}: a state dict cannot tell whether its shortcuts put "
+              "new channels behind the old ones (behind) or half on each side of them (both)")
     return 0
 
 

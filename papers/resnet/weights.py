@@ -2,7 +2,8 @@
 
 A file holds the network's state dict in this repository's names (``conv1.weight``,
 ``layer1.0.bn1.running_mean``, …, ``fc.bias``) and ``input.mean``, the per-pixel mean that is
-subtracted from images in 0 … 1. A JSON file of the same name beside it says which run made it.
+subtracted from images in 0 … 1; its metadata say depth, shortcut, commit and test error. Beside it
+lie a JSON file of the same name, which says in full which run made it, and a card for readers.
 
 Public CIFAR ResNets differ from these names by the following, which :func:`our_names` undoes:
 
@@ -13,6 +14,9 @@ there                  here                why
 ``linear.``            ``fc.``             another name of the last layer
 ``downsample.``        ``shortcut.``       another name of projections (options B, C)
 =====================  ==================  ==========================================
+
+Some put option A's new channels on both sides of the old ones instead of behind them. No name and
+no shape tells; :func:`padded_behind` reorders the channels of such a state dict to ours.
 """
 
 from __future__ import annotations
@@ -20,10 +24,10 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -34,17 +38,63 @@ from papers.resnet.model import ResNet, cifar_resnet
 
 MEAN = "input.mean"
 
+Padding = Literal["behind", "both"]
+"""Where option A's new channels are: behind the old ones, as in this repository, or half on each
+side of them."""
+
 
 def save(path: Path, network: ResNet, mean: Tensor, sidecar: dict[str, Any]) -> None:
-    """Write a network, and ``sidecar`` as JSON beside it.
+    """Write a network; ``sidecar`` as JSON beside it, in short in its metadata, and as a card.
+
+    Args:
+        path: ends in ``.safetensors``; the others take its name.
+        network: to be written.
+        mean: per pixel, (c, h, w).
+        sidecar: ``experiment``, ``seed``, ``data``, ``depth``, ``shortcut``, ``error`` (%),
+            ``config`` and ``commits``.
 
     Raises:
         UserError: the files cannot be written.
     """
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     tensors[MEAN] = mean.cpu().contiguous()
-    write_atomic(path, lambda p: save_file(tensors, p))
+    about = {"depth": str(sidecar["depth"]), "shortcut": sidecar["shortcut"], "padding": "behind",
+             "data": sidecar["data"], "metric": f"test error {sidecar['error']:.2f} %",
+             "experiment": sidecar["experiment"], "seed": str(sidecar["seed"]),
+             "commit": sidecar["commits"][-1]}
+    write_atomic(path, lambda p: save_file(tensors, p, about))
     write_atomic(path.with_suffix(".json"), json.dumps(sidecar, indent=1) + "\n")
+    write_atomic(path.with_suffix(".md"), card(path.stem, about))
+
+
+def card(name: str, about: dict[str, str]) -> str:
+    """What a reader has to know of a file of weights, from its metadata."""
+    kind = "without shortcuts" if about["shortcut"] == "none" else (
+        f"with shortcut option {about['shortcut']}" + (
+            ", zeros for new channels behind the old ones" if about["shortcut"] == "A" else ""))
+    return f"""# {name}
+
+He, Zhang, Ren & Sun's (2015) network of {about["depth"]} layers
+{kind},
+trained on {about["data"]} by this repository's experiment `{about["experiment"]}`,
+seed {about["seed"]}, at commit `{about["commit"]}`.
+
+- **{about["metric"].capitalize()}** at the last step, on all test images.
+- Input: pixels in 0 … 1 less `{MEAN}`, which the file holds; output: logits.
+- `{name}.safetensors` says the same in its metadata, `{name}.json` the whole configuration.
+
+```sh
+python papers/resnet/evaluate.py weights/{name}.safetensors
+```
+"""
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What a file of ours says about itself; empty for others."""
+    if path.suffix != ".safetensors":
+        return {}
+    with safe_open(path, "pt") as f:
+        return f.metadata() or {}
 
 
 def our_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -57,18 +107,54 @@ def our_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def load(path: Path) -> tuple[ResNet, Tensor | None]:
+def padded_behind(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Reorder the channels of a network whose option A pads on both sides to padding behind.
+
+    There a stage's channels are (new, old, new), here (old, new, new); the channels between a
+    block's two layers belong to it alone and stay.
+
+    Args:
+        state: under this repository's names.
+    """
+    width = state["conv1.weight"].shape[0]
+    orders, order = [torch.arange(width)], torch.arange(width)
+    for _ in range(2):
+        side = len(order) // 2
+        order = torch.cat([side + order, torch.arange(side),
+                           torch.arange(side + len(order), 2 * len(order))])
+        orders.append(order)
+    found = dict(state)
+    for name, tensor in state.items():
+        if match := re.match(r"layer(\d)\.(\d+)\.(conv1|conv2|bn2)\.", name):
+            stage, block, layer = int(match[1]) - 1, int(match[2]), match[3]
+            into = orders[max(0, stage - (block == 0))]
+            if layer == "conv1":
+                found[name] = tensor[:, into]
+            elif tensor.dim():  # but for BN's count of batches
+                found[name] = tensor[orders[stage]]
+        elif name == "fc.weight":
+            found[name] = tensor[:, order]
+    return found
+
+
+def load(path: Path, padding: Padding = "behind") -> tuple[ResNet, Tensor | None]:
     """Read a network from safetensors, or from a public checkpoint of torch.
 
     Depth and kind of shortcut follow from the file. A torch file is read without executing
     anything in it; one that holds more than tensors is refused.
 
+    Args:
+        path: the file.
+        padding: where its implementation has option A's new channels.
+
     Returns:
         The network in evaluation mode, and the per-pixel mean if the file has one.
 
     Raises:
-        UserError: the file is missing, damaged, or not a CIFAR ResNet.
+        UserError: the file is missing, damaged, not a CIFAR ResNet, or of another padding.
     """
+    if padding not in get_args(Padding):
+        raise UserError(f"padding={padding}: expected {' or '.join(get_args(Padding))}")
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
@@ -94,16 +180,19 @@ def load(path: Path) -> tuple[ResNet, Tensor | None]:
                         f"fc, got {', '.join(list(state)[:3]) or 'nothing'} …")
     network = cifar_resnet(6 * blocks + 2, kind, state["conv1.weight"].shape[1],
                            state["fc.weight"].shape[0])
+    if padding == "both" and (kind != "A" or metadata(path).get("padding") == "behind"):
+        raise UserError(f"padding=both: {shown(path)} has " + (
+            f"projections (option {kind})" if kind != "A" else "its new channels behind the old"))
     try:
-        network.load_state_dict(state)
-    except RuntimeError as e:
+        network.load_state_dict(padded_behind(state) if padding == "both" else state)
+    except (RuntimeError, IndexError) as e:
         raise UserError(f"{shown(path)} does not fit ResNet-{6 * blocks + 2} with shortcut "
                         f"{kind}: {one_line(e)[:200]}") from e
     return network.eval(), mean
 
 
 def load_plain(path: Path) -> tuple[ResNet, Tensor | None]:
-    """Like :func:`load`, for a network without shortcuts."""
+    """Like :func:`load`, for a network without shortcuts, where padding does not arise."""
     network, mean = load(path)
     for module in network.modules():
         if hasattr(module, "shortcut"):

@@ -1,10 +1,14 @@
 """Section 4.1's experiment: its configuration, its measurements, and golden curves on digits."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
 from common.experiments import Experiments
 from common.files import ROOT
+from papers.batchnorm.facts import drift_apart, drift_at_points
 from papers.batchnorm.train import PROBE, BatchNormRecipe, Config
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/batchnorm/config.yaml")
@@ -20,6 +24,15 @@ def test_golden_curve_of_20_steps(arm, num_regression):
     made = recipe(arm)
     losses = [made.step(k).item() for k in range(20)]
     num_regression.check({"loss": losses}, default_tolerance=dict(rtol=1e-6, atol=0))
+
+
+def test_drift_is_taken_where_the_figure_was_read():
+    steps = np.arange(250, 50_001, 250)
+    median = np.where(steps == 12_500, 9.0, 2 - steps / 50_000)  # at 25 %, which was not read
+    line, peak = (SimpleNamespace(curves={"p50": (steps, v)}) for v in (2 - steps / 50_000, median))
+    assert drift_at_points({"a": line}) == drift_at_points({"a": peak}) == pytest.approx(0.995)
+    still = SimpleNamespace(curves={"p50": (steps, 0 * steps + 0.3)})
+    assert drift_apart({"bn": still, "plain": line}) == pytest.approx(0.995)
 
 
 @pytest.mark.parametrize("arm", ["plain", "bn", "plain_best", "bn_best"])

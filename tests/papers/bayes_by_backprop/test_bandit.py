@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,8 @@ from torch import nn
 
 from common.errors import UserError
 from common.evidence.paper import papers
+from common.evidence.results import Result
+from common.evidence.verdicts import decide
 from common.experiments import Experiments
 from common.files import ROOT
 from common.training.noise import use_generator
@@ -25,6 +28,7 @@ from papers.bayes_by_backprop.bandit import (
     reward,
     values,
 )
+from papers.bayes_by_backprop.facts import ahead, inside
 from papers.bayes_by_backprop.model import GaussianPrior, ScaleMixturePrior, gaussian_log_density
 from papers.bayes_by_backprop.train import BanditRecipe, Config
 
@@ -140,6 +144,25 @@ def test_expected_values_average_samples():
     assert not torch.equal(agents.expected(x, 2), agents.expected(x, 2)), "Thompson sampling"
 
 
+@pytest.mark.parametrize("thompson", [1, 4])
+def test_an_agent_acts_on_the_mean_of_its_sampled_networks(mushrooms, thompson):
+    r = made(task__agents=1, task__thompson=thompson, model__rho=1.0)
+    μ, σ = [m.detach() for m in r.model.μ], [F.softplus(ρ.detach()) for ρ in r.model.ρ]
+    for k in range(40):
+        met, total = torch.tensor([k]), torch.zeros(2)
+        draw = torch.Generator().manual_seed(k)
+        for _ in range(thompson):
+            w = [(m + s * torch.randn(m.shape, generator=draw))[0]
+                 for m, s in zip(μ, σ, strict=True)]
+            for action in (EAT, LEAVE):
+                h = torch.cat([r.features[k], F.one_hot(torch.tensor(action), 2)])
+                for i, layer in enumerate(w):
+                    h = F.linear(h.relu() if i else h, layer[:-1].T, layer[-1])
+                total[action] += h.item()
+        r.model.generator = torch.Generator().manual_seed(k)
+        assert r.act(met).item() == total.argmax(), "of as many as the configuration says"
+
+
 def test_every_arm_meets_the_same_mushrooms(mushrooms):
     for name in ("met", "chance", "recalled"):
         a, b = (r.row(3)[name] for r in (made(), made("bandit_5")))
@@ -201,12 +224,44 @@ def test_agents_learn_what_poisons(mushrooms):
     assert (r.regret.mean().item() - early) / 40 < 0.5 * early / 120
 
 
+def finished(name, regrets):
+    metrics = {f"regret_{k}": float(v) for k, v in enumerate(regrets)}
+    return {name: Result("bayes_by_backprop", name, 0, metrics, {}, {"task.agents": len(regrets)},
+                         {})}
+
+
+@pytest.mark.parametrize("n", [5, 25])
+@pytest.mark.parametrize("mean", [8000, 10_000, 10_400, 11_000, 20_000])
+def test_agents_are_judged_as_seeds_would_be(n, mean):
+    regrets = np.random.default_rng(n).normal(mean, 900, n)
+    expected, _ = decide(list(regrets), (8170 - 2451, 8170 + 2451))
+    found, _ = decide([inside(finished("bandit_greedy", regrets), 8170, 2451)], (0, math.inf), 1)
+    assert found == {"reproduced": "consistent"}.get(expected, expected)
+
+
+@pytest.mark.parametrize("shift", [-3000, -300, 300, 3000])
+def test_kinds_of_agent_are_compared_mushroom_by_mushroom(shift):
+    draw = np.random.default_rng(1)
+    common, own = draw.normal(9000, 4000, 25), draw.normal(0, 1500, 25)
+    runs = finished("a", common + shift + own) | finished("b", common)
+    expected, _ = decide(list(shift + own), (0, math.inf))
+    found, _ = decide([ahead(runs, "a", "b")], (0, math.inf), 1)
+    assert found == {"reproduced": "consistent"}.get(expected, expected)
+
+
+def test_one_agent_that_never_eats_settles_no_order():
+    greedy = finished("greedy", [3240, 6060, 11_025, 7415, 128_915])
+    runs = greedy | finished("bbb", [12_650, 14_100, 11_555, 17_775, 14_395])
+    assert decide([ahead(runs, "greedy", "bbb")], (0, math.inf), 1)[0] == "undecided"
+    assert decide([inside(greedy, 8170, 2451)], (0, math.inf), 1)[0] == "undecided"
+
+
 @pytest.mark.parametrize("arm", ["bbb", "greedy", "1", "5"])
 def test_the_papers_values(arm):
     c = EXPERIMENTS.resolve(f"bandit_{arm}")
     assert (c.train.steps, c.train.batch_size, c.task.updates, c.task.memory) == (
         50_000, 64, 64, 4096)
-    assert (c.model.units, c.task.agents, c.task.thompson) == (100, 5, 2)
+    assert (c.model.units, c.task.agents, c.task.thompson) == (100, 25, 2)
     assert c.task.epsilon == {"1": 0.01, "5": 0.05}.get(arm, 0.0)
     assert c.model.arm == ("bbb" if arm == "bbb" else "sgd")
 

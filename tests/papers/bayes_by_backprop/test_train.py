@@ -15,7 +15,7 @@ from common.evidence.paper import papers
 from common.evidence.results import Result
 from common.experiments import Experiments
 from common.files import ROOT
-from papers.bayes_by_backprop import train
+from papers.bayes_by_backprop import classification
 from papers.bayes_by_backprop.facts import by_validation_error, chosen, lowest_cost, overtakes
 from papers.bayes_by_backprop.model import (
     GaussianPrior,
@@ -134,12 +134,23 @@ def test_splits_are_disjoint_and_the_test_set_selects_nothing(monkeypatch):
     r = made()
     assert (len(r.inputs), len(r.eval_inputs), len(r.test_inputs)) == (1137, 300, 360)
     assert r.inputs.max().item() == pytest.approx(255 / 126)
-    # error on the test images, then on the held-out ones, at three evaluations; and the costs
-    errors, costs = iter([3.0, 9.0, 2.0, 9.0, 1.0, 9.0]), iter([0.5, 0.3, 0.4])
-    monkeypatch.setattr(train, "wrong", lambda p, labels: next(errors))
-    monkeypatch.setattr(train, "nll", lambda p, labels: next(costs))
-    selected = [r.evaluate(k, False)["selected_error"] for k in range(3)]
-    assert selected == [3.0, 2.0, 2.0], "not the lowest test error"
+    # error on the test images, then on the held-out ones, at four evaluations; and the costs
+    errors = iter([3.0, 9.0, 2.0, 9.0, 1.0, 9.0, 2.5, 9.0])
+    costs = iter([0.5, 0.3, 0.4, 0.2])
+    monkeypatch.setattr(classification, "wrong", lambda p, labels: next(errors))
+    monkeypatch.setattr(classification, "nll", lambda p, labels: next(costs))
+    selected = [r.evaluate(k, False)["selected_error"] for k in range(4)]
+    assert selected == [3.0, 2.0, 2.0, 2.5], "that of the lowest cost, not the lowest test error"
+
+
+def test_dropout_takes_a_fifth_of_the_inputs_and_half_of_the_hidden_units():
+    r = made("quick_sgd", model__arm="dropout")
+    assert [type(l).__name__ for l in r.model[:3]] == ["Dropout", "Linear", "ReLU"]
+    r.model.train()
+    torch.manual_seed(0)
+    dropped = [(l(torch.ones(100_000)) == 0).double().mean().item() for l in r.model
+               if type(l).__name__ == "Dropout"]
+    assert dropped == pytest.approx([0.2, 0.5, 0.5], abs=0.01)
 
 
 def test_selection_survives_a_checkpoint():

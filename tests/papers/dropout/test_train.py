@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from omegaconf import OmegaConf
 
 from common.errors import UserError
 from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.files import ROOT
+from papers.dropout import train
 from papers.dropout.train import BINS, POOL, Config, recipe
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/dropout/config.yaml")
@@ -108,6 +110,23 @@ def test_final_metrics_of_fig_11():
     assert metrics[f"monte_carlo_{POOL}_sd"] == pytest.approx(0, abs=1e-9), "the pool itself"
     assert metrics["monte_carlo_1"] > metrics[f"monte_carlo_{POOL}"]
     assert "train_error" in metrics and "train_error" not in r.evaluate(60, final=False)
+
+
+def test_fig_11_draws_other_networks_every_time(monkeypatch):
+    r = small("dropout", measure__samples=[1, 2], measure__repeats=2000)
+    n = len(r.eval_labels)
+    wrong = torch.arange(n) < torch.arange(POOL)[:, None] * n // POOL  # network i on i/POOL of all
+    right = F.one_hot(r.eval_labels, 10).double().expand(POOL, n, 10)
+    pool = torch.where(wrong[:, :, None], right.roll(1, -1), right)
+    monkeypatch.setattr(train, "sampled_probabilities", lambda *_: pool * 0.9 + 0.01 * right)
+    metrics = r.fig11()
+    errors = 100 * wrong.double().mean(1)
+    assert metrics["monte_carlo_1"] == pytest.approx(errors.mean().item(), abs=2)
+    assert metrics["monte_carlo_1_sd"] == pytest.approx(errors.std().item(), rel=0.05)
+    # Where one of two networks is wrong both classes are near 0.45, the right one 0.01 higher:
+    # the lower of the two errors counts, whose mean over pairs is a third of the range.
+    assert metrics["monte_carlo_2"] == pytest.approx(100 / 3, abs=2)
+    assert metrics["monte_carlo_2_sd"] == pytest.approx(100 / math.sqrt(18), rel=0.06)
 
 
 def test_the_autoencoder_reports_its_activations(tmp_path):

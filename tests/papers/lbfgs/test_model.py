@@ -1,6 +1,7 @@
 """Quasi-Newton and Newton steps against scipy, torch and closed forms."""
 
 import copy
+import functools
 import math
 
 import numpy as np
@@ -16,10 +17,8 @@ from papers.lbfgs.linesearch import Point, cubic, strong_wolfe
 from papers.lbfgs.model import BFGS, LBFGS, SteepestDescent, bfgs_update, two_loop
 from papers.lbfgs.newton import Newton, modified, saddle_free
 
-METHODS = {
-    "lbfgs": LBFGS, "bfgs": BFGS, "descent": SteepestDescent,
-    "modified": lambda p: Newton(p, "modified"), "damped": lambda p: Newton(p, "damped"),
-    "saddle_free": lambda p: Newton(p, "saddle_free")}
+METHODS = {"lbfgs": LBFGS, "bfgs": BFGS, "descent": SteepestDescent} | {
+    kind: functools.partial(Newton, kind=kind) for kind in ("modified", "damped", "saddle_free")}
 
 
 def quadratic(n=6, seed=0):
@@ -167,6 +166,89 @@ def test_a_closure_may_call_backward_or_not():
     torch.testing.assert_close(*ends, rtol=0, atol=0)
 
 
+BATCHES = [problem("wood").f, lambda x: (x**4).sum() + x.sum(), lambda x: ((x - 3) ** 2).sum()]
+
+
+@pytest.mark.parametrize("name", [*METHODS, "pure"])
+def test_the_loss_is_that_of_the_batch_and_of_the_weights_at_hand(name):
+    x = problem("wood").x().requires_grad_()
+    optimizer = METHODS.get(name, functools.partial(Newton, kind="pure"))([x])
+    for k in range(12):
+        f = BATCHES[k // 2 % 3]
+        if k == 7:
+            x.data.add_(0.1)
+        before = f(x.detach())
+        assert optimizer.step(lambda f=f: f(x)) == before
+        if name != "pure":
+            assert f(x.detach()) <= before
+
+
+def test_a_fixed_function_is_evaluated_once_less_unless_weights_change():
+    ends = []
+    for fixed in (False, True):
+        x = problem("wood").x().requires_grad_()
+        optimizer = LBFGS([x], fixed=fixed)
+        losses = [optimizer.step(lambda x=x: BATCHES[0](x)).item() for _ in range(9)]
+        ends.append((losses, x.tolist(), optimizer.evaluations - (0 if fixed else 8)))
+    assert ends[0] == ends[1], "the same path; eight values were known already"
+    x.data.add_(0.1)
+    expected = BATCHES[0](x.detach())
+    assert optimizer.step(lambda: BATCHES[0](x)) == expected
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("name", [*METHODS, "pure"])
+def test_weights_survive_a_loss_that_is_not_finite(name, fixed):
+    x = problem("wood").x().requires_grad_()
+    optimizer = METHODS.get(name, functools.partial(Newton, kind="pure"))([x], fixed=fixed)
+    optimizer.step(lambda: BATCHES[0](x))
+    there = x.detach().clone()
+    x.data[0] += 1  # so that a fixed function is evaluated, too
+    moved = x.detach().clone()
+    used = optimizer.evaluations
+    assert optimizer.step(lambda: BATCHES[0](x) * math.nan).isnan()
+    assert torch.equal(x.detach(), moved) and (name == "pure" or optimizer.evaluations == used + 1)
+    assert optimizer.step(lambda: BATCHES[0](x) + math.inf).isinf() or fixed
+    assert torch.equal(x.detach(), moved)
+    x.data.copy_(there)
+    assert optimizer.step(lambda: BATCHES[0](x)) == BATCHES[0](there) and x.isfinite().all()
+
+
+def test_a_search_never_ends_where_only_the_gradient_is_missing():
+    _, found = wolfe(lambda α: -α, lambda α: -1.0 if α < 0.7 else math.nan, first=1.0)
+    assert 0 < found.α < 0.7 and math.isfinite(found.slope)
+    _, found = wolfe(lambda α: -α if α < 0.9 else 5.0, lambda α: (
+        -1.0 + α if α < 0.3 else math.nan if α < 0.9 else 1.0))
+    assert 0 < found.α < 0.3 and math.isfinite(found.slope)
+
+
+def test_a_pair_against_the_curvature_is_left_out():
+    A, g = quadratic()
+    draw = torch.Generator().manual_seed(3)
+    S = [torch.randn(6, generator=draw, dtype=torch.float64) for _ in range(3)]
+    Y = [A @ S[0], -S[1], A @ S[2]]  # the second bends downwards: s·y < 0
+    for make in (LBFGS, BFGS):
+        optimizer = make([torch.zeros(6, dtype=torch.float64, requires_grad=True)])
+        for s, y in zip(S, Y, strict=True):
+            optimizer.learn(s, y)
+        first = S[2] @ Y[2] / (Y[2] @ Y[2]) if make is LBFGS else S[0] @ Y[0] / (Y[0] @ Y[0])
+        H = scipy.optimize.BFGS(init_scale=float(first))
+        H.initialize(6, "inv_hess")
+        for k in (0, 2):
+            H.update(S[k].numpy(), Y[k].numpy())
+        np.testing.assert_allclose(optimizer.direction(lambda: g, g), -H.get_matrix() @ g.numpy(),
+                                   rtol=1e-9)
+
+
+def test_a_step_over_a_ridge_leaves_no_pair():
+    x = torch.tensor([1.0, 0.5], dtype=torch.float64, requires_grad=True)
+    lbfgs, bfgs = LBFGS([x]), BFGS([x])
+    for optimizer in (lbfgs, bfgs):
+        x.data.copy_(torch.tensor([1.0, 0.5]))
+        optimizer.step(lambda: -(x**2).sum())  # falls for ever: no length fulfils the conditions
+    assert lbfgs.memory["S"] == lbfgs.memory["Y"] == [] and "H" not in bfgs.memory
+
+
 @pytest.mark.parametrize("name", ["lbfgs", "modified", "descent"])
 def test_it_stalls_at_the_minimum_and_stays_there(name):
     x = torch.tensor([0.0], dtype=torch.float64, requires_grad=True)
@@ -186,8 +268,12 @@ def test_facts():
     assert facts.newton_distance("damped", 1) == 0 and facts.newton_distance("saddle_free", 2) > 1
 
 
-@pytest.mark.parametrize("wrong", [lambda x: LBFGS([x], 0), lambda x: BFGS([{"params": [x]}, {
-    "params": [torch.ones(1)]}])])
-def test_bad_arguments(wrong):
-    with pytest.raises(ValueError, match="expected"):
+@pytest.mark.parametrize(("wrong", "message"), [
+    (lambda x: LBFGS([x], 0), "m=0: expected"),
+    (lambda x: BFGS([{"params": [x]}, {"params": [torch.ones(1)]}]), "expected one group"),
+    (lambda x: LBFGS([x]).add_param_group({"params": [torch.ones(1)]}), "expected one group"),
+    (lambda x: Newton([x], "modifed"), "kind='modifed': expected .* did you mean 'modified'"),
+    (lambda x: LBFGS([x], c1=0.9, c2=0.1), "c1=0.9, c2=0.1: expected 0 < c1 < c2 < 1")])
+def test_bad_arguments(wrong, message):
+    with pytest.raises(ValueError, match=message):
         wrong(torch.ones(1, requires_grad=True))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from common.errors import UserError
 from common.experiments import Experiments
@@ -119,6 +120,25 @@ def test_batches_are_a_function_of_seed_and_step():
     one.batch_of(0)
     assert torch.equal(one.batch_of(5)[0], two.batch_of(5)[0])
     assert not torch.equal(one.batch_of(5)[0], recipe(seed=1).batch_of(5)[0])
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_batches_are_crops_of_the_images_and_half_of_them_are_mirrored(flip):
+    made = recipe(augment__flip=flip)
+    raw = made.data.train.images.float() / 255
+    images = F.pad(raw - raw.mean(0), (1, 1, 1, 1))
+    mirrored = known = 0
+    for step in range(12):
+        batch, labels = made.batch_of(step)
+        for image, label, index in zip(batch, labels, made.row(step)["index"], strict=True):
+            assert label == made.data.train.labels[index]
+            crops = [images[index][:, dy:dy + 8, dx:dx + 8] for dy in range(3) for dx in range(3)]
+            as_is = any(torch.allclose(image, crop, atol=1e-6) for crop in crops)
+            turned = any(torch.allclose(image, crop.flip(-1), atol=1e-6) for crop in crops)
+            assert as_is or turned
+            known, mirrored = known + (as_is != turned), mirrored + (turned and not as_is)
+    assert known > 150
+    assert mirrored / known == pytest.approx(0.5 if flip else 0.0, abs=0.12 if flip else 0)
 
 
 def test_the_compiled_path_equals_the_plain_path():

@@ -5,6 +5,9 @@ import pickle
 
 import pytest
 import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from torch import nn
 
 from common.data import generator, load
 from common.errors import UserError
@@ -13,7 +16,6 @@ from common.files import ROOT
 from papers.resnet import evaluate, weights
 from papers.resnet.model import cifar_resnet, initialise
 from papers.resnet.train import Config, ResNetRecipe
-from tests.papers.resnet.test_model import independent
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/resnet/config.yaml")
 COMMITTED = sorted((ROOT / "papers/resnet/weights").glob("*.safetensors"))
@@ -27,30 +29,108 @@ def network():
     return made.eval()
 
 
+def public_block(c_in, c_out, stride, option):
+    """A building block as public implementations have it, by its own shortcut ``option``."""
+    def shortcut(x):
+        if block.downsample is not None:
+            return block.downsample(x)
+        extra, x = c_out - c_in, x[:, :, ::stride, ::stride]
+        before = extra // 2 if option == "both" else 0
+        return F.pad(x, (0, 0, 0, 0, before, extra - before))
+
+    def forward(x):
+        y = F.relu(block.bn1(block.conv1(x)))
+        return F.relu(block.bn2(block.conv2(y)) + shortcut(x))
+    block = nn.Module()
+    block.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
+    block.bn1 = nn.BatchNorm2d(c_out)
+    block.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
+    block.bn2 = nn.BatchNorm2d(c_out)
+    projects = option == "C" or (option == "B" and c_in != c_out)
+    block.downsample = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False),
+                                     nn.BatchNorm2d(c_out)) if projects else None
+    block.forward = forward
+    return block
+
+
+def public_resnet(option, n=2):
+    """ResNet-(6n+2) with random weights and BN statistics, made of nothing of this repository.
+
+    Option A comes as ``behind`` or ``both``, after where its new channels are.
+    """
+    torch.manual_seed(5)
+    network = nn.Module()
+    network.conv1, network.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+    for k, (c_in, c_out) in enumerate([(16, 16), (16, 32), (32, 64)]):
+        blocks = [public_block(c_in if j == 0 else c_out, c_out, 2 if k and j == 0 else 1, option)
+                  for j in range(n)]
+        network.add_module(f"layer{k + 1}", nn.Sequential(*blocks))
+    network.linear = nn.Linear(64, 10)
+
+    def forward(x):
+        x = F.relu(network.bn1(network.conv1(x)))
+        x = network.layer3(network.layer2(network.layer1(x)))
+        return network.linear(x.mean((2, 3)))
+    network.forward = forward
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for tensor in (layer.weight.data, layer.running_var):
+                tensor.uniform_(0.5, 2)
+            for tensor in (layer.bias.data, layer.running_mean):
+                tensor.normal_()
+    return network.eval()
+
+
 def test_round_trip(network, tmp_path):
     mean = torch.rand(3, 32, 32)
-    weights.save(tmp_path / "n.safetensors", network, mean, {"error": 1.0})
+    said = {"experiment": "e", "seed": 3, "data": "cifar10", "depth": 8, "shortcut": "A",
+            "error": 8.4799, "config": {}, "commits": ["old", "abc123"]}
+    weights.save(tmp_path / "n.safetensors", network, mean, said)
     again, its_mean = weights.load(tmp_path / "n.safetensors")
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(network(x), again(x)) and torch.equal(mean, its_mean)
-    assert json.loads((tmp_path / "n.json").read_text()) == {"error": 1.0}
+    assert json.loads((tmp_path / "n.json").read_text()) == said
+    with safe_open(tmp_path / "n.safetensors", "pt") as f:
+        about = f.metadata()
+    assert (about["depth"], about["commit"], about["metric"], about["padding"]) == (
+        "8", "abc123", "test error 8.48 %", "behind")
+    card = (tmp_path / "n.md").read_text()
+    assert all(word in card for word in ("8 layers", "`abc123`", "Test error 8.48 %", "seed 3"))
+    with pytest.raises(UserError, match=r"padding=both: .* its new channels behind"):
+        weights.load(tmp_path / "n.safetensors", "both")
 
 
-@pytest.mark.parametrize("kind", ["A", "B", "C"])
-def test_public_checkpoints_are_read_by_the_key_map(kind, tmp_path):
-    theirs = cifar_resnet(20, kind)
-    initialise(theirs, generator(1, "init"))
-    theirs(torch.randn(16, 3, 32, 32))
-    theirs.eval()
-    state = {"module." + k.replace("fc.", "linear.").replace(".shortcut.", ".downsample."): v
-             for k, v in theirs.state_dict().items()}
-    torch.save({"state_dict": state, "best_prec1": 91.7}, tmp_path / "public.th")
-    ours, mean = weights.load(tmp_path / "public.th")
-    x = torch.randn(3, 3, 32, 32)
-    assert mean is None and torch.equal(theirs(x), ours(x))
-    if kind == "A":
-        torch.testing.assert_close(ours(x), independent(weights.our_names(state), x, 3),
-                                   rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("option", ["behind", "both", "B", "C"])
+def test_public_checkpoints_are_read(option, tmp_path):
+    theirs, path = public_resnet(option), tmp_path / "public.th"
+    state = {f"module.{k}": v for k, v in theirs.state_dict().items()}
+    torch.save({"state_dict": state, "best_prec1": 91.7}, path)
+    padding = "both" if option == "both" else "behind"
+    ours, mean = weights.load(path, padding)
+    x = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert mean is None and theirs(x).std() > 0.1
+        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-3, atol=1e-4)
+        if option in ("behind", "both"):
+            other, _ = weights.load(path, "behind" if option == "both" else "both")
+            assert (other(x) - theirs(x)).abs().max() > 0.1, "the same names, another network"
+        else:
+            with pytest.raises(UserError, match=f"padding=both: .* projections .option {option}"):
+                weights.load(path, "both")
+
+
+def test_evaluate_says_that_padding_is_an_assumption(tmp_path, capsys):
+    torch.save(public_resnet("both").state_dict(), tmp_path / "public.th")
+    train = load("digits").train
+    channels = cifar_resnet(14, channels=train.images.shape[1])  # of one colour, as the digits
+    torch.save(channels.state_dict(), tmp_path / "grey.th")
+    for padding in ("behind", "both"):
+        assert evaluate.main([str(tmp_path / "grey.th"), "mean=[0]", "data=digits",
+                              f"padding={padding}"]) == 0
+        said = capsys.readouterr().out
+        assert f"taken with padding={padding}: a state dict cannot tell" in said
+    with pytest.raises(UserError, match="padding=left: expected behind or both"):
+        evaluate.main([str(tmp_path / "public.th"), "padding=left"])
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -97,9 +177,11 @@ def test_published_weights_give_the_reported_error(tmp_path, kind, capsys):
         made.step(k)
     metrics = made.evaluate(30, final=True)
     made.publish(tmp_path, {"metrics": metrics, "config": {}, "segments": [{"commit": "c"}]})
+    assert (tmp_path / "weights" / "quick.md").exists()
     assert evaluate.main([str(tmp_path / "weights" / "quick.safetensors")]) == 0
     said = f"test error {metrics['error']:.2f} %, as reported: {metrics['error']:.2f} %"
-    assert said in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert said in out and "padding" not in out, "our files say how they pad"
 
 
 def test_evaluate_says_what_it_lacks(tmp_path, network):

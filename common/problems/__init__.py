@@ -1,0 +1,41 @@
+"""The test problems of Moré, Garbow & Hillstrom (1981), on which many papers measure minimisers.
+
+"Testing unconstrained optimization software", ACM TOMS 7, 17-41: 35 sums of squares
+f(x) = Σ_i r_i(x)², each with the start from which results are published. Residuals are written in
+torch, so that derivatives of any order come from autograd; numbers and symbols are the paper's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from common.errors import UserError, nearest
+from common.problems import fixed, sized
+from common.problems.one import Problem
+
+__all__ = ["PROBLEMS", "Problem", "problem"]
+
+PROBLEMS: dict[str, Callable[..., Problem]] = {make.__name__: make for make in (
+    sized.rosenbrock, fixed.freudenstein_roth, fixed.powell_badly_scaled, fixed.brown_badly_scaled,
+    fixed.beale, fixed.jennrich_sampson, fixed.helical_valley, fixed.bard, fixed.gaussian,
+    fixed.meyer, fixed.gulf, fixed.box, sized.powell_singular, fixed.wood, fixed.kowalik_osborne,
+    fixed.brown_dennis, fixed.osborne_1, fixed.biggs, fixed.osborne_2, sized.watson,
+    sized.penalty_1, sized.penalty_2, sized.variably_dimensioned, sized.trigonometric,
+    sized.brown_almost_linear, sized.discrete_boundary_value, sized.discrete_integral,
+    sized.broyden_tridiagonal, sized.broyden_banded, sized.linear_full_rank, sized.linear_rank_1,
+    sized.linear_rank_1_zeros, sized.chebyquad)}
+"""Every problem's maker by name; those of any size take ``n``, some ``m``."""
+
+
+def problem(name: str, **sizes: int) -> Problem:
+    """A problem by name.
+
+    Raises:
+        UserError: there is no such problem, or it does not come in that size.
+    """
+    if name not in PROBLEMS:
+        raise UserError(f"unknown problem {name!r}{nearest(name, PROBLEMS)}")
+    try:
+        return PROBLEMS[name](**sizes)
+    except TypeError as e:
+        raise UserError(f"problem {name!r} has no {' and '.join(sizes)} to choose") from e

@@ -1,0 +1,223 @@
+"""Section 5.1: classification of MNIST, by posteriors, plain weights or dropout."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from common import data
+from common.config import DataConfig
+from common.data import DataSet, Split, generator
+from common.training.descent import sgd
+from common.training.noise import normal_
+from common.training.recipe import Batch, Row, Supervised, scalar
+from common.training.schedules import divided
+from common.training.sums import fraction, wide
+from papers.bayes_by_backprop.model import (
+    Network,
+    affine,
+    calibration_error,
+    kl_weights,
+    make_update,
+    predict,
+    prune,
+    uncertainty,
+)
+from papers.bayes_by_backprop.settings import Config, make_prior, plain_network
+
+PRUNED = (0.5, 0.75, 0.95, 0.98)
+"""Fractions of weights removed in Table 2."""
+
+
+class BayesRecipe(Supervised):
+    """Section 5.1: 50,000 images to train on, 10,000 to select by, 10,000 to test."""
+
+    kept = (*Supervised.kept, "lowest", "selected")
+    config: Config
+
+    def splits(self) -> tuple[DataSet, Split, Split]:
+        """Train and validation splits; the test split is kept beside them."""
+        c = self.config.data
+        made, train, held = data.evaluation_splits(DataConfig(c.name, "validation", c.validation))
+        self.test = made.test
+        return made, train, held
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Pixels divided by 126 (section 5.1), shape (n, pixels)."""
+        return rearrange(images, "n c h w -> n (c h w)").float() / 126
+
+    def build(self) -> None:
+        c = self.config
+        widths = [self.inputs.shape[1], c.model.units, c.model.units, self.data.classes]
+        start = generator(c.seed, "init")
+        if c.model.arm == "bbb":
+            self.model = Network(widths, make_prior(c.prior), μ_std=c.model.mu_std or None,
+                                 ρ=c.model.rho, generator=start)
+        else:
+            self.model = plain_network(widths, c.model.arm == "dropout", start)
+        self.model.to(self.device)
+        self.optimizer = sgd(self.model.parameters(), self.device, lr=c.optim.lr, fused=True)
+        self.minibatches = len(self.inputs) / c.train.batch_size
+        self.π = kl_weights(math.ceil(self.minibatches), c.optim.kl)
+        if c.optim.kl == "uniform":
+            self.π = torch.full_like(self.π, 1 / self.minibatches)
+        self.lowest, self.selected = math.inf, math.nan
+        self.test_inputs = self.prepare(self.test.images).to(self.device)
+        self.test_labels = self.test.labels.to(self.device)
+        if c.model.arm == "bbb" and c.optim.fast:
+            self.descend = make_update(self.model.bayesian[0].prior, c.train.compile)
+
+    def rates(self, step: int) -> dict[str, float]:
+        """α, divided by 10 at the milestones."""
+        return {"lr": divided(self.config.optim.lr, self.config.optim.milestones, step)}
+
+    def row(self, step: int) -> Row:
+        """Also π_i of the minibatch whose turn it is."""
+        return super().row(step) | {"π": self.π[step % len(self.π)]}
+
+    def loss(self, batch: Batch, row: Row) -> Tensor:
+        """F_i of eq. (9), mean over weight samples; without posteriors −log P(D_i|w) alone."""
+        x, y = batch
+        if self.config.model.arm != "bbb":
+            return F.cross_entropy(self.net(x), y, reduction="sum")
+        total = x.new_zeros(())
+        for _ in range(self.config.optim.samples):
+            nll = F.cross_entropy(self.model(x), y, reduction="sum")
+            total = total + scalar(row["π"]) * self.model.kl() + nll
+        return total / self.config.optim.samples
+
+    def update(self, row: Row) -> Tensor:
+        """One update; returns the loss per example, so that arms compare."""
+        if self.config.model.arm == "bbb" and self.config.optim.fast:
+            loss = self.fast_update(row)
+        else:
+            loss = super().update(row)
+        return loss / len(row["index"])
+
+    def fast_update(self, row: Row) -> Tensor:
+        """The same update by the paper's own gradients, eqs. (3) and (4).
+
+        Automatic differentiation goes only down to the sampled w; one pass over the weights then
+        turns (μ, ρ, ε, w, ∂NLL/∂w) into the new μ and ρ. The loss returned is the likelihood's
+        part alone, for log q − log P is not needed to descend it.
+        """
+        self.set_rates(row)
+        x, y = self.batch(row)
+        layers, k = self.model.bayesian, self.config.optim.samples
+        number = row["number"] if x.device.type == "cpu" else 0
+        with torch.no_grad():
+            σ = [l.σ for l in layers]
+        samples: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in layers]
+        loss = x.new_zeros(())
+        for sample in range(k):
+            with torch.no_grad():
+                ε = self.noise(number * k + sample)
+                w = [torch.addcmul(l.μ, s, e).requires_grad_() for l, s, e in
+                     zip(layers, σ, ε, strict=True)]
+            h = x
+            for i, wi in enumerate(w):
+                h = affine(torch.relu(h) if i else h, wi)
+            nll = F.cross_entropy(h, y, reduction="sum")
+            g = torch.autograd.grad(nll, w)
+            loss += nll.detach()
+            for known, *now in zip(samples, ε, w, g, strict=True):
+                known.append(tuple(now))
+        lr, π = self.optimizer.param_groups[0]["lr"], scalar(row["π"])
+        with torch.no_grad():
+            for l, s, drawn in zip(layers, σ, samples, strict=True):
+                self.descend(l.μ, l.ρ, s, drawn, lr, π)
+        return loss / k
+
+    def noise(self, index: int) -> list[Tensor]:
+        """ε ~ N(0, 1) for the weights of every layer.
+
+        Args:
+            index: different for every draw of a run; on other devices than a CPU, where the run's
+                own generator draws, it does not count.
+        """
+        shapes = [l.μ.shape for l in self.model.bayesian]
+        sizes = [s.numel() for s in shapes]
+        every = self.model.bayesian[0].μ.new_empty(sum(sizes))
+        normal_(every, self.config.seed, "noise", index, self.chance)
+        return [e.view(s) for e, s in zip(every.split(sizes), shapes, strict=True)]
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """Errors in % with the mean weights, and the validation cost that selects.
+
+        ``error`` on the test split now; ``validation_error`` and ``validation_nll`` (nats an
+        image); ``selected_error``: test error at the lowest validation cost so far, the paper's
+        rule for Table 1. Finally what :meth:`final_metrics` adds.
+        """
+        test = self.probabilities(self.test_inputs, 0).mean(0)
+        held = self.probabilities(self.eval_inputs, 0).mean(0)
+        metrics = {"error": wrong(test, self.test_labels),
+                   "validation_error": wrong(held, self.eval_labels),
+                   "validation_nll": nll(held, self.eval_labels)}
+        if metrics["validation_nll"] < self.lowest:
+            self.lowest, self.selected = metrics["validation_nll"], metrics["error"]
+        metrics["selected_error"] = self.selected
+        return metrics | self.final_metrics() if final else metrics
+
+    def probabilities(self, x: Tensor, samples: int) -> Tensor:
+        """Class probabilities (samples or 1, n, classes); 0 samples: the mean weights."""
+        if self.config.model.arm == "bbb":
+            return predict(self.model, x, samples)
+        return torch.softmax(self.predict(x), 1)[None]
+
+    def final_metrics(self) -> dict[str, float]:
+        """Uncertainty of all arms; the posterior's statistics and Table 2 of those that have one.
+
+        ``nll``, ``ece``, ``entropy``, ``aleatoric``, ``epistemic`` on the test images, the last
+        three also on the test images turned by 90° (``turned_…``); ``ensemble_error`` by the
+        average of sampled networks; ``weight_sd`` of sampled weights (Fig. 3), ``log_snr_<q>``:
+        quantiles of log10 |μ|/σ (Fig. 4), ``median_sigma``, and ``pruned_<q>``: error with q % of
+        the weights of lowest |μ|/σ removed.
+        """
+        k = self.config.measure.samples
+        p = self.probabilities(self.test_inputs, k)
+        turned = self.prepare(torch.rot90(self.test.images, 1, (2, 3))).to(self.device)
+        found, far = uncertainty(p), uncertainty(self.probabilities(turned, k))
+        metrics = {"nll": nll(p.mean(0), self.test_labels),
+                   "ece": calibration_error(p.mean(0), self.test_labels),
+                   "ensemble_error": wrong(p.mean(0), self.test_labels)}
+        metrics |= {name if name != "total" else "entropy": v.mean().item()
+                    for name, v in found.items()}
+        metrics |= {f"turned_{name if name != 'total' else 'entropy'}": v.mean().item()
+                    for name, v in far.items()}
+        if self.config.model.arm != "bbb":
+            w = torch.cat([p.detach().flatten() for p in self.model.parameters() if p.dim() > 1])
+            return metrics | {"weight_sd": w.std().item()}
+        return metrics | self.posterior_metrics()
+
+    @torch.no_grad()
+    def posterior_metrics(self) -> dict[str, float]:
+        """Fig. 3, Fig. 4 and Table 2."""
+        layers = self.model.bayesian
+        μ = torch.cat([l.μ[:, :-1].flatten() for l in layers])
+        σ = torch.cat([l.σ[:, :-1].flatten() for l in layers])
+        metrics = {"weight_sd": (σ**2 + μ**2).mean().sub(μ.mean() ** 2).sqrt().item(),
+                   "median_sigma": σ.median().item()}
+        ratio = torch.log10(μ.abs() / σ).sort().values
+        for q in (5, 25, 50, 75, 95, 98):
+            metrics[f"log_snr_{q}"] = ratio[int(q / 100 * (len(ratio) - 1))].item()
+        keep = {k: v.clone() for k, v in self.model.state_dict().items()}
+        for part in PRUNED:
+            prune(self.model, part)
+            pruned = self.probabilities(self.test_inputs, 0).mean(0)
+            metrics[f"pruned_{round(100 * part)}"] = wrong(pruned, self.test_labels)
+            self.model.load_state_dict(keep)
+        return metrics
+
+
+def wrong(p: Tensor, labels: Tensor) -> float:
+    """Error of probabilities (n, classes), in %."""
+    return 100 * fraction(p.argmax(1) != labels)
+
+
+def nll(p: Tensor, labels: Tensor) -> float:
+    """−log p of the right class, mean over examples, in nats."""
+    return -wide(p).clamp(min=1e-12).log().gather(1, labels[:, None]).mean().item()
