@@ -261,7 +261,7 @@ def test_the_papers_values(arm):
     c = EXPERIMENTS.resolve(f"bandit_{arm}")
     assert (c.train.steps, c.train.batch_size, c.task.updates, c.task.memory) == (
         50_000, 64, 64, 4096)
-    assert (c.model.units, c.task.agents, c.task.thompson) == (100, 25, 2)
+    assert (c.model.units, c.task.agents, c.task.thompson) == (100, 5, 2)
     assert c.task.epsilon == {"1": 0.01, "5": 0.05}.get(arm, 0.0)
     assert c.model.arm == ("bbb" if arm == "bbb" else "sgd")
 
