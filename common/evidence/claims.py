@@ -15,6 +15,7 @@
         measure: {experiment: bn, metric: accuracy, step: 4000}     # no step: the final one
         judge: {within: [-0.02, 0.02], why: the reason for the band's width}
         because: ...                          # why it is not reproduced, as far as is known
+        afterwards: ...                       # why it was written or mended after its results
 
 ``measure`` takes a metric of an ``experiment``, its paired difference to another (``versus``), or
 a ``function`` of the paper's ``facts.py``: with ``experiments`` it is called once per seed with
@@ -72,6 +73,7 @@ class Claim:
     measure: dict[str, Any] = field(default_factory=dict)
     judge: dict[str, Any] = field(default_factory=dict)
     because: str = ""
+    afterwards: str = ""
     each: str = ""
     row: str = ""
     column: str = ""
@@ -186,7 +188,9 @@ def _check(claim: Claim, where: str) -> None:
         for k in part:
             if k not in known:
                 raise UserError(f"{where} has an unknown part {k!r}{nearest(k, known)}")
-#OBTAINED
+    if claim.published is not None and not claim.obtained.startswith(SOURCES):
+        raise UserError(f"{where}: expected 'obtained' to say how the number came here, beginning "
+                        f"with one of {', '.join(SOURCES)}")
     if not claim.measure:
         if not claim.because:
             raise UserError(f"{where} is not measured: expected 'because' to say why")

@@ -3,11 +3,17 @@
 A band fixed beforehand stood in ``claims.yaml`` in the very commit that made the result it judges;
 so did the published value, the measure and the table it is taken from. The commit is part of this
 history. The data are those that everybody has under that name.
+
+A claim that was written or mended when its results were there already says so, with its reason, in
+``afterwards``; the report shows it beside the verdict.
 """
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,11 +54,11 @@ class History:
     @functools.cache  # noqa: B019, likewise
     def claims(self, blob: str) -> dict[str, dict[str, Any]]:
         """The entries of a ``claims.yaml``, tables not spread, by their ids."""
-        return entries(git(self.root, "cat-file", "blob", blob) or "")
+        return entries(self.text(blob))
 
-    def blob_here(self, path: Path) -> str:
-        """The name git would have for a file as it lies here; empty where it is not there."""
-        return git(self.root, "hash-object", "--", str(path)) or "" if path.is_file() else ""
+    def text(self, blob: str) -> str:
+        """The content of a file that git knows by this name; empty for no name."""
+        return (blob and git(self.root, "cat-file", "blob", blob)) or ""
 
 
 def entries(text: str) -> dict[str, dict[str, Any]]:
@@ -85,6 +91,8 @@ def of_claims(paper: Paper, history: History) -> Iterator[str]:
     here = entries((paper.folder / "claims.yaml").read_text())
     wanted = {c.id: c for c in paper.claims}
     for name, entry in here.items():
+        if entry.get("afterwards"):
+            continue
         claims = [wanted[name]] if name in wanted else [
             c for c in paper.claims if c.each and c.each == entry.get("each")]
         runs = {e: {r.seed: r for r in paper.results.get(e, [])}
@@ -111,10 +119,16 @@ def differences(paper: Paper, history: History, file: str, entry: dict[str, Any]
                    f"{result.name}, and is {now}")
     if table := entry.get("each"):
         path = paper.folder / "published" / f"{table}.csv"
-        there = history.blob(commit, path.relative_to(history.root).as_posix())
-        if there != history.blob_here(path):
+        there = history.text(history.blob(commit, path.relative_to(history.root).as_posix()))
+        columns = re.findall(r"{(\w+)}", str([entry.get(part) for part in ("id", *PROMISED)]))
+        if numbers(there, columns) != numbers(path.read_text(), columns):
             yield (f"{paper.name}: table {path.name} was another in {commit[:10]}, which made "
                    f"{result.name}")
+
+
+def numbers(table: str, columns: list[str]) -> list[list[str | None]]:
+    """The columns of a table that a claim takes its numbers from."""
+    return [[row.get(c) for c in columns] for row in csv.DictReader(io.StringIO(table))]
 
 
 def without_reason(part: Any) -> Any:

@@ -97,7 +97,7 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
         "before the runs.",
         table(["claim", "where", "what the paper says", "published", "band", "measured", "verdict"],
               [[f"[{j.claim.id}](#{j.claim.id})", j.claim.where, j.claim.says,
-                published(j), band(j), measured(j), f"**{j.verdict}**"]
+                published(j), band(j), measured(j), verdict(j)]
                for j in judgements if not j.claim.each]),
         *(of_table(name, [j for j in judgements if j.claim.each == name])
           for name in dict.fromkeys(j.claim.each for j in judgements) if name),
@@ -112,6 +112,11 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
         runs(paper),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def verdict(j: Judgement) -> str:
+    """The verdict as the tables show it."""
+    return f"**{j.verdict}**" + (", claim written afterwards" if j.claim.afterwards else "")
 
 
 def of_table(name: str, judgements: list[Judgement]) -> str:
@@ -153,6 +158,9 @@ def details(paper: Paper, j: Judgement) -> str:
              + (f"value {claim.obtained}." if claim.published is not None else "no number.")]
     if claim.judge.get("why"):
         lines.append(f"- Band {band(j)}: {one_line(Exception(claim.judge['why']))}")
+    if claim.afterwards:
+        lines.append("- Written or mended when its results were there already: "
+                     + one_line(Exception(claim.afterwards)))
     if len(j.plan) > 1 and j.values:
         looks = ", raised to ".join(map(str, j.plan))
         lines.append(f"- Runs: planned {looks} after a look at the verdict, for which the interval "

@@ -89,6 +89,18 @@ def test_a_table_edited_afterwards_is_found(clone):
     assert "table t.csv was another in" in line
 
 
+def test_columns_that_are_no_numbers_of_a_claim_may_be_mended(clone):
+    clone.write(CLAIM + TABLE, "run,because,n\nx,a word,1\ny,,2\n")
+    assert clone.broken() == []
+
+
+def test_what_says_that_it_was_written_afterwards_is_allowed(clone):
+    mended = CLAIM.replace("[-1, 1]", "[-1, 2]")
+    clone.write(mended.replace("id: a", "id: a, afterwards: the page was misread") + TABLE,
+                "run,n\nx,1\ny,2\n")
+    assert clone.broken() == []
+
+
 def test_a_forged_commit_is_found(clone):
     clone.made_by = "0" * 40
     assert clone.broken() == [f"toy/{e}/seed0: commit 0000000000 is not of this history"

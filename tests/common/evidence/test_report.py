@@ -76,7 +76,7 @@ def test_every_claim_stands_in_the_report_with_its_verdict():
                 assert f"| {j.claim.row} |" in text
                 continue
             (row,) = re.findall(rf"^\| \[{re.escape(j.claim.id)}\].*$", text, re.M)
-            assert row.endswith(f"**{j.verdict}** |")
+            assert row.endswith(f"{report.verdict(j)} |")
 
 
 def test_a_run_that_is_missing_has_its_cost(copy):
