@@ -235,7 +235,8 @@ def finished(name, regrets):
 def test_agents_are_judged_as_seeds_would_be(n, mean):
     regrets = np.random.default_rng(n).normal(mean, 900, n)
     expected, _ = decide(list(regrets), (8170 - 2451, 8170 + 2451))
-    found, _ = decide([inside(finished("bandit_greedy", regrets), 8170, 2451)], (0, math.inf), {"sd": 1})
+    found, _ = decide([inside(finished("bandit_greedy", regrets), 8170, 2451)], (0, math.inf),
+                      {"sd": 1})
     assert found == {"reproduced": "consistent"}.get(expected, expected)
 
 
