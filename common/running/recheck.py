@@ -7,10 +7,10 @@
 
 Of each experiment the first recorded seed is begun again in a folder of its own, up to the first
 logged loss (at most 1,000 updates) or as far as its result keeps the first losses one by one. The
-fingerprint of data that were not computed counts too. A difference of more than one part in 10,000 is compared with what
-rounding does: the same beginning from weights moved by one part in a million. What is larger than
-five times that makes the result *stale*: a note beside it (seed0.differs) says so until the
-experiment is run again, or agrees.
+fingerprint of data that were not computed counts too. A difference of more than one part in 10,000
+is compared with what rounding does: the same beginning from weights moved by one part in a million.
+What is larger than five times that makes the result *stale*: a note beside it (seed0.differs) says
+so until the experiment is run again, or agrees.
 
 Exit status: 0, or 1 if a result differs.
 """
