@@ -130,12 +130,12 @@ class Paper:
         seeds = sorted(set.intersection(*(set(r) for r in runs.values())))
         if not seeds:
             return Judgement(claim, "not run")
-        values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
-        verdict, interval = decide(values, claim.band, claim.judge, plan)
         old = [f"{runs[e][s].name}{why}" for e in runs for s in seeds
                if (why := self.outdated(e, s)) is not None]
-        if old:
-            return Judgement(claim, "stale", values, interval, ", ".join(old), plan)
+        if old:  # it may lack what is measured today
+            return Judgement(claim, "stale", stale=", ".join(old), plan=plan)
+        values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
+        verdict, interval = decide(values, claim.band, claim.judge, plan)
         return Judgement(claim, verdict, values, interval, plan=plan)
 
     def plan(self, claim: Claim) -> tuple[int, ...]:

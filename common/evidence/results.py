@@ -12,7 +12,7 @@ import numpy as np
 
 from common.config import Config, as_dict, completed, flatten, identity, keys
 from common.data import DataSet
-from common.errors import UserError
+from common.errors import UserError, nearest
 from common.evidence.provenance import machine as machine
 from common.evidence.provenance import processor as processor
 from common.evidence.provenance import provenance as provenance
@@ -53,12 +53,11 @@ class Result:
         """
         if step is None:
             if metric not in self.metrics:
-                raise UserError(f"{self.name} has no final metric {metric!r}: expected one of "
-                                f"{', '.join(self.metrics)}")
+                raise UserError(f"{self.name} has no final metric {metric!r}"
+                                f"{nearest(metric, self.metrics)}")
             return self.metrics[metric]
         if metric not in self.curves:
-            raise UserError(f"{self.name} has no curve {metric!r}: expected one of "
-                            f"{', '.join(self.curves)}")
+            raise UserError(f"{self.name} has no curve {metric!r}{nearest(metric, self.curves)}")
         steps, values = self.curves[metric]
         hit = np.flatnonzero(steps == step)
         if not len(hit):

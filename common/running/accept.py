@@ -29,7 +29,8 @@ from common.training import checkpoint
 
 RESULT = re.compile(r"papers/(\w+)/results/([^/]+)/seed(0|[1-9]\d*)\.json")
 PACE = re.compile(r"(?:papers/(\w+)/results|runs/(\w+))/([^/]+)/pace\.json")
-WEIGHTS = re.compile(r"papers/(\w+)/weights/([^/]+?)(?:-seed(0|[1-9]\d*))?\.(?:json|safetensors)")
+WEIGHTS = re.compile(
+    r"papers/(\w+)/weights/([^/]+?)(?:-seed(0|[1-9]\d*))?\.(?:json|md|safetensors)")
 PICTURED = re.compile(r"papers/(\w+)/results/([^/]+)/[a-z_]+(0|[1-9]\d*)\.safetensors")
 RUN = re.compile(r"runs/(\w+)/([^/]+)/seed(0|[1-9]\d*)/([^/]+)")
 
@@ -113,7 +114,7 @@ class Home:
             goes_with = results.path_of(paper.folder, match[2], int(match[3] or 0))
             if not goes_with.is_file():
                 raise UserError("the result it goes with is not here")
-            read_json(content) if name.endswith(".json") else read_tensors(content)
+            read_by_kind[Path(name).suffix](content)
         else:
             raise UserError("expected a result, weights, a pace, or a file of a run")
         self.put(name, content, goes_with)
@@ -258,6 +259,21 @@ def read_tensors(content: bytes) -> None:
                     f.get_tensor(k)
         except (SafetensorError, OSError) as e:
             raise UserError("not readable as safetensors") from e
+
+
+def read_text(content: bytes) -> None:
+    """Read text, such as the card of weights.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        content.decode()
+    except UnicodeDecodeError as e:
+        raise UserError("not readable as text") from e
+
+
+read_by_kind = {".json": read_json, ".md": read_text, ".safetensors": read_tensors}
 
 
 def accept(files: Sequence[Path], replace: bool = False) -> Home:

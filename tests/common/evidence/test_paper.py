@@ -35,9 +35,17 @@ def test_what_recheck_found_makes_a_claim_stale(monkeypatch):
     claim = next(c for c in measured(paper) if "plain" in c.experiments)
     monkeypatch.setattr(results, "difference", lambda folder, experiment, seed: (
         "0.5 recorded, 0.6 now" if (experiment, seed) == ("plain", 2) else ""))
-    judgement = paper.judge(claim)
+    judgement = Paper(paper.folder).judge(claim)
     assert judgement.verdict == "stale"
     assert judgement.stale == "batchnorm/plain/seed2 (0.5 recorded, 0.6 now)"
+
+
+def test_a_stale_result_may_lack_what_is_measured_today():
+    (paper,) = papers(["batchnorm"])
+    claim = next(c for c in paper.claims if c.measure.get("experiment") == "plain")
+    paper.experiments.experiments["plain"].overrides["train.steps"] = 17
+    claim.measure["metric"] = "something new"
+    assert paper.judge(claim).verdict == "stale"
 
 
 def test_no_more_runs_count_than_were_planned(monkeypatch):

@@ -153,6 +153,11 @@ def test_weights_go_with_their_result(tmp_path, home, made):
     done = take(tmp_path, {PLACE: result(made, home.first), **first})
     assert done.taken == [PLACE, *names]
     assert [n for n, _ in take(tmp_path, second).refused] == names
+    cards = take(tmp_path, {"papers/toy/weights/base.md": b"# a card",
+                            "papers/toy/weights/base-seed1.md": b""})
+    assert cards.taken == ["papers/toy/weights/base.md"]
+    damaged = take(tmp_path, {"papers/toy/weights/base.md": b"\xff"}).refused
+    assert damaged[0][1] == "not readable as text"
     damaged = take(tmp_path, {"papers/toy/weights/base.safetensors": b"no"}).refused
     assert damaged[0][1] == "not readable as safetensors"
     newer = result(made, home.first, seconds=2.0)
