@@ -5,11 +5,9 @@ import signal
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from common.errors import Paused, UserError
 from common.evidence import results
-from common.evidence.paper import papers
 from common.running import cli, recheck
 from common.running.recheck import Beginning
 from common.training import steps
@@ -144,17 +142,3 @@ def test_a_look_that_is_asked_to_end_says_nothing_about_results(paper, monkeypat
 def test_other_words_are_one_line(words, message):
     with pytest.raises(UserError, match=message):
         recheck.main(words)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [p.name for p in papers()])
-def test_what_takes_seconds_agrees_here(name):
-    """Papers whose data come with the code; the rest needs $PAPERS_DATA: papers recheck."""
-    (paper,) = papers([name])
-    threads = torch.get_num_threads()
-    try:
-        for result in recheck.chosen(paper, [], 3.0):
-            own = result.record["data"]["name"] not in ("mnist", "cifar10", "mushroom")
-            assert not own or recheck.difference(paper, result) == "", result.name
-    finally:
-        torch.set_num_threads(threads)
