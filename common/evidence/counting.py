@@ -64,12 +64,17 @@ class Count:
 def count(judgements: Sequence[Judgement]) -> Count:
     """Count a paper's claims."""
     alone = [j for j in judgements if not j.claim.each]
-    formulas = [j for j in alone if j.claim.measure and not j.claim.experiments]
+    formulas = [j for j in alone if is_formula(j.claim)]
     names = dict.fromkeys(j.claim.each for j in judgements if j.claim.each)
     return Count(
         Counter(j.verdict for j in alone if j not in formulas), len(formulas),
         sum(j.verdict == "reproduced" for j in formulas),
         tuple(of_table(n, [j for j in judgements if j.claim.each == n]) for n in names))
+
+
+def is_formula(claim: Claim) -> bool:
+    """Whether a claim is computed from the code alone."""
+    return bool(claim.measure) and not claim.experiments
 
 
 def of_table(name: str, judgements: Sequence[Judgement]) -> Table:
@@ -100,8 +105,8 @@ class Cost:
     def words(self) -> str:
         """Minutes on two cores."""
         made, every = (f"{s / 120:,.0f}" for s in (self.made, self.made + self.missing))
-        said = f"all {made}" if not self.missing else f"{made} of {every}"
-        return said + (f" and {self.unknown} runs of unknown cost" if self.unknown else "")
+        said = made if not (self.missing or self.unknown) else f"{made} of {every}"
+        return said + (f" and {self.unknown} runs nobody has timed" if self.unknown else "")
 
 
 def cost(paper: Paper) -> Cost:

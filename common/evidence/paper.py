@@ -134,7 +134,10 @@ class Paper:
                if (why := self.outdated(e, s)) is not None]
         if old:  # it may lack what is measured today
             return Judgement(claim, "stale", stale=", ".join(old), plan=plan)
-        values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
+        try:
+            values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
+        except UserError as e:
+            raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r}: {e}") from e
         verdict, interval = decide(values, claim.band, claim.judge, plan)
         return Judgement(claim, verdict, values, interval, plan=plan)
 

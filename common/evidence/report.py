@@ -14,7 +14,7 @@ from common.config import one_line
 from common.errors import UserError
 from common.evidence import plotting, results
 from common.evidence.claims import Claim
-from common.evidence.counting import cost, count
+from common.evidence.counting import cost, count, is_formula
 from common.evidence.paper import Judgement, Paper, papers
 from common.evidence.verdicts import CONFIDENCE, VERDICTS, confidence
 from common.files import ROOT, shown, write_atomic
@@ -93,12 +93,13 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
         f"**Statements of the paper: {'; '.join(count(judgements).words)}.**",
         "## Claims",
         f"Measured values are means over seeds ± sd [{CONFIDENCE:.0%} interval of the mean], with "
-        "the number of seeds n, where a claim does not say otherwise below. The band was fixed "
-        "before the runs.",
-        table(["claim", "where", "what the paper says", "published", "band", "measured", "verdict"],
-              [[f"[{j.claim.id}](#{j.claim.id})", j.claim.where, j.claim.says,
-                published(j), band(j), measured(j), verdict(j)]
-               for j in judgements if not j.claim.each]),
+        "the number of seeds n; fewer than three have one only where the spread of single runs was "
+        "known beforehand. What a claim says otherwise stands below. The band was fixed before the "
+        "runs, unless the verdict says that the claim was written afterwards.",
+        *side_by_side("### Measured in runs", [j for j in judgements if not (
+            j.claim.each or is_formula(j.claim))]),
+        *side_by_side("### Formulas, computed from the code alone", [
+            j for j in judgements if is_formula(j.claim) and not j.claim.each]),
         *(of_table(name, [j for j in judgements if j.claim.each == name])
           for name in dict.fromkeys(j.claim.each for j in judgements) if name),
         "### What the verdicts mean",
@@ -112,6 +113,14 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
         runs(paper),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def side_by_side(title: str, judgements: list[Judgement]) -> list[str]:
+    """A table of claims, the published and the measured value in a line, under its title."""
+    rows = [[f"[{j.claim.id}](#{j.claim.id})", j.claim.where, j.claim.says, published(j), band(j),
+             measured(j), verdict(j)] for j in judgements]
+    head = ["claim", "where", "what the paper says", "published", "band", "measured", "verdict"]
+    return [title, table(head, rows)] if rows else []
 
 
 def verdict(j: Judgement) -> str:
@@ -242,7 +251,7 @@ def gallery(all_papers: list[tuple[Paper, list[Judgement]]]) -> str:
             f"[{statements}]({base}/REPORT.md)", cost(paper).words,
             f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>'])
     head = ["paper", "what it shows", "statements of the paper, by verdict",
-            "minutes on two cores, made of all", "picture"]
+            "minutes on two cores: spent, of all", "picture"]
     return table(head, rows)
 
 

@@ -95,7 +95,7 @@ def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beg
         UserError: it cannot be trained here, such as where its data are not at hand.
         Paused: the process was asked to end.
     """
-    own = paper.config(result.experiment).train.precision
+    own = paper.experiments.resolve(result.experiment).train.precision
     precision = result.config.get("train.precision", own)
     config = paper.experiments.resolve(result.experiment, result.seed, {
         "record": False, **({"train.precision": precision} if precision != own else {})})
@@ -197,7 +197,9 @@ def recheck(paper: Paper, names: list[str], at_most: float) -> list[str]:
         else:
             agree += 1
             note.unlink(missing_ok=True)
+    longer = len(list(chosen(paper, names, float("inf")))) - agree - len(lines) - len(unseen)
     print(f"{paper.name}: {agree} agree, {len(lines)} differ"
+          + (f", {longer} would take longer" if longer else "")
           + (f", {len(unseen)} not looked at: {unseen[0]}" if unseen else ""), flush=True)
     return lines
 
@@ -221,7 +223,7 @@ def main(argv: list[str]) -> int:
     for name in names:
         if name not in known:
             raise UserError(f"experiments={name}: no such result{nearest(name, known)}")
-    at_most = seconds_of(options["at_most"]) if "at_most" in options else float("inf")
+    at_most = seconds_of(options["at_most"], "at_most") if "at_most" in options else float("inf")
     return int(any([recheck(paper, names, at_most) for paper in asked]))
 
 

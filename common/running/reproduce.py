@@ -259,7 +259,8 @@ def check_seeds(paper: Paper, claims: Sequence[Claim], seeds: int) -> None:
     most = max((paper.experiments.planned(e)[-1] for c in claims for e in c.experiments), default=1)
     if seeds > most:
         raise UserError(f"seeds={seeds}: papers/{paper.name}/config.yaml plans {most}; raise the "
-                        f"number under its 'seeds' first (seeds: [{most}, {seeds}])")
+                        f"number under its 'seeds' first (seeds: [{most}, {seeds}]); intervals "
+                        "then become wider, see papers/README.md")
 
 
 def planned(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget) -> list[Run]:

@@ -20,15 +20,15 @@ from common.errors import UserError
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def seconds_of(text: str) -> float:
-    """``"90s"``, ``"8m"`` or ``"1.5h"`` in seconds.
+def seconds_of(text: str, key: str = "budget") -> float:
+    """``"90s"``, ``"8m"`` or ``"1.5h"`` in seconds; ``key`` is what an error names.
 
     Raises:
         UserError: anything else.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(text).strip())
     if not match or float(match[1]) == 0:
-        raise UserError(f"budget={text}: expected a time such as 90s, 8m or 1.5h")
+        raise UserError(f"{key}={text}: expected a time such as 90s, 8m or 1.5h")
     return float(match[1]) * UNITS[match[2]]
 
 

@@ -4,7 +4,7 @@ Counts of evaluations depend on rounding where a problem is ill-conditioned: on 
 sum, and on whether a processor multiplies and adds in one operation. So the formulas of the
 problems are written here once more, a number at a time and in the order of operations of MINPACK's
 test driver: the same bits on every machine whose exp, sin and atan give the same. The readable
-form, in tensors, is common/problems.py, and the tests hold one against the other.
+form, in tensors, is common/problems/, and the tests hold one against the other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from common import problems
+from common.problems import fixed
 
 Numbers = list[float]
 Residuals = Callable[[Numbers, int], Numbers]
@@ -118,7 +118,7 @@ def freudenstein_roth_jacobian(x: Numbers, m: int) -> list[Numbers]:
 
 def bard(x: Numbers, m: int) -> Numbers:
     return [y - (x[0] + u / (x[1] * (16 - u) + x[2] * min(u, 16 - u)))
-            for u, y in zip(integers(15), problems.BARD, strict=True)]
+            for u, y in zip(integers(15), fixed.BARD, strict=True)]
 
 
 def bard_jacobian(x: Numbers, m: int) -> list[Numbers]:
@@ -133,12 +133,12 @@ def bard_jacobian(x: Numbers, m: int) -> list[Numbers]:
 
 def kowalik_osborne(x: Numbers, m: int) -> Numbers:
     return [y - x[0] * (u * (u + x[1])) / (u * (u + x[2]) + x[3])
-            for u, y in zip(problems.KOWALIK_U, problems.KOWALIK_Y, strict=True)]
+            for u, y in zip(fixed.KOWALIK_U, fixed.KOWALIK_Y, strict=True)]
 
 
 def kowalik_osborne_jacobian(x: Numbers, m: int) -> list[Numbers]:
     rows = []
-    for u in problems.KOWALIK_U:
+    for u in fixed.KOWALIK_U:
         below = u * (u + x[2]) + x[3]
         first, second = -(u * (u + x[1])) / below, -u * x[0] / below
         rows.append([first, second, first * second, first * second / u])
@@ -147,7 +147,7 @@ def kowalik_osborne_jacobian(x: Numbers, m: int) -> list[Numbers]:
 
 def meyer(x: Numbers, m: int) -> Numbers:
     return [x[0] * exp(x[1] / (5 * i + 45 + x[2])) - y
-            for i, y in zip(integers(16), problems.MEYER, strict=True)]
+            for i, y in zip(integers(16), fixed.MEYER, strict=True)]
 
 
 def meyer_jacobian(x: Numbers, m: int) -> list[Numbers]:
@@ -272,7 +272,7 @@ def brown_almost_linear_jacobian(x: Numbers, m: int) -> list[Numbers]:
 
 def osborne_1(x: Numbers, m: int) -> Numbers:
     return [y - (x[0] + x[1] * exp(-x[3] * (10 * i)) + x[2] * exp(-x[4] * (10 * i)))
-            for i, y in enumerate(problems.OSBORNE_1)]
+            for i, y in enumerate(fixed.OSBORNE_1)]
 
 
 def osborne_1_jacobian(x: Numbers, m: int) -> list[Numbers]:
@@ -290,7 +290,7 @@ def osborne_2_parts(x: Numbers, t: float) -> Numbers:
 
 def osborne_2(x: Numbers, m: int) -> Numbers:
     out = []
-    for i, y in enumerate(problems.OSBORNE_2):
+    for i, y in enumerate(fixed.OSBORNE_2):
         a, b, c, d = osborne_2_parts(x, i / 10)
         out.append(y - (x[0] * a + x[1] * b + x[2] * c + x[3] * d))
     return out

@@ -61,7 +61,7 @@ def test_its_report_agrees_and_the_gallery_lists_it(copy):
     assert done.returncode == 0, done.stdout
     assert "A demonstration" in (copy / "README.md").read_text()
     report = (copy / "papers/demo_net/REPORT.md").read_text()
-    assert "**7 claims: 1 reproduced, 6 not run.**" in report
+    assert "**Statements of the paper: 6 not run; 1 of 1 formula holds.**" in report
     left = [w for w in ("NAME", "TITLE", "AUTHORS", "YEAR") for p in
             (copy / "papers/demo_net").glob("*.*") if w in p.read_text()]
     assert not left, "placeholders are filled"

@@ -138,7 +138,7 @@ def test_a_look_that_is_asked_to_end_says_nothing_about_results(paper, monkeypat
     (["batchnrm"], "unknown paper 'batchnrm'"),
     (["batchnorm", "experiment=bn"], "unknown key 'experiment'"),
     (["batchnorm", "experiments=b"], "experiments=b: no such result; did you mean 'bn'"),
-    (["batchnorm", "at_most=10"], "expected a time such as")])
+    (["batchnorm", "at_most=10"], "at_most=10: expected a time such as")])
 def test_other_words_are_one_line(words, message):
     with pytest.raises(UserError, match=message):
         recheck.main(words)
