@@ -101,8 +101,9 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
         together: see :func:`common.training.loop.run_all`.
 
     Returns:
-        For each run ``config``, ``metrics``, ``folder``, ``label``, ``seconds``, ``recorded`` and
-        ``before``, the metrics of the committed result of the same run, if there was one.
+        For each run ``config``, ``metrics``, ``folder``, ``label``, ``seconds``, ``recorded``,
+        ``before``, the metrics of the committed result of the same run, if there was one, and
+        ``there``, whether it was finished already.
 
     Raises:
         UserError, Paused: see :func:`common.training.loop.run_all`; or the runs are to take turns
@@ -113,6 +114,7 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
             shutil.rmtree(each.folder, ignore_errors=True)
     if any(each.recorded for each in jobs) and distributed.rank() == 0:
         say_uncommitted()
+    there = [(each.folder / "result.json").exists() for each in jobs]
     recipes = [recipe_class(each.config) for each in jobs]
     if len(jobs) > 1 and together is None and recipes[0].device.type == "cpu":
         raise UserError(f"train.side_by_side={jobs[0].config.train.side_by_side}: expected a "
@@ -128,7 +130,8 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
                              together, budget, functools.partial(start.load, experiments))
     if distributed.rank():
         return []
-    return [record(experiments, *each) for each in zip(jobs, recipes, ended, strict=True)]
+    return [record(experiments, *each) | {"there": was} for *each, was in zip(
+        jobs, recipes, ended, there, strict=True)]
 
 
 def record(experiments: Experiments, of: Job, recipe: Recipe, ended: training.Ended,
@@ -294,6 +297,8 @@ def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -
             was = d["before"].get(shown_metrics[0], float("nan"))
             print(f"{d['label']}: {shown_metrics[0]} {d['metrics'][shown_metrics[0]]:.6g}; the "
                   f"result that stood here before: {was:.6g}")
+    if there := [d["label"] for d in done if d["there"]]:
+        print(f"finished before, nothing was trained: {', '.join(there)} (fresh=true trains anew)")
     curves = {d["label"]: results.curves(tracking.read(d["folder"])) for d in done}
     picture = plotting.learning_curves(
         curves, shown_metrics[0], done[0]["folder"].parent / "curves.png")

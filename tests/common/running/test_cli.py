@@ -66,6 +66,10 @@ def test_quick_trains_offline_and_says_what_is_next(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "quick_plain/seed0" in done.stdout and "quick_bn/seed0" in done.stdout
     assert "next: python papers/batchnorm/train.py" in done.stdout
+    assert "finished before" not in done.stdout
+    again = run("experiment=quick", "train.threads=1", PAPERS_RUNS=str(tmp_path),
+                HF_HUB_OFFLINE="1").stdout
+    assert "finished before, nothing was trained: batchnorm/quick_plain/seed0, " in again
     (picture,) = tmp_path.rglob("curves.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
     changes = subprocess.run(["git", "-C", ROOT, "status", "--porcelain", "papers"],
