@@ -18,7 +18,7 @@ from torch import Tensor
 
 from common.config import DataConfig, one_line
 from common.decoded import DataSet, Split, assemble, cached, read
-from common.errors import UserError, nearest
+from common.errors import NotAtHand, UserError, nearest
 from common.files import cache_root, sha256
 
 HUB_TIMEOUT = 5.0
@@ -121,7 +121,7 @@ def _mushroom_rows(path: Path) -> list[list[str]]:
         with open(path, newline="") as f:
             rows = list(csv.reader(f))[1:]
     except OSError as e:
-        raise UserError(f"cannot read {path}: {e.strerror}; expected $PAPERS_DATA to hold "
+        raise NotAtHand(f"cannot read {path}: {e.strerror}; expected $PAPERS_DATA to hold "
                         f"{MUSHROOMS}") from e
     if not rows or any(len(r) != 23 or r[0] not in "ep" for r in rows):
         raise UserError(f"{path}: expected rows of a class, e or p, and 22 attributes")
@@ -135,7 +135,7 @@ def _mushroom_rows_of_openml() -> list[list[str]]:
         with warnings.catch_warnings(action="ignore"):  # of a second try; the error below is enough
             bunch = fetch_openml("mushroom", version=1, as_frame=True, n_retries=1, delay=0.1)
     except Exception as e:  # offline, proxy, a changed service: each has an exception of its own
-        raise UserError(
+        raise NotAtHand(
             f"mushroom is not at hand: OpenML does not answer ({one_line(e)}) and $PAPERS_DATA is "
             f"not set; set it to a folder that holds {MUSHROOMS}") from e
     frame = bunch.data.astype(object).where(bunch.data.notna(), "?")
@@ -218,12 +218,12 @@ class BatchOrder:
 
 def _from_folder(name: str, source: Source, folder: Path) -> DataSet:
     if not folder.is_dir():
-        raise UserError(f"$PAPERS_DATA={folder}: expected a folder in the data hub's layout")
+        raise NotAtHand(f"$PAPERS_DATA={folder}: expected a folder in the data hub's layout")
     base = folder / source.hub / source.config
     files = {s: sorted(base.glob(f"{s}-*.parquet")) for s in ("train", "test")}
     for split, found in files.items():
         if not found:
-            raise UserError(f"$PAPERS_DATA={folder} does not hold {name}: expected "
+            raise NotAtHand(f"$PAPERS_DATA={folder} does not hold {name}: expected "
                             f"{source.hub}/{source.config}/{split}-*.parquet in it")
     content = hashlib.sha256("".join(sha256(f) for fs in files.values() for f in fs).encode())
     paths = {s: [str(f) for f in fs] for s, fs in files.items()}
@@ -248,7 +248,7 @@ def _from_hub(name: str, source: Source) -> DataSet:
         if known:
             with contextlib.suppress(UserError):
                 return read(name, known[-1])
-        raise UserError(
+        raise NotAtHand(
             f"{name} is not at hand: the data hub does not answer ({one_line(e)}) and $PAPERS_DATA "
             f"is not set; set it to a folder that holds {source.hub}/{source.config}/*.parquet, "
             "or train on the bundled digits with experiment=quick") from e

@@ -12,6 +12,10 @@ class UserError(Exception):
     """Something the user gave cannot be used; the message names it and what was expected."""
 
 
+class NotAtHand(UserError):
+    """Data that are wanted are not on this machine, and cannot be fetched."""
+
+
 class Paused(Exception):
     """Work stopped before its end, as asked, with everything on disk; the message says where."""
 

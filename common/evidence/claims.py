@@ -184,10 +184,19 @@ SOURCES = ("printed", "derived", "read off", "quoted by")
 
 
 def _check(claim: Claim, where: str) -> None:
+    kinds = {"str": str, "dict[str, Any]": dict}
+    for f in fields(claim):
+        value, wanted = getattr(claim, f.name), kinds.get(str(f.type))
+        if wanted and not isinstance(value, wanted):
+            raise UserError(f"{where}: {f.name}: {value}: expected "
+                            f"{'text' if wanted is str else 'a mapping'}")
     for part, known in ((claim.measure, MEASURES), (claim.judge, JUDGES)):
         for k in part:
             if k not in known:
                 raise UserError(f"{where} has an unknown part {k!r}{nearest(k, known)}")
+    if claim.published is not None and (isinstance(claim.published, bool) or not isinstance(
+            claim.published, (int, float))):
+        raise UserError(f"{where}: published: {claim.published}: expected a number")
     if claim.published is not None and not claim.obtained.startswith(SOURCES):
         raise UserError(f"{where}: expected 'obtained' to say how the number came here, beginning "
                         f"with one of {', '.join(SOURCES)}")

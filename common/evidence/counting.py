@@ -24,7 +24,7 @@ class Table:
 
     Attributes:
         name: of its file in ``published/``.
-        agree, rows: rows that agree in every column, of how many that were run.
+        agree, rows: rows that agree in every column, of how many.
         columns: how many.
     """
 
@@ -42,17 +42,21 @@ class Count:
         statements: how many have each verdict.
         formulas, hold: computed from the code alone, and how many of them hold.
         tables: the published tables.
+        afterwards: statements that were written or mended when their results were there.
     """
 
     statements: Counter[str]
     formulas: int
     hold: int
     tables: tuple[Table, ...]
+    afterwards: int = 0
 
     @property
     def words(self) -> list[str]:
         """The count in words: the statements by verdict, the formulas, each table."""
         said = [", ".join(f"{self.statements[v]} {v}" for v in VERDICTS if self.statements[v])]
+        if self.afterwards:
+            said.append(f"{self.afterwards} of these claims written afterwards")
         if self.formulas:
             said.append(f"{self.hold} of {self.formulas} formula{'s' * (self.formulas > 1)} "
                         f"hold{'s' * (self.formulas == 1)}")
@@ -69,7 +73,8 @@ def count(judgements: Sequence[Judgement]) -> Count:
     return Count(
         Counter(j.verdict for j in alone if j not in formulas), len(formulas),
         sum(j.verdict == "reproduced" for j in formulas),
-        tuple(of_table(n, [j for j in judgements if j.claim.each == n]) for n in names))
+        tuple(of_table(n, [j for j in judgements if j.claim.each == n]) for n in names),
+        sum(bool(j.claim.afterwards) for j in alone))
 
 
 def is_formula(claim: Claim) -> bool:
@@ -82,8 +87,7 @@ def of_table(name: str, judgements: Sequence[Judgement]) -> Table:
     rows: dict[str, list[str]] = {}
     for j in judgements:
         rows.setdefault(j.claim.row, []).append(j.verdict)
-    made = [verdicts for verdicts in rows.values() if set(verdicts) != {"not run"}]
-    return Table(name, sum(set(v) == {"reproduced"} for v in made), len(made),
+    return Table(name, sum(set(v) == {"reproduced"} for v in rows.values()), len(rows),
                  len({j.claim.column for j in judgements}))
 
 

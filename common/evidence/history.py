@@ -10,9 +10,12 @@ A claim that was written or mended when its results were there already says so, 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import io
+import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +27,9 @@ from common.data import FINGERPRINTS
 from common.errors import UserError
 from common.evidence.paper import Paper
 from common.evidence.provenance import git
-from common.evidence.results import Result
+from common.evidence.results import Result, path_of
+
+RESULTS = "papers/*/results/*/seed*.json"
 
 PROMISED = ("published", "measure", "judge")
 """The parts of a claim that have to stand before its result; of ``judge`` all but the reason."""
@@ -45,6 +50,13 @@ class History:
         if git(root, "rev-parse", "--is-shallow-repository") != "false":
             raise UserError("no history here: expected a clone of its whole history")
         self.commits = set((git(root, "rev-list", "HEAD") or "").split())
+        self.order = {c: k for k, c in enumerate(
+            (git(root, "rev-list", "--topo-order", "--reverse", "HEAD") or "").split())}
+        self.versions: dict[str, set[str]] = {}
+        log = git(root, "log", "--format=", "--raw", "--no-abbrev", "--no-renames", "--", RESULTS)
+        for line in (log or "").splitlines():
+            words, _, path = line.partition("\t")
+            self.versions.setdefault(path, set()).add(words.split()[3])
 
     @functools.cache  # noqa: B019, lives as long as one look into the history
     def blob(self, commit: str, path: str) -> str:
@@ -61,17 +73,37 @@ class History:
         return (blob and git(self.root, "cat-file", "blob", blob)) or ""
 
 
+    def made_by(self, path: str, result: Result) -> str:
+        """The first commit that is known to have made a result's numbers.
+
+        A run repeated without a change gives the same bits, and a file that is rewritten may name
+        any commit: earlier versions of it with the same metrics count.
+        """
+        commits = [result.record["segments"][-1]["commit"]]
+        for blob in self.versions.get(path, ()):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                before = json.loads(self.text(blob))
+                if before["metrics"] == result.record["metrics"]:
+                    commits.append(before["segments"][-1]["commit"])
+        return min(commits, key=lambda c: self.order.get(c, math.inf))
+
+
 def entries(text: str) -> dict[str, dict[str, Any]]:
     """The claims of a ``claims.yaml`` by their ids, as they are written."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found = (yaml.load(text, loader) or {}).get("claims") or []
+    found = load_yaml(text).get("claims") or []
     return {e["id"]: e for e in found if isinstance(e, dict) and "id" in e}
+
+
+def load_yaml(text: str) -> dict[str, Any]:
+    """A YAML mapping, by the fast parser where there is one; empty for no text."""
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
 
 
 def broken(paper: Paper, history: History) -> list[str]:
     """Every promise that a paper's results do not keep, a line each."""
     made = [r for found in paper.results.values() for r in found]
-    return [*(line for r in made for line in of_result(r, history)), *of_claims(paper, history)]
+    return [*(line for r in made for line in of_result(r, history)), *of_claims(paper, history),
+            *of_plans(paper, history)]
 
 
 def of_result(result: Result, history: History) -> Iterator[str]:
@@ -80,6 +112,9 @@ def of_result(result: Result, history: History) -> Iterator[str]:
         if segment["commit"] not in history.commits:
             yield f"{result.name}: commit {segment['commit'][:10]} is not of this history"
     name, found = result.record["data"]["name"], result.record["data"]["fingerprint"]
+    wanted = result.record["config"]["data"]["name"]
+    if wanted in FINGERPRINTS and wanted != "digits" and name != wanted:
+        yield f"{result.name}: its data are called {name} and should be {wanted}"
     if FINGERPRINTS.get(name, found) != found:
         yield (f"{result.name}: its data are called {name} and have the fingerprint {found[:10]}, "
                f"not {FINGERPRINTS[name][:10]}")
@@ -98,10 +133,47 @@ def of_claims(paper: Paper, history: History) -> Iterator[str]:
         runs = {e: {r.seed: r for r in paper.results.get(e, [])}
                 for c in claims for e in c.experiments}
         seeds = set.intersection(*map(set, runs.values())) if runs else set()
-        lasts = {r[k].record["segments"][-1]["commit"]: r[k] for r in runs.values() for k in seeds}
-        for commit, result in lasts.items():
+        first = {made_by(paper, history, r[k]): r[k] for r in runs.values() for k in seeds}
+        for commit, result in first.items():
             if commit in history.commits:
                 yield from differences(paper, history, file, entry, commit, result)
+
+
+def made_by(paper: Paper, history: History, result: Result) -> str:
+    """See :meth:`History.made_by`."""
+    path = path_of(paper.folder, result.experiment, result.seed).relative_to(history.root)
+    return history.made_by(path.as_posix(), result)
+
+
+def of_plans(paper: Paper, history: History) -> Iterator[str]:
+    """Plans that were rewritten after their runs instead of raised.
+
+    A commit from before plans were written down promises none.
+    """
+    file = (paper.folder / "config.yaml").relative_to(history.root).as_posix()
+    now = plans((paper.folder / "config.yaml").read_text())
+    for name, found in paper.results.items():
+        for commit in {made_by(paper, history, r) for r in found} & history.commits:
+            before = plans(history.text(history.blob(commit, file)))
+            if before is None:
+                continue
+            was, new = planned(before, name), planned(now or {}, name)
+            if new[:len(was)] != was:
+                yield (f"{paper.name}: {name}: {list(was)} runs were planned in {commit[:10]}, "
+                       f"which made some, and {list(new)} are now")
+
+
+def plans(config: str) -> dict[str, Any] | None:
+    """What ``seeds`` says in a ``config.yaml``; None where it says nothing."""
+    given = load_yaml(config).get("seeds")
+    return given if given is None or isinstance(given, dict) else {"default": given}
+
+
+def planned(given: dict[str, Any], name: str) -> tuple[int, ...]:
+    """The plan of an experiment, by its own name or the longest of a sweep it belongs to."""
+    names = [str(n) for n in given if name == str(n) or name.startswith(f"{n}_")]
+    plan = {str(k): v for k, v in given.items()}.get(max(names, key=len, default="default"), 3)
+    return tuple(plan) if isinstance(plan, list) else (plan,)
 
 
 def differences(paper: Paper, history: History, file: str, entry: dict[str, Any], commit: str,

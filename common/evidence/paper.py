@@ -44,9 +44,8 @@ class Judgement:
 
     @property
     def by(self) -> str:
-        """What was judged: mean, median or share; the median where a value is infinite."""
-        finite = all(map(math.isfinite, self.values))
-        return self.claim.judge.get("by", "mean" if finite else "median")
+        """What was judged: mean, median or share."""
+        return self.claim.judge.get("by", "mean")
 
     @property
     def middle(self) -> float:

@@ -66,8 +66,9 @@ def decide(values: Sequence[float], band: Interval, judge: dict[str, Any] | None
     judge = judge or {}
     low, high = band
     inside = all(low <= v <= high for v in values)
-    if any(math.isnan(v) for v in values):
-        return "undecided", None
+    by = judge.get("by", "mean")
+    if any(math.isnan(v) or (by == "mean" and math.isinf(v)) for v in values):
+        return "undecided", None  # there is no mean, and another judgement was not agreed upon
     if "exactly" in judge:
         return ("reproduced" if inside else "not reproduced"), None
     complete = len(values) >= max(plan[-1], ENOUGH_SEEDS)
@@ -91,7 +92,7 @@ def interval_of(values: Sequence[float], judge: dict[str, Any], level: float) ->
     by, sd = judge.get("by", "mean"), judge.get("sd")
     if by == "share":
         return of_share(sum(values) * judge["trials"], len(values) * judge["trials"], level)
-    if by == "median" or not all(map(math.isfinite, values)):
+    if by == "median":
         return of_median(values, level)
     if len(values) >= ENOUGH_SEEDS:
         return of_mean(values, level)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Any
 import torch
 
 from common.data import FINGERPRINTS
-from common.errors import Paused, UserError, nearest
+from common.errors import NotAtHand, Paused, UserError, nearest
 from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.results import Result
@@ -71,7 +72,14 @@ class Beginning:
         pairs = list(zip(self.first, other.first, strict=False))
         if self.step and other.step == self.step:
             pairs.append((self.mean, other.mean))
-        return max((abs(a - b) / max(abs(a), abs(b), 1e-30) for a, b in pairs), default=0.0)
+        return max((apart(a, b) for a, b in pairs), default=0.0)
+
+
+def apart(a: float, b: float) -> float:
+    """The relative difference of two losses; infinite where one is none."""
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return math.inf
+    return abs(a - b) / max(abs(a), abs(b), 1e-30)
 
 
 def recorded(result: Result) -> Beginning:
@@ -92,7 +100,7 @@ def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beg
         nudge: the relative size of random changes of the initial weights.
 
     Raises:
-        UserError: it cannot be trained here, such as where its data are not at hand.
+        UserError: it cannot be trained; or its data are not at hand.
         Paused: the process was asked to end.
     """
     own = paper.experiments.resolve(result.experiment).train.precision
@@ -160,7 +168,7 @@ def difference(paper: Paper, result: Result) -> str:
              enumerate(zip(before.first, now.first, strict=False))]
     if before.step and before.step == now.step:
         pairs.append((before.step, before.mean, now.mean, "mean loss until update"))
-    step, a, b, what = next(p for p in pairs if abs(p[1] - p[2]) > NEAR * abs(p[1]))
+    step, a, b, what = next(p for p in pairs if apart(p[1], p[2]) > NEAR)
     return f"{what} {step}: {a:.7g} recorded, {b:.7g} now; rounding makes {rounding:.1e} of it"
 
 
@@ -187,9 +195,11 @@ def recheck(paper: Paper, names: list[str], at_most: float) -> list[str]:
         note = results.difference_path(paper.folder, result.experiment, result.seed)
         try:
             found = difference(paper, result)
-        except UserError as e:
+        except NotAtHand as e:
             unseen.append(str(e))
             continue
+        except UserError as e:
+            found = f"it cannot be begun again: {e}"
         if found:
             lines.append(f"{result.name}: {found}")
             print(lines[-1], flush=True)
@@ -215,6 +225,10 @@ def main(argv: list[str]) -> int:
         return 0
     asked = papers([a for a in argv if "=" not in a])
     experiment, _, options = parse_arguments([a for a in argv if "=" in a])
+    if any(a.startswith("seed=") for a in argv):
+        raise UserError("seed=: the first recorded seed of every experiment is begun again")
+    for k in [k for k, v in options.items() if v is None]:
+        raise UserError(f"{k}=: expected a value")
     for k in [*options, *(["experiment"] if experiment is not None else [])]:
         if k not in OPTIONS:
             raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")

@@ -18,12 +18,14 @@ def test_formulas_tables_and_statements_are_counted_apart():
     rows = [judged(verdict, each="t", row=row, column=column) for row, column, verdict in (
         ("1", "a", "reproduced"), ("1", "b", "reproduced"), ("2", "a", "reproduced"),
         ("2", "b", "not reproduced"), ("3", "a", "not run"), ("3", "b", "not run"))]
-    found = count([judged("reproduced"), judged("undecided"), judged("undecided"),
+    found = count([judged("reproduced"), judged("undecided"),
+                   judged("undecided", afterwards="why"),
                    judged("not run", {}), judged("reproduced", FORMULA),
                    judged("not reproduced", FORMULA), *rows])
     assert found.statements == {"reproduced": 1, "undecided": 2, "not run": 1}
-    assert found.words == ["1 reproduced, 2 undecided, 1 not run", "1 of 2 formulas hold",
-                           "table t: 1 of 2 rows agree in all 2 columns"]
+    assert found.words == ["1 reproduced, 2 undecided, 1 not run",
+                           "1 of these claims written afterwards", "1 of 2 formulas hold",
+                           "table t: 1 of 3 rows agree in all 2 columns"]
 
 
 def test_every_verdict_is_given_and_nothing_twice():

@@ -1,5 +1,6 @@
 """Promises: a band edited afterwards, a forged commit, other data, another table."""
 
+import json
 import re
 import subprocess
 from types import SimpleNamespace
@@ -34,6 +35,7 @@ class Clone:
         self.root, self.folder = root, root / "papers/toy"
         (self.folder / "published").mkdir(parents=True)
         self.write(CLAIM + TABLE, "run,n\nx,1\ny,2\n")
+        (self.folder / "config.yaml").write_text("")
         self.git("init", "-q")
         self.git("add", ".")
         self.commit()
@@ -52,8 +54,20 @@ class Clone:
     def commit(self):
         self.git("commit", "-qam", "one", "--allow-empty")
 
+    def record(self, commit):
+        return {"segments": [{"commit": commit}], "data": self.data, "metrics": {"m": 1.0},
+                "config": {"data": {"name": "digits"}}}
+
+    def keep(self, commit):
+        """Commit a result file that names a commit."""
+        file = self.folder / "results/e/seed0.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(self.record(commit)))
+        self.git("add", ".")
+        self.commit()
+
     def broken(self):
-        record = {"segments": [{"commit": self.made_by}], "data": self.data}
+        record = self.record(self.made_by)
         made = {e: [Result("toy", e, 0, {}, {}, {}, record)] for e in ("e", "f")}
         _, claims = read(self.folder / "claims.yaml")
         paper = SimpleNamespace(name="toy", folder=self.folder, claims=claims, results=made)
@@ -114,6 +128,40 @@ def test_a_commit_of_another_branch_is_found(clone):
     clone.made_by = clone.git("rev-parse", "HEAD")
     clone.git("checkout", "-q", first)
     assert "is not of this history" in clone.broken()[0]
+
+
+def test_the_same_numbers_under_another_commit_are_found(clone):
+    """A wider band, and the commit that has it written into the result, or the run repeated."""
+    clone.keep(clone.made_by)
+    clone.write((CLAIM + TABLE).replace("[-1, 1]", "[-1, 2]"), "run,n\nx,1\ny,2\n")
+    clone.commit()
+    clone.made_by = clone.git("rev-parse", "HEAD")
+    clone.keep(clone.made_by)
+    assert "judge was {'within': [-1, 1]} in" in clone.broken()[0]
+
+
+@pytest.mark.parametrize(("before", "after", "kept"), [
+    ("seeds: 3", "seeds: [3, 10]", True), ("seeds: 3", "seeds: 10", False),
+    ("seeds: {default: 3, e: [3, 40]}", "seeds: {default: 3, e: 40}", False),
+    ("seeds: {default: 3, e: [3, 40]}", "seeds: {default: 5, e: [3, 40], f: 3}", True),
+    ("seeds: 3", "", True), ("seeds: 5", "", False), ("", "seeds: 9", True)])
+def test_a_plan_may_be_raised_and_not_rewritten(clone, before, after, kept):
+    (clone.folder / "config.yaml").write_text(before)
+    clone.git("add", ".")
+    clone.commit()
+    clone.made_by = clone.git("rev-parse", "HEAD")
+    (clone.folder / "config.yaml").write_text(after)
+    clone.commit()
+    assert (clone.broken() == []) is kept
+
+
+def test_renamed_data_are_found(clone):
+    clone.data = {"name": "mnist60k", "fingerprint": "f" * 64}
+    record = clone.record(clone.made_by)
+    record["config"]["data"]["name"] = "mnist"
+    (line,) = history.of_result(Result("toy", "e", 0, {}, {}, {}, record),
+                                history.History(clone.root))
+    assert "its data are called mnist60k and should be mnist" in line
 
 
 def test_other_data_are_found(clone):

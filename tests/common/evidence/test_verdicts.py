@@ -108,11 +108,22 @@ def test_skewed_runs_are_judged_by_their_median_as_often_right_as_it_says(runs):
     assert wrong / 2000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
 
 
-def test_infinite_values_are_judged_by_their_median():
-    verdict, interval = decide([0.5, 0.5, 0.5, 0.5, 0.5, math.inf], BAND, plan=(6,))
+def test_infinite_values_have_a_median_and_no_mean():
+    by, nine = {"by": "median"}, [0.5] * 9
+    assert decide([*nine, math.inf], BAND, {}, (10,)) == ("undecided", None)
+    assert decide([*nine, math.inf], BAND, by, (10,)) == ("reproduced", (0.5, 0.5))
+    verdict, interval = decide([0.5] * 5 + [math.inf], BAND, by, (6,))
     assert verdict == "undecided" and interval == (0.5, math.inf)
-    verdict, interval = decide([math.inf] * 6, BAND, plan=(6,))
+    verdict, interval = decide([math.inf] * 6, BAND, by, (6,))
     assert verdict == "not reproduced" and interval == (math.inf, math.inf)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_few_runs_have_the_normal_interval_of_their_mean(n):
+    values = [0.5, 0.52][:n]
+    _, interval = decide(values, BAND, {"sd": 0.1})
+    expected = stats.norm(np.mean(values), 0.1 / math.sqrt(n)).interval(0.95)
+    assert interval == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 20), (1, 20), (13, 50), (300, 300)])

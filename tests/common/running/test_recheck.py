@@ -1,12 +1,13 @@
 """The beginning of a run, again: agrees, differs, differs by rounding alone."""
 
+import math
 import os
 import signal
 from types import SimpleNamespace
 
 import pytest
 
-from common.errors import Paused, UserError
+from common.errors import NotAtHand, Paused, UserError
 from common.evidence import results
 from common.running import cli, recheck
 from common.running.recheck import Beginning
@@ -114,6 +115,26 @@ def test_only_what_takes_no_longer_is_looked_at(paper):
     assert not list(recheck.chosen(paper, ["other"], float("inf")))
 
 
+def test_what_cannot_be_begun_again_differs_and_what_is_not_at_hand_does_not(paper, capsys):
+    class Refusing(Toy):
+        what = UserError
+
+        def build(self):
+            raise self.what("no")
+    paper.made = Refusing
+    (line,) = recheck.recheck(paper, [], float("inf"))
+    assert "it cannot be begun again: no" in line and note(paper)
+    results.difference_path(paper.folder, "base", 0).unlink()
+    Refusing.what = NotAtHand
+    assert recheck.recheck(paper, [], float("inf")) == [] and not note(paper)
+    assert "toy: 0 agree, 0 differ, 1 not looked at: no" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_none_is_a_difference():
+    assert Beginning((1.0,), 0, 0, "").apart(Beginning((math.nan,), 0, 0, "")) == math.inf
+    assert Beginning((math.nan,), 0, 0, "").apart(Beginning((1.0,), 0, 0, "")) == math.inf
+
+
 def test_differences_are_relative_and_of_the_worst_loss():
     one = Beginning((1.0, 2.0), 5, 4.0, "")
     assert one.apart(Beginning((1.0, 2.2), 5, 4.0, "")) == pytest.approx(0.2 / 2.2)
@@ -138,6 +159,8 @@ def test_a_look_that_is_asked_to_end_says_nothing_about_results(paper, monkeypat
     (["batchnrm"], "unknown paper 'batchnrm'"),
     (["batchnorm", "experiment=bn"], "unknown key 'experiment'"),
     (["batchnorm", "experiments=b"], "experiments=b: no such result; did you mean 'bn'"),
+    (["batchnorm", "seed=3"], "seed=: the first recorded seed"),
+    (["batchnorm", "experiments="], "experiments=: expected a value"),
     (["batchnorm", "at_most=10"], "at_most=10: expected a time such as")])
 def test_other_words_are_one_line(words, message):
     with pytest.raises(UserError, match=message):
