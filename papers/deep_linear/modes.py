@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 from einops import einsum
@@ -94,6 +95,9 @@ class ModesRecipe(Recipe):
 
         Args:
             short: in place of ε the part of s that is still missing.
+
+        Returns:
+            NaN of a mode whose random weights begin beyond s.
         """
         c, τ = self.config.model, 1 / self.lr
         ends = [s - (self.config.optim.ε if short is None else short * s) for s in c.strengths]
@@ -102,7 +106,7 @@ class ModesRecipe(Recipe):
             c0 = c.u0 * (c.unbalance**2 - c.unbalance**-2)
             return [τ * time_of(lambda u, s=s: unbalanced_velocity(u, s, c0), s, c.u0, uf)
                     for s, uf in zip(c.strengths, ends, strict=True)]
-        return [deep_learning_time(c.layers, s, u0, uf, τ)
+        return [deep_learning_time(c.layers, s, u0, uf, τ) if 0 < u0 < s else math.nan
                 for s, u0, uf in zip(c.strengths, u0s, ends, strict=True)]
 
     def growing(self) -> list[float]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from common.conditions import NEVER
+from common.conditions import NEVER, Not
 from common.config import Config as BaseConfig
 from common.config import key
 from common.errors import UserError
@@ -69,8 +69,9 @@ class SweepConfig:
 @dataclass
 class Config(BaseConfig):
     honoured: ClassVar = {
-        "data.name": SWEEP, "data.evaluate_on": NEVER, "train.batch_size": NEVER,
-        "train.compile": NEVER, "train.precision": NEVER, "start_from": NEVER}
+        "data.name": SWEEP, "train.eval_every": {"task.name": Not("sweep")},
+        "data.evaluate_on": NEVER, "train.batch_size": NEVER, "train.compile": NEVER,
+        "train.precision": NEVER, "start_from": NEVER}
     task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -84,6 +85,12 @@ class Config(BaseConfig):
         if self.task.name == "modes" and m.width < len(m.strengths):
             raise UserError(f"model.width={m.width}: expected at least {len(m.strengths)}, a unit "
                             "for each of model.strengths")
+        if self.task.name == "modes" and m.layers != 3:
+            decoupled = m.start == "decoupled"
+            if not decoupled or m.unbalance != 1:
+                why = "model.unbalance=1.0" if decoupled else "model.start=decoupled"
+                raise UserError(f"model.layers={m.layers}: expected 3, or {why}: theory's times "
+                                "are known for one hidden layer and for equal shares")
         low = min(m.strengths, default=math.inf)
         for name, value in (("model.u0", m.u0), ("optim.ε", self.optim.ε)):
             if self.task.name == "modes" and value >= low:
