@@ -102,7 +102,7 @@ class ModesRecipe(Recipe):
         c, τ = self.config.model, 1 / self.lr
         ends = [s - (self.config.optim.ε if short is None else short * s) for s in c.strengths]
         u0s = self.growing() if c.start == "random" else [c.u0] * len(c.strengths)
-        if c.unbalance != 1 and c.layers == 3:
+        if c.start == "decoupled" and c.unbalance != 1:
             c0 = c.u0 * (c.unbalance**2 - c.unbalance**-2)
             return [τ * time_of(lambda u, s=s: unbalanced_velocity(u, s, c0), s, c.u0, uf)
                     for s, uf in zip(c.strengths, ends, strict=True)]

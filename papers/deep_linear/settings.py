@@ -55,8 +55,8 @@ class OptimConfig:
 
 @dataclass
 class SweepConfig:
-    depths: list[int] = key([3, 10, 30, 100], "N_l of each network; a step trains one", least=3,
-                            some=True, only=SWEEP)
+    depths: list[int] = key([3, 10, 30, 100], "N_l of each network, 3 or more; a step trains one",
+                            least=1, some=True, only=SWEEP)
     rates: int = key(20, "how many learning rates each is trained with", least=2, only=SWEEP)
     fastest: float = key(1.0, "the largest of them; the others follow by equal factors", above=0,
                          only=SWEEP)
@@ -82,6 +82,8 @@ class Config(BaseConfig):
         if c.slowest >= c.fastest:
             raise UserError(f"sweep.slowest={c.slowest}: expected less than "
                             f"sweep.fastest={c.fastest}")
+        if self.task.name == "sweep" and min(c.depths, default=3) < 3:
+            raise UserError(f"sweep.depths={c.depths}: expected 3 layers or more")
         if self.task.name == "modes" and m.width < len(m.strengths):
             raise UserError(f"model.width={m.width}: expected at least {len(m.strengths)}, a unit "
                             "for each of model.strengths")

@@ -206,6 +206,7 @@ def test_measures_over_runs():
     (dict(model__unbalance=2.0, model__layers=4), "expected 3, or model.unbalance=1.0"),
     (dict(name="quick_sweep", sweep__slowest=2.0), "sweep.slowest=2.0: expected less than"),
     (dict(name="quick_sweep", train__steps=3), "train.steps=3: expected 2"),
+    (dict(name="quick_sweep", sweep__depths=[2, 5]), "expected 3 layers or more"),
     (dict(model__layers=2), "of at least 3")])
 def test_bad_values_are_one_line(overrides, message):
     with pytest.raises(UserError, match=message) as e:
