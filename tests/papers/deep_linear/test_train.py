@@ -169,6 +169,12 @@ def test_a_sweep_trains_as_sgd_on_all_images_would():
                                  pytest.approx(left(), rel=1e-3))
 
 
+def test_a_rate_that_diverges_is_given_up():
+    r = recipe("quick_sweep")
+    time, first, left = r.train(r.start(3), 1000.0, 50)
+    assert (time, left) == (math.inf, math.inf) and math.isfinite(first)
+
+
 def test_of_a_sweep_the_fastest_rate_counts(monkeypatch):
     r = recipe("quick_sweep", sweep__rates=4, sweep__fastest=1.0, sweep__slowest=0.125)
     assert r.grid() == pytest.approx([1, 0.5, 0.25, 0.125])
