@@ -34,6 +34,7 @@ BANDIT = {"task.name": "bandit", "data.name": "mushroom", "model.units": 4, "tas
 DROPOUT = {"model.hidden": [6, 6], "train.batch_size": 20}
 PROBLEMS = {"task.name": "published", "task.budget": 4}
 MINPACK = {"task.name": "minpack", "optim.method": "more"}
+LAYERS = {"task.name": "modes", "optim.updates": 5}
 SINE = {"task.name": "sine", "model.hidden": 3}
 
 BRANCHES: dict[str, dict[str, dict]] = {
@@ -55,6 +56,16 @@ BRANCHES: dict[str, dict[str, dict]] = {
         "regression_sgd": REGRESSION | {"model.arm": "sgd"},
         "bandit": BANDIT,
         "bandit_sgd": BANDIT | {"model.arm": "sgd"},
+    },
+    "deep_linear": {
+        "decoupled": LAYERS,
+        "unbalanced": LAYERS | {"model.unbalance": 2.0},
+        "random": LAYERS | {"model.start": "random"},
+        "product": {"task.name": "product", "model.width": 6, "model.matrices": "gaussian"},
+        "chaos": {"task.name": "chaos", "model.width": 6, "model.gain": 1.5},
+        "sweep": {"task.name": "sweep", "data.name": "digits", "model.width": 4,
+                  "sweep.depths": [3, 4, 5], "sweep.rates": 3, "sweep.budget": 100,
+                  "sweep.fastest": 64.0, "sweep.slowest": 0.25, "sweep.threshold": 0.5},
     },
     "dropout": {
         "classifier": HELD_OUT | DROPOUT | {"measure.samples": [3], "measure.repeats": 3},
