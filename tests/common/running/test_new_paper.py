@@ -48,6 +48,7 @@ def test_it_is_clean_code(copy):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_its_tests_and_the_houses_pass(copy):
     done = run(copy, "-m", "pytest", "-n", "0", "tests/papers/demo_net",
                "tests/common/test_house.py", "tests/common/evidence/test_claims.py",

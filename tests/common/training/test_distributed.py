@@ -133,6 +133,7 @@ def test_every_process_takes_its_own_card(monkeypatch):
     assert distributed.local_device(torch.device("cpu")) == torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_the_script_of_a_paper_runs_under_torchrun(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",

@@ -207,6 +207,7 @@ def test_per_channel_normalisation(tmp_path):
     torch.testing.assert_close(torch.cat(seen), (images.float() / 255 - 0.3) / 0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [
     pytest.param(p, marks=[pytest.mark.slow] if k else [], id=p.stem)
     for k, p in enumerate(COMMITTED)])
