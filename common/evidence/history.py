@@ -49,9 +49,9 @@ class History:
         self.root = root
         if git(root, "rev-parse", "--is-shallow-repository") != "false":
             raise UserError("no history here: expected a clone of its whole history")
-        self.commits = set((git(root, "rev-list", "HEAD") or "").split())
         self.order = {c: k for k, c in enumerate(
             (git(root, "rev-list", "--topo-order", "--reverse", "HEAD") or "").split())}
+        self.commits = self.order.keys()
         self.versions: dict[str, set[str]] = {}
         log = git(root, "log", "--format=", "--raw", "--no-abbrev", "--no-renames", "--", RESULTS)
         for line in (log or "").splitlines():

@@ -84,7 +84,7 @@ def path(a: float, b: float, s: float, λ: float = 0.01, updates: int = 3000) ->
 def saddle() -> tuple[str, str, Figure]:
     s, end = 1.0, 2.1
     made, (plane, losses) = figure(2, width=3.9, height=3.4)
-    x = np.linspace(-end, end, 300)
+    x = np.linspace(-end, end, 80)
     a, b = np.meshgrid(x, x)
     plane.contourf(a, b, np.log10(0.5 * (s - a * b) ** 2 + 1e-3), 14, cmap="Greys_r", alpha=0.75)
     branch = np.linspace(s / end, end, 200)
@@ -96,9 +96,9 @@ def saddle() -> tuple[str, str, Figure]:
     for (p, q), colour in zip(starts, [COLOURS[1], COLOURS[3], COLOURS[0], COLOURS[4],
                                        COLOURS[5]], strict=True):
         at = path(p, q, s)
-        plane.plot(*at.T, color=colour, lw=1.7)
+        plane.plot(*at[::10].T, color=colour, lw=1.7)
         plane.plot(p, q, "o", color=colour, ms=4)
-        losses.plot(0.5 * (s - at.prod(1)) ** 2, color=colour)
+        losses.plot(0.5 * (s - at[:701].prod(1)) ** 2, color=colour)
     plane.plot(0, 0, "X", color="black", ms=8, label="saddle")
     plane.set(xlabel="a, first layer", ylabel="b, second layer", xlim=(-end, end),
               ylim=(-end, end), aspect="equal")
