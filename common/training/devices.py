@@ -51,6 +51,7 @@ def same_bits_again(device: torch.device) -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # every output, before it is made
 
 
 def widest_float(device: torch.device) -> torch.dtype:
