@@ -27,7 +27,8 @@ FIRST = 20
 code still computes what it did."""
 
 COSTLY, SHARE = 0.5, 0.05
-"""A checkpoint that takes longer than COSTLY seconds takes at most this share of the time."""
+"""Checkpoints that take longer than COSTLY seconds take at most this share of the time; those of
+all runs that take turns together."""
 
 
 def run(recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
@@ -268,9 +269,9 @@ class Run:
         time.
         """
         train, since = self.recipe.config.train, time.perf_counter() - self.saved_at
-        by_steps = step % train.checkpoint_every == 0
+        by_steps, cost = step % train.checkpoint_every == 0, self.cost * self.companions
         return since >= train.checkpoint_seconds or (by_steps and (
-            self.cost < COSTLY or self.cost < SHARE * since))
+            cost < COSTLY or cost < SHARE * since))
 
     def save(self, step: int) -> None:
         """Write a checkpoint.

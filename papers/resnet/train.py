@@ -105,7 +105,7 @@ class ResNetRecipe(Supervised):
         except ValueError as e:
             raise UserError(f"model.depth={model.depth}: {e}") from e
         initialise(self.model, generator(self.config.seed, "init"))
-        self.model.to(self.device)
+        self.model.to(self.device, memory_format=self.layout)
         decayed = [p for p in self.model.parameters() if p.dim() > 1 or optim.decay == "all"]
         others = [p for p in self.model.parameters() if not (p.dim() > 1 or optim.decay == "all")]
         self.optimizer = sgd(
@@ -117,6 +117,15 @@ class ResNetRecipe(Supervised):
         self.wrong = torch.zeros((), dtype=torch.long, device=self.device)
         self.seen = torch.zeros_like(self.wrong)
         self.recent: list[float] = []
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """How weights lie in memory: a card's tensor cores want channels last, IEEE's float32 not.
+
+        They are the same weights; only the order in which sums are taken differs.
+        """
+        cores = self.device.type == "cuda" and self.config.train.precision != "float32"
+        return torch.channels_last if cores else torch.preserve_format
 
     def compiled(self) -> Any:
         """On a CPU as one; elsewhere block by block, whatever the depth."""

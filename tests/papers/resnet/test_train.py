@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
+from common.training import checkpoint
 from papers.resnet.train import WARM_UP_WINDOW, Config, ResNetRecipe
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/resnet/config.yaml")
@@ -148,6 +149,24 @@ def test_the_compiled_path_equals_the_plain_path():
         assert a.item() == pytest.approx(b.item(), rel=1e-4)
     for p, q in zip(plain.model.parameters(), fast.model.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-4)
+
+
+def test_channels_last_weights_are_the_same_network_and_stay_so_when_resumed(tmp_path, monkeypatch):
+    plain = recipe()
+    assert plain.model.conv1.weight.is_contiguous(), "float32 is IEEE's, and as it was"
+    monkeypatch.setattr(ResNetRecipe, "layout", torch.channels_last)
+    made, other = recipe(), recipe(seed=1)
+    for k in range(3):
+        assert plain.step(k).item() == pytest.approx(made.step(k).item(), rel=1e-4)
+    checkpoint.save(tmp_path, made.state())
+    other.load_state(checkpoint.load(tmp_path))
+    weight = other.model.layer2[0].conv1.weight
+    for tensor in (weight, other.optimizer.state[weight]["momentum_buffer"]):
+        assert not tensor.is_contiguous()
+        assert tensor.is_contiguous(memory_format=torch.channels_last)
+    x = plain.eval_inputs
+    assert torch.equal(made.predict(x), other.predict(x))
+    torch.testing.assert_close(plain.predict(x), made.predict(x), rtol=1e-3, atol=1e-3)
 
 
 def test_a_depth_the_paper_does_not_have_is_one_line():
