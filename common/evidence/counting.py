@@ -8,7 +8,7 @@ published table as what it is: so many of its rows agree in all columns.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,24 +98,28 @@ class Cost:
     Attributes:
         made: seconds of one core, of the runs that were made.
         missing: of those still to be made whose speed is known.
-        unknown: runs still to be made whose speed nobody has measured.
+        unknown: runs still to be made whose speed on a processor nobody has measured.
+        on_card: seconds of a graphics card, of the runs that were made.
     """
 
     made: float
     missing: float
     unknown: int
+    on_card: float = 0.0
 
     @property
     def words(self) -> str:
-        """Minutes on two cores."""
+        """Minutes on two cores, and those that were spent on a graphics card."""
         made, every = (f"{s / 120:,.0f}" for s in (self.made, self.made + self.missing))
         said = made if not (self.missing or self.unknown) else f"{made} of {every}"
-        return said + (f" and {self.unknown} runs nobody has timed" if self.unknown else "")
+        said += f" and {self.unknown} runs nobody has timed" if self.unknown else ""
+        return said + (f"; {self.on_card / 60:,.1f} on a card" if self.on_card else "")
 
 
 def cost(paper: Paper) -> Cost:
     """The cost of all runs of a paper, of those its claims plan and of the searches before them."""
-    made = sum(core_seconds(r.record) for found in paper.results.values() for r in found)
+    records = [r.record for found in paper.results.values() for r in found]
+    made, on_card = sum(map(core_seconds, records)), sum(map(card_seconds, records))
     missing, unknown = 0.0, 0
     for name, runs in planned(paper.claims, paper).items():
         left = runs - sum(r.seed < runs for r in paper.results.get(name, []))
@@ -124,7 +128,7 @@ def cost(paper: Paper) -> Cost:
             unknown += left
         elif left > 0:
             missing += left * each
-    return Cost(made, missing, unknown)
+    return Cost(made, missing, unknown, on_card)
 
 
 def planned(claims: Sequence[Claim], paper: Paper) -> dict[str, int]:
@@ -139,8 +143,8 @@ def planned(claims: Sequence[Claim], paper: Paper) -> dict[str, int]:
 
 def of_one(paper: Paper, name: str) -> float | None:
     """Seconds of one core that one run of an experiment takes, as far as is known."""
-    if made := paper.results.get(name):
-        return sum(core_seconds(r.record) for r in made) / len(made)
+    if made := [r.record for r in paper.results.get(name, []) if not card_seconds(r.record)]:
+        return sum(map(core_seconds, made)) / len(made)
     config = paper.config(name)
     pace = results.read_pace(paper.folder / "results" / name, config)
     if pace is None:
@@ -152,10 +156,27 @@ def of_one(paper: Paper, name: str) -> float | None:
 def core_seconds(record: dict[str, Any]) -> float:
     """Seconds of a run times the threads it used; runs of one thread go side by side.
 
-    Threads are averaged over the run's steps, for a resumed run may have had more or fewer.
+    What was done on a graphics card does not count, see :func:`card_seconds`.
+    """
+    return weighed(record, lambda hardware: 0.0 if "gpu" in hardware else hardware["threads"])
+
+
+def card_seconds(record: dict[str, Any]) -> float:
+    """Seconds of a run on a graphics card; its share of them where others took turns with it."""
+    return weighed(record, lambda hardware: float("gpu" in hardware))
+
+
+def weighed(record: dict[str, Any], weight: Callable[[dict[str, Any]], float]) -> float:
+    """A run's seconds times a weight, which is averaged over its steps.
+
+    A resumed run may have had other hardware before.
+
+    Args:
+        record: a result.
+        weight: of the hardware of a segment.
     """
     steps = record["config"]["train"]["steps"]
     ends = [*(s["from_step"] for s in record["segments"][1:]), steps]
-    made = sum((end - s["from_step"]) * s["hardware"]["threads"]
+    made = sum((end - s["from_step"]) * weight(s["hardware"])
                for s, end in zip(record["segments"], ends, strict=True))
     return record["seconds"] * made / steps

@@ -56,7 +56,9 @@ class Judgement:
 
     @property
     def sd(self) -> float:
-        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
+        """The values' standard deviation; nan of one, or where one is not finite."""
+        known = len(self.values) > 1 and np.isfinite(self.values).all()
+        return float(np.std(self.values, ddof=1)) if known else math.nan
 
 
 class Paper:

@@ -39,7 +39,7 @@ def measured(j: Judgement) -> str:
     text = ("median " if j.by == "median" else "") + number(j.middle, form)
     if not j.claim.experiments or j.claim.repeatable:
         return text
-    if len(j.values) > 1 and j.by == "mean":
+    if math.isfinite(j.sd) and j.by == "mean":
         text += f" ± {number(j.sd, form)}"
     if j.interval is not None:
         text += f" [{number(j.interval[0], form)}, {number(j.interval[1], form)}]"
@@ -211,17 +211,20 @@ def price(paper: Paper, claim: Claim) -> str:
 def runs(paper: Paper) -> str:
     """The table of provenance: what ran, when the code was at which commit, on what."""
     rows = []
-    for experiment, found in paper.results.items():
-        segments = [s for r in found for s in r.record["segments"]]
-        commits = dict.fromkeys(s["commit"][:10] + ("+changes" if s["dirty"] else "")
-                                for s in segments)
-        hardware = dict.fromkeys(
-            on_what(h) for h in (s["hardware"] for s in segments))
-        versions = dict.fromkeys(s["versions"]["torch"] for s in segments)
-        seconds = [r.record["seconds"] for r in found]
-        rows.append([experiment, ", ".join(str(r.seed) for r in found),
-                     f"{sum(seconds) / len(seconds) / 60:.1f}", ", ".join(commits),
-                     ", ".join(versions), "; ".join(hardware)])
+    for experiment, made in paper.results.items():
+        alike: dict[str, list[results.Result]] = {}
+        for r in made:
+            alike.setdefault("; ".join(dict.fromkeys(
+                on_what(s["hardware"]) for s in r.record["segments"])), []).append(r)
+        for hardware, found in alike.items():
+            segments = [s for r in found for s in r.record["segments"]]
+            commits = dict.fromkeys(s["commit"][:10] + ("+changes" if s["dirty"] else "")
+                                    for s in segments)
+            versions = dict.fromkeys(s["versions"]["torch"] for s in segments)
+            seconds = [r.record["seconds"] for r in found]
+            rows.append([experiment, ", ".join(str(r.seed) for r in found),
+                         f"{sum(seconds) / len(seconds) / 60:.1f}", ", ".join(commits),
+                         ", ".join(versions), hardware])
     if not rows:
         return "No run has finished yet."
     return table(["experiment", "seeds", "minutes a run", "commit", "torch", "hardware"], rows)

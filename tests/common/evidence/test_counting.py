@@ -42,6 +42,7 @@ def test_words_of_a_cost():
     assert Cost(1200, 0, 0).words == "10"
     assert Cost(1200, 240, 0).words == "10 of 12"
     assert Cost(1200, 240, 3).words == "10 of 12 and 3 runs nobody has timed"
+    assert Cost(1200, 240, 3, 90).words == "10 of 12 and 3 runs nobody has timed; 1.5 on a card"
 
 
 def test_the_cost_is_of_all_planned_runs(tmp_path, monkeypatch):
@@ -66,3 +67,21 @@ def test_a_resumed_runs_cost_counts_the_threads_it_had_at_each_step():
     record = {"seconds": 60.0, "config": {"train": {"steps": 100}},
               "segments": [segment(0, 1), segment(20, 2), segment(70, 2), segment(90, 4)]}
     assert counting.core_seconds(record) == pytest.approx(60 * (0.2 * 1 + 0.7 * 2 + 0.1 * 4))
+
+
+def test_time_on_a_card_is_counted_apart(monkeypatch):
+    card, cores = {"threads": 2, "gpu": "a card"}, {"threads": 2}
+    record = {"seconds": 60.0, "config": {"train": {"steps": 100}}, "segments": [
+        {"from_step": 0, "hardware": card}, {"from_step": 75, "hardware": cores}]}
+    assert counting.card_seconds(record) == pytest.approx(45)
+    assert counting.core_seconds(record) == pytest.approx(15 * 2)
+    (paper,) = papers(["batchnorm"])
+    before = counting.cost(paper)
+    for r in paper.results["bn"][1:]:
+        for s in r.record["segments"]:
+            s["hardware"]["gpu"] = "a card"
+    paper.results["bn"].pop()
+    after = counting.cost(paper)
+    one = counting.core_seconds(paper.results["bn"][0].record)
+    assert after.missing == pytest.approx(one), "what a card took says nothing of processors"
+    assert before.made - after.made > 8 * one / 2 and after.on_card > 0
