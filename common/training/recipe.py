@@ -27,11 +27,11 @@ from common.training.compiling import compile_apart
 from common.training.devices import choose_device, reuse_memory, run_generator, same_bits_again
 from common.training.noise import use_generator
 from common.training.precision import check_precision, set_precision
+from common.training.rows import Row as Row
+from common.training.rows import as_tensor, on_device, scalar
 from common.training.sums import fraction
 
 Batch = tuple[Tensor, Tensor]
-Row = dict[str, Tensor | float]
-"""What one step needs, by name: indices of its examples, random offsets, rates …"""
 
 
 class Recipe:
@@ -179,6 +179,7 @@ class Planned(Recipe):
     def __init__(self, config: Config):
         super().__init__(config)
         self._rates = tuple(self.rates(0))
+        self._alone = distributed.processes() == 1
 
     def row(self, step: int) -> Row:
         """What update ``step`` (from 0) needs, on the CPU: a pure function of (seed, step).
@@ -220,7 +221,8 @@ class Planned(Recipe):
 
     def step(self, number: int) -> Tensor:
         """Make update ``number`` by itself, its row taken to the device."""
-        return distributed.mean(self.update(self.row_here(number)))
+        loss = self.update(self.row_here(number))
+        return loss if self._alone else distributed.mean(loss)
 
 
 class Supervised(Planned):
@@ -300,7 +302,8 @@ class Supervised(Planned):
         self.set_rates(row)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast:
-            loss = self.loss(distributed.share(self.batch(row)), row)
+            batch = self.batch(row)
+            loss = self.loss(batch if self._alone else distributed.share(batch), row)
         loss.backward()
         self.optimizer.step()
         return loss.detach()
@@ -336,22 +339,3 @@ class Supervised(Planned):
     def accuracy(self, x: Tensor, y: Tensor) -> float:
         """The fraction of correct predictions."""
         return fraction(self.predict(x).argmax(1) == y)
-
-
-def as_tensor(value: Tensor | float) -> Tensor:
-    """A row's value as a tensor; numbers unrounded, as float64 or int64, shape ()."""
-    if isinstance(value, float):
-        return torch.tensor(value, dtype=torch.float64)
-    return torch.as_tensor(value)
-
-
-def on_device(values: Tensor, device: torch.device) -> Tensor:
-    """A row's values on a device: numbers as float32, for not every device has float64."""
-    if values.dtype == torch.float64 and device.type != "cpu":
-        values = values.float()
-    return values if device.type == "cpu" else values.to(device)
-
-
-def scalar(value: Tensor | float) -> float | Tensor:
-    """A row's number as plain arithmetic takes it: on a CPU its value, elsewhere as it is."""
-    return value.item() if isinstance(value, Tensor) and value.device.type == "cpu" else value

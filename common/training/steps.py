@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from common.training import distributed
-from common.training.recipe import Planned, Recipe, Row, on_device
+from common.training.recipe import Planned, Recipe
+from common.training.rows import Row, on_device
 
 EAGER = 3
 """Updates made before the step is captured, in which libraries allocate what they need."""
@@ -51,6 +52,7 @@ class OneByOne:
 
     def __init__(self, recipe: Any):
         self.recipe = recipe
+        self.on_cpu = recipe.device.type == "cpu"
         self._losses: list[Tensor] = []
 
     def take(self, first: int, last: int) -> Iterator[int]:
@@ -63,7 +65,10 @@ class OneByOne:
                 ends = time.perf_counter() + turn
 
     def losses(self) -> list[list[float]]:
-        found = [loss.reshape(-1).tolist() for loss in self._losses]
+        if self._losses and self.on_cpu:  # all of one shape, and read at once
+            found = torch.stack(self._losses).reshape(len(self._losses), -1).tolist()
+        else:
+            found = [loss.reshape(-1).tolist() for loss in self._losses]
         self._losses = []
         return found
 

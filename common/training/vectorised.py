@@ -40,6 +40,7 @@ class SideBySide:
 
     Attributes:
         recipes: as given; their own weights are current only after :meth:`gather`.
+        device: of all of them.
 
     Raises:
         UserError: the recipe cannot be batched.
@@ -52,7 +53,7 @@ class SideBySide:
         if own:
             raise UserError("train.vectorize=true: this paper's update is its own, not the shared "
                             "one; leave the key out")
-        self.recipes, self.first = list(recipes), first
+        self.recipes, self.first, self.device = list(recipes), first, first.device
         for r in recipes:
             r.batchable()
             r.net = r.model  # what is compiled is the batched step

@@ -14,7 +14,8 @@ from common.config import DataConfig
 from common.data import DataSet, Split, generator
 from common.training.descent import sgd
 from common.training.noise import normal_
-from common.training.recipe import Batch, Row, Supervised, scalar
+from common.training.recipe import Batch, Row, Supervised
+from common.training.rows import scalar
 from common.training.schedules import divided
 from common.training.sums import fraction, wide
 from papers.bayes_by_backprop.model import (
