@@ -118,7 +118,8 @@ def main(argv: list[str]) -> int:
         raise UserError(f"blocks={blocks}: expected a whole number of at least 1")
     module = paper.module("bench")
     if hasattr(module, "steps"):
-        print(f"a step beside the limit of this machine ({torch.get_num_threads()} threads)")
+        print(f"a step beside the limit of this machine ({torch.get_num_threads()} threads)\n"
+              f"{'':<28}{'a step':>13}{'at least':>13}{'':<18}{'ratio':>8}")
         for name, recipe in module.steps():
             print(limits.beside_the_limit(name, recipe, limits.rates(recipe.device)), flush=True)
         print()

@@ -67,6 +67,8 @@ def main(argv: Sequence[str]) -> int:
         return train(rest)
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}{nearest(name, ['train', *COMMANDS])}")
+    if {"--help", "-h"} & set(rest):
+        rest = ["--help"]
     return importlib.import_module(COMMANDS[name]).main(rest)
 
 

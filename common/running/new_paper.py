@@ -80,8 +80,10 @@ def main(argv: list[str]) -> int:
     about = {"title": argv[0], "authors": "Authors", "year": "2000"}
     for word in argv[1:]:
         k, sign, v = word.partition("=")
-        if not sign or k not in about:
-            raise UserError(f"cannot read {word!r}: expected key=value{nearest(k, about)}")
+        if not sign:
+            raise UserError(f"cannot read {word!r}: expected key=value")
+        if k not in about:
+            raise UserError(f"unknown key {k!r}{nearest(k, about)}")
         about[k] = one_line(Exception(v)).replace('"', "'")
     if not about["year"].isdigit():
         raise UserError(f"year={about['year']}: expected a whole number")

@@ -14,7 +14,8 @@
     launcher=slurm   every run is a job of a cluster; slurm.partition=… and so on go to slurm
     budget=8m        stop in time: runs that are not done by then write a checkpoint, and what is
                      left is said at the end; 90s, 8m or 1.5h
-    pace=false       do not measure the speed of experiments that nobody has run yet
+    pace=false       do not measure the speed of experiments that nobody has run yet; --dry-run
+                     measures nothing unless pace=true asks for it
 
 Runs that have a current result are left out. Stopped at any point, the same command goes on where
 it was. A run that fails is reported at the end and stops no other.
@@ -315,8 +316,10 @@ def main(argv: list[str]) -> int:
     check_seeds(paper, claims, options.get("seeds", 1))
     jobs = options.get("jobs") or cards() or None  # of a card one process makes the most
     if "--dry-run" in argv:
-        runs = planned(paper, claims, options, budget)
+        runs = planned(paper, claims, {"pace": False, **options}, budget)
         print(show(runs, jobs) if runs else "nothing to run")
+        if any(r.seconds is None for r in runs) and "pace" not in options:
+            print("(pace=true measures speeds that are not known)")
         return 0
     with locked(runs_root() / paper.name,
                 f"another process is reproducing {paper.name}"), terminated_like_ctrl_c():

@@ -32,7 +32,7 @@ def choose_device(name: str, float64: bool = False) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except Exception as e:  # each backend has its own
-        raise UserError(f"train.device={name}: not available here; try auto or cpu") from e
+        raise UserError(f"train.device={name}: not available here; try auto, cpu or cuda") from e
     if float64 and widest_float(device) != torch.float64:
         raise UserError(f"train.device={name}: expected a device with float64, in which this paper "
                         "computes, such as cpu")

@@ -359,11 +359,19 @@ def test_graphics_cards_are_taken_in_turn(monkeypatch, tmp_path):
     assert given[0]["OMP_NUM_THREADS"] == "1"
 
 
+def test_a_dry_run_measures_nothing_unless_asked(clone):
+    done = call(clone, "-m", "common.running", "reproduce", "demo", "--dry-run")
+    assert done.returncode == 0 and not done.stderr
+    assert "pace=true measures" in done.stdout
+    assert not list((clone / "runs").rglob("pace.json"))
+
+
 def test_why_a_speed_cannot_be_measured_is_said_once(clone):
     config = clone / "papers/demo/config.yaml"
     config.write_text(config.read_text().replace("name: digits", "name: mnist"))
     done = subprocess.run(
-        [sys.executable, "-m", "common.running", "reproduce", "demo", "--dry-run"], cwd=clone,
+        [sys.executable, "-m", "common.running", "reproduce", "demo", "--dry-run", "pace=true"],
+        cwd=clone,
         capture_output=True, text=True, timeout=300, env=environment(clone) | {
             "PAPERS_DATA": str(clone / "nothing")})
     assert done.returncode == 0 and "6 runs whose speed is not known" in done.stdout
