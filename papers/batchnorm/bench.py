@@ -17,7 +17,9 @@ from common.training import loop as training
 from common.training.vectorised import SideBySide
 from papers.batchnorm.train import BatchNormRecipe, Config
 
-STEPS, SEEDS = 1500, 10
+STEPS, SEEDS = 4000, 10
+"""Updates of a run, as many as the quick experiments make: its beginning and its end (folder, lock,
+last checkpoint) belong to it, and take about as long as sixty of its steps."""
 
 
 class Unmeasured(BatchNormRecipe):
