@@ -57,7 +57,7 @@ def decompress(folder: Path) -> DataSet:
         UserError: a file is missing or damaged.
     """
     try:
-        index = json.loads((folder / "index.json").read_text())
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         t = {name: _read(folder, name, **index["tensors"][name]) for name in PARTS}
         data = assemble(index["name"], Split(t["train.images"], t["train.labels"]),
                         Split(t["test.images"], t["test.labels"]))

@@ -74,8 +74,8 @@ class DataConfig:
 
 @dataclass
 class TrainConfig:
-    steps: int = key(1000, "number of updates", least=1)
-    batch_size: int = key(100, "images per update", least=1)
+    steps: int = key(1000, "number of updates", least=1, most=10**9)
+    batch_size: int = key(100, "images per update", least=1, most=10**9)
     log_every: int = key(50, "steps averaged in one line of the training-loss log", least=1)
     eval_every: int = key(
         500, "steps between evaluations (the final step is always evaluated)", least=1)
@@ -87,7 +87,7 @@ class TrainConfig:
     precision: Literal["float32", "tf32", "bfloat16"] = key(
         "float32", "arithmetic of convolutions and products; float32 is IEEE's on every device")
     device: str = key("auto", "auto, cpu, cuda, mps …", neutral=True)
-    threads: int = key(0, "CPU threads; 0 leaves it to torch", neutral=True, least=0)
+    threads: int = key(0, "CPU threads; 0 leaves it to torch", neutral=True, least=0, most=1024)
     vectorize: bool = key(False, "train all seeds given as one batched network, for small ones",
                           neutral=True)
     side_by_side: int = key(1, "how many of the runs given take turns in one process, on a card",

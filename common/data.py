@@ -118,7 +118,7 @@ def mushroom() -> DataSet:
 
 def _mushroom_rows(path: Path) -> list[list[str]]:
     try:
-        with open(path, newline="") as f:
+        with open(path, encoding="utf-8", newline="") as f:
             rows = list(csv.reader(f))[1:]
     except OSError as e:
         raise NotAtHand(f"cannot read {path}: {e.strerror}; expected $PAPERS_DATA to hold "
@@ -153,9 +153,11 @@ def evaluation_splits(config: DataConfig) -> tuple[DataSet, Split, Split]:
     every seed, and the test split is not touched.
 
     Raises:
-        UserError: more images are to be held out than there are.
+        UserError: it has no images, or more are to be held out than there are.
     """
     data = load(config.name)
+    if data.train.images.dim() != 4:
+        raise UserError(f"data.name={config.name}: expected a data set of images")
     if config.evaluate_on == "test":
         return data, data.train, data.test
     if config.validation >= len(data.train):

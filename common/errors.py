@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -37,14 +39,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def exit_with(main: Callable[[], int | None]) -> None:
     """Run ``main`` and leave the process: 0, or 2 after one line when the user erred.
 
-    Work that stopped because its time was over says so in a line and ends with 0.
+    Work that stopped because its time was over says so in a line and ends with 0. Signs that a
+    terminal does not have are shown as question marks; a reader that has read enough, such as
+    ``head``, ends the work with 1.
 
     Of several processes that train together the first one speaks.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
-        sys.exit(main() or 0)
+        code = main() or 0
+        sys.stdout.flush()
+        sys.exit(code)
     except UserError as e:
-        if os.environ.get("RANK", "0") == "0":
+        alone = os.environ.get("WORLD_SIZE", "") in ("", "1")
+        if alone or os.environ.get("RANK", "0") == "0":
             print(f"error: {e}", file=sys.stderr)
         sys.exit(2)
     except Paused as e:
@@ -54,3 +64,19 @@ def exit_with(main: Callable[[], int | None]) -> None:
         print("\ninterrupted; the same command continues from the last checkpoint",
               file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        discard_output()
+        sys.exit(1)
+    except OSError as e:
+        if e.filename is not None or e.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+            raise
+        discard_output()
+        print(f"error: cannot write to the standard output: {e.strerror}", file=sys.stderr)
+        sys.exit(2)
+
+
+def discard_output() -> None:
+    """Let what is still to be printed go nowhere, so that leaving does not fail over it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

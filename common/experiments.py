@@ -236,6 +236,10 @@ class Experiments:
         chosen = self.defaults | experiment.overrides | overrides
         config = copy.deepcopy(self._blank)
         for k, v in (chosen | {"experiment": experiment.name, "seed": seed}).items():
+            if any(isinstance(t, str) and ("${" in t or t == "???")
+                   for t in (v if isinstance(v, list) else [v])):
+                raise UserError(f"{k}={v}: expected the value itself; nothing is put in for ${{…}} "
+                                "or ???")
             try:
                 OmegaConf.update(config, k, v)
             except OmegaConfBaseException as e:

@@ -22,8 +22,14 @@ def runs_root() -> Path:
 
 def cache_root() -> Path:
     """Where decoded data sets live: ``$PAPERS_CACHE``, else the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("PAPERS_CACHE") or Path(base) / "papers-to-code")
+    if chosen := os.environ.get("PAPERS_CACHE"):
+        return Path(chosen)
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as e:
+        raise UserError("there is no home folder for decoded data: set $PAPERS_CACHE to a folder "
+                        "for them") from e
+    return Path(base) / "papers-to-code"
 
 
 def shown(path: Path) -> str:
@@ -95,7 +101,7 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / ".lock", "w")
+        handle = open(folder / ".lock", "w", encoding="utf-8")
     except OSError as e:
         raise UserError(f"cannot write the run's folder {shown(folder)}: {e.strerror}; choose "
                         "another with $PAPERS_RUNS") from e

@@ -107,7 +107,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
         UserError: it cannot be read.
     """
     try:
-        with open(path, newline="") as f:
+        with open(path, encoding="utf-8", newline="") as f:
             return list(csv.DictReader(f))
     except OSError as e:
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e

@@ -123,7 +123,7 @@ def of_result(result: Result, history: History) -> Iterator[str]:
 def of_claims(paper: Paper, history: History) -> Iterator[str]:
     """Claims that did not stand in the commits of their results as they stand now."""
     file = (paper.folder / "claims.yaml").relative_to(history.root).as_posix()
-    here = entries((paper.folder / "claims.yaml").read_text())
+    here = entries((paper.folder / "claims.yaml").read_text(encoding="utf-8"))
     wanted = {c.id: c for c in paper.claims}
     for name, entry in here.items():
         if entry.get("afterwards"):
@@ -151,7 +151,7 @@ def of_plans(paper: Paper, history: History) -> Iterator[str]:
     A commit from before plans were written down promises none.
     """
     file = (paper.folder / "config.yaml").relative_to(history.root).as_posix()
-    now = plans((paper.folder / "config.yaml").read_text())
+    now = plans((paper.folder / "config.yaml").read_text(encoding="utf-8"))
     for name, found in paper.results.items():
         for commit in {made_by(paper, history, r) for r in found} & history.commits:
             before = plans(history.text(history.blob(commit, file)))
@@ -193,7 +193,7 @@ def differences(paper: Paper, history: History, file: str, entry: dict[str, Any]
         path = paper.folder / "published" / f"{table}.csv"
         there = history.text(history.blob(commit, path.relative_to(history.root).as_posix()))
         columns = re.findall(r"{(\w+)}", str([entry.get(part) for part in ("id", *PROMISED)]))
-        if numbers(there, columns) != numbers(path.read_text(), columns):
+        if numbers(there, columns) != numbers(path.read_text(encoding="utf-8"), columns):
             yield (f"{paper.name}: table {path.name} was another in {commit[:10]}, which made "
                    f"{result.name}")
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+os.environ["MPLBACKEND"] = "agg"  # figures go to files; what a notebook left there may not exist
 
 import matplotlib
 import numpy as np

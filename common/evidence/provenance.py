@@ -87,7 +87,7 @@ def state_of_code(root: Path) -> tuple[str, bool]:
         status = git(root, "status", "--porcelain", "--", *CODE)
         return commit or "unknown", bool(status) if status is not None else True
     try:
-        commit = (root / COMMIT).read_text().strip()
+        commit = (root / COMMIT).read_text(encoding="utf-8").strip()
     except OSError:
         return "unknown", True
     if not re.fullmatch(r"[0-9a-f]{40,64}", commit):  # nobody has filled it in
@@ -132,8 +132,8 @@ def say_uncommitted() -> None:
 def git(root: Path, *arguments: str) -> str | None:
     """What a git command prints in a folder, or None where it fails."""
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True,
-                              timeout=20)
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True,
+                              encoding="utf-8", errors="replace", timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -150,8 +150,8 @@ def digests(root: Path) -> dict[str, str]:
     Raises:
         OSError, ValueError: there is no such list, or it is damaged.
     """
-    lines = (line.split("  ", 1) for line in (root / DIGESTS).read_text().splitlines())
-    return {path: digest for digest, path in lines}
+    text = (root / DIGESTS).read_text(encoding="utf-8")
+    return {path: digest for digest, path in (line.split("  ", 1) for line in text.splitlines())}
 
 
 def _as_archived(root: Path) -> bool:
@@ -202,7 +202,7 @@ def _driver() -> str | None:
 
 def _cpu_name() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

@@ -284,7 +284,7 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
         extra |= set((paper.folder / "figures").glob("*")) - set(files)
         files[paper.folder / "REPORT.md"] = report(paper, judgements, captions).encode()
     readme = ROOT / "README.md"
-    text = readme.read_text()
+    text = readme.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise UserError(f"README.md: expected the gallery between the lines {BEGIN} and {END}")
     before, rest = text.split(BEGIN)

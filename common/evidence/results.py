@@ -83,7 +83,7 @@ def difference_path(paper_folder: Path, experiment: str, seed: int) -> Path:
 def difference(paper_folder: Path, experiment: str, seed: int) -> str:
     """What ``papers recheck`` found to differ from a result, in words; empty if nothing."""
     path = difference_path(paper_folder, experiment, seed)
-    return path.read_text().strip() if path.exists() else ""
+    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
 def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
@@ -148,7 +148,7 @@ def parse(path: Path, schema: type[Config]) -> Result:
         UserError: the file is damaged or misses a part.
     """
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         known = keys(schema)
         flat = {k: v for k, v in flatten(record["config"]).items()
                 if k not in known or not known[k].neutral}
@@ -192,7 +192,7 @@ def read_pace(folder: Path, config: Config) -> Pace | None:
     None if it is of another configuration (but for the number of steps), or damaged.
     """
     try:
-        found = json.loads((folder / "pace.json").read_text())
+        found = json.loads((folder / "pace.json").read_text(encoding="utf-8"))
         seconds = {int(k): float(v) for k, v in found["seconds_per_step"].items()}
         of = completed(found["config"], config)
         pace = Pace(found["cpu"], seconds)

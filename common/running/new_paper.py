@@ -58,7 +58,7 @@ def create(name: str, about: dict[str, str]) -> list[Path]:
         for source, target in ((TEMPLATE / "paper", folder), (TEMPLATE / "tests", tests)):
             for path in sorted(p for p in source.iterdir() if p.is_file()):
                 file = target / path.name.replace("NAME", name)
-                write_atomic(file, fill(path.read_text(), name, about))
+                write_atomic(file, fill(path.read_text(encoding="utf-8"), name, about))
                 made.append(file)
         write_atomic(folder / "results" / ".gitkeep", "")  # git keeps no empty folders
         report.main([name])

@@ -176,8 +176,8 @@ def download(packages: Sequence[str], python: str, folder: Path) -> None:
 
 def requirements() -> dict[str, str]:
     """What ``pyproject.toml`` asks for, by the name of the package."""
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    return {re.split(r"[^\w.-]", r)[0].lower(): r for r in listed}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {re.split(r"[^\w.-]", r)[0].lower(): r for r in project["dependencies"]}
 
 
 def chosen_experiments(paper: Paper, names: Sequence[str]) -> list[str]:

@@ -122,7 +122,8 @@ def die_with() -> None:
 def last_line(run: Run) -> str:
     """What a run said last."""
     with contextlib.suppress(OSError, IndexError):
-        return (run.folder / "log.txt").read_text(errors="replace").strip().splitlines()[-1]
+        text = (run.folder / "log.txt").read_text(encoding="utf-8", errors="replace")
+        return text.strip().splitlines()[-1]
     return "no output"
 
 
@@ -233,6 +234,8 @@ def options_of(argv: list[str]) -> dict:
     for k in options:
         if k not in OPTIONS and not k.startswith("slurm."):
             raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")
+    if not options.get("claims", True):
+        raise UserError("claims=: expected the ids of claims, such as claims=a,b")
     for k in ("seeds", "jobs"):
         v = options.get(k, 1)
         if not isinstance(v, int) or isinstance(v, bool) or v < 1:

@@ -106,7 +106,7 @@ def read_manifest(folders: list[Path]) -> dict[str, Any]:
     for path in (f / MANIFEST for f in folders):
         if path.is_file():
             try:
-                found = json.loads(path.read_text())
+                found = json.loads(path.read_text(encoding="utf-8"))
                 for part in found["parts"]:
                     if PurePosixPath(part["name"]).name != part["name"]:
                         raise ValueError("a part's name is a path")
@@ -159,7 +159,7 @@ def check_target(to: Path, commit: str) -> bool:
         Refused: the folder holds something else.
     """
     if (to / MARK).is_file():
-        there = json.loads((to / MARK).read_text())["commit"]
+        there = json.loads((to / MARK).read_text(encoding="utf-8"))["commit"]
         if there != commit:
             raise Refused(f"{to} holds commit {there[:10]}, not the bundle's {commit[:10]}: choose "
                           "another folder with to=")
@@ -188,7 +188,7 @@ def make_ready(manifest: dict[str, Any], stash: Path, to: Path) -> None:
             extract(tar, code)
         for entry in code.iterdir():
             os.replace(entry, to / entry.name)
-        (to / MARK).write_text(json.dumps({"commit": manifest["commit"]}) + "\n")
+        (to / MARK).write_text(json.dumps({"commit": manifest["commit"]}) + "\n", encoding="utf-8")
     for wheel in sorted((payload / "wheels").glob("*.whl")):
         install(wheel, to / "site")
     for run in sorted((payload / "runs").glob("*/*/*")):
@@ -264,7 +264,7 @@ def unpack(folders: list[Path], to: Path) -> int:
         return 1
     make_ready(manifest, stash, to)
     lines = [f"export {k}={shlex.quote(v)}" for k, v in environment(to).items()]
-    (to / "environment.sh").write_text("\n".join(lines) + "\n")
+    (to / "environment.sh").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"{to} is ready: commit {manifest['commit'][:10]}. Next:")
     print(f"cd {shlex.quote(str(to))} && . ./environment.sh && "
           f"{shlex.quote(sys.executable)} -m common.running reproduce {manifest['paper']} "

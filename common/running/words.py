@@ -32,6 +32,9 @@ def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, A
             experiment = value
         elif name == "seed":
             seeds = parse_seeds(value)
+        elif octal := re.search(r"(?<![\w.+-])[+-]?0\d+(?![\w.])", value):
+            raise UserError(f"cannot read {word!r}: expected numbers without leading zeros, not "
+                            f"{octal[0]}")
         else:
             try:
                 overrides[name] = OmegaConf.to_container(
@@ -39,6 +42,10 @@ def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, A
             except Exception as e:
                 raise UserError(f"cannot read the value of {word!r}: {one_line(e)}") from e
     return experiment, seeds, overrides
+
+
+MOST_SEEDS, LAST_SEED = 10_000, 2**31 - 1
+"""Of one command, and what the generators take."""
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -52,7 +59,11 @@ def parse_seeds(text: str) -> list[int]:
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
         if not match or (match[2] and int(match[2]) < int(match[1])):
             raise UserError(f"seed={text}: expected a whole number, a range 0-9 or a list 0,2,5")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last - first >= MOST_SEEDS or last > LAST_SEED:
+            raise UserError(f"seed={text}: expected at most {MOST_SEEDS:,} seeds, none above "
+                            f"{LAST_SEED:,}")
+        seeds += range(first, last + 1)
     return seeds
 
 

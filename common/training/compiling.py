@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
+import shutil
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
+
+from common.errors import UserError
 
 
 def compile_apart(f: Any, dynamic: bool | None = False) -> Any:
@@ -20,7 +25,14 @@ def compile_apart(f: Any, dynamic: bool | None = False) -> Any:
     Args:
         f: a function or module.
         dynamic: as of ``torch.compile``; False: each new shape is compiled by itself.
+
+    Raises:
+        UserError: for a CPU a C++ compiler is needed, and there is none.
     """
+    cxx = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if not torch.cuda.is_available() and shutil.which(cxx) is None:
+        raise UserError(f"train.compile=true or train.vectorize=true: expected a C++ compiler, and "
+                        f"there is no {cxx} here; install one, or name it in $CXX")
     if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
         return torch.compile(f, dynamic=dynamic, isolate_recompiles=True)
     return torch.compile(_with_code_of_its_own(f), dynamic=dynamic)

@@ -30,7 +30,7 @@ def choose_device(name: str, float64: bool = False) -> torch.device:
         return found if fits else torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).tolist()  # there are devices without numbers
     except Exception as e:  # each backend has its own
         raise UserError(f"train.device={name}: not available here; try auto, cpu or cuda") from e
     if float64 and widest_float(device) != torch.float64:

@@ -23,23 +23,48 @@ from torch.nn.parallel import DistributedDataParallel
 from common.errors import UserError
 
 
+def of_torchrun(name: str, alone: int) -> int:
+    """A whole number that torchrun left in the environment; ``alone`` where it did not.
+
+    Raises:
+        UserError: it is none.
+    """
+    text = os.environ.get(name, "").strip()
+    if text and not text.isdigit():
+        raise UserError(f"{name}={text!r} in the environment: expected a whole number, as torchrun "
+                        "leaves it there")
+    return int(text) if text else alone
+
+
 @functools.cache
 def rank() -> int:
     """This process's number, 0 without torchrun."""
-    return int(os.environ.get("RANK", 0))
+    return of_torchrun("RANK", 0) if processes() > 1 else 0
 
 
 @functools.cache
 def processes() -> int:
-    """How many processes train together, 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    """How many processes train together, 1 without torchrun.
+
+    Raises:
+        UserError: the environment has part of what torchrun leaves there.
+    """
+    found = of_torchrun("WORLD_SIZE", 1)
+    if found > 1 and (lacking := [n for n in TORCHRUN if not os.environ.get(n)]):
+        raise UserError(f"WORLD_SIZE={found} in the environment and not {', '.join(lacking)}: "
+                        "expected processes that torchrun started, or no WORLD_SIZE")
+    return max(found, 1)
+
+
+TORCHRUN = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What it leaves in the environment beside the number of processes."""
 
 
 def local_device(device: torch.device) -> torch.device:
     """The device of this process: its own graphics card where there are several."""
     if device.type == "cpu" or processes() == 1 or device.index is not None:
         return device
-    return torch.device(device.type, int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device(device.type, of_torchrun("LOCAL_RANK", 0))
 
 
 @contextlib.contextmanager

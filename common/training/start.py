@@ -134,7 +134,7 @@ def is_of(sidecar: Path, experiments: Experiments, own: Config) -> bool:
     Weights without one are taken by their name.
     """
     try:
-        said = json.loads(sidecar.read_text())
+        said = json.loads(sidecar.read_text(encoding="utf-8"))
         known = keys(type(own))
         flat = {k: v for k, v in flatten(said["config"]).items()
                 if k not in known or not known[k].neutral}

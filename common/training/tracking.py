@@ -20,7 +20,7 @@ def read(folder: Path, until: int | None = None) -> list[dict[str, Any]]:
     """The lines of a run's metrics file up to a step; a line cut short by a kill is left out."""
     path, lines = folder / FILE, []
     if path.exists():
-        for text in path.read_text(errors="replace").splitlines():
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(ValueError):
                 line = json.loads(text)
                 if until is None or line["step"] <= until:
@@ -48,7 +48,7 @@ class Tracker:
             kept = [line for line in kept
                     if line["step"] < step or not any(k.startswith("eval/") for k in line)]
         write_atomic(folder / FILE, "".join(json.dumps(line) + "\n" for line in kept))
-        self._file = open(folder / FILE, "a")
+        self._file = open(folder / FILE, "a", encoding="utf-8")
         self._wandb = self._start_wandb(folder, config, name)
 
     def _start_wandb(self, folder: Path, config: Config, name: str) -> Any:

@@ -28,7 +28,8 @@ class RegressionRecipe(Supervised):
 
     def splits(self) -> tuple[DataSet, Split, Split]:
         """The points of the figure, to train on; there is nothing to test."""
-        with open(Path(__file__).with_name("published") / "fig5_points.csv", newline="") as f:
+        path = Path(__file__).with_name("published") / "fig5_points.csv"
+        with open(path, encoding="utf-8", newline="") as f:
             rows = torch.tensor([[float(r["x"]), float(r["y"])] for r in csv.DictReader(f)])
         made = of_tensors("fig5", rows[:, :1], rows[:, 1:])
         return made, made.train, made.test

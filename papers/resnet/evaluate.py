@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
         if k not in KEYS:
             raise UserError(f"unknown key {k!r}{nearest(k, KEYS)}")
     sidecar = path.with_suffix(".json")
-    said = json.loads(sidecar.read_text()) if sidecar.exists() else {}
+    said = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.exists() else {}
     plain = options.get("plain", said.get("shortcut") == "none")
     padding = options.get("padding", "behind")
     network, mean = weights.load_plain(path) if plain else weights.load(path, padding)

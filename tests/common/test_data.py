@@ -273,3 +273,10 @@ def test_the_real_mushrooms(real_data):
     assert found.train.images.shape == (8124, 117)
     assert (found.train.labels == 0).sum() == 4208
     assert (found.train.images.sum(1) == 22).all()
+
+
+def test_a_data_set_without_images_is_refused_where_images_are_wanted(monkeypatch):
+    table = data.Split(torch.zeros(4, 3, dtype=torch.uint8), torch.zeros(4, dtype=torch.long))
+    monkeypatch.setattr(data, "load", lambda name: data.assemble(name, table, table))
+    with pytest.raises(UserError, match=r"data.name=mushroom: expected a data set of images"):
+        data.evaluation_splits(data.DataConfig("mushroom"))

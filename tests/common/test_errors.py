@@ -1,8 +1,13 @@
 """The one line that bad input ends with."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from common.errors import UserError, exit_with, nearest
+from common.files import ROOT
 
 
 def test_a_user_error_is_one_line_and_status_2(capsys):
@@ -37,3 +42,30 @@ def test_nearest_of_many_says_what_they_look_like():
     many = [f"run_{k:02}" for k in range(50)]
     assert nearest("zzz", many) == "; expected one of 50 names such as 'run_00' or 'run_49'"
     assert nearest("nope", ["hopfield", "lbfgs"]) == "; known: hopfield, lbfgs"
+
+
+def program(text, *, shell, **environment):
+    """Run a program that ends by exit_with, in a shell where ``$PROGRAM`` starts it."""
+    return subprocess.run(
+        shell, shell=True, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60,
+        executable="/bin/bash", env=os.environ | environment | {
+            "PROGRAM": f"{sys.executable} -c 'from common.errors import exit_with; "
+                       f"exit_with(lambda: {text})'"})
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    done = program('print("line\\n" * 100000)', shell='eval "$PROGRAM" | head -1')
+    assert (done.stdout, done.stderr) == ("line\n", "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full device here")
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_output_that_cannot_be_written_is_one_line(lines):
+    done = program(f'print("line\\n" * {lines})', shell='eval "$PROGRAM" > /dev/full')
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: cannot write to the standard output")
+
+
+def test_signs_that_a_terminal_lacks_stop_nothing():
+    done = program('print("σ … 3×3")', shell='eval "$PROGRAM"', PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "? ? 3?3\n", "")

@@ -198,3 +198,16 @@ def test_plans_are_of_experiments_groups_and_the_rest(tmp_path):
 def test_other_plans_are_one_line(tmp_path, said, message):
     with pytest.raises(UserError, match=message.replace("'", ".")):
         planned(tmp_path, said)
+
+
+@pytest.mark.parametrize("value", ["${oc.env:HOME}", "${optim.lr}", "???", "a${x}b"])
+def test_nothing_is_put_in_for_a_value(tmp_path, value):
+    known = planned(tmp_path, "")
+    with pytest.raises(UserError, match="expected the value itself"):
+        known.resolve("a", 0, {"optim.lr": value})
+    with pytest.raises(UserError, match="expected the value itself"):
+        known.resolve("a", 0, {"optim.betas": [0.5, value]})
+    path = tmp_path / "other.yaml"
+    path.write_text(YAML.replace("lr: 0.1", f"lr: '{value}'"))
+    with pytest.raises(UserError, match="expected the value itself"):
+        Experiments(known.schema, path).resolve("a", 0)

@@ -1,10 +1,14 @@
 """Figures are the same bytes for the same content."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 
 from common.evidence import plotting
+from common.files import ROOT
 
 
 def draw(values):
@@ -51,3 +55,10 @@ def test_labels_cover_neither_points_nor_each_other():
         assert not box.count_overlaps(boxes[k + 1:])
         assert not any(box.contains(*axes.transData.transform(p[:2])) for p in points)
         assert box.x1 <= axes.get_window_extent().x1
+
+
+def test_a_notebooks_backend_in_the_environment_is_no_matter():
+    done = subprocess.run(
+        [sys.executable, "-c", "import common.evidence.plotting"], cwd=ROOT, capture_output=True,
+        env=os.environ | {"MPLBACKEND": "module://there_is_no_such_backend"}, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -47,3 +47,22 @@ def test_help_lists_every_experiment_and_key(tmp_path):
     assert "learning rate" in text
     assert "(float, 0.99; only where optim.adam=true)" in text
     assert "(int, 100; not used by this paper)" in text and "(float32|bfloat16, 'float32')" in text
+
+
+@pytest.mark.parametrize("word", ["train.steps=0010", "model.hidden=[100,010]", "optim.lr=-01"])
+def test_numbers_that_yaml_reads_as_octal_are_refused(word):
+    with pytest.raises(UserError, match="without leading zeros"):
+        parse_arguments([word])
+
+
+@pytest.mark.parametrize(("word", "value"), [
+    ("a=1e-05", 1e-5), ("a=0.05", 0.05), ("a=0", 0), ("a=[0,0.0,1e+06]", [0, 0.0, 1e6]),
+    ("a=run_0010.safetensors", "run_0010.safetensors")])
+def test_zeros_that_mean_what_they_say_are_read(word, value):
+    assert parse_arguments([word])[2] == {"a": value}
+
+
+@pytest.mark.parametrize("text", ["0-3000000", "2147483648", "0-1,99999999999999999999"])
+def test_more_seeds_than_anybody_means_are_refused_at_once(text):
+    with pytest.raises(UserError, match="expected at most 10,000 seeds"):
+        parse_seeds(text)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from common.errors import UserError
 from common.training.compiling import compile_apart, compile_parts
 
 COMPILE = torch.compile
@@ -80,3 +81,12 @@ def compilations(depth, monkeypatch):
 
 def test_a_deeper_network_takes_no_more_compilations(monkeypatch):
     assert compilations(14, monkeypatch) == compilations(32, monkeypatch) > 0
+
+
+def test_without_a_compiler_it_is_one_line(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="there is no no-such-compiler here"):
+        compile_apart(torch.sin)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    compile_apart(torch.sin)  # a card has a compiler of its own

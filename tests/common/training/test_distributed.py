@@ -142,3 +142,37 @@ def test_the_script_of_a_paper_runs_under_torchrun(tmp_path):
         env=os.environ | {"PAPERS_RUNS": str(tmp_path), "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     assert len(list(Path(tmp_path).rglob("result.json"))) == 1
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """What torchrun would have left, read anew."""
+    def set_to(**values):
+        for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", *distributed.TORCHRUN):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+        distributed.rank.cache_clear()
+        distributed.processes.cache_clear()
+    yield set_to
+    monkeypatch.undo()
+    distributed.rank.cache_clear()
+    distributed.processes.cache_clear()
+
+
+@pytest.mark.parametrize("values", [{}, {"RANK": "1"}, {"WORLD_SIZE": ""}, {"WORLD_SIZE": "1"},
+                                    {"RANK": "3", "WORLD_SIZE": "1"}, {"WORLD_SIZE": "0"}])
+def test_a_process_without_others_is_the_first(environment, values):
+    environment(**values)
+    assert (distributed.processes(), distributed.rank()) == (1, 0)
+
+
+@pytest.mark.parametrize(("values", "said"), [
+    ({"WORLD_SIZE": "2"}, "not RANK, MASTER_ADDR, MASTER_PORT"),
+    ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost"}, "not MASTER_PORT"),
+    ({"WORLD_SIZE": "two"}, "WORLD_SIZE='two' in the environment: expected a whole number"),
+    ({"WORLD_SIZE": "-1"}, "expected a whole number")])
+def test_half_of_what_torchrun_leaves_is_one_line(environment, values, said):
+    environment(**values)
+    with pytest.raises(UserError, match=said):
+        distributed.processes()
