@@ -110,7 +110,7 @@ class Adam(Solver):
     def correction(self, p: Tensor, β1: float, β2: float) -> Tensor:
         """√(1 − β₂ᵗ)/(1 − β₁ᵗ) for the next t, which is counted on the device."""
         if "t" not in self.state[p]:
-            self.state[p]["t"] = torch.zeros((), device=p.device)
+            self.state[p]["t"] = torch.zeros((), dtype=p.dtype, device=p.device)
         t = self.state[p]["t"].add_(1)
         first, second = (-torch.expm1(t * math.log(β)) if β else torch.ones_like(t)
                          for β in (β1, β2))  # 1 − βᵗ without cancellation
