@@ -71,10 +71,10 @@ def draw(axes: Axes, rates: Sequence[float], accuracies: Sequence[float],
     """Accuracy against rate, with the edges as lines."""
     axes.plot(rates, accuracies, ".-", color=colour, lw=1, ms=4, label=label or None)
     if found is not None:
-        for x, text, side in zip(found, ("base_lr", "max_lr"), ("left", "left"), strict=True):
+        for x, text, height in zip(found, ("base_lr", "max_lr"), (0.02, 0.1), strict=True):
             axes.axvline(x, color=colour, ls="--", lw=1)
-            axes.annotate(f"{text} {x:.3g}", (x, 0.02), xycoords=("data", "axes fraction"),
-                          xytext=(3, 0), textcoords="offset points", ha=side, color=colour)
+            axes.annotate(f"{text} {x:.2g}", (x, height), xycoords=("data", "axes fraction"),
+                          xytext=(3, 0), textcoords="offset points", color=colour)
         axes.axvspan(*found, color=colour, alpha=0.08, lw=0)
     axes.set(xlabel="learning rate, rising in a straight line", ylabel="accuracy (%)")
 
@@ -107,7 +107,7 @@ def main(argv: list[str]) -> int:
     rates, accuracies = read(path)
     found = edges(rates, accuracies)
     print("the accuracy never rose: try other rates" if found is None else
-          f"schedule.base_lr={found[0]:.3g} schedule.max_lr={found[1]:.3g}")
+          f"schedule.base_lr={found[0]:.2g} schedule.max_lr={found[1]:.2g}")
     with style():
         made, axes = figure(width=6.4, height=4)
         draw(axes, rates, accuracies, found)
