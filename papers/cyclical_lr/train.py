@@ -8,12 +8,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from einops import reduce, repeat
 from torch import Tensor
 
+from common.conditions import NEVER
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import Split, generator
@@ -57,6 +58,7 @@ class OptimConfig:
 
 @dataclass
 class Config(BaseConfig):
+    honoured: ClassVar = {"train.compile": NEVER}
     precisions: ClassVar = ("float32", "tf32")
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -106,6 +108,15 @@ class CyclicalLrRecipe(Supervised):
             **{name: getattr(optim, name) for name in NUMBERS[optim.solver]})
         self.looked_at: list[int] = []
         self.accuracies: list[float] = []
+
+    def compiled(self) -> Any:
+        """The model itself: in compiled code torch 2.13 divides the gradient of an average over a
+        window that is cut off at the edge by the pixels of a whole one."""
+        return self.model
+
+    def batchable(self) -> None:
+        raise UserError("train.vectorize=true: batched networks are compiled, which changes the "
+                        "gradients of this paper's poolings; leave the key out")
 
     def rates(self, step: int) -> dict[str, float]:
         """The policy's rate."""

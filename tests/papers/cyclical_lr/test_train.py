@@ -10,6 +10,7 @@ import torch
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
+from common.training.vectorised import SideBySide
 from papers.cyclical_lr.policies import rate
 from papers.cyclical_lr.train import Config, CyclicalLrRecipe
 
@@ -180,3 +181,10 @@ def test_images_too_small_for_the_network_are_one_line(monkeypatch):
     monkeypatch.setattr(CyclicalLrRecipe, "prepare", lambda self, x: made(self, x)[..., :7, :7])
     with pytest.raises(UserError, match=r"model\.magnify=1: images of 7×7 pixels"):
         recipe(model__magnify=1)
+
+
+def test_nothing_is_compiled():
+    with pytest.raises(UserError, match=r"train\.compile"):
+        EXPERIMENTS.resolve("quick_triangular2", 0, {"train.compile": True})
+    with pytest.raises(UserError, match=r"train\.vectorize=true: batched networks are compiled"):
+        SideBySide([recipe(), recipe(seed=1)])
