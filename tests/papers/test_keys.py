@@ -31,6 +31,8 @@ PLAIN = {k: v for k, v in BBB.items() if k != "measure.samples"}
 REGRESSION = {"task.name": "regression", "model.units": 4, "measure.samples": 3}
 BANDIT = {"task.name": "bandit", "data.name": "mushroom", "model.units": 4, "task.agents": 6,
           "task.updates": 2, "task.memory": 7, "train.batch_size": 3, "task.epsilon": 0.5}
+CAFFE = HELD_OUT | {"model.magnify": 2, "train.batch_size": 20, "schedule.stages": [],
+                    "schedule.policy": "fixed", "schedule.base_lr": 0.001}
 DROPOUT = {"model.hidden": [6, 6], "train.batch_size": 20}
 PROBLEMS = {"task.name": "published", "task.budget": 4}
 MINPACK = {"task.name": "minpack", "optim.method": "more"}
@@ -56,6 +58,17 @@ BRANCHES: dict[str, dict[str, dict]] = {
         "regression_sgd": REGRESSION | {"model.arm": "sgd"},
         "bandit": BANDIT,
         "bandit_sgd": BANDIT | {"model.arm": "sgd"},
+    },
+    "cyclical_lr": {
+        "fixed": CAFFE,
+        "range_test": CAFFE | {"schedule.policy": "range_test", "schedule.stepsize": [4]},
+        **{p: CAFFE | {"schedule.policy": p, "schedule.stepsize": [1], "train.steps": 4}
+           for p in ("triangular", "triangular2")},
+        **{p: CAFFE | {"schedule.policy": p, "schedule.stepsize": [2]}
+           for p in ("decay", "exp_range")},
+        "exp": CAFFE | {"schedule.policy": "exp"},
+        **{s: CAFFE | {"optim.solver": s}
+           for s in ("nesterov", "adam", "rmsprop", "adagrad", "adadelta")},
     },
     "deep_linear": {
         "decoupled": LAYERS,

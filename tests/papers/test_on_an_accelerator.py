@@ -22,6 +22,10 @@ SMALL = {
         # Adam is torch's own, and knows on a CUDA card alone how not to wait
         "regression_bbb": {"measure.samples": 2, "optim.rule": "sgd"},
         "regression_sgd": {"measure.samples": 2, "optim.rule": "sgd"}},
+    "cyclical_lr": {
+        "quick_range_test": {}, "quick_triangular2": {"model.lrn": False},
+        **{f"quick_triangular2 {solver}": {"optim.solver": solver}
+           for solver in ("nesterov", "adam", "rmsprop", "adagrad", "adadelta")}},
     "deep_linear": {"quick_modes": {}, "random": {}, "product_gaussian": {"model.width": 6},
                     "chaos_1.5": {"model.width": 6},
                     "quick_sweep": {"sweep.depths": [3, 4, 5], "train.steps": 3,

@@ -1,0 +1,128 @@
+"""The figures of the report: the range test, the policies, and Tables 1 and 3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.evidence.paper import Paper
+from common.evidence.plotting import COLOURS, band, figure
+from papers.cyclical_lr import range_test
+from papers.cyclical_lr.policies import rate
+
+TABLE1 = {"fixed": (70, 81.4), "triangular2": (25, 81.4), "decay": (25, 78.5), "exp": (70, 79.1),
+          "exp_range": (42, 82.2)}
+"""Iterations in thousands and accuracy, as printed."""
+
+OURS = {"decay_staged": COLOURS[5], "fixed_staged": COLOURS[6]}
+"""Controls that are no rows of the paper."""
+
+COLOUR = dict(zip(TABLE1, COLOURS, strict=False)) | OURS
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield range_test_figure(paper)
+    yield policies(paper)
+    yield table1(paper)
+    yield table3(paper)
+
+
+def range_test_figure(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure(width=6.4, height=3.8)
+    runs = paper.results.get("range_test", [])
+    for run, colour in zip(runs, COLOURS, strict=False):
+        rates, accuracies = run.curves["rate"][1], run.curves["accuracy"][1]
+        found = range_test.edges(rates, accuracies) if run is runs[0] else None
+        range_test.draw(axes, rates, accuracies, found, colour, f"seed {run.seed}")
+    for x in (0.001, 0.006):
+        axes.axvline(x, color="grey", lw=1, ls=":",
+                     label="the paper's bounds" if x == 0.001 else None)
+    axes.set(xlabel="learning rate, rising from 0 to 0.02 in 4,000 iterations",
+             ylabel="accuracy on held-out images (%)", xlim=(0, 0.02), ylim=(0, 70),
+             title="Range test: one short run names two rates")
+    axes.legend(loc="upper right")
+    return "range_test", (
+        "Section 3.3: accuracy on held-out training images while the rate rises in a straight "
+        "line. Dashed: where seed 0's accuracy starts to increase, and where that ends, by the "
+        "rule in range_test.py. Dotted: the bounds that the paper takes from its Fig. 3."), made
+
+
+def rates_of(axes: Axes, paper: Paper, name: str, iterations: int, label: str = "",
+             **look: str) -> None:
+    """An experiment's learning rate against iterations."""
+    steps = np.arange(0, iterations + 1, 25)
+    schedule = paper.experiments.resolve(name).schedule
+    axes.plot(steps / 1000, [rate(schedule, int(k)) for k in steps], label=label or name, lw=1.2,
+              **look)
+
+
+def policies(paper: Paper) -> tuple[str, str, Figure]:
+    made, (left, middle, right) = figure(3, width=3.9)
+    rates_of(left, paper, "nesterov_triangular", 15_999, "triangular", color=COLOURS[5])
+    for name in ("triangular2", "exp_range", "decay"):
+        rates_of(left, paper, name, 15_999, color=COLOUR[name])
+    for name in ("triangular2", "decay"):
+        rates_of(middle, paper, name, 24_999, color=COLOUR[name])
+    rates_of(middle, paper, "decay_staged", 24_999, "decay_staged (ours)", ls="--",
+             color=OURS["decay_staged"])
+    for name in ("fixed", "exp", "exp_range"):
+        rates_of(right, paper, name, 1000 * TABLE1[name][0] - 1, color=COLOUR[name])
+    left.set(ylabel="learning rate", ylim=(0, 0.0075), title="cycles")
+    middle.set(yscale="log", ylim=(8e-6, 1e-2), title="25,000 iterations, in stages")
+    right.set(yscale="log", ylim=(8e-6, 1e-2), title="42,000 and 70,000 iterations")
+    for axes in (left, middle, right):
+        axes.set(xlabel="iterations (thousands)")
+        axes.legend(fontsize=7)
+    return "policies", (
+        "The learning rate under every policy. Left: the first 16,000 iterations. Middle and "
+        "right, on a logarithmic scale: the rows of Table 1, and the control that has "
+        "triangular2's stages without a rise."), made
+
+
+def accuracy_curve(axes: Axes, paper: Paper, name: str, label: str) -> None:
+    """Accuracy against iterations of an experiment's runs, where there are any."""
+    runs = paper.results.get(name, [])
+    if runs:
+        steps = runs[0].curves["accuracy"][0]
+        band(axes, steps / 1000, np.stack([r.curves["accuracy"][1] for r in runs]), label,
+             COLOUR[name])
+
+
+def table1(paper: Paper) -> tuple[str, str, Figure]:
+    made, (left, right) = figure(2, sharey=True)
+    for axes, names in ((left, ("fixed", "triangular2", "decay", *OURS)),
+                        (right, ("fixed", "exp", "exp_range"))):
+        for name in names:
+            accuracy_curve(axes, paper, name, name)
+            if name in TABLE1:
+                x, y = TABLE1[name]
+                axes.plot(x, y, "o", color=COLOUR[name], ms=5, markeredgecolor="black",
+                          markeredgewidth=0.5, label=f"{name}, published")
+        axes.set(xlabel="iterations (thousands)", xlim=(0, 72), ylim=(60, 84))
+        axes.legend(fontsize=7, loc="lower right")
+    left.set(ylabel="test accuracy (%)")
+    return "table1", (
+        "Table 1 as curves: test accuracy while training, mean over seeds with the range between "
+        "them; circles are the paper's final accuracies. decay_staged and fixed_staged are "
+        "controls of ours."), made
+
+
+def table3(paper: Paper) -> tuple[str, str, Figure]:
+    claims = [c for c in paper.claims if c.id.startswith("table3-")]
+    made, axes = figure(width=7.0, height=3.8)
+    places = np.arange(len(claims))[::-1]
+    axes.plot([c.published for c in claims], places, "o", color=COLOURS[6], mfc="none",
+              label="published")
+    measured = [(y, r.metrics["accuracy"]) for y, c in zip(places, claims, strict=True)
+                for r in paper.results.get(c.measure["experiment"], [])]
+    if measured:
+        axes.plot([a for _, a in measured], [y for y, _ in measured], "x", color=COLOURS[0],
+                  label="measured")
+    axes.set_yticks(places, [c.says.removesuffix(" iterations") for c in claims])
+    axes.set(xlabel="final test accuracy (%)", xlim=(60, 86))
+    axes.legend(loc="upper left")
+    return "table3", "Table 3: every row's final accuracy, published and measured.", made

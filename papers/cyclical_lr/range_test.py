@@ -1,0 +1,121 @@
+"""The range test of section 3.3: two learning rates from one short run.
+
+    python papers/cyclical_lr/train.py experiment=range_test
+    python papers/cyclical_lr/range_test.py runs/cyclical_lr/range_test/seed0
+
+The second line names the edges of a finished run and draws them beside it, as ``range_test.png``.
+:func:`edges` takes the rates and accuracies of any training whose rate rises in a straight line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from common.errors import UserError, exit_with
+from common.evidence.plotting import COLOURS, figure, png, style
+from common.files import shown
+
+STARTED, SLOWED, RAGGED = 0.05, 0.95, 0.1
+"""Parts of the accuracy's whole rise, see :func:`edges`."""
+
+WINDOW = 3
+"""Evaluations averaged before a rise is looked for."""
+
+
+def edges(rates: Sequence[float], accuracies: Sequence[float]) -> tuple[float, float] | None:
+    """The two rates to note: where the accuracy starts to increase, and where that ends.
+
+    Section 3.3 asks for the rate "when the accuracy starts to increase" and for that "when the
+    accuracy slows, becomes ragged, or starts to fall". As numbers, of the rise from the lowest
+    accuracy (before the highest one) to the highest, averaged over three neighbours:
+
+    - it has started at the first rate with a twentieth of the rise;
+    - it has slowed at the first rate with nineteen twentieths of it;
+    - it is ragged, or falls, where a single accuracy lies a tenth of the rise below the best one
+      before it, once half of the rise is made; the rate before that is the edge.
+
+    Args:
+        rates: ascending, one for each evaluation.
+        accuracies: in any unit.
+
+    Returns:
+        The lower and the upper edge; None where nothing rises, or for fewer than five evaluations.
+    """
+    a = np.asarray(accuracies, dtype=float)
+    if len(a) < 5:
+        return None
+    half = WINDOW // 2
+    mean = np.array([a[max(0, k - half):k + half + 1].mean() for k in range(len(a))])
+    peak = int(mean.argmax())
+    floor = mean[:peak + 1].min()
+    rise = mean[peak] - floor
+    if not rise > 0:
+        return None
+    made = (mean - floor) / rise
+    lower = int(np.flatnonzero(made >= STARTED)[0])
+    slowed = int(np.flatnonzero(made >= SLOWED)[0])
+    below = np.maximum.accumulate(a) - a > RAGGED * rise
+    ragged = np.flatnonzero(below & (np.maximum.accumulate(made) >= 0.5))
+    upper = min(slowed, int(ragged[0]) - 1) if len(ragged) else slowed
+    return float(rates[lower]), float(rates[max(upper, lower)])
+
+
+def draw(axes: Axes, rates: Sequence[float], accuracies: Sequence[float],
+         found: tuple[float, float] | None, colour: str = COLOURS[0], label: str = "") -> None:
+    """Accuracy against rate, with the edges as lines."""
+    axes.plot(rates, accuracies, ".-", color=colour, lw=1, ms=4, label=label or None)
+    if found is not None:
+        for x, text, height in zip(found, ("base_lr", "max_lr"), (0.02, 0.1), strict=True):
+            axes.axvline(x, color=colour, ls="--", lw=1)
+            axes.annotate(f"{text} {x:.2g}", (x, height), xycoords=("data", "axes fraction"),
+                          xytext=(3, 0), textcoords="offset points", color=colour)
+        axes.axvspan(*found, color=colour, alpha=0.08, lw=0)
+    axes.set(xlabel="learning rate, rising in a straight line", ylabel="accuracy (%)")
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Rates and accuracies of a finished run.
+
+    Args:
+        path: its folder, or its result as JSON.
+
+    Raises:
+        UserError: no result there, or not that of a range test.
+    """
+    file = path / "result.json" if path.is_dir() else path
+    try:
+        curves = json.loads(file.read_text())["curves"]
+        rates, accuracies = (np.array(curves[k][1], dtype=float) for k in ("rate", "accuracy"))
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as e:
+        raise UserError(f"{shown(path)}: expected the folder of a finished run with "
+                        "schedule.policy=range_test") from e
+    return rates, accuracies
+
+
+def main(argv: list[str]) -> int:
+    """The command line; see the module's text."""
+    if len(argv) != 1 or argv[0] in ("--help", "-h"):
+        print(__doc__.strip())
+        return 0
+    path = Path(argv[0])
+    rates, accuracies = read(path)
+    found = edges(rates, accuracies)
+    print("the accuracy never rose: try other rates" if found is None else
+          f"schedule.base_lr={found[0]:.2g} schedule.max_lr={found[1]:.2g}")
+    with style():
+        made, axes = figure(width=6.4, height=4)
+        draw(axes, rates, accuracies, found)
+        picture = (path if path.is_dir() else path.parent) / "range_test.png"
+        picture.write_bytes(png(made))
+    print(f"accuracy against rate: {shown(picture)}")
+    return 0
+
+
+if __name__ == "__main__":
+    exit_with(lambda: main(sys.argv[1:]))

@@ -1,0 +1,73 @@
+"""The rule that names the edges, on curves whose edges are known, and the command that draws."""
+
+import json
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from papers.cyclical_lr.range_test import edges, main
+
+RATES = np.linspace(0.001, 0.04, 40)
+
+
+def ramp(start, end, low=10.0, high=70.0):
+    """Flat, then a straight rise between two evaluations, then flat."""
+    return low + (high - low) * np.clip((np.arange(40) - start) / (end - start), 0, 1)
+
+
+def test_the_edges_of_a_straight_rise():
+    lower, upper = edges(RATES, ramp(10, 30))
+    assert lower == pytest.approx(RATES[11])  # a twentieth of the rise
+    assert upper == pytest.approx(RATES[29])  # nineteen twentieths
+
+
+def test_units_do_not_matter():
+    assert edges(RATES, ramp(10, 30)) == edges(RATES, ramp(10, 30) / 100)
+
+
+def test_the_upper_edge_is_before_the_first_ragged_place():
+    a = ramp(10, 30)
+    a[24] = a[23] - 0.15 * 60
+    assert edges(RATES, a)[1] == pytest.approx(RATES[23])
+
+
+def test_small_dents_and_those_of_the_first_half_are_not_ragged():
+    a = ramp(10, 30)
+    a[24] = a[23] - 0.05 * 60
+    a[15] = a[14] - 0.15 * 60
+    assert edges(RATES, a) == edges(RATES, ramp(10, 30))
+
+
+def test_a_fall_behind_the_rise_changes_nothing():
+    a = ramp(10, 20)
+    a[30:] = 5.0  # below where it began
+    assert edges(RATES, a) == pytest.approx((RATES[11], RATES[19]), rel=0.1)
+
+
+def test_it_starts_at_once_where_the_first_accuracy_is_on_its_way():
+    assert edges(RATES, ramp(0, 10))[0] <= RATES[1]
+
+
+@pytest.mark.parametrize("curve", [np.full(40, 10.0), np.linspace(70, 10, 40)])
+def test_nothing_that_rises_has_edges(curve):
+    assert edges(RATES, curve) is None
+
+
+def test_too_few_evaluations_have_none():
+    assert edges(RATES[:4], ramp(0, 3)[:4]) is None
+
+
+def test_the_command_names_and_draws_them(tmp_path, capsys):
+    curves = {"rate": [list(range(40)), RATES.tolist()],
+              "accuracy": [list(range(40)), ramp(10, 30).tolist()]}
+    (tmp_path / "result.json").write_text(json.dumps({"curves": curves}))
+    assert main([str(tmp_path)]) == 0
+    assert "schedule.base_lr=0.012 schedule.max_lr=0.03\n" in capsys.readouterr().out
+    assert (tmp_path / "range_test.png").stat().st_size > 1000
+
+
+def test_another_run_is_one_line(tmp_path):
+    (tmp_path / "result.json").write_text(json.dumps({"curves": {"accuracy": [[1], [2.0]]}}))
+    with pytest.raises(UserError, match="expected the folder of a finished run with"):
+        main([str(tmp_path)])
