@@ -7,6 +7,7 @@ import csv
 import hashlib
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -227,13 +228,16 @@ def _from_folder(name: str, source: Source, folder: Path) -> DataSet:
         if not found:
             raise NotAtHand(f"$PAPERS_DATA={folder} does not hold {name}: expected "
                             f"{source.hub}/{source.config}/{split}-*.parquet in it")
+    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")  # a folder needs no network
     content = hashlib.sha256("".join(sha256(f) for fs in files.values() for f in fs).encode())
     paths = {s: [str(f) for f in fs] for s, fs in files.items()}
 
     def rows(split: str):
         import datasets
 
-        return datasets.load_dataset("parquet", data_files=paths, split=split)
+        with tempfile.TemporaryDirectory() as folder:  # not the user's HF_HOME, which may be shut
+            return datasets.load_dataset("parquet", data_files=paths, split=split,
+                                         cache_dir=folder, keep_in_memory=True)
 
     where = f"{base} (is a Parquet file damaged or cut short?)"
     return cached(name, content.hexdigest(), lambda: _decode(name, source, rows, where))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,16 +72,20 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
         if keep is not None and path.exists():
             os.replace(path, keep)
         os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except Exception as e:  # safetensors reports a full disk with an exception of its own
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         reason = e.strerror if isinstance(e, OSError) and e.strerror else e
         raise UserError(f"cannot write {shown(path)}: {reason}; nothing there was changed") from e
+    with contextlib.suppress(OSError):  # some systems and mounted drives cannot sync a folder
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -101,16 +107,28 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / ".lock", "w", encoding="utf-8")
+        handle = open(folder / LOCK, "w", encoding="utf-8")
     except OSError as e:
         raise UserError(f"cannot write the run's folder {shown(folder)}: {e.strerror}; choose "
                         "another with $PAPERS_RUNS") from e
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
+        except BlockingIOError as e:
             raise UserError(busy) from e
+        except OSError as e:  # some network file systems have no locks
+            print(f"warning: {shown(folder)} cannot be locked ({e.strerror}); nothing keeps a "
+                  "second process out of it", file=sys.stderr)
         yield
+
+
+def empty(folder: Path) -> None:
+    """Remove what lies in a folder that this process holds, but for the lock."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def sha256(path: Path) -> str:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +263,7 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     """Everything the named papers' reports consist of.
 
     Returns:
-        The content of each file, and the files in figure folders that should not be there.
+        The content of each file, and the pictures in figure folders that should not be there.
     """
     files: dict[Path, bytes] = {}
     extra: set[Path] = set()
@@ -281,7 +282,7 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
             raise UserError(f"{shown(paper.folder)}/claims.yaml: picture "
                             f"{paper.about['picture']!r} is none of its figures: "
                             f"{', '.join(captions)}")
-        extra |= set((paper.folder / "figures").glob("*")) - set(files)
+        extra |= set((paper.folder / "figures").glob("*.svg")) - set(files)
         files[paper.folder / "REPORT.md"] = report(paper, judgements, captions).encode()
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
@@ -315,8 +316,8 @@ def main(argv: list[str]) -> int:
         return 0
     for path in different:
         write_atomic(path, files[path])
-    for path in extra:
-        path.unlink()
+    for path in sorted(extra):
+        print(f"no figure of this paper (any more), left alone: {shown(path)}", file=sys.stderr)
     print(f"wrote {len(different)} of {len(files)} files" + "".join(
         f"\n  {shown(p)}" for p in different))
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -109,12 +108,9 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
         UserError, Paused: see :func:`common.training.loop.run_all`; or the runs are to take turns
             on a device that has no use for it.
     """
-    for each in jobs if distributed.rank() == 0 else ():
-        if each.config.fresh:
-            shutil.rmtree(each.folder, ignore_errors=True)
     if any(each.recorded for each in jobs) and distributed.rank() == 0:
         say_uncommitted()
-    there = [(each.folder / "result.json").exists() for each in jobs]
+    there = [(each.folder / "result.json").exists() and not each.config.fresh for each in jobs]
     recipes = [recipe_class(each.config) for each in jobs]
     if len(jobs) > 1 and together is None and recipes[0].device.type == "cpu":
         raise UserError(f"train.side_by_side={jobs[0].config.train.side_by_side}: expected a "

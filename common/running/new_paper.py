@@ -31,9 +31,15 @@ def check_name(name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise UserError(f"{name!r} cannot be a paper's name: expected lower-case letters, digits "
                         "and underscores, starting with a letter, and no Python keyword")
+    if (ROOT / "papers" / name / UNFINISHED).exists():  # an earlier attempt was cut short
+        return
     for folder in (ROOT / "papers" / name, ROOT / "tests" / "papers" / name):
         if folder.exists():
             raise UserError(f"{shown(folder)} exists: choose another name")
+
+
+UNFINISHED = ".unfinished"
+"""Lies in a paper's folder while it is being made."""
 
 
 def fill(text: str, name: str, about: dict[str, str]) -> str:
@@ -55,6 +61,7 @@ def create(name: str, about: dict[str, str]) -> list[Path]:
     folder, tests = ROOT / "papers" / name, ROOT / "tests" / "papers" / name
     made = []
     try:
+        write_atomic(folder / UNFINISHED, "")
         for source, target in ((TEMPLATE / "paper", folder), (TEMPLATE / "tests", tests)):
             for path in sorted(p for p in source.iterdir() if p.is_file()):
                 file = target / path.name.replace("NAME", name)
@@ -65,6 +72,7 @@ def create(name: str, about: dict[str, str]) -> list[Path]:
         verdicts = ROOT / "tests" / "common" / "evidence" / "test_claims" / f"{name}.yml"
         write_atomic(verdicts, yaml.safe_dump(verdict_table(papers([name])[0])))
         made += [folder / "REPORT.md", verdicts]
+        (folder / UNFINISHED).unlink()
     except Exception:
         for path in (folder, tests):
             shutil.rmtree(path, ignore_errors=True)

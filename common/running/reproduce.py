@@ -98,23 +98,28 @@ def start(run: Run, slot: int, seconds: float = math.inf) -> Process:
         UserError: the run's folder cannot be written.
     """
     environment = os.environ | {"OMP_NUM_THREADS": str(run.threads)}
-    if torch.cuda.device_count() > 1:
-        environment["CUDA_VISIBLE_DEVICES"] = str(slot % torch.cuda.device_count())
+    if (cards_here := torch.cuda.device_count()) > 1:
+        visible = [c.strip() for c in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+        names = visible if len(visible) == cards_here else list(map(str, range(cards_here)))
+        environment["CUDA_VISIBLE_DEVICES"] = names[slot % cards_here]
     words = [f"budget={math.floor(seconds)}s"] if math.isfinite(seconds) else []
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         with open(run.folder / "log.txt", "ab") as log:
             process = subprocess.Popen([*run.command, *words], cwd=ROOT, env=environment,
                                        stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                       preexec_fn=die_with)
+                                       preexec_fn=die_with if LINUX else None)
     except OSError as e:
         raise UserError(f"cannot write the run's folder {shown(run.folder)}: {e.strerror}; choose "
                         "another with $PAPERS_RUNS") from e
     return Process(run, process, time.monotonic(), slot)
 
 
+LINUX = sys.platform.startswith("linux")
+
+
 def die_with() -> None:
-    """Ask the kernel to end this process when its parent ends, however that ends."""
+    """Ask Linux to end this process when its parent ends, however that ends."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 

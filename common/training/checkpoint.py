@@ -27,6 +27,10 @@ from common.files import shown, write_atomic
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
 
+DAMAGED: set[Path] = set()
+"""Files that could not be read; they do not take the place of the one before them."""
+
+
 def save(folder: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint; the one that stood there becomes the previous one.
 
@@ -41,7 +45,8 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     skeleton = json.dumps(_pack(state, "", tensors))
     metadata = {"state": skeleton, "digest": digest(skeleton, tensors)}
     write_atomic(folder / NAME, lambda p: save_file(tensors, p, metadata),
-                 keep=folder / PREVIOUS)
+                 keep=None if folder / NAME in DAMAGED else folder / PREVIOUS)
+    DAMAGED.discard(folder / NAME)
 
 
 def load(folder: Path) -> dict[str, Any] | None:
@@ -56,6 +61,7 @@ def load(folder: Path) -> dict[str, Any] | None:
         try:
             return read(path)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
+            DAMAGED.add(path)
             print(f"warning: checkpoint {shown(path)} is damaged ({one_line(e)}); "
                   "using the one before it", file=sys.stderr)
     return None

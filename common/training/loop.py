@@ -11,7 +11,7 @@ from typing import Any
 
 from common.config import completed, differences, identity
 from common.errors import Paused, UserError
-from common.files import locked, shown
+from common.files import empty, locked, shown
 from common.training import checkpoint, distributed, start, tracking
 from common.training.budget import Budget
 from common.training.progress import Progress
@@ -76,6 +76,7 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
         for folder in folders if distributed.rank() == 0 else ():
             locks.enter_context(
                 locked(folder, f"another process is training in {shown(folder)}"))
+        begin_anew(recipes, folders)
         locks.enter_context(budget.ended_by_sigterm())
         runs = [Run(*parts, segment, len(recipes), source)
                 for parts in zip(recipes, folders, names, strict=True)]
@@ -92,6 +93,21 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
                         for r in runs])
     return [(r.metrics, {"seconds": r.seconds, "segments": r.segments,
                          "first_losses": r.first_losses}) for r in runs]
+
+
+def begin_anew(recipes: Sequence[Recipe], folders: Sequence[Path]) -> None:
+    """Empty the folders of runs that are to start anew, which this process holds.
+
+    Raises:
+        UserError: something in them cannot be removed.
+    """
+    for recipe, folder in zip(recipes, folders, strict=True):
+        if recipe.config.fresh and distributed.rank() == 0 and folder.is_dir():
+            try:
+                empty(folder)
+            except OSError as e:
+                raise UserError(f"fresh=true: cannot empty {shown(folder)}: {e.strerror}") from e
+    distributed.anywhere(False)  # the others look into the folders when that is done
 
 
 def take_turns(runs: Sequence[Iterator[None]]) -> None:
@@ -228,7 +244,8 @@ class Run:
         self.good = self.first
         self.writes = distributed.rank() == 0
         evaluated = self.finished or self.first < recipe.config.train.steps
-        self.tracker = (tracking.Tracker(folder, recipe.config, self.first, name, evaluated)
+        lines = saved.get("lines") if saved else None  # unknown to checkpoints of earlier versions
+        self.tracker = (tracking.Tracker(folder, recipe.config, self.first, name, evaluated, lines)
                         if self.writes else None)
         self.before, self.started = self.seconds, time.perf_counter()
         self.saved_at, self.cost = self.started, 0.0
@@ -292,7 +309,7 @@ class Run:
             "config": self.fixed, "step": step, "recipe": self.recipe.state(),
             "random": checkpoint.random_states(), "window": self.window, "seconds": self.seconds,
             "segments": self.segments, "metrics": self.metrics, "finished": self.finished,
-            "first_losses": self.first_losses})
+            "first_losses": self.first_losses, "lines": self.tracker.state})
         self.good, self.saved_at = step, time.perf_counter()
         self.cost = self.saved_at - started
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.config import Config, as_dict, one_line
+from common.errors import UserError
 from common.files import shown, write_atomic
 
 FILE = "metrics.jsonl"
@@ -37,17 +38,31 @@ class Tracker:
         step: the step the run starts from; later lines of an earlier attempt are removed.
         name: the run's name there, such as ``batchnorm/bn/seed0``.
         evaluated: False if an evaluation after ``step`` was logged and has to be made again.
+        expected: the :attr:`state` that goes with that step, where it is known.
+
+    Attributes:
+        state: how many lines there are, and their SHA-256.
+
+    Raises:
+        UserError: the lines in the folder are not those that are expected.
 
     Whatever goes wrong with Weights & Biases is said once on stderr and never stops the run.
     """
 
     def __init__(self, folder: Path, config: Config, step: int, name: str,
-                 evaluated: bool = True):
+                 evaluated: bool = True, expected: dict[str, Any] | None = None):
         kept = read(folder, until=step) if step else []
         if not evaluated:
             kept = [line for line in kept
                     if line["step"] < step or not any(k.startswith("eval/") for k in line)]
-        write_atomic(folder / FILE, "".join(json.dumps(line) + "\n" for line in kept))
+        self._lines, self._digest = 0, hashlib.sha256()
+        text = "".join(self._counted(line) for line in kept)
+        if expected is not None and self.state != expected:
+            raise UserError(f"{shown(folder / FILE)} is not what belongs to the checkpoint of step "
+                            f"{step}: expected {expected['lines']} lines up to there, found "
+                            f"{self._lines}{' others' * (self._lines == expected['lines'])}; put "
+                            "it back, or add fresh=true to start anew")
+        write_atomic(folder / FILE, text)
         self._file = open(folder / FILE, "a", encoding="utf-8")
         self._wandb = self._start_wandb(folder, config, name)
 
@@ -73,13 +88,23 @@ class Tracker:
 
     def log(self, step: int, **metrics: float | str) -> None:
         """Append one line: the step and named numbers."""
-        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._file.write(self._counted({"step": step, **metrics}))
         if self._wandb is not None:
             try:
                 self._wandb.log(metrics, step=step)
             except Exception as e:
                 print(f"warning: Weights & Biases is off: {one_line(e)}", file=sys.stderr)
                 self._wandb = None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return {"lines": self._lines, "sha256": self._digest.hexdigest()}
+
+    def _counted(self, line: dict[str, Any]) -> str:
+        text = json.dumps(line) + "\n"
+        self._lines += 1
+        self._digest.update(text.encode())
+        return text
 
     def flush(self) -> None:
         """Put what was logged on disk."""

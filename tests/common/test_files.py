@@ -1,11 +1,13 @@
 """Files are written whole or not at all."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
-from common.files import sha256, shown, write_atomic
+from common.files import cache_root, empty, locked, sha256, shown, write_atomic
 
 
 def test_text_bytes_and_functions_are_written(tmp_path):
@@ -39,3 +41,48 @@ def test_sha256(tmp_path):
 def test_shown_is_relative_where_it_can_be(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert shown(tmp_path / "a" / "b") == "a/b"
+
+
+def test_a_folder_that_cannot_be_synced_is_written_all_the_same(tmp_path, monkeypatch):
+    opened = os.open
+
+    def refuse(path, flags, *rest, **named):
+        if Path(path).is_dir():
+            raise PermissionError(13, "no handles of folders here")
+        return opened(path, flags, *rest, **named)
+    monkeypatch.setattr(os, "open", refuse)
+    write_atomic(tmp_path / "f", "content")
+    assert (tmp_path / "f").read_text() == "content"
+
+
+def test_a_file_system_without_locks_is_said_and_no_other_process_is_blamed(
+        tmp_path, monkeypatch, capsys):
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with locked(tmp_path, "busy"):
+        pass
+    assert "cannot be locked (No locks available)" in capsys.readouterr().err
+
+
+def test_emptying_a_folder_leaves_its_lock(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "f").touch()
+    (tmp_path / "f").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "inner")
+    with locked(tmp_path, "busy"):
+        empty(tmp_path)
+        assert [p.name for p in tmp_path.iterdir()] == [".lock"]
+
+
+def test_without_a_home_it_is_said_where_data_could_go(monkeypatch):
+    for name in ("PAPERS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.raises(UserError, match=r"set .PAPERS_CACHE to a folder"):
+        cache_root()

@@ -55,11 +55,17 @@ def test_an_edited_file_is_noticed_and_rebuilt(copy, path, capsys):
     assert (copy / path).read_text() == content
 
 
-def test_a_stray_figure_is_noticed(copy):
+def test_a_stray_figure_is_noticed_and_not_deleted(copy, capsys):
     (copy / "papers/batchnorm/figures/old.svg").write_text("")
     assert report.main(["--check", "batchnorm"]) == 1
-    report.main(["batchnorm"])
-    assert not (copy / "papers/batchnorm/figures/old.svg").exists()
+    assert report.main(["batchnorm"]) == 0
+    assert "left alone: " in capsys.readouterr().err
+    assert (copy / "papers/batchnorm/figures/old.svg").exists(), "it may be somebody's work"
+
+
+def test_what_is_no_picture_may_lie_beside_the_figures(copy):
+    (copy / "papers/batchnorm/figures/notes.txt").write_text("mine")
+    assert report.main(["--check", "batchnorm"]) == 0
 
 
 def test_a_changed_result_is_noticed(copy):

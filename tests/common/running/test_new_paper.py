@@ -82,3 +82,23 @@ def test_other_bad_words_are_one_line():
         new_paper.main(["demo_net", "year=soon"])
     with pytest.raises(UserError, match="did you mean 'title'"):
         new_paper.main(["demo_net", "titel=x"])
+
+
+def test_what_was_cut_short_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(new_paper, "ROOT", tmp_path)
+    folder, tests = tmp_path / "papers/demo_net", tmp_path / "tests/papers/demo_net"
+    folder.mkdir(parents=True)
+    tests.mkdir(parents=True)
+    with pytest.raises(UserError, match="exists: choose another name"):
+        new_paper.check_name("demo_net")
+    (folder / new_paper.UNFINISHED).touch()
+    new_paper.check_name("demo_net")
+    written = []
+    monkeypatch.setattr(new_paper, "write_atomic", lambda path, text: written.append(path.name))
+
+    def killed(argv):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(new_paper.report, "main", killed)
+    with pytest.raises(KeyboardInterrupt):
+        new_paper.create("demo_net", {"title": "t"})
+    assert written[0] == new_paper.UNFINISHED and (folder / new_paper.UNFINISHED).exists()

@@ -356,6 +356,10 @@ def test_graphics_cards_are_taken_in_turn(monkeypatch, tmp_path):
     for slot in range(3):
         reproduce.start(run(1), slot)
     assert [e["CUDA_VISIBLE_DEVICES"] for e in given] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 2")
+    for slot in range(3):
+        reproduce.start(run(1), slot)
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in given[3:]] == ["5", "2", "5"]
     assert given[0]["OMP_NUM_THREADS"] == "1"
 
 

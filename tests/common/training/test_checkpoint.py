@@ -1,5 +1,6 @@
 """Checkpoints: what goes in comes out, and damage is recognised."""
 
+import os
 import random
 from collections import Counter
 
@@ -84,3 +85,26 @@ def test_random_states_come_back(tmp_path):
     first = draw()
     checkpoint.set_random_states(checkpoint.load(tmp_path))
     assert draw() == first
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one(tmp_path, monkeypatch):
+    for step in (1, 2):
+        checkpoint.save(tmp_path, {"step": step})
+    path = tmp_path / checkpoint.NAME
+    path.write_bytes(path.read_bytes()[:-1])
+    assert checkpoint.load(tmp_path)["step"] == 1
+
+    def cut(*_):
+        raise KeyboardInterrupt
+    with monkeypatch.context() as m:
+        m.setattr(os, "replace", cut)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(tmp_path, {"step": 3})
+    assert checkpoint.load(tmp_path)["step"] == 1, "the good one is still there"
+    checkpoint.save(tmp_path, {"step": 3})
+    path.write_bytes(b"damaged again")
+    assert checkpoint.load(tmp_path)["step"] == 1
+    checkpoint.save(tmp_path, {"step": 4})
+    checkpoint.save(tmp_path, {"step": 5})
+    path.write_bytes(b"and again")
+    assert checkpoint.load(tmp_path)["step"] == 4

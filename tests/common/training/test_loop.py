@@ -226,3 +226,32 @@ def test_kill_and_resume_end_with_the_same_numbers(tmp_path):
     assert a["metrics"] == b["metrics"] and a["curves"] == b["curves"]
     for name, value in state_a["recipe"]["model"].items():
         assert torch.equal(value, state_b["recipe"]["model"][name])
+
+
+@pytest.mark.parametrize("damage", ["lost", "shortened", "changed"])
+def test_metrics_that_are_not_the_checkpoints_are_refused(trial, tmp_path, damage):
+    with pytest.raises(Stopped):
+        trial(recipe=stopping_at(25))
+    path = tmp_path / "run" / tracking.FILE
+    kept = path.read_text()
+    if damage == "lost":
+        path.unlink()
+    else:
+        first, rest = kept.split("\n", 1)
+        path.write_text(rest if damage == "shortened" else
+                        first.replace('"loss": ', '"loss": 1') + "\n" + rest)
+    with pytest.raises(UserError, match=r"metrics.jsonl is not what belongs to the checkpoint"):
+        trial()
+    path.write_text(kept)
+    _, metrics, _ = trial()
+    assert metrics == trial("whole")[1]
+
+
+def test_starting_anew_leaves_a_running_run_alone(trial, tmp_path):
+    trial(train__steps=10)
+    before = sorted(p.name for p in (tmp_path / "run").iterdir())
+    with locked(tmp_path / "run", "busy"), pytest.raises(UserError, match="another process"):
+        trial(fresh=True)
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == before
+    _, _, history = trial(fresh=True)
+    assert [s["from_step"] for s in history["segments"]] == [0]
