@@ -22,10 +22,11 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field
 
 from common import conditions
 from common.config import (
@@ -42,6 +43,29 @@ from common.config import (
 )
 from common.errors import UserError, nearest
 from common.files import shown
+from common.typed import Model, Open, checked
+
+NAME = r"[A-Za-z][\w.+-]*"
+"""What experiments may be called: their results have folders of that name."""
+
+class Entry(Open):
+    """An entry under ``experiments``; its other parts are keys of the configuration."""
+
+    help: str = ""
+    from_: str | None = Field(None, alias="from")
+    vary: dict[str, Any] | None = Field(None, min_length=1)
+    runs: list[str] | None = Field(None, min_length=1)
+    precisions: list[str] | None = Field(None, min_length=1)
+
+
+class File(Model):
+    """A ``config.yaml``."""
+
+    default: str = ""
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    precisions: list[str] = Field(["float32"], min_length=1)
+    seeds: Any = Field(default_factory=dict)
+    experiments: dict[Annotated[str, Field(pattern=f"^{NAME}$")], Entry] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -73,48 +97,60 @@ class Experiments:
             precision.
     """
 
-    RESERVED = ("help", "from", "vary", "runs", "precisions")
-
     def __init__(self, schema: type[Config], path: Path):
         self.schema, self.path, self.known = schema, path, keys(schema)
         self._blank = OmegaConf.structured(schema)
         self._sound: set[str] = set()  # experiments that set no key where it is not honoured
-        content = read_yaml(path)
-        raw = content.get("experiments", {})
-        self.default: str = content.get("default", next(iter(raw), ""))
-        self.defaults = self._check(flatten(content.get("defaults", {})), "defaults")
-        self._precisions = self._check_precisions(content.get("precisions", ["float32"]), "the top")
+        content = checked(File, read_yaml(path), shown(path))
+        self.default = content.default or next(iter(content.experiments))
+        self.defaults = self._check(flatten(content.defaults), "defaults")
+        self._precisions = self._check_precisions(content.precisions, "the top")
         self.experiments: dict[str, Experiment] = {}
         self.groups: dict[str, tuple[str, list[str]]] = {}
-        for name, entry in raw.items():
-            self._add(name, dict(entry or {}))
-        for name, (_, members) in self.groups.items():
-            for member in members:
-                if member not in self.experiments and member not in self.groups:
-                    raise UserError(f"{shown(path)}: experiment {name!r} runs {member!r}, which "
-                                    f"is not there{nearest(member, self.names())}")
-        self._planned = self._read_plan(content.get("seeds", {}))
+        for name, entry in content.experiments.items():
+            self._add(name, entry)
+        for name in self.groups:
+            self._check_members(name, [])
+        if self.default not in self.names():
+            raise UserError(f"{shown(path)}: default: unknown experiment {self.default!r}"
+                            f"{nearest(self.default, self.names())}")
+        self._planned = self._read_plan(content.seeds)
 
-    def _add(self, name: str, entry: dict[str, Any]) -> None:
-        overrides = self._check(flatten({k: v for k, v in entry.items() if k not in self.RESERVED}),
-                                f"experiment {name!r}")
-        help_, own, precisions = entry.get("help", ""), tuple(overrides), self._precisions
-        if "runs" in entry:
-            self.groups[name] = (help_, list(entry["runs"]))
+    def _check_members(self, name: str, led: list[str]) -> None:
+        """Refuse a group that runs what is not there, or in the end itself."""
+        if name in led:
+            raise UserError(f"{shown(self.path)}: experiment {name!r} runs itself: "
+                            f"{' → '.join([*led[led.index(name):], name])}")
+        for member in self.groups[name][1]:
+            if member not in self.experiments and member not in self.groups:
+                raise UserError(f"{shown(self.path)}: experiment {name!r} runs {member!r}, which "
+                                f"is not there{nearest(member, self.names())}")
+            if member in self.groups:
+                self._check_members(member, [*led, name])
+
+    def _add(self, name: str, entry: Entry) -> None:
+        overrides = self._check(flatten(entry.model_extra or {}), f"experiment {name!r}")
+        help_, own, precisions = entry.help, tuple(overrides), self._precisions
+        if entry.runs is not None:
+            self.groups[name] = (help_, entry.runs)
             return
-        if "from" in entry:
-            base = entry["from"]
+        if entry.from_ is not None:
+            base = entry.from_
             if base not in self.experiments:
                 raise UserError(f"{shown(self.path)}: experiment {name!r} is made from {base!r}, "
                                 f"which must stand before it{nearest(base, self.experiments)}")
             overrides = self.experiments[base].overrides | overrides
             precisions = self.experiments[base].precisions
-        if "precisions" in entry:
-            precisions = self._check_precisions(entry["precisions"], f"experiment {name!r}")
-        if "vary" not in entry:
+        if entry.precisions is not None:
+            precisions = self._check_precisions(entry.precisions, f"experiment {name!r}")
+        if entry.vary is None:
             self.experiments[name] = Experiment(name, help_, overrides, own, precisions)
             return
-        vary = self._check(flatten(entry["vary"]), f"experiment {name!r}")
+        vary = self._check(flatten(entry.vary), f"experiment {name!r}")
+        for k, values in vary.items():
+            if not isinstance(values, list) or not values:
+                raise UserError(f"{shown(self.path)}: experiment {name!r}: vary: {k}: {values}: "
+                                "expected a list of values")
         members = []
         for values in itertools.product(*vary.values()):
             member = "_".join([name, *map(str, values)])
@@ -132,8 +168,8 @@ class Experiments:
                                 f"{nearest(k, self.known)}")
         return flat
 
-    def _check_precisions(self, given: Any, where: str) -> tuple[str, ...]:
-        if not given or not isinstance(given, list) or set(given) - set(self.schema.precisions):
+    def _check_precisions(self, given: list[str], where: str) -> tuple[str, ...]:
+        if set(given) - set(self.schema.precisions):
             raise UserError(f"{shown(self.path)}: {where} has precisions={given}: expected a list "
                             f"of {'|'.join(self.schema.precisions)}")
         return tuple(given)

@@ -48,16 +48,76 @@ report's table:
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from common.errors import UserError, nearest
+from pydantic import Field
+
+from common.config import one_line
+from common.errors import UserError
 from common.evidence.verdicts import WAYS
 from common.experiments import read_yaml
 from common.files import shown
+from common.typed import Model, Open, checked
+
+
+class Measure(Model):
+    """What ``measure`` may say."""
+
+    experiment: str | None = None
+    metric: str | None = None
+    step: int | None = Field(None, ge=0)
+    versus: str | None = None
+    function: str | None = None
+    experiments: list[str] | None = None
+    arguments: dict[str, Any] | None = None
+
+
+class Judge(Model):
+    """What ``judge`` may say."""
+
+    within: list[float] | None = Field(None, min_length=2, max_length=2)
+    at_least: float | None = None
+    at_most: float | None = None
+    exactly: float | None = Field(None, ge=0)
+    sd: float | None = Field(None, ge=0)
+    why: str = ""
+    by: Literal[WAYS] = "mean"  # type: ignore[valid-type]
+    trials: int | None = Field(None, gt=0)
+
+
+class Entry(Model):
+    """An entry of ``claims``, as it stands for one claim."""
+
+    id: str = Field(min_length=1)
+    where: str
+    says: str
+    published: float | None = None
+    obtained: str = ""
+    show: str = ".4g"
+    measure: Measure = Measure()
+    judge: Judge = Judge()
+    because: str = ""
+    afterwards: str = ""
+    each: str = ""
+    row: str = ""
+    column: str = ""
+
+
+class File(Open):
+    """A ``claims.yaml``."""
+
+    title: str
+    authors: str
+    year: int
+    link: str
+    shows: str
+    picture: str
+    claims: list[Any]
 
 
 @dataclass(frozen=True)
@@ -104,40 +164,40 @@ def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, has no rows, or one with more or fewer values than names.
     """
     try:
         with open(path, encoding="utf-8", newline="") as f:
-            return list(csv.DictReader(f))
+            rows = list(csv.DictReader(f))
     except OSError as e:
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
+    except (UnicodeDecodeError, csv.Error) as e:
+        raise UserError(f"{shown(path)} is no CSV table in UTF-8: {one_line(e)}") from e
+    if not rows:
+        raise UserError(f"{shown(path)}: expected a line of names and at least one of values")
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise UserError(f"{shown(path)}, line {number}: expected a value for every name in "
+                            f"the first line, {', '.join(k for k in rows[0] if k)}")
+    return rows
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Claim]]:
     """Read ``claims.yaml``: what it says about the paper, and its claims.
 
     Raises:
-        UserError: not YAML, a missing or unknown part, or an id used twice.
+        UserError: not YAML, a missing or unknown part or one of another type, or an id used twice.
     """
     content = read_yaml(path)
+    listed = checked(File, content, shown(path)).claims
     about = {k: v for k, v in content.items() if k != "claims"}
-    for k in ("title", "authors", "year", "link", "shows", "picture"):
-        if k not in about:
-            raise UserError(f"{shown(path)}: expected {k!r} at the top")
-    claims, known = [], {f.name for f in fields(Claim)}
-    if not isinstance(content.get("claims"), list):
-        raise UserError(f"{shown(path)}: expected a list under 'claims'")
-    for entry in [e for listed in content["claims"] for e in spread(listed, path)]:
+    claims: list[Claim] = []
+    for entry in [e for one in listed for e in spread(one, path)]:
         name = entry.get("id", "without id") if isinstance(entry, dict) else "without id"
         where = f"{shown(path)}: claim {name!r}"
-        if name == "without id" or any(c.id == name for c in claims):
+        checked(Entry, entry, where)
+        if any(c.id == name for c in claims):
             raise UserError(f"{where}: expected an id used once")
-        for k in entry:
-            if k not in known:
-                raise UserError(f"{where} has an unknown part {k!r}{nearest(k, known)}")
-        for k in ("where", "says"):
-            if k not in entry:
-                raise UserError(f"{where}: expected {k!r}")
         claim = Claim(**entry)
         _check(claim, where)
         claims.append(claim)
@@ -171,32 +231,24 @@ def spread(entry: Any, path: Path) -> list[Any]:
     entries = []
     for row in read_table(path.parent / "published" / f"{entry['each']}.csv"):
         one = filled(entry, row)
-        for part, k in ((one, "published"), (one.get("judge", {}), "exactly")):
-            if isinstance(part.get(k), str):
-                part[k] = float(part[k])
+        judge = one.get("judge")
+        for part, k in ((one, "published"), (judge if isinstance(judge, dict) else {}, "exactly")):
+            with contextlib.suppress(ValueError):  # what is no number stays, and is refused
+                part |= {k: float(part[k])} if isinstance(part.get(k), str) else {}
         entries.append(one)
     return entries
 
 
-MEASURES = {"experiment", "metric", "step", "versus", "function", "experiments", "arguments"}
-JUDGES = {"within", "at_least", "at_most", "exactly", "why", "sd", "by", "trials"}
-SOURCES = ("printed", "derived", "read off", "quoted by")
+SOURCES = ("printed", "derived", "read off", "quoted by ")
 
 
 def _check(claim: Claim, where: str) -> None:
-    kinds = {"str": str, "dict[str, Any]": dict}
-    for f in fields(claim):
-        value, wanted = getattr(claim, f.name), kinds.get(str(f.type))
-        if wanted and not isinstance(value, wanted):
-            raise UserError(f"{where}: {f.name}: {value}: expected "
-                            f"{'text' if wanted is str else 'a mapping'}")
-    for part, known in ((claim.measure, MEASURES), (claim.judge, JUDGES)):
-        for k in part:
-            if k not in known:
-                raise UserError(f"{where} has an unknown part {k!r}{nearest(k, known)}")
-    if claim.published is not None and (isinstance(claim.published, bool) or not isinstance(
-            claim.published, (int, float))):
-        raise UserError(f"{where}: published: {claim.published}: expected a number")
+    """Refuse what is of the right type and makes no sense together."""
+    try:
+        format(1.0, claim.show)
+    except ValueError as e:
+        raise UserError(f"{where}: show: {claim.show!r}: expected a format of numbers such as .2f"
+                        ) from e
     if claim.published is not None and not claim.obtained.startswith(SOURCES):
         raise UserError(f"{where}: expected 'obtained' to say how the number came here, beginning "
                         f"with one of {', '.join(SOURCES)}")
@@ -217,30 +269,14 @@ def _check(claim: Claim, where: str) -> None:
 
 
 def _check_numbers(claim: Claim, where: str) -> None:
-    """Refuse bands that nothing can lie in, and ways to judge that do not exist."""
+    """Refuse bands that nothing can lie in, and shares of nothing."""
     judge = claim.judge
-    numbers = {k: judge[k] for k in ("at_least", "at_most", "exactly", "sd") if k in judge}
-    numbers |= {} if claim.published is None else {"published": claim.published}
-    if "within" in judge:
-        pair = judge["within"]
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise UserError(f"{where}: within: {pair}: expected two numbers, [below, above]")
-        numbers |= {"within": pair[0], "within's second": pair[1]}
-    for k, v in numbers.items():
-        if isinstance(v, bool) or not isinstance(v, (int, float)) or not math.isfinite(v):
-            raise UserError(f"{where}: {k}: {v}: expected a finite number")
-        if k in ("exactly", "sd") and v < 0:
-            raise UserError(f"{where}: {k}: {v}: expected no negative number")
     if sum(bool(keys & judge.keys()) for keys in (
             {"within"}, {"exactly"}, {"at_least", "at_most"})) > 1:
         raise UserError(f"{where}: expected one of 'within', 'exactly' and bounds in 'judge'")
     low, high = claim.band
     if low > high:
         raise UserError(f"{where}: the band ends at {high:g}, below its beginning {low:g}")
-    by = judge.get("by", "mean")
-    if by not in WAYS:
-        raise UserError(f"{where}: by: {by}: expected one of {', '.join(WAYS)}")
-    if (by == "share") != ("trials" in judge) or (
-            by == "share" and not (isinstance(judge["trials"], int) and judge["trials"] > 0)):
+    if (judge.get("by") == "share") != ("trials" in judge):
         raise UserError(f"{where}: expected 'trials', how many a run makes, with by: share and "
                         "only there")

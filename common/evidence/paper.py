@@ -96,7 +96,7 @@ class Paper:
         """A table of ``published/`` as columns; one that holds no numbers stays text.
 
         Raises:
-            UserError: there is no such table.
+            UserError: there is no such table, or a number is missing in it.
         """
         rows = read_table(self.folder / "published" / f"{name}.csv")
         columns = {k: [row[k] for row in rows] for k in rows[0]}
@@ -104,7 +104,10 @@ class Paper:
         for k, values in columns.items():
             try:
                 found[k] = np.array(values, dtype=float)
-            except ValueError:
+            except ValueError as e:
+                if "" in values and any(v.lstrip("-")[:1].isdigit() for v in values):
+                    raise UserError(f"papers/{self.name}/published/{name}.csv: {k}: a value is "
+                                    "missing among numbers") from e
                 found[k] = np.array(values)
         return found
 
@@ -195,10 +198,15 @@ def papers(names: Sequence[str] = ()) -> list[Paper]:
     Raises:
         UserError: there is no such paper.
     """
-    folders = {p.parent.name: p.parent for p in sorted((ROOT / "papers").glob("*/claims.yaml"))}
+    known = paper_names()
     for name in names:
-        if name not in folders:
-            raise UserError(f"unknown paper {name!r}{nearest(name, folders)}")
-    return [Paper(folders[n]) for n in (names or folders)]
+        if name not in known:
+            raise UserError(f"unknown paper {name!r}{nearest(name, known)}")
+    return [Paper(ROOT / "papers" / n) for n in (names or known)]
+
+
+def paper_names() -> list[str]:
+    """The papers there are, whether or not their files can be read."""
+    return sorted(p.parent.name for p in (ROOT / "papers").glob("*/claims.yaml"))
 
 

@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.evidence import plotting, results
 from common.evidence.claims import Claim
 from common.evidence.counting import cost, count, is_formula
-from common.evidence.paper import Judgement, Paper, papers
+from common.evidence.paper import Judgement, Paper, paper_names, papers
 from common.evidence.verdicts import CONFIDENCE, VERDICTS, confidence
 from common.files import ROOT, shown, write_atomic
 from common.training.progress import duration
@@ -79,8 +79,12 @@ def cell(text: str) -> str:
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines)
+    return "\n".join(map(line, [head, ["---"] * len(head), *rows]))
+
+
+def line(cells: list[str]) -> str:
+    """A line of a Markdown table."""
+    return "| " + " | ".join(map(cell, cells)) + " |"
 
 
 def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) -> str:
@@ -242,21 +246,23 @@ def on_what(hardware: dict[str, Any]) -> str:
     return f"{hardware['gpu']} ({', '.join(said)}) with {cpu}"
 
 
-def gallery(all_papers: list[tuple[Paper, list[Judgement]]]) -> str:
-    """README's table of papers."""
-    rows = []
-    for paper, judgements in all_papers:
-        statements = "; ".join(count(judgements).words)
-        base = f"papers/{paper.name}"
-        picture = f"{base}/figures/{paper.about['picture']}.svg"
-        rows.append([
-            f"[{paper.about['title']}]({base}/README.md), {paper.about['authors']} "
-            f"{paper.about['year']}", paper.about["shows"],
-            f"[{statements}]({base}/REPORT.md)", cost(paper).words,
-            f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>'])
+def row(paper: Paper, judgements: list[Judgement]) -> str:
+    """A paper's line in README's table."""
+    statements = "; ".join(count(judgements).words)
+    base = f"papers/{paper.name}"
+    picture = f"{base}/figures/{paper.about['picture']}.svg"
+    return line([
+        f"[{paper.about['title']}]({base}/README.md), {paper.about['authors']} "
+        f"{paper.about['year']}", paper.about["shows"],
+        f"[{statements}]({base}/REPORT.md)", cost(paper).words,
+        f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>'])
+
+
+def gallery(rows: list[str]) -> str:
+    """README's table of papers, of a line each."""
     head = ["paper", "what it shows", "statements of the paper, by verdict",
             "minutes on two cores: spent, of all", "picture"]
-    return table(head, rows)
+    return "\n".join([table(head, []), *rows])
 
 
 def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
@@ -267,11 +273,22 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     """
     files: dict[Path, bytes] = {}
     extra: set[Path] = set()
-    everything = []
-    for paper in papers():
-        judgements = paper.judgements()
-        everything.append((paper, judgements))
-        if names and paper.name not in names:
+    rows: list[str] = []
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name in paper_names():
+        try:
+            (paper,) = papers([name])
+            judgements = paper.judgements()
+        except UserError as e:  # one paper's half-edited file is not another's business
+            if not names or name in names:
+                raise
+            print(f"warning: {e}; README.md keeps its row of {name}", file=sys.stderr)
+            rows += [old for old in text.splitlines() if f"(papers/{name}/README.md)" in old
+                     and old.startswith("| [")]
+            continue
+        rows.append(row(paper, judgements))
+        if names and name not in names:
             continue
         captions = {}
         with plotting.style():
@@ -284,12 +301,10 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
                             f"{', '.join(captions)}")
         extra |= set((paper.folder / "figures").glob("*.svg")) - set(files)
         files[paper.folder / "REPORT.md"] = report(paper, judgements, captions).encode()
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise UserError(f"README.md: expected the gallery between the lines {BEGIN} and {END}")
     before, rest = text.split(BEGIN)
-    files[readme] = f"{before}{BEGIN}\n{gallery(everything)}\n{END}{rest.split(END)[1]}".encode()
+    files[readme] = f"{before}{BEGIN}\n{gallery(rows)}\n{END}{rest.split(END)[1]}".encode()
     return files, extra
 
 

@@ -6,11 +6,12 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from common.config import Config, as_dict, completed, flatten, identity, keys
+from common.config import Config, as_dict, completed, flatten, identity, keys, one_line
 from common.data import DataSet
 from common.errors import UserError, nearest
 from common.evidence.provenance import machine as machine
@@ -20,9 +21,72 @@ from common.evidence.provenance import segment as segment
 from common.experiments import Experiments
 from common.files import shown, write_atomic
 from common.training import tracking
+from common.typed import Model, Open, checked
 
 POINTS = 250
 """Curves longer than this are thinned evenly, keeping the first and last point."""
+
+
+class Hardware(Open):
+    """On what a part of a run was made; a card adds its name and versions."""
+
+    threads: int = Field(ge=1)
+    device: str
+
+
+class Versions(Open):
+    """Of the packages that computed."""
+
+    torch: str
+
+
+class Segment(Open):
+    """The provenance of one process that had a share in a run."""
+
+    commit: str
+    dirty: bool
+    versions: Versions
+    hardware: Hardware
+    from_step: int = Field(ge=0)
+
+
+class Data(Model):
+    """What a run saw."""
+
+    name: str
+    fingerprint: str
+
+
+Value = Annotated[float, Field(allow_inf_nan=True)]
+
+
+class Record(Model):
+    """A result file.
+
+    A metric may be infinite, such as the epoch of what never happens; one that is not a number is
+    none.
+    """
+
+    paper: str
+    experiment: str
+    seed: int = Field(ge=0)
+    metrics: dict[str, Value]
+    curves: dict[str, Annotated[list[list[Value]], Field(min_length=2, max_length=2)]]
+    config: dict[str, Any]
+    data: Data
+    seconds: float = Field(ge=0)
+    segments: list[Segment] = Field(min_length=1)
+    first_losses: list[float] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Record:
+        for k, v in self.metrics.items():
+            if math.isnan(v):
+                raise ValueError(f"metrics.{k}: nan: expected a number")
+        for k, (steps, values) in self.curves.items():
+            if len(steps) != len(values):
+                raise ValueError(f"curves.{k}: expected as many values as steps")
+        return self
 
 
 @dataclass(frozen=True)
@@ -135,7 +199,8 @@ def read(path: Path, schema: type[Config]) -> Result:
         UserError: the file is damaged, misses a part, or lies in another run's place.
     """
     found = parse(path, schema)
-    if path != path_of(path.parent.parent.parent, found.experiment, found.seed):
+    folder = path.parent.parent.parent
+    if path != path_of(folder, found.experiment, found.seed) or found.paper != folder.name:
         raise UserError(f"result {shown(path)} is of {found.name}: expected it in the file of "
                         "that experiment and seed")
     return found
@@ -149,6 +214,7 @@ def parse(path: Path, schema: type[Config]) -> Result:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        checked(Record, record, "it")
         known = keys(schema)
         flat = {k: v for k, v in flatten(record["config"]).items()
                 if k not in known or not known[k].neutral}
@@ -157,11 +223,12 @@ def parse(path: Path, schema: type[Config]) -> Result:
             {k: float(v) for k, v in record["metrics"].items()},
             {k: (np.asarray(s), np.asarray(v)) for k, (s, v) in record["curves"].items()},
             flat, record)
-        if not record["segments"] or not math.isfinite(record["seconds"]):
-            raise ValueError("no provenance")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise UserError(f"result {shown(path)} is damaged: {type(e).__name__} {e}; restore it with "
-                        "git or run its experiment again") from e
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
+            UserError) as e:
+        why = str(e).removeprefix("it: ") if isinstance(e, UserError) else (
+            f"{type(e).__name__} {one_line(e)}")
+        raise UserError(f"result {shown(path)} is damaged: {why}; restore it with git or run its "
+                        "experiment again") from e
     return found
 
 

@@ -172,7 +172,8 @@ def check_result(paper: Paper, experiment: str, seed: int, content: bytes) -> No
         try:
             found = results.parse(path, paper.schema)
         except UserError as e:
-            raise UserError("not a readable result") from e
+            why = str(e).partition(" is damaged: ")[2].partition("; restore")[0]
+            raise UserError(f"not a readable result: {why}") from e
     if (found.paper, found.experiment, found.seed) != (paper.name, experiment, seed):
         raise UserError(f"it is of {found.name}, not of the run in whose place it lies")
     check_history(found.record["segments"])

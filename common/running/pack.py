@@ -27,7 +27,7 @@ from common.running import unpack
 from common.running.plan import finished_here
 from common.training import checkpoint, tracking
 
-WHEELS = ("omegaconf", "einops", "safetensors", "pyyaml", "tqdm", "pillow", "scipy",
+WHEELS = ("omegaconf", "pydantic", "einops", "safetensors", "pyyaml", "tqdm", "pillow", "scipy",
           "scikit-learn", "matplotlib")
 """Packages that come along unless ``wheels=`` says otherwise, with what they depend on."""
 

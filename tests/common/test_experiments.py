@@ -1,5 +1,6 @@
 """Experiments: files, command line, and every way they can be wrong."""
 
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -94,18 +95,39 @@ def test_wrong_overrides_are_named(experiments, overrides, message):
 
 @pytest.mark.parametrize(("text", "message"), [
     ("experiments: {a: {optim: {rl: 1}}}", "experiment 'a' has an unknown key 'optim.rl'"),
-    ("defaults: {trian: {steps: 1}}", "unknown key 'trian.steps'; did you mean 'train.steps'"),
+    ("experiments: {a: {help: x}}\ndefaults: {trian: {steps: 1}}",
+     "unknown key 'trian.steps'; did you mean 'train.steps'"),
     ("experiments: {a: {from: b}}", "made from 'b'"),
     ("experiments: {a: {runs: [b]}}", "runs 'b', which is not there"),
-    ("experiments: {a: {precisions: [half]}}", "experiment 'a' has precisions=.'half'.: expected "
+    ("experiments: {a: {precisions: [half]}}", "experiment 'a' has precisions=['half']: expected "
                                                "a list of float32|bfloat16"),
-    ("precisions: float32", "the top has precisions=float32: expected a list"),
+    ("precisions: float32", "precisions: 'float32': expected a list"),
     ("experiments: [", "not valid YAML"),
     ("- a", "expected a mapping"),
+    ("experiments: [a, b]", "experiments: ['a', 'b']: expected a mapping"),
+    ("experiments: {}", "experiments: {}: expected at least 1 of them"),
+    ("default: a", "expected 'experiments'"),
+    ("nonsense: 3\nexperiments: {a: {help: x}}", "unknown part 'nonsense'"),
+    ("experimnts: {}\nexperiments: {a: {help: x}}", "'experimnts'; did you mean 'experiments'?"),
+    ("experiments: {a: text}", "experiments.a: 'text': expected a mapping"),
+    ("experiments: {a: }", "experiments.a: None: expected a mapping"),
+    ("experiments: {a: {help: 3}}", "experiments.a.help: 3: expected text"),
+    ("experiments: {a: {from: 3}}", "experiments.a.from: 3: expected text"),
+    ("experiments: {a: {vary: {}}}", "experiments.a.vary: {}: expected at least 1 of them"),
+    ("experiments: {a: {vary: {optim.lr: 1.0}}}", "vary: optim.lr: 1.0: expected a list"),
+    ("experiments: {a: {vary: {optim.lr: []}}}", "vary: optim.lr: []: expected a list of values"),
+    ("experiments: {a: {runs: []}}", "experiments.a.runs: []: expected at least 1 of them"),
+    ("experiments: {a: {runs: a}}", "experiments.a.runs: 'a': expected a list"),
+    ("experiments: {a: {runs: [a]}}", "experiment 'a' runs itself: a → a"),
+    ("experiments: {a: {runs: [b]}, b: {runs: [c]}, c: {runs: [b]}}", "runs itself: b → c → b"),
+    ("default: b\nexperiments: {a: {help: x}}", "default: unknown experiment 'b'"),
+    ("defaults: [1]\nexperiments: {a: {help: x}}", "defaults: [1]: expected a mapping"),
+    *((f"experiments: {{{name}: {{help: x}}}}", "expected text") for name in (
+        "no", "1", "/abs/path", "../x", "'a b'", "'a,b'", "'a=b'", "''", "'.'", "'a/b'")),
 ])
 def test_wrong_files_are_named(tmp_path, text, message):
     (tmp_path / "config.yaml").write_text(text)
-    with pytest.raises(UserError, match=message.replace("'", ".")):
+    with pytest.raises(UserError, match=re.escape(message)):
         Experiments(Own, tmp_path / "config.yaml")
 
 

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from common.errors import UserError
-from common.evidence.claims import Claim, read
-from common.evidence.paper import papers, verdict_table
+from common.evidence.claims import Claim, read, read_table
+from common.evidence.paper import paper_names, papers, verdict_table
 from common.evidence.verdicts import decide
 
 HEAD = ("title: T\nauthors: A\nyear: 2000\nlink: l\nshows: s\npicture: p\nclaims:\n")
@@ -28,11 +28,11 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
 
 @pytest.mark.parametrize(("entry", "message"), [
     ("- {id: a, says: s}", "claim 'a': expected 'where'"),
-    ("- {where: w, says: s}", "expected an id used once"),
+    ("- {where: w, says: s}", "claim 'without id': expected 'id'"),
     (GOOD + GOOD, "claim 'a': expected an id used once"),
     ("- {id: a, where: w, says: s}", "expected 'because'"),
     ("- {id: a, where: w, says: s, mesure: {}}", "unknown part 'mesure'; did you mean 'measure'"),
-    (GOOD.replace("metric", "meric"), "unknown part 'meric'; did you mean 'metric'"),
+    (GOOD.replace("metric", "meric"), "unknown part 'measure.meric'; did you mean 'metric'"),
     (GOOD.replace("within", "whithin"), "did you mean 'within'"),
     (GOOD.replace("within: [-1, 1], ", ""), "expected 'within', 'at_least'"),
     (GOOD.replace(", why: x", ""), "the reason for the band's width"),
@@ -41,30 +41,50 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     (GOOD.replace("obtained: printed", "obtained: from memory"), "beginning with one of printed, "),
     (GOOD.replace("obtained: printed", "obtained: 3"), "obtained: 3: expected text"),
     (GOOD.replace("why: x}", "why: x}, afterwards: true"), "afterwards: True: expected text"),
-    (GOOD.replace("published: 1", "published: abc"), "published: abc: expected a number"),
+    (GOOD.replace("published: 1", "published: abc"), "published: 'abc': expected a number"),
     (GOOD.replace("{within: [-1, 1], why: x}", "[1]"), "judge: [1]: expected a mapping"),
     (GOOD.replace("[-1, 1]", "[1, -1]"), "the band ends at 0, below its beginning 2"),
-    (GOOD.replace("[-1, 1]", "[-1]"), "within: [-1]: expected two numbers"),
-    (GOOD.replace("[-1, 1]", "[-.inf, 1]"), "within: -inf: expected a finite number"),
+    (GOOD.replace("[-1, 1]", "[-1]"), "judge.within: [-1]: expected at least 2 of them"),
+    (GOOD.replace("[-1, 1]", "[-.inf, 1]"), "judge.within.0: -inf: expected a finite number"),
     (GOOD.replace("published: 1", "published: .nan"), "published: nan: expected a finite number"),
     (GOOD.replace("within: [-1, 1]", "at_least: 2, at_most: 1"), "ends at 1, below its beginning"),
-    (GOOD.replace("within: [-1, 1]", "exactly: -1"), "exactly: -1: expected no negative number"),
-    (GOOD.replace("why: x", "why: x, sd: -1"), "sd: -1: expected no negative number"),
-    (GOOD.replace("why: x", "why: x, sd: yes"), "sd: True: expected a finite number"),
+    (GOOD.replace("within: [-1, 1]", "exactly: -1"), "judge.exactly: -1: expected at least 0"),
+    (GOOD.replace("why: x", "why: x, sd: -1"), "judge.sd: -1: expected at least 0"),
+    (GOOD.replace("why: x", "why: x, sd: yes"), "judge.sd: True: expected a number"),
     (GOOD.replace("why: x", "why: x, at_most: 3"), "expected one of 'within', 'exactly' and"),
-    (GOOD.replace("why: x", "why: x, by: mode"), "by: mode: expected one of mean, median, share"),
+    (GOOD.replace("why: x", "why: x, by: mode"),
+     "judge.by: 'mode': expected one of 'mean', 'median' or 'share'"),
     (GOOD.replace("why: x", "why: x, by: share"), "expected 'trials', how many a run makes"),
     (GOOD.replace("why: x", "why: x, trials: 9"), "expected 'trials', how many a run makes"),
-    (GOOD.replace("why: x", "why: x, by: share, trials: 0"), "expected 'trials', how many"),
+    (GOOD.replace("why: x", "why: x, by: share, trials: 0"), "judge.trials: 0: expected above 0"),
     (GOOD.replace("experiment: e, ", ""), "expected 'function', or 'experiment'"),
-    ("- a", "expected an id"),
-    ("", "expected a list under 'claims'"),
+    (GOOD.replace("metric: m", "metric: [m]"), "measure.metric: ['m']: expected text"),
+    (GOOD.replace("metric: m", "metric: m, step: x"), "measure.step: 'x': expected a whole number"),
+    (GOOD.replace("metric: m", "metric: m, step: -1"), "measure.step: -1: expected at least 0"),
+    (GOOD.replace("why: x}", "why: x}, show: '%d'"), "show: '%d': expected a format of numbers"),
+    (GOOD.replace("obtained: printed", "obtained: quoted by"), "beginning with one of printed, "),
+    (GOOD.replace("id: a", "id: 3"), "claim 3: id: 3: expected text"),
+    ("- a", "claim 'without id': 'a': expected a mapping"),
+    ("", "claims: None: expected a list"),
     ("- {id: [", "not valid YAML"),
 ])
 def test_a_damaged_claims_file_is_one_line(tmp_path, entry, message):
     (tmp_path / "claims.yaml").write_text(HEAD + entry)
     with pytest.raises(UserError) as e:
         read(tmp_path / "claims.yaml")
+    assert message in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"", "expected a line of names and at least one of values"),
+    (b"a,b\n", "expected a line of names and at least one of values"),
+    (b"a,b\n1,2\n3\n", "line 3: expected a value for every name in the first line, a, b"),
+    (b"a,b\n1,2,3\n", "line 2: expected a value for every name"),
+    (b"a,b\n\xe9,2\n", "is no CSV table in UTF-8")])
+def test_a_table_that_is_none_is_one_line(tmp_path, content, message):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(UserError) as e:
+        read_table(tmp_path / "t.csv")
     assert message in str(e.value) and "\n" not in str(e.value)
 
 
@@ -109,7 +129,7 @@ def test_one_run_is_enough_where_no_seed_changes_it(tmp_path, value, verdict):
     assert claim.repeatable and decide([value], claim.band, claim.judge) == (verdict, None)
 
 
-@pytest.fixture(params=[p.name for p in papers()])
+@pytest.fixture(params=paper_names())
 def paper(request):
     return papers([request.param])[0]
 

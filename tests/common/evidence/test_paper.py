@@ -4,11 +4,11 @@ import pytest
 
 from common.errors import UserError
 from common.evidence import results
-from common.evidence.paper import Paper, papers
+from common.evidence.paper import Paper, paper_names, papers
 from common.evidence.verdicts import decide
 
 
-@pytest.fixture(params=[p.name for p in papers()])
+@pytest.fixture(params=paper_names())
 def paper(request):
     return papers([request.param])[0]
 

@@ -55,6 +55,20 @@ def test_an_edited_file_is_noticed_and_rebuilt(copy, path, capsys):
     assert (copy / path).read_text() == content
 
 
+def test_a_half_edited_file_of_one_paper_is_not_anothers_business(copy, capsys):
+    """The other's row in README.md stays as it was."""
+    readme = copy / "README.md"
+    kept = "| [Other](papers/other/README.md) | … |"
+    readme.write_text(readme.read_text().replace(report.END, f"{kept}\n{report.END}"))
+    (copy / "papers/other").mkdir()
+    (copy / "papers/other/claims.yaml").write_text("claims: [")
+    assert report.main(["batchnorm"]) == 0 and kept in readme.read_text()
+    assert "README.md keeps its row of other" in capsys.readouterr().err
+    for words in (["--check"], ["--check", "other"], []):
+        with pytest.raises(UserError, match=r"other/claims\.yaml is not valid YAML"):
+            report.main(words)
+
+
 def test_a_stray_figure_is_noticed_and_not_deleted(copy, capsys):
     (copy / "papers/batchnorm/figures/old.svg").write_text("")
     assert report.main(["--check", "batchnorm"]) == 1

@@ -91,6 +91,52 @@ def test_a_damaged_result_is_named(paper, damage):
     assert "\n" not in str(e.value)
 
 
+def changed(part, value):
+    def change(record):
+        *way, last = part.split(".")
+        for k in way:
+            record = record[int(k) if isinstance(record, list) else k]
+        if value is None:
+            del record[last]
+        else:
+            record[last] = value
+    return change
+
+
+@pytest.mark.parametrize(("part", "value", "message"), [
+    ("paper", "resnet", "is of resnet/base/seed0"), ("seed", 0.5, "seed: 0.5: expected a whole"),
+    ("segments.0.hardware", None, "expected 'segments.0.hardware'"),
+    ("segments.0.hardware.threads", "two", "threads: 'two': expected a whole number"),
+    ("segments.0.dirty", "no", "dirty: 'no': expected true or false"),
+    ("segments", [], "segments: []: expected at least 1"),
+    ("metrics", [1], "metrics: [1]: expected a mapping"),
+    ("metrics.loss", "low", "metrics.loss: 'low': expected a number"),
+    ("metrics.loss", float("nan"), "metrics.loss: nan: expected a number"),
+    ("curves", {"a": 3}, "curves.a: 3: expected a list"),
+    ("curves", {"a": [[1], [1, 2]]}, "curves.a: expected as many values as steps"),
+    ("seconds", "x", "seconds: 'x': expected a number"), ("config", "x", "config: 'x': expected"),
+    ("data", "x", "data: 'x': expected a mapping"), ("data.name", None, "expected 'data.name'"),
+    ("more", 1, "unknown part 'more'")])
+def test_a_part_of_the_wrong_type_is_named(paper, part, value, message):
+    train(paper)
+    path = paper.path.parent / "results/base/seed0.json"
+    record = json.loads(path.read_text())
+    changed(part, value)(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError) as e:
+        results.read_all(paper.path.parent, Config)
+    assert message in str(e.value) and "\n" not in str(e.value)
+
+
+def test_what_never_happens_may_take_infinitely_long(paper):
+    train(paper)
+    path = paper.path.parent / "results/base/seed0.json"
+    record = json.loads(path.read_text())
+    record["metrics"]["epoch"] = float("inf")
+    path.write_text(json.dumps(record))
+    assert results.read_all(paper.path.parent, Config)["base"][0].metrics["epoch"] == float("inf")
+
+
 def test_a_kept_pace_is_the_reports(paper, capsys):
     folder = paper.path.parent / "results/base"
     base = paper.resolve("base")

@@ -1,0 +1,87 @@
+"""Files that people and programs write, read through typed models: one line says what is wrong.
+
+A model is a pydantic class. What it refuses becomes a :class:`UserError` with the file, the place
+in it, what stood there and what was expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from common.errors import UserError, nearest
+
+
+class Model(BaseModel):
+    """A mapping with known parts, each of its own type; nothing is converted silently."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Open(Model):
+    """The same, and it may have parts that nobody here reads."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+M = TypeVar("M", bound=Model)
+
+EXPECTED = {
+    "string_type": "text", "int_type": "a whole number", "float_type": "a number",
+    "finite_number": "a finite number", "bool_type": "true or false", "list_type": "a list",
+    "tuple_type": "a list", "dict_type": "a mapping", "model_type": "a mapping",
+    "greater_than_equal": "at least {ge:g}", "greater_than": "above {gt:g}",
+    "less_than_equal": "at most {le:g}", "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them", "literal_error": "one of {expected}",
+    "string_pattern_mismatch": "text of the form {pattern}",
+}
+"""What to say where pydantic finds an error of a kind."""
+
+
+def checked(model: type[M], content: Any, where: str) -> M:
+    """Content as a model.
+
+    Args:
+        model: what is expected.
+        content: as a YAML or JSON file holds it.
+        where: the file, and the place in it, for the message.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as e:
+        raise UserError(f"{where}: {said(e.errors(include_url=False)[0], model)}") from e
+
+
+def said(error: Any, model: type[Model]) -> str:
+    """One of pydantic's errors in the words of this repository.
+
+    Args:
+        error: as :meth:`ValidationError.errors` lists them.
+        model: what was expected.
+    """
+    place = " ".join(".".join(map(str, error["loc"])).split())
+    if error["type"] == "extra_forbidden":
+        return f"unknown part {place!r}{nearest(str(error['loc'][-1]), parts(model, error['loc']))}"
+    if error["type"] == "missing":
+        return f"expected {place!r}"
+    expected = EXPECTED.get(error["type"])
+    if expected is None:  # a check of the model's own, which says it all
+        return f"{place}: {error['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+    value = repr(error["input"])
+    value = value if len(value) <= 60 else value[:57] + "…"
+    expected = expected.format_map(error.get("ctx", {}))
+    return f"{place}: {value}: expected {expected}" if place else f"{value}: expected {expected}"
+
+
+def parts(model: type[Model], place: Sequence[int | str]) -> list[str]:
+    """The names in a file of the parts of a model, or of the model in it that a place leads to."""
+    fields = {f.alias or name: f for name, f in model.model_fields.items()}
+    inner = fields[str(place[0])].annotation if str(place[0]) in fields else None
+    if len(place) > 1 and isinstance(inner, type) and issubclass(inner, Model):
+        return parts(inner, place[1:])
+    return list(fields)
