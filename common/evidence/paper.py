@@ -73,6 +73,9 @@ class Paper:
 
     def __init__(self, folder: Path):
         self.folder, self.name = folder, folder.name
+        for file in ("train.py", "config.yaml"):
+            if not (folder / file).is_file():
+                raise UserError(f"{shown(folder)}: expected {file} beside claims.yaml")
         train = self.module("train")
         self.schema: type[Config] = train.Config
         self.experiments = Experiments(self.schema, folder / "config.yaml")
