@@ -30,6 +30,12 @@ from papers.bayes_by_backprop.model import (
 )
 from papers.bayes_by_backprop.settings import Config, make_prior, plain_network
 
+OTHER_RULES = {"selected_by_samples": "sampled_nll", "selected_by_error": "validation_error"}
+"""Other readings of what Table 1 is selected by: the test error's name, and what is lowest."""
+
+DRAWN = 5
+"""Networks whose cost ``sampled_nll`` averages."""
+
 PRUNED = (0.5, 0.75, 0.95, 0.98)
 """Fractions of weights removed in Table 2."""
 
@@ -37,7 +43,7 @@ PRUNED = (0.5, 0.75, 0.95, 0.98)
 class BayesRecipe(Supervised):
     """Section 5.1: 50,000 images to train on, 10,000 to select by, 10,000 to test."""
 
-    kept = (*Supervised.kept, "lowest", "selected")
+    kept = (*Supervised.kept, "lowest", "selected", "others")
     config: Config
 
     def splits(self) -> tuple[DataSet, Split, Split]:
@@ -67,10 +73,13 @@ class BayesRecipe(Supervised):
         if c.optim.kl == "uniform":
             self.π = torch.full_like(self.π, 1 / self.minibatches)
         self.lowest, self.selected = math.inf, math.nan
+        self.others: list[float] | None = (
+            [math.inf, math.nan] * len(OTHER_RULES) if c.measure.rules else None)
         self.test_inputs = self.prepare(self.test.images).to(self.device)
         self.test_labels = self.test.labels.to(self.device)
         if c.model.arm == "bbb" and c.optim.fast:
-            self.descend = make_update(self.model.bayesian[0].prior, c.train.compile)
+            self.descend = make_update(self.model.bayesian[0].prior, c.train.compile,
+                                       c.optim.slope == "mean")
 
     def rates(self, step: int) -> dict[str, float]:
         """α, divided by 10 at the milestones."""
@@ -151,7 +160,10 @@ class BayesRecipe(Supervised):
 
         ``error`` on the test split now; ``validation_error`` and ``validation_nll`` (nats an
         image); ``selected_error``: test error at the lowest validation cost so far, the paper's
-        rule for Table 1. Finally what :meth:`final_metrics` adds.
+        rule for Table 1. With ``measure.rules`` also ``sampled_nll``, the validation cost of
+        networks drawn from the posterior, mean over networks, and ``selected_by_…``, the test
+        errors at the lowest of it and of the validation error. Finally what :meth:`final_metrics`
+        adds.
         """
         test = self.probabilities(self.test_inputs, 0).mean(0)
         held = self.probabilities(self.eval_inputs, 0).mean(0)
@@ -161,6 +173,13 @@ class BayesRecipe(Supervised):
         if metrics["validation_nll"] < self.lowest:
             self.lowest, self.selected = metrics["validation_nll"], metrics["error"]
         metrics["selected_error"] = self.selected
+        if self.others is not None:
+            drawn = self.probabilities(self.eval_inputs, DRAWN)
+            metrics["sampled_nll"] = sum(nll(p, self.eval_labels) for p in drawn) / DRAWN
+            for k, (name, by) in enumerate(OTHER_RULES.items()):
+                if metrics[by] < self.others[2 * k]:
+                    self.others[2 * k:2 * k + 2] = [metrics[by], metrics["error"]]
+                metrics[name] = self.others[2 * k + 1]
         return metrics | self.final_metrics() if final else metrics
 
     def probabilities(self, x: Tensor, samples: int) -> Tensor:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,6 +40,9 @@ class Prior(Protocol):
     def slope(self, w: Tensor) -> Tensor:
         """∂ log P(w_j)/∂w_j, elementwise."""
 
+    def mean_slopes(self, μ: Tensor, σ: Tensor) -> tuple[Tensor, Tensor]:
+        """E[∂ log P/∂w] and E[ε ∂ log P/∂w] over w = μ + σ ε, ε ~ N(0, 1), elementwise."""
+
 
 @dataclass(frozen=True)
 class GaussianPrior:
@@ -51,6 +55,9 @@ class GaussianPrior:
 
     def slope(self, w: Tensor) -> Tensor:
         return -w / self.std**2
+
+    def mean_slopes(self, μ: Tensor, σ: Tensor) -> tuple[Tensor, Tensor]:
+        return -μ / self.std**2, -σ / self.std**2
 
     def kl(self, μ: Tensor, σ: Tensor) -> Tensor:
         """KL(q ‖ P) in closed form, summed over weights."""
@@ -68,11 +75,14 @@ class ScaleMixturePrior:
     Args:
         π: weight of the wide component.
         σ1, σ2: standard deviations, σ1 > σ2.
+        clamped: hold the density to 1e-10 … 1, beyond which log P has no slope, as a public code
+            does; not in the paper.
     """
 
     π: float = 0.5
     σ1: float = 1.0
     σ2: float = math.exp(-6)
+    clamped: bool = False
 
     def log_odds(self, w: Tensor) -> Tensor:
         """log [π N(w|0, σ1²)] − log [(1 − π) N(w|0, σ2²)], elementwise."""
@@ -86,7 +96,32 @@ class ScaleMixturePrior:
     def slope(self, w: Tensor) -> Tensor:
         odds = self.log_odds(w).clamp(max=80)  # beyond, exp makes denormal numbers, which are slow
         r = torch.sigmoid(odds)  # how likely w belongs to the wide component
-        return -w * (r / self.σ1**2 + (1 - r) / self.σ2**2)
+        slope = -w * (r / self.σ1**2 + (1 - r) / self.σ2**2)
+        if not self.clamped:
+            return slope
+        log_p = self.log_density(w)
+        return torch.where((log_p < 0) & (log_p > math.log(1e-10)), slope, 0.0)
+
+    def mean_slopes(self, μ: Tensor, σ: Tensor) -> tuple[Tensor, Tensor]:
+        """As :class:`Prior` says, for posteriors that are no narrower than σ2.
+
+        The slope is the wide component's, −w/σ1², and what the narrow one adds to it near zero.
+        The first has a mean in closed form; the second is integrated by Gauss and Legendre over
+        |w| < SUPPORT·σ2, where the posterior's density hardly changes from one node to the next.
+        """
+        nodes, weights = np.polynomial.legendre.leggauss(NODES)
+        w = torch.as_tensor(nodes * SUPPORT * self.σ2)
+        added = torch.as_tensor(weights * SUPPORT * self.σ2) * (self.slope(w) + w / self.σ1**2)
+        mean, turned = -μ / self.σ1**2, -σ / self.σ1**2
+        for node, c in zip(w.tolist(), added.tolist(), strict=True):
+            ε = (node - μ) / σ
+            q = c * torch.exp(-0.5 * ε**2) / (math.sqrt(2 * math.pi) * σ)
+            mean, turned = mean + q, turned + ε * q
+        return mean, turned
+
+
+NODES, SUPPORT = 40, 6.0
+"""Of the integral over the narrow component, see :meth:`ScaleMixturePrior.mean_slopes`."""
 
 
 class BayesianLayer(nn.Module):
@@ -246,16 +281,28 @@ def gradients(prior: Prior, σ: Tensor, ε: Tensor, w: Tensor, g: Tensor, π: fl
     return dμ, -torch.expm1(-σ) * (ε * dμ - π / σ)
 
 
-def make_update(prior: Prior, compiled: bool) -> Callable[..., None]:
+def mean_gradients(prior: Prior, μ: Tensor, σ: Tensor, ε: Tensor, g: Tensor, π: float | Tensor,
+                   ) -> tuple[Tensor, Tensor]:
+    """Δμ and Δρ with the prior's part averaged over q(w|θ) instead of taken at one draw.
+
+    In :func:`gradients` ∂log P/∂w and ε ∂log P/∂w, of the drawn w, become their means. Not in the
+    paper: what is left of the noise is the likelihood's.
+    """
+    slope, turned = prior.mean_slopes(μ, σ)
+    return g - π * slope, -torch.expm1(-σ) * (ε * g - π * turned - π / σ)
+
+
+def make_update(prior: Prior, compiled: bool, averaged: bool = False) -> Callable[..., None]:
     """A function that moves μ and ρ of a layer in place, in one pass if compiled.
 
     It takes μ, ρ, σ, a list of (ε, w, ∂NLL/∂w) with one entry for every weight sample of the step,
     the learning rate and π, each a number or a tensor (), and descends the mean of the samples'
-    gradients.
+    gradients, :func:`gradients` or, if ``averaged``, :func:`mean_gradients`.
     """
     def update(μ: Tensor, ρ: Tensor, σ: Tensor, samples: list[tuple[Tensor, Tensor, Tensor]],
                lr: Tensor, π: Tensor) -> None:
-        changes = [gradients(prior, σ, ε, w, g, π) for ε, w, g in samples]
+        changes = [mean_gradients(prior, μ, σ, ε, g, π) if averaged else
+                   gradients(prior, σ, ε, w, g, π) for ε, w, g in samples]
         dμ, dρ = (sum(change) / len(samples) for change in zip(*changes, strict=True))
         μ.sub_(lr * dμ)
         ρ.sub_(lr * dρ)

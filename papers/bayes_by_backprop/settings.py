@@ -57,6 +57,8 @@ class PriorConfig:
     pi: float = key(0.25, "π, weight of the wide component", above=0, below=1, only=MIXTURE)
     minus_log_sigma1: float = key(1.0, "−ln σ1", only=MIXTURE)
     minus_log_sigma2: float = key(7.0, "−ln σ2", only=MIXTURE)
+    clamped: bool = key(False, "hold the mixture's density to 1e-10 … 1, as a public code does",
+                        only={**CLASSIFICATION, **MIXTURE, "optim.fast": True})
 
 
 @dataclass
@@ -70,12 +72,17 @@ class OptimConfig:
                        only=both(CLASSIFICATION, POSTERIOR))
     kl: Literal["uniform", "decreasing"] = key(
         "uniform", "π_i = 1/M, or 2^(M−i)/(2^M − 1)", only=both(CLASSIFICATION, POSTERIOR))
+    slope: Literal["drawn", "mean"] = key(
+        "drawn", "∂log P/∂w at the weights that are drawn, or its mean over q(w|θ)",
+        only={**CLASSIFICATION, "optim.fast": True})
     fast: bool = key(True, "update by eqs. (3) and (4) in one pass instead of through autograd",
                      only=both(CLASSIFICATION, POSTERIOR))
 
 
 @dataclass
 class MeasureConfig:
+    rules: bool = key(False, "select by the cost of sampled networks and by validation error too",
+                      only=both(CLASSIFICATION, POSTERIOR))
     samples: int = key(
         20, "sampled networks behind predictive probabilities in the final step", least=1,
         only=(both(CLASSIFICATION, POSTERIOR), REGRESSION))
@@ -98,6 +105,8 @@ class Config(BaseConfig):
     def check(self) -> None:
         if self.task.name == "bandit" and self.model.arm == "dropout":
             raise UserError("model.arm=dropout: expected sgd or bbb where task.name=bandit")
+        if self.prior.clamped and self.optim.slope == "mean":
+            raise UserError("prior.clamped=true: expected optim.slope=drawn beside it")
 
 
 def make_prior(p: PriorConfig) -> Prior:
@@ -111,7 +120,8 @@ def make_prior(p: PriorConfig) -> Prior:
     if p.minus_log_sigma1 >= p.minus_log_sigma2:
         raise UserError(f"prior.minus_log_sigma1={p.minus_log_sigma1}, prior.minus_log_sigma2="
                         f"{p.minus_log_sigma2}: expected σ1 > σ2")
-    return ScaleMixturePrior(p.pi, math.exp(-p.minus_log_sigma1), math.exp(-p.minus_log_sigma2))
+    return ScaleMixturePrior(p.pi, math.exp(-p.minus_log_sigma1), math.exp(-p.minus_log_sigma2),
+                             p.clamped)
 
 
 def plain_network(widths: list[int], dropout: bool, start: torch.Generator) -> nn.Sequential:

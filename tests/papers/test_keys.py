@@ -52,6 +52,7 @@ BRANCHES: dict[str, dict[str, dict]] = {
     },
     "bayes_by_backprop": {
         "bbb": BBB,
+        "averaged": BBB | {"optim.slope": "mean", "measure.rules": True},
         "autograd": BBB | {"optim.fast": False, "prior.kind": "gaussian"},
         "sgd": PLAIN | {"model.arm": "sgd"},
         "regression": REGRESSION,

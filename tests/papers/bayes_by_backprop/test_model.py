@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import integrate
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
@@ -20,6 +21,7 @@ from papers.bayes_by_backprop.model import (
     gaussian_log_density,
     kl_weights,
     make_update,
+    mean_gradients,
     predict,
     prune,
     uncertainty,
@@ -236,3 +238,45 @@ def test_weights_are_drawn_from_the_layers_generator():
     before = torch.get_rng_state()
     assert torch.equal(layer(x), by_default), "the same numbers from another source"
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("prior", [MIXTURE, ScaleMixturePrior(0.5, 1.0, math.exp(-6)),
+                                   GaussianPrior(0.3)])
+@pytest.mark.parametrize("σ", [0.002, 0.01, 0.05, 0.3])
+@pytest.mark.parametrize("μ", [0.0, 0.003, -0.04, 0.5])
+def test_the_priors_mean_slopes_equal_an_integral(prior, μ, σ):
+    if isinstance(prior, ScaleMixturePrior) and σ < prior.σ2:
+        pytest.skip("posteriors narrower than the narrow component")
+
+    def integrand(ε, power):
+        w = torch.tensor(μ + σ * ε, dtype=torch.float64)
+        return ε**power * prior.slope(w).item() * math.exp(-ε * ε / 2) / math.sqrt(2 * math.pi)
+    near = [(k * getattr(prior, "σ2", 1.0) - μ) / σ for k in (-6, -4, -3, -2, 0, 2, 3, 4, 6)]
+    points = [e for e in near if abs(e) < 12]
+    expected = [integrate.quad(integrand, -12, 12, args=(k,), points=points, limit=2000)[0]
+                for k in (0, 1)]
+    found = [t.item() for t in prior.mean_slopes(*(torch.tensor([v], dtype=torch.float64)
+                                                    for v in (μ, σ)))]
+    scale = max(1.0, *map(abs, expected))
+    assert found == pytest.approx(expected, abs=2e-3 * scale)
+
+
+def test_mean_gradients_are_the_mean_of_the_drawn_ones():
+    g = torch.Generator().manual_seed(3)
+    μ, σ, nll = (torch.full((1,), v, dtype=torch.float64) for v in (0.02, 0.05, 0.7))
+    ε = torch.randn(400_000, generator=g, dtype=torch.float64)
+    drawn = module.gradients(MIXTURE, σ, ε, μ + σ * ε, nll, 0.1)
+    averaged = mean_gradients(MIXTURE, μ, σ, ε, nll, 0.1)
+    for one, other in zip(drawn, averaged, strict=True):
+        error = (one - other).std().item() / len(ε) ** 0.5
+        assert one.mean().item() == pytest.approx(other.mean().item(), abs=4 * error)
+    assert averaged[0].numel() == 1 and drawn[0].std() > 1, "no noise of the prior is left in Δμ"
+
+
+def test_a_clamped_density_has_the_slope_of_its_clamped_logarithm():
+    prior = ScaleMixturePrior(0.25, math.exp(-1), math.exp(-7), clamped=True)
+    w = weights().requires_grad_()
+    density = MIXTURE.log_density(w).exp().clamp(1e-10, 1)
+    (expected,) = torch.autograd.grad(density.log().sum(), w)
+    torch.testing.assert_close(prior.slope(w), expected, rtol=1e-6, atol=1e-9)
+    assert (expected == 0).sum() > 100 and (expected != 0).sum() > 100

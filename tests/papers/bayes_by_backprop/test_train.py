@@ -234,3 +234,19 @@ def test_bbb_overtakes_once_it_stays_ahead():
     ahead[100] = 1.3
     assert epoch(run(ahead[:60], last=60 * 1955 + 7), level) == pytest.approx(46), "a shorter run"
     assert epoch(level, run(ahead)) == math.inf
+
+
+def test_other_rules_select_at_the_lowest_of_what_they_name():
+    one = made(measure__rules=True)
+    found = []
+    for step in range(1, 9):
+        one.step(step - 1)
+        found.append(one.evaluate(step, final=False))
+    for name, by in classification.OTHER_RULES.items():
+        for k in range(len(found)):
+            best = min(found[:k + 1], key=lambda m: m[by])
+            assert found[k][name] == best["error"]
+    resumed = made(measure__rules=True)
+    resumed.load_state(one.state())
+    assert resumed.others == one.others
+    assert "sampled_nll" not in made().evaluate(1, final=False)
