@@ -45,6 +45,7 @@ from common.evidence.paper import Paper, papers
 from common.evidence.provenance import say_uncommitted
 from common.files import ROOT, locked, runs_root, shown
 from common.running import cluster
+from common.running.found import found
 from common.running.plan import (
     AT_A_TIME,
     PACE_PATIENCE,
@@ -210,18 +211,6 @@ def terminated_like_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def verdicts(paper: Paper, claims: Sequence[Claim]) -> str:
-    """Published value, measured value and verdict of each claim."""
-    lines = []
-    for c in claims:
-        j = paper.judge(c)
-        published = "–" if c.published is None else report.number(c.published, c.show)
-        lines.append(f"{c.id}: published {published}, measured {report.measured(j)}: {j.verdict}")
-        if j.verdict == "not run" and c.because:
-            lines.append(f"    {c.because}")
-    return "\n".join(lines)
-
-
 def options_of(argv: list[str]) -> dict:
     """The command line's keys.
 
@@ -342,7 +331,7 @@ def main(argv: list[str]) -> int:
             else:
                 outcome = carry_out(runs, jobs, functools.partial(finished, paper), budget)
             report.main([paper.name])
-    print(verdicts(Paper(paper.folder), claims) if "claims" in options else
+    print(found(paper, Paper(paper.folder), claims, runs, outcome) if "claims" in options else
           f"report: papers/{paper.name}/REPORT.md")
     if left := left_over(paper, outcome):
         print(left)

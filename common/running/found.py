@@ -1,0 +1,53 @@
+"""What came out for some claims: their verdicts, and what the runs made just now measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.evidence import report
+from common.evidence.claims import Claim
+from common.evidence.paper import Paper
+from common.running.runs import Outcome, Run
+
+
+def found(before: Paper, now: Paper, claims: Sequence[Claim], runs: Sequence[Run],
+          outcome: Outcome) -> str:
+    """Published value, measured value and verdict of each claim, and what each seed gave here.
+
+    Args:
+        before: the paper as it was before the runs.
+        now: as it is.
+        claims: which.
+        runs: those that were to be made.
+        outcome: which of them were not.
+    """
+    failed = {(r.experiment, s) for r, _ in outcome.failed for s in r.seeds}
+    unmade = failed | {(r.experiment, s) for r in (*outcome.paused, *outcome.waiting)
+                       for s in r.seeds}
+    made = {(r.experiment, s) for r in runs for s in r.seeds} - unmade
+    lines = []
+    for c in claims:
+        j = now.judge(c)
+        published = "–" if c.published is None else report.number(c.published, c.show)
+        lines.append(f"{c.id}: published {published}, measured {report.measured(j)}: {j.verdict}")
+        if j.verdict == "not run" and c.because:
+            lines.append(f"    {c.because}")
+        its = sorted({s for e, s in made if e in c.experiments})
+        lines += [f"    seed {s}, measured now: {of_seed(now, c, s)}"
+                  f"{earlier(of_seed(before, c, s))}" for s in its]
+        if any(e in c.experiments for e, _ in failed):
+            lines.append("    a run of it failed just now; this is of the results that were there")
+    return "\n".join(lines)
+
+
+def of_seed(paper: Paper, claim: Claim, seed: int) -> str:
+    """What the runs of one seed say about a claim, as it is printed; empty where one is missing."""
+    runs = {e: r for e in claim.experiments for r in paper.results.get(e, []) if r.seed == seed}
+    if len(runs) < len(set(claim.experiments)):
+        return ""
+    return report.number(paper.measured(claim, runs), claim.show)
+
+
+def earlier(value: str) -> str:
+    """What stood in the place of a result before."""
+    return f" (the result that stood here before: {value})" if value else ""
