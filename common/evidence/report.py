@@ -13,7 +13,7 @@ from typing import Any
 
 from common.config import one_line
 from common.errors import UserError
-from common.evidence import plotting, results
+from common.evidence import picture, plotting, results
 from common.evidence.claims import Claim
 from common.evidence.counting import cost, count, is_formula
 from common.evidence.paper import Judgement, Paper, paper_names, papers
@@ -96,6 +96,8 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
         f"{about['authors']} ({about['year']}), [{about['link']}]({about['link']}). "
         f"What the code does and where it had to choose: [README.md](README.md).",
         f"**Statements of the paper: {'; '.join(count(judgements).words)}.**",
+        f"![{cell(picture.CAPTION)}](figures/{picture.NAME}.svg)\n\n{picture.CAPTION}"
+        if picture.shown(judgements) else "",
         "## Claims",
         f"Measured values are means over seeds ± sd [{CONFIDENCE:.0%} interval of the mean], with "
         "the number of seeds n; fewer than three have one only where the spread of single runs was "
@@ -292,6 +294,8 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
             continue
         captions = {}
         with plotting.style():
+            if (every := picture.draw(judgements)) is not None:
+                files[paper.folder / f"figures/{picture.NAME}.svg"] = plotting.svg(every)
             for name, caption, made in paper.module("plots").draw(paper):
                 files[paper.folder / "figures" / f"{name}.svg"] = plotting.svg(made)
                 captions[name] = one_line(Exception(caption))

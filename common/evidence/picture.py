@@ -1,0 +1,118 @@
+"""All verdicts of a paper in one picture: every measured statement a row, on one scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from common.evidence import plotting
+from common.evidence.counting import is_formula
+from common.evidence.paper import Judgement
+
+NAME = "verdicts"
+"""Of the figure's file."""
+
+CAPTION = ("Every statement that was measured in runs. Each row has a scale of its own, on which "
+           "the band that was fixed beforehand reaches from −1 to 1 (from −1 on, or up to 1, where "
+           "it has one end); the bar is the published value, the mark the measured one with its "
+           "95 % interval. An arrow points at what lies outside the picture.")
+
+MARKS = {"reproduced": ("o", "#009E73"), "consistent": ("v", "#56B4E9"),
+         "undecided": ("s", "#E69F00"), "not reproduced": ("X", "#D55E00"),
+         "stale": ("d", "#999999")}
+"""Of each verdict: a shape and a colour, told apart by either."""
+
+EDGE = 3.0
+"""The scale ends here."""
+
+LETTERS = 58
+"""Of a statement's text at most; the claim's id leads to the rest."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where values lie on the scale of a row.
+
+    Attributes:
+        middle, unit: the value at 0, and what 1 is worth.
+        low, high: the band's ends on the scale; infinite where it has none.
+    """
+
+    middle: float
+    unit: float
+    low: float
+    high: float
+
+    def __call__(self, value: float) -> float:
+        """A value's place, rounded to what a reader can see."""
+        return round((value - self.middle) / self.unit, 3) if math.isfinite(value) else value
+
+
+def scale_of(j: Judgement) -> Scale:
+    """The scale on which a claim's band reaches from −1 to 1.
+
+    A band with one end has it at −1 or 1, and a unit such that the measured value and its interval
+    are seen.
+    """
+    low, high = j.claim.band
+    if math.isfinite(low) and math.isfinite(high):
+        return Scale((low + high) / 2, (high - low) / 2 or abs(high) or 1.0,
+                     -1.0 if high > low else 0.0, 1.0 if high > low else 0.0)
+    edge = low if math.isfinite(low) else high
+    seen = [v for v in (j.middle, *(j.interval or ())) if math.isfinite(v)]
+    unit = max((abs(v - edge) for v in seen), default=0.0) / (EDGE - 0.5) or 1.0
+    if math.isfinite(low):
+        return Scale(edge + unit, unit, -1.0, math.inf)
+    return Scale(edge - unit, unit, -math.inf, 1.0)
+
+
+def shown(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """The statements that have a measured value; rows of tables and formulas are counted apart."""
+    return [j for j in judgements if j.values and j.verdict in MARKS
+            and not j.claim.each and not is_formula(j.claim)]
+
+
+def draw(judgements: Sequence[Judgement]) -> Figure | None:
+    """The picture; None where nothing was measured in runs."""
+    rows = shown(judgements)
+    if not rows:
+        return None
+    made, axes = plotting.figure(width=8.4, height=0.2 * len(rows) + 1.0)
+    for y, j in enumerate(rows):
+        row(axes, y, j)
+    axes.set(xlim=(-EDGE, EDGE), ylim=(len(rows) - 0.4, -0.6), xlabel="half widths of the band")
+    axes.set_yticks(range(len(rows)), [label(j) for j in rows], fontsize=8)
+    axes.tick_params(left=False)
+    axes.spines["left"].set_visible(False)
+    for verdict, (mark, colour) in MARKS.items():
+        if n := sum(j.verdict == verdict for j in rows):
+            axes.plot([], [], mark, color=colour, ms=5, label=f"{verdict} ({n})")
+    made.legend(loc="outside upper center", ncols=len(MARKS), fontsize=8)
+    return made
+
+
+def label(j: Judgement) -> str:
+    """A row's text: what the paper says, as far as there is room."""
+    text = j.claim.says.split(" (")[0]
+    return text if len(text) <= LETTERS else text[:LETTERS - 1].rstrip() + "…"
+
+
+def row(axes: plotting.Axes, y: int, j: Judgement) -> None:
+    """Draw a claim: its band, the published value, the measured one and its interval."""
+    at, (mark, colour) = scale_of(j), MARKS[j.verdict]
+    low, high = max(at.low, -EDGE), min(at.high, EDGE)
+    axes.barh(y, high - low, left=low, height=0.8, color="0.88", zorder=1)
+    if j.claim.published is not None:
+        axes.plot([at(j.claim.published)] * 2, [y - 0.4, y + 0.4], color="black", lw=1.2, zorder=2)
+    if j.interval is not None and all(map(math.isfinite, j.interval)):
+        ends = [min(max(at(v), -EDGE), EDGE) for v in j.interval]
+        axes.plot(ends, [y, y], color=colour, lw=1.2, zorder=3)
+    x = at(j.middle)
+    if abs(x) <= EDGE:
+        axes.plot([x], [y], mark, color=colour, ms=5, zorder=4)
+    else:
+        axes.plot([math.copysign(EDGE - 0.08, x)], [y], ">" if x > 0 else "<", color=colour, ms=6,
+                  zorder=4)

@@ -1,0 +1,65 @@
+"""The picture of all verdicts: who stands in it, and where."""
+
+import math
+
+import pytest
+
+from common.evidence import picture
+from common.evidence.claims import Claim
+from common.evidence.paper import Judgement, papers
+from common.evidence.picture import EDGE, scale_of
+
+
+def judged(judge, values=(1.0,), published=None, interval=None, verdict="reproduced", **parts):
+    claim = Claim("a", "Fig. 1", "text", published, measure={"experiment": "e", "metric": "m"},
+                  judge=judge, **parts)
+    return Judgement(claim, verdict, tuple(values), interval)
+
+
+@pytest.mark.parametrize(("judge", "published", "values", "places"), [
+    ({"within": [-2, 2]}, 10.0, (10.0,), {8: -1, 10: 0, 12: 1, 14: 2}),
+    ({"within": [-1, 3]}, 10.0, (10.0,), {9: -1, 13: 1, 10: -0.5}),
+    ({"at_least": 2.0, "at_most": 4.0}, None, (3.0,), {2: -1, 3: 0, 4: 1}),
+    ({"at_least": 5.0}, None, (10.0,), {5: -1, 10: EDGE - 1.5}),
+    ({"at_most": 5.0}, None, (0.0,), {5: 1, 0: 1.5 - EDGE}),
+    ({"exactly": 0}, 4.0, (4.0,), {4: 0, 8: 1}), ({"at_least": 0.0}, None, (0.0,), {0: -1})])
+def test_the_band_reaches_from_minus_one_to_one(judge, published, values, places):
+    scale = scale_of(judged(judge, values, published))
+    assert {v: scale(v) for v in places} == pytest.approx(places)
+    assert scale(math.inf) == math.inf
+
+
+def test_a_band_with_one_end_goes_on():
+    assert (scale_of(judged({"at_least": 1.0})).low, scale_of(judged({"at_least": 1.0})).high) == (
+        -1, math.inf)
+    assert scale_of(judged({"at_most": 1.0})).low == -math.inf
+
+
+def test_intervals_of_bands_with_one_end_stay_in_the_picture():
+    scale = scale_of(judged({"at_least": 0.0}, (1.0,), interval=(-30.0, 32.0)))
+    assert all(abs(scale(v)) <= EDGE for v in (-20.0, 1.0, 32.0))
+
+
+def test_statements_that_were_measured_are_rows_and_nothing_else():
+    rows = [judged({"at_least": 0.0}), judged({"at_least": 0.0}, (), verdict="not run"),
+            judged({"at_least": 0.0}, each="table"),
+            Judgement(Claim("f", "", "", measure={"function": "g"}, judge={"at_least": 0}),
+                      "reproduced", (1.0,))]
+    assert picture.shown(rows) == rows[:1]
+    assert picture.draw(rows[1:]) is None
+    for paper in papers():
+        judgements = paper.judgements()
+        made, rows = picture.draw(judgements), picture.shown(judgements)
+        assert (made is None) == (not rows)
+        if made is not None:
+            (axes,) = made.axes
+            assert len(axes.get_yticklabels()) == len(rows)
+            assert {t.get_text() for t in made.legends[0].get_texts()} == {
+                f"{v} ({n})" for v in picture.MARKS if (n := sum(j.verdict == v for j in rows))}
+
+
+def test_what_lies_outside_is_pointed_at():
+    made = picture.draw([judged({"within": [-1, 1]}, (99.0,), 0.0, verdict="not reproduced"),
+                         judged({"within": [-1, 1]}, (math.inf,), 0.0, verdict="undecided")])
+    marks = [line for line in made.axes[0].lines if line.get_marker() == ">"]
+    assert len(marks) == 2 and all(abs(m.get_xdata()[0]) < EDGE for m in marks)
