@@ -5,6 +5,8 @@
 .. code-block:: yaml
 
     title: ...            # of the paper; authors, year, link, shows, picture likewise
+    story: >              # what it claims, what came out, what did not and why: a few sentences
+      BN learns faster {fig1a-speed: reproduced}, … # the report shows a claim's verdict there
     claims:
       - id: fig1a-bn-4k
         where: Fig. 1(a)                      # the place in the paper
@@ -117,6 +119,7 @@ class File(Open):
     link: str
     shows: str
     picture: str
+    story: str = ""
     claims: list[Any]
 
 

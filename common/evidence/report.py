@@ -17,6 +17,7 @@ from common.evidence import picture, plotting, results
 from common.evidence.claims import Claim
 from common.evidence.counting import cost, count, is_formula
 from common.evidence.paper import Judgement, Paper, paper_names, papers
+from common.evidence.story import outdated, story
 from common.evidence.verdicts import CONFIDENCE, VERDICTS, confidence
 from common.files import ROOT, shown, write_atomic
 from common.training.progress import duration
@@ -95,6 +96,7 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
         "<!-- made by papers report from claims.yaml and results/; do not edit -->",
         f"{about['authors']} ({about['year']}), [{about['link']}]({about['link']}). "
         f"What the code does and where it had to choose: [README.md](README.md).",
+        story(paper, judgements),
         f"**Statements of the paper: {'; '.join(count(judgements).words)}.**",
         f"![{cell(picture.CAPTION)}](figures/{picture.NAME}.svg)\n\n{picture.CAPTION}"
         if picture.shown(judgements) else "",
@@ -290,6 +292,8 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
                      and old.startswith("| [")]
             continue
         rows.append(row(paper, judgements))
+        for told in outdated(paper, judgements):
+            print(f"warning: {told}; tell it as it is", file=sys.stderr)
         if names and name not in names:
             continue
         captions = {}

@@ -1,0 +1,48 @@
+"""Stories speak of verdicts as they are."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from common.errors import UserError
+from common.evidence.claims import Claim
+from common.evidence.paper import Judgement, paper_names, papers
+from common.evidence.story import outdated, story
+from common.files import ROOT
+
+JUDGED = [Judgement(Claim("speed", "", ""), "reproduced"), Judgement(Claim("end", "", ""), "stale")]
+
+
+def of(text):
+    return SimpleNamespace(folder=ROOT / "papers/toy", about={"story": text}), JUDGED
+
+
+def test_verdicts_become_links():
+    text = "It is faster {speed: reproduced}.\n"
+    assert story(*of(text)) == "It is faster ([reproduced](#speed))."
+    assert outdated(*of(text)) == []
+    assert story(*of("No claim, {braces} and all.")) == "No claim, {braces} and all."
+    assert story(SimpleNamespace(folder=ROOT, about={}), JUDGED) == ""
+
+
+def test_a_verdict_that_has_changed_is_shown_and_named():
+    text = "It is faster {speed: undecided}."
+    assert story(*of(text)) == (
+        "It is faster ([reproduced](#speed), undecided when this was written).")
+    assert outdated(*of(text)) == [
+        "papers/toy/claims.yaml: story: speed is reproduced by now, not undecided"]
+
+
+def test_a_claim_that_is_not_there_is_one_line():
+    with pytest.raises(UserError, match=r"there is no claim 'sped'; did you mean 'speed'\?"):
+        story(*of("{sped: reproduced}"))
+
+
+@pytest.mark.parametrize("name", paper_names())
+def test_every_paper_with_results_tells_its_story_as_it_is(name):
+    (paper,) = papers([name])
+    judgements = paper.judgements()
+    text = story(paper, judgements)
+    assert bool(text) == bool(paper.results)
+    assert outdated(paper, judgements) == [], "tell it as it is"
+    assert len(text.split()) <= 150, "a story is told in a minute"
