@@ -67,7 +67,7 @@ from common.running.plan import (
 )
 from common.running.words import parse_arguments
 from common.training.budget import Budget, seconds_of
-from common.training.progress import duration
+from common.training.progress import Progress, duration
 
 OPTIONS = ("claims", "seeds", "jobs", "vectorize", "launcher", "pace", "budget")
 
@@ -146,7 +146,7 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
         budget: every run gets what is left of it when it starts, less RESERVE.
     """
     outcome, active, done = Outcome(waiting=list(runs)), [], 0
-    waiting, limit, told = outcome.waiting, jobs or cores(), False
+    waiting, limit, told, heard = outcome.waiting, jobs or cores(), False, time.monotonic()
     try:
         while active or (outcome.ready(()) and budget.left >= RESERVE + LEAST):
             used = len(active) if jobs else sum(p.run.threads for p in active)
@@ -159,6 +159,10 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
                                     budget.left - RESERVE))
                 used += 1 if jobs else active[-1].run.threads
             time.sleep(0.05)
+            if time.monotonic() - heard >= Progress.EVERY:
+                heard = time.monotonic()
+                for p in active:
+                    print(f"  {last_line(p.run)}", flush=True)
             if budget.over and not told:  # it took long to start, or its last step is a long one
                 told = True
                 for p in active:

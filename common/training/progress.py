@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a terminal, a line a minute elsewhere."""
+"""How far a run is: a bar in a terminal; elsewhere a line after ten seconds, then one a minute."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """A progress bar with rate, loss and time left; without a terminal a line a minute.
+    """A progress bar with rate, loss and time left; without a terminal a line now and then.
 
     Attributes:
         loss: the mean training loss to show; None before the first is known.
         metrics: the newest evaluation.
     """
 
-    EVERY = 60.0
+    SOON, EVERY = 10.0, 60.0
 
     def __init__(self, name: str, first: int, last: int):
         self.name, self.last = name, last
@@ -37,7 +37,7 @@ class Progress:
                         disable=True if self.silent else None,
                         dynamic_ncols=True, mininterval=0.2, leave=False)
         self._first, self._started, self._shown = first, time.monotonic(), first
-        self._due = self._started + self.EVERY
+        self._due = self._started + self.SOON
 
     def update(self, step: int) -> None:
         """Say that ``step`` updates are made."""

@@ -294,6 +294,14 @@ def test_what_ends_without_a_result_is_paused(fakes, capsys):
     assert "e0/seed0: done" in said and "e1/seed0: paused" in said
 
 
+def test_while_runs_go_on_each_says_now_and_then_how_far_it_is(fakes, monkeypatch, capsys):
+    monkeypatch.setattr(reproduce.Progress, "EVERY", 0.0)
+    monkeypatch.setattr(reproduce, "last_line", lambda r: f"{r.name}: step 3/9")
+    reproduce.carry_out([run(1, 0), run(1, 1)], 2, lambda r: True, Budget())
+    said = capsys.readouterr().out
+    assert "  e0/seed0: step 3/9\n" in said and "  e1/seed0: step 3/9\n" in said
+
+
 def test_who_overruns_the_budget_is_asked_to_end(fakes):
     slow, other = (replace(run(1, k), elsewhere=(-signal.SIGTERM, 10**9)) for k in range(2))
     outcome = reproduce.carry_out([slow, other], None, lambda r: False, Clock(100))

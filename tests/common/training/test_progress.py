@@ -8,6 +8,7 @@ from common.training.progress import Progress, duration
 
 
 def test_a_line_of_progress_shows_no_loss_before_there_is_one(capsys, monkeypatch):
+    monkeypatch.setattr(Progress, "SOON", 0.0)
     monkeypatch.setattr(Progress, "EVERY", 0.0)
     progress = Progress("a run", 0, 96)
     for step, loss in ((32, None), (64, 0.5)):
