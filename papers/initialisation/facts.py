@@ -155,7 +155,7 @@ def gradient_ratio(runs: dict[str, Result]) -> float:
 
 
 def more_plateau(runs: dict[str, Result]) -> float:
-    """Flat part of the quadratic cost's surface less that of the cross-entropy's."""
+    """Part of the quadratic cost's surface that is plateau, less that of the cross-entropy's."""
     (run,) = runs.values()
     return run.metrics["quadratic"] - run.metrics["entropy"]
 

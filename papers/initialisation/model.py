@@ -202,11 +202,19 @@ def surfaces(W1: Tensor, W2: Tensor, x: Tensor, labels: Tensor, at: Tensor) -> S
                     (F.softmax(logits, -1) - target).square().sum(-1).mean(-1))
 
 
-def flat(surface: Tensor, spacing: float, share: float) -> float:
-    """The part of a grid where the slope is less than ``share`` of the steepest."""
+def plateau(surface: Tensor, spacing: float, share: float) -> Tensor:
+    """Where a surface is flat and high: no valley, but no way down either.
+
+    Args:
+        surface: (points, points), of a grid with that spacing.
+        share: flat is a slope less than this part of the steepest.
+
+    Returns:
+        (points, points); high is above the middle between the lowest and the highest.
+    """
     slopes = torch.gradient(surface, spacing=spacing)
     steep = (slopes[0] ** 2 + slopes[1] ** 2).sqrt()
-    return (steep < share * steep.max()).double().mean().item()
+    return (steep < share * steep.max()) & (surface > (surface.min() + surface.max()) / 2)
 
 
 # ---- SELU's moments ------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from common.evidence.plotting import COLOURS, band, figure
 from common.evidence.results import Result
 from common.experiments import Experiments
 from papers.initialisation.learning import BINS
-from papers.initialisation.model import moments
+from papers.initialisation.model import moments, plateau
 from papers.initialisation.settings import Config
 from papers.initialisation.signals import LayersRecipe, SurfaceRecipe
 
@@ -140,7 +140,7 @@ def depth(paper: Paper) -> tuple[str, str, Figure]:
 
 def selu(paper: Paper) -> tuple[str, str, Figure]:
     made, axes = figure(1, width=5.2, height=3.9)
-    for μ in np.linspace(-0.1, 0.1, 11):
+    for μ in np.linspace(-0.1, 0.1, 5):
         for ν in np.linspace(0.6, 1.6, 11):
             to = moments(μ, ν)
             axes.annotate("", to, (μ, ν), arrowprops={
@@ -221,15 +221,16 @@ def loss() -> tuple[str, str, Figure]:
         height = np.round(cost.double().numpy(), 4)
         low, high = height.min(), height.max()
         axes.contourf(at.numpy(), at.numpy(), (height - low) / (high - low), 10, cmap="viridis")
-        slope = np.hypot(*np.gradient(height, float(at[1] - at[0])))
-        axes.contour(at.numpy(), at.numpy(), np.round(slope / slope.max(), 3),
-                     [r.config.measure.flat], colors="white", linewidths=1.4)
+        there = plateau(torch.from_numpy(height), float(at[1] - at[0]), r.config.measure.flat)
+        axes.contourf(at.numpy(), at.numpy(), there.double().numpy(), [0.5, 1.5], colors="none",
+                      hatches=["////"])
         axes.set(xlabel="a weight of layer 2", title=title)
         axes.grid(False)
     panels[0].set_ylabel("a weight of layer 1")
     return "fig5", ("Fig. 5: both costs of a random tanh network over a weight of each layer "
-                    "(dark is low, each from its lowest to its highest). White: where the slope "
-                    "is a tenth of the steepest; on the far side of it a plateau."), made
+                    "(dark is low, each from its lowest to its highest). Hatched: "
+                    "plateaus, where the slope is less than a tenth of the steepest and the cost "
+                    "above the middle."), made
 
 
 def errors(paper: Paper) -> tuple[str, str, Figure]:
@@ -240,15 +241,15 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
             steps = runs[0].curves["error"][0]
             band(axes, steps[1:] / 1000, np.stack([r.curves["error"][1] for r in runs])[:, 1:],
                  f"{label}, ε = {runs[0].config['optim.lr']:g}", colour)
-        axes.plot(52, printed, "<", ms=5, color=colour)
-    axes.set(yscale="log", xlabel="updates (thousands)", ylabel="test error (%)", xlim=(0, 53),
+        axes.plot(20.8, printed, "<", ms=5, color=colour)
+    axes.set(yscale="log", xlabel="updates (thousands)", ylabel="test error (%)", xlim=(0, 21.2),
              ylim=(1.4, 100))
     axes.set_yticks([2, 3, 5, 10, 20, 50, 100], minor=False)
     axes.yaxis.set_major_formatter("{x:.0f}")
     axes.legend(fontsize=7)
     return "fig12", ("Test error on MNIST of five hidden layers of 100 units at the best of four "
                      "rates, mean and range over seeds; triangles: Table 1, of 1000 units a layer "
-                     "and a hundred times as many updates."), made
+                     "and 250 times as many updates."), made
 
 
 def deep(paper: Paper) -> tuple[str, str, Figure]:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from common import data
 from common.decoded import of_tensors
 from common.training.recipe import Recipe
-from common.training.sums import wide
+from common.training.sums import fraction, wide
 from papers.initialisation.model import (
     Network,
     convolutions,
     draw,
-    flat,
+    plateau,
     rectified,
     surfaces,
 )
@@ -152,7 +152,7 @@ class ConvolutionsRecipe(Recipe):
 
 
 class SurfaceRecipe(Recipe):
-    """Fig. 5: how much of both costs' surface over two weights is flat, in random networks."""
+    """Fig. 5: how much of both costs' surface over two weights is plateau, in random networks."""
 
     config: Config
     model: Sums
@@ -183,17 +183,18 @@ class SurfaceRecipe(Recipe):
         return *costs, at
 
     def step(self, number: int) -> Tensor:
-        """Draw a network; returns how much more of its quadratic cost is flat."""
+        """Draw a network; returns how much more of its quadratic cost is plateau."""
         c = self.config.measure
         entropy, quadratic, at = self.drawn(number)
-        flats = [flat(cost, (at[1] - at[0]).item(), c.flat) for cost in (entropy, quadratic)]
-        more = flats[1] - flats[0]
-        self.model.values += self.model.values.new_tensor([*flats, more > 0])[:, None]
+        parts = [fraction(plateau(cost, (at[1] - at[0]).item(), c.flat))
+                 for cost in (entropy, quadratic)]
+        more = parts[1] - parts[0]
+        self.model.values += self.model.values.new_tensor([*parts, more > 0])[:, None]
         return torch.tensor(more)
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``entropy``, ``quadratic``: the flat part of each surface; ``more``: how often the
-        quadratic one has more of it."""
+        """``entropy``, ``quadratic``: the part of each surface that is plateau; ``more``: how often
+        the quadratic one has more of it."""
         if not step:
             return {}
         names = ("entropy", "quadratic", "more")

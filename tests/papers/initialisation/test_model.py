@@ -18,8 +18,8 @@ from papers.initialisation.model import (
     Network,
     convolutions,
     draw,
-    flat,
     moments,
+    plateau,
     rectified,
     surfaces,
     variance,
@@ -139,11 +139,14 @@ def test_surfaces_are_the_costs_of_whole_networks():
                 logits.softmax(1), F.one_hot(labels, 5).double()).item())
 
 
-def test_the_flat_part_of_a_surface():
+def test_a_plateau_is_flat_and_high():
     at = torch.linspace(-1, 1, 201, dtype=torch.float64)
-    bowl = at[:, None] ** 2 + 0 * at  # slope 2|w|, at most 2: less than half of it inside ±0.5
-    assert flat(bowl, 0.01, 0.5) == pytest.approx(0.5, abs=0.01)
-    assert flat(3 * at[:, None] + at, 0.01, 0.5) == 0
+    valley = at[:, None] ** 2 + 0 * at  # slope 2|w|, at most 2: less than half of it inside ±0.5
+    there = plateau(-valley, 0.01, 0.5)  # a ridge; its upper half is |w| < √½
+    assert there.double().mean().item() == pytest.approx(0.5, abs=0.01)
+    assert there[100].all() and not there[:45].any()
+    assert not plateau(valley, 0.01, 0.5).any(), "flat where it is low"
+    assert not plateau(3 * at[:, None] + at, 0.01, 0.5).any()
 
 
 @pytest.mark.parametrize(("μ", "ν", "ω", "τ"), [
