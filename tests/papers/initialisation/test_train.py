@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.evidence.results import Result
 from common.experiments import Experiments
 from common.files import ROOT
-from papers.initialisation import facts, train
+from papers.initialisation import facts, signals, train
 from papers.initialisation.learning import BINS
 from papers.initialisation.model import LAMBDA
 from papers.initialisation.settings import Config
@@ -153,6 +153,15 @@ def test_surfaces_of_a_step_and_their_flat_parts():
         steep = np.hypot(*np.gradient(cost, float(at[1] - at[0])))
         parts.append(((steep < 0.1 * steep.max()) & (cost > (cost.min() + cost.max()) / 2)).mean())
     assert more[1] == pytest.approx(parts[1] - parts[0], abs=2 / 41**2)
+
+
+def test_how_often_the_quadratic_cost_has_more_plateau(monkeypatch):
+    found = iter([0.1, 0.3, 0.4, 0.2, 0.2, 0.2])  # of both costs of three networks
+    monkeypatch.setattr(signals, "plateau", lambda *a: torch.arange(10) < 10 * next(found))
+    r = recipe("surface", train__steps=3, measure__points=5)
+    assert [r.step(k).item() for k in range(3)] == pytest.approx([0.2, -0.2, 0])
+    assert r.evaluate(3, True) == pytest.approx(
+        {"entropy": 0.7 / 3, "quadratic": 0.7 / 3, "more": 1 / 3})
 
 
 def run(metrics=(), curves=(), **config):
