@@ -137,7 +137,8 @@ class ConvolutionsRecipe(Recipe):
 
     def step(self, number: int) -> Tensor:
         """Draw a network; returns ln std[Δx_2] − ln std[Δy_10] of a random gradient Δy_10."""
-        c, chance = self.config.model, self.generator("network", number)
+        c = self.config.model
+        chance = self.generator(f"network of {c.std}", number)  # either kind has draws of its own
         weights = [W.to(self.device) for W in convolutions(c.width, c.std or None, chance)]
         x2, y = rectified(self.x, weights)
         top = torch.randn(y.shape, generator=chance).to(self.device)
