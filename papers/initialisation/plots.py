@@ -153,7 +153,7 @@ def selu(paper: Paper) -> tuple[str, str, Figure]:
             axes.plot(*np.vstack([start, path]).T, "o-", ms=3, color=colour,
                       label=f"32 layers of 256 units from {start}")
     axes.plot(0, 1, "*", ms=13, color="black", label="fixed point (0, 1)")
-    axes.set(xlabel="mean μ", ylabel="variance ν", xlim=(-0.12, 0.12), ylim=(0.55, 1.65))
+    axes.set(xlabel="mean μ", ylabel="variance ν", xlim=(-0.12, 0.12), ylim=(0.55, 1.8))
     axes.legend(fontsize=7, loc="upper left")
     return "selu", ("Fig. 2 of Klambauer et al.: where a layer of SELUs takes mean and variance "
                     "(arrows, eqs. (4) and (5) with ω = 0, τ = 1), and networks on their way."
