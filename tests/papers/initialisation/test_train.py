@@ -1,6 +1,7 @@
 """The recipes: golden curves, what they measure, what they refuse, and measures over runs."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ import torch
 import torch.nn.functional as F
 
 from common.errors import UserError
+from common.evidence.paper import papers
 from common.evidence.results import Result
 from common.experiments import Experiments
 from common.files import ROOT
 from papers.initialisation import facts, signals, train
 from papers.initialisation.learning import BINS
 from papers.initialisation.model import LAMBDA, convolutions, rectified
+from papers.initialisation.plots import learning_rates
 from papers.initialisation.settings import Config
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/initialisation/config.yaml")
@@ -242,6 +245,24 @@ def test_the_papers_values():
     assert [EXPERIMENTS.resolve(f"deep_{n}_he").model.depth + 1 for n in (22, 30)] == [22, 30]
     selu = EXPERIMENTS.resolve("start_selu_low")
     assert (selu.model.depth, selu.input.mean, selu.input.variance) == (32, -0.1, 0.8)
+
+
+def test_committed_choices_are_what_the_search_says():
+    (paper,) = papers(["initialisation"])
+    found = learning_rates(paper)
+    assert set(found) == {*ROWS, "deep_22_xavier", "deep_22_he", "deep_30_xavier", "deep_30_he"}
+    for name, lr in found.items():
+        assert EXPERIMENTS.resolve(name).optim.lr == lr, name
+
+
+def test_the_readmes_numbers_are_the_reports():
+    (paper,) = papers(["initialisation"])
+    known = {j.claim.id: format(j.middle, j.claim.show) for j in paper.judgements()}
+    text = (ROOT / "papers/initialisation/README.md").read_text()
+    answer = text[text.index("## Which"):text.index("## From")]
+    said = re.findall(r"(\S+) \(`([\w.-]+)`\)", answer)
+    assert len(said) > 15
+    assert {name: value for value, name in said} == {name: known[name] for _, name in said}
 
 
 def test_the_search_never_sees_the_test_set():
