@@ -161,8 +161,9 @@ def selu(paper: Paper) -> tuple[str, str, Figure]:
 
 
 def sigmoids(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, width=3.9, sharey=True)
-    for axes, n in zip(panels, (4, 5), strict=True):
+    known = [n for n in (4, 5) if f"saturation_{n}" in paper.results]
+    made, panels = figure(len(known), width=3.9, sharey=True, squeeze=False)
+    for axes, n in zip(panels[0], known, strict=True):
         for run in paper.results.get(f"saturation_{n}", [])[:1]:
             for k in range(1, n + 1):
                 steps, mean = run.curves[f"mean_{k}"]
@@ -172,7 +173,7 @@ def sigmoids(paper: Paper) -> tuple[str, str, Figure]:
                                   alpha=0.15, lw=0)
         axes.set(xlabel="updates (thousands)", title=f"{n} hidden layers", ylim=(0, 1))
         axes.legend(fontsize=7, ncols=2)
-    panels[0].set_ylabel("activation, mean ± standard deviation")
+    panels[0, 0].set_ylabel("activation, mean ± standard deviation")
     return "fig2", ("Fig. 2: sigmoid networks of 100 units a layer on MNIST, seed 0. The top "
                     "hidden layer is pushed to 0, where its slope is nearly none."), made
 
@@ -239,7 +240,7 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
         runs = paper.results.get(name, [])
         if runs:
             steps = runs[0].curves["error"][0]
-            band(axes, steps[1:] / 1000, np.stack([r.curves["error"][1] for r in runs])[:, 1:],
+            band(axes, steps / 1000, np.stack([r.curves["error"][1] for r in runs]),
                  f"{label}, ε = {runs[0].config['optim.lr']:g}", colour)
         axes.plot(20.8, printed, "<", ms=5, color=colour)
     axes.set(yscale="log", xlabel="updates (thousands)", ylabel="test error (%)", xlim=(0, 21.2),
