@@ -262,7 +262,7 @@ def deep(paper: Paper) -> tuple[str, str, Figure]:
                 axes.plot(*run.curves["error"], color=colour, lw=0.9, alpha=0.7,
                           label=None if k else label)
         axes.set(xlabel="updates", title=f"{n} layers (Fig. {2 if n == 22 else 3})", ylim=(0, 100))
-        axes.legend(fontsize=7, loc="lower left")
+        axes.legend(fontsize=7, loc="center")
     panels[0].set_ylabel("test error (%)")
     return "deep", ("Figs. 2 and 3 of He et al. with 100 rectifiers a layer, fully connected, on "
                     "MNIST: every seed."), made
