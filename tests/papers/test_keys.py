@@ -38,6 +38,7 @@ PROBLEMS = {"task.name": "published", "task.budget": 4}
 MINPACK = {"task.name": "minpack", "optim.method": "more"}
 LAYERS = {"task.name": "modes", "optim.updates": 5}
 SINE = {"task.name": "sine", "model.hidden": 3}
+FRESH = {"task.name": "layers", "model.depth": 3, "model.width": 6, "measure.examples": 7}
 
 BRANCHES: dict[str, dict[str, dict]] = {
     "backprop": {
@@ -95,6 +96,15 @@ BRANCHES: dict[str, dict[str, dict]] = {
                      "model.states": "zero_one"},
         "digits": {"start.flipped": 0.3},
         "couplings": {"model.rule": "pseudo_inverse", "start.flipped": 0.3},
+    },
+    "initialisation": {
+        "train": HELD_OUT | {"model.depth": 2, "model.width": 6, "train.batch_size": 20,
+                             "measure.examples": 9},
+        "layers": FRESH | {"input.kind": "images", "data.name": "digits"},
+        "gaussian": FRESH | {"input.kind": "gaussian"},
+        "convolutions": {"task.name": "convolutions", "model.width": 2, "measure.examples": 2},
+        "surface": {"task.name": "surface", "model.width": 4, "measure.examples": 5,
+                    "measure.points": 9, "measure.reach": 3.0, "measure.flat": 0.4},
     },
     "lbfgs": {
         "digits": HELD_OUT,

@@ -38,6 +38,11 @@ SMALL = {
         "quick_dropout inverted": {"model.noise": "inverted"}},
     "hopfield": {"quick": {}, "load_500": {"model.neurons": 40, "start.trials": 3},
                  "recall_30_0.3": {"start.repeats": 2}, "random_30": {"start.trials": 4}},
+    "initialisation": {
+        "quick_train": {"model.width": 6}, "quick_layers": {"model.width": 6},
+        "start_selu_high": {"model.width": 6, "model.depth": 3},
+        "convolutions_0.01": {"model.width": 2, "measure.examples": 2},
+        "surface": {"train.steps": 3, "measure.points": 5}},
     "resnet": {"quick": {"model.depth": 8, "train.batch_size": 8, "augment.flip": True},
                "quick warming": {"model.depth": 8, "train.batch_size": 8,
                                  "optim.warm_up_lr": 0.01}},
