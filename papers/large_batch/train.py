@@ -88,8 +88,12 @@ class Config(BaseConfig):
     measure: MeasureConfig = field(default_factory=MeasureConfig)
 
     def check(self) -> None:
-        if self.train.batch_size < 2:
-            raise UserError("train.batch_size=1: expected at least 2 images to normalise over")
+        held_out = self.data.evaluate_on == "validation"
+        for name, images in (("train.batch_size", self.train.batch_size),
+                             ("measure.images", self.measure.images),
+                             ("data.validation", self.data.validation if held_out else 0)):
+            if images == 1:
+                raise UserError(f"{name}=1: expected at least 2 images to normalise over")
         if self.model.ghost and (self.model.ghost < 2 or self.train.batch_size % self.model.ghost):
             raise UserError(f"model.ghost={self.model.ghost}: expected 2 or more, a divisor of "
                             f"train.batch_size={self.train.batch_size}")
@@ -195,9 +199,13 @@ class LargeBatchRecipe(Supervised):
     @torch.no_grad()
     def scores(self, x: Tensor, images: Tensor, labels: Tensor, of_batch: bool,
                ) -> tuple[float, float]:
-        """Loss and accuracy at weights x, in pieces of 5,000 images, as the authors' program."""
+        """Loss and accuracy at weights x, in pieces of 5,000 images, as the authors' program.
+
+        Or a little fewer, so that all pieces are of the same size.
+        """
         objective = Objective(self.model, images, labels, of_batch)
-        logits = torch.cat([objective.logits(x, part) for part in images.split(5000)])
+        parts = images.tensor_split(math.ceil(len(images) / 5000))
+        logits = torch.cat([objective.logits(x, part) for part in parts])
         return F.cross_entropy(logits, labels).item(), fraction(logits.argmax(1) == labels)
 
     def measured(self, of_batch: bool) -> Objective:

@@ -36,6 +36,8 @@ PROBLEMS = {"task.name": "published", "task.budget": 4}
 MINPACK = {"task.name": "minpack", "optim.method": "more"}
 LAYERS = {"task.name": "modes", "optim.updates": 5}
 SINE = {"task.name": "sine", "model.hidden": 3}
+LOOK = {"measure.images": 30, "measure.directions": 2, "measure.products": 2,
+        "train.batch_size": 20, "measure.train_images": 90}
 
 BRANCHES: dict[str, dict[str, dict]] = {
     "backprop": {
@@ -81,6 +83,12 @@ BRANCHES: dict[str, dict[str, dict]] = {
                      "model.states": "zero_one"},
         "digits": {"start.flipped": 0.3},
         "couplings": {"model.rule": "pseudo_inverse", "start.flipped": 0.3},
+    },
+    "large_batch": {
+        "f1": HELD_OUT | LOOK | {"model.hidden": [6, 6]},
+        "sgd": LOOK | {"model.hidden": [6], "optim.rule": "sgd", "model.ghost": 4,
+                       "optim.rate_batch": 5, "measure.images": 0},
+        "c1": LOOK | {"model.network": "c1", "model.ghost": 5},
     },
     "lbfgs": {
         "digits": HELD_OUT,

@@ -34,6 +34,11 @@ SMALL = {
         "quick_dropout inverted": {"model.noise": "inverted"}},
     "hopfield": {"quick": {}, "load_500": {"model.neurons": 40, "start.trials": 3},
                  "recall_30_0.3": {"start.repeats": 2}, "random_30": {"start.trials": 4}},
+    # Adam is torch's own here, too
+    "large_batch": {
+        "quick_sb": {"optim.rule": "sgd", "optim.milestones": [1], "measure.products": 2},
+        "quick_sb ghosts": {"optim.rule": "sgd", "model.ghost": 8, "measure.images": 0},
+        "quick_sb c1": {"optim.rule": "sgd", "model.network": "c1", "measure.images": 0}},
     "resnet": {"quick": {"model.depth": 8, "train.batch_size": 8, "augment.flip": True},
                "quick warming": {"model.depth": 8, "train.batch_size": 8,
                                  "optim.warm_up_lr": 0.01}},
