@@ -39,6 +39,8 @@ MINPACK = {"task.name": "minpack", "optim.method": "more"}
 LAYERS = {"task.name": "modes", "optim.updates": 5}
 SINE = {"task.name": "sine", "model.hidden": 3}
 FRESH = {"task.name": "layers", "model.depth": 3, "model.width": 6, "measure.examples": 7}
+LOOK = {"measure.images": 30, "measure.directions": 2, "measure.products": 2,
+        "train.batch_size": 20, "measure.train_images": 90}
 
 BRANCHES: dict[str, dict[str, dict]] = {
     "backprop": {
@@ -105,6 +107,12 @@ BRANCHES: dict[str, dict[str, dict]] = {
         "convolutions": {"task.name": "convolutions", "model.width": 2, "measure.examples": 2},
         "surface": {"task.name": "surface", "model.width": 4, "measure.examples": 5,
                     "measure.points": 9, "measure.reach": 3.0, "measure.flat": 0.4},
+    },
+    "large_batch": {
+        "f1": HELD_OUT | LOOK | {"model.hidden": [6, 6]},
+        "sgd": LOOK | {"model.hidden": [6], "optim.rule": "sgd", "model.ghost": 4,
+                       "optim.rate_batch": 5, "measure.images": 0},
+        "c1": LOOK | {"model.network": "c1", "model.ghost": 5},
     },
     "lbfgs": {
         "digits": HELD_OUT,

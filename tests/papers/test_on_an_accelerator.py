@@ -43,6 +43,11 @@ SMALL = {
         "start_selu_high": {"model.width": 6, "model.depth": 3},
         "convolutions_0.01": {"model.width": 2, "measure.examples": 2},
         "surface": {"train.steps": 3, "measure.points": 5}},
+    # Adam is torch's own here, too
+    "large_batch": {
+        "quick_sb": {"optim.rule": "sgd", "optim.milestones": [1], "measure.products": 2},
+        "quick_sb ghosts": {"optim.rule": "sgd", "model.ghost": 8, "measure.images": 0},
+        "quick_sb c1": {"optim.rule": "sgd", "model.network": "c1", "measure.images": 0}},
     "resnet": {"quick": {"model.depth": 8, "train.batch_size": 8, "augment.flip": True},
                "quick warming": {"model.depth": 8, "train.batch_size": 8,
                                  "optim.warm_up_lr": 0.01}},

@@ -1,0 +1,145 @@
+"""The figures of the report: the line between two minima, their sharpness, and the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.evidence.paper import Paper
+from common.evidence.plotting import COLOURS, figure
+from common.evidence.results import Result
+
+SMALL, LARGE, LOSS, ACCURACY = COLOURS[0], COLOURS[1], COLOURS[6], COLOURS[2]
+ARMS = (("sb", "batches of 256", SMALL), ("lb", "batches of 6,000", LARGE))
+MODES = (("batch", "o"), ("moving", "s"))
+EPSILONS = (("0.001", "10⁻³"), ("0.0005", "5·10⁻⁴"))
+ANSWERS = (("sb", "SB"), ("lb", "LB"), ("lr", "+LR"), ("gbn", "+GBN"), ("ra", "+RA"))
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield between(paper)
+    yield sharpness(paper)
+    yield answers(paper)
+
+
+def empty(axes: Axes) -> None:
+    """Say that nothing has been measured."""
+    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
+
+
+def on_line(run: Result, split: str, metric: str) -> np.ndarray:
+    """A metric at every point of the line, (points,)."""
+    points = sum(name.startswith(f"line_{split}_{metric}_") for name in run.curves)
+    return np.array([run.at(f"line_{split}_{metric}_{k}", None) for k in range(points)])
+
+
+def between(paper: Paper) -> tuple[str, str, Figure]:
+    """Fig. 3(a), all seeds: loss on a logarithmic scale, accuracy below it."""
+    made, (above, below) = figure(1, 2, width=6.2, height=2.6, sharex=True)
+    runs = paper.results.get("f1_lb", [])
+    for axes, metric in ((above, "loss"), (below, "accuracy")):
+        for split, style in (("train", "-"), ("test", "--")):
+            if runs:
+                values = np.stack([on_line(r, split, metric) for r in runs])
+                α = np.linspace(-1, 2, values.shape[1])
+                colour = LOSS if metric == "loss" else ACCURACY
+                axes.plot(α, values.mean(0), style, color=colour,
+                          label="training" if split == "train" else "test")
+                axes.fill_between(α, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
+        if not runs:
+            empty(axes)
+        for at, (_, label, colour) in zip((0, 1), ARMS, strict=True):
+            axes.axvline(at, color=colour, lw=1.2)
+            if axes is above:
+                axes.annotate(label, (at, 1.01), xycoords=("data", "axes fraction"), ha="center",
+                              va="bottom", color=colour)
+    if runs:
+        above.set_yscale("log")
+        above.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    above.set(ylabel="cross-entropy")
+    below.set(ylabel="accuracy", xlim=(-1, 2), xlabel="α on the line from small batches (0) "
+                                                      "to large ones (1)")
+    return "line", (
+        f"Fig. 3(a): F1 on MNIST along the line through the minima of batches of 256 and 6,000, "
+        f"mean and range of {len(runs)} pairs with the same first weights; loss (logarithmic, "
+        "where the paper's is linear) of 5,000 training images and of the test images, batch "
+        "normalisation by their own statistics."), made
+
+
+def sharpness(paper: Paper) -> tuple[str, str, Figure]:
+    """Tables 3 and 4 and the largest eigenvalue: a dot a seed, published means as bars."""
+    made, panels = figure(3, width=3.3)
+    claims = {c.id: c for c in paper.claims}
+    for axes, space, number, title in zip(panels, ("full", "random", ""), "34 ",
+                                          ("full space (Table 3)", "100 directions (Table 4)",
+                                           "largest eigenvalue"), strict=True):
+        groups = EPSILONS if space else (("", ""),)
+        for g, (ε, _) in enumerate(groups):
+            for a, (arm, _, colour) in enumerate(ARMS):
+                for m, (mode, marker) in enumerate(MODES):
+                    at = 2.6 * g + a + 0.3 * m - 0.15
+                    name = f"sharpness_{space}_{ε}_{mode}" if space else f"eigenvalue_{mode}"
+                    values = [r.at(name, None) for r in paper.results.get(f"f1_{arm}", [])]
+                    if values:
+                        axes.plot([at] * len(values), values, marker, color=colour, ms=4.5,
+                                  fillstyle="full" if mode == "batch" else "none")
+                short = "1e-3" if ε == "0.001" else "5e-4"
+                claim = claims.get(f"table{number}-f1-{arm}-{short}")
+                if space and claim and claim.published:
+                    axes.plot([2.6 * g + a - 0.4, 2.6 * g + a + 0.4], [claim.published] * 2,
+                              color="black", lw=2)
+        if not axes.lines:
+            empty(axes)
+        axes.set(yscale="log", title=title, xlim=(-0.7, 2.6 * (len(groups) - 1) + 1.7))
+        axes.set_xticks([2.6 * g + a for g in range(len(groups)) for a in (0, 1)],
+                        [f"{b}\nε = {e}" if e else b for _, e in groups for b in ("256", "6,000")],
+                        fontsize=7)
+    panels[0].set_ylabel("sharpness (%)")
+    for marker, label in (("o", "batch statistics"), ("s", "moving averages")):
+        panels[0].plot([], [], marker, color="grey", label=label,
+                       fillstyle="full" if marker == "o" else "none")
+    panels[0].plot([], [], color="black", lw=2, label="published")
+    panels[0].legend(fontsize=7)
+    return "sharpness", (
+        "F1's minima after batches of 256 and of 6,000: metric (3) in the full space and in random "
+        "directions, and the largest eigenvalue of the Hessian. A dot is a seed; full ones by "
+        "statistics of the images, as the authors' program evaluates, open ones by moving "
+        "averages; bars are the published means."), made
+
+
+def answers(paper: Paper) -> tuple[str, str, Figure]:
+    """F1's row of Hoffer et al.'s Table 1, and the same with a tenth of the images."""
+    made, panels = figure(2, width=3.9)
+    claims = {c.id: c for c in paper.claims}
+    for axes, name, title in zip(panels, ("hoffer", "tenth"),
+                                 ("60,000 images, 128 against 4,096",
+                                  "6,000 images, 128 against 1,024"), strict=True):
+        seen = False
+        for k, (arm, _) in enumerate(ANSWERS):
+            values = [100 * r.at("accuracy", None)
+                      for r in paper.results.get(f"{name}_{arm}", [])]
+            colour = SMALL if arm == "sb" else LARGE
+            if values:
+                axes.plot([k] * len(values), values, "o", color=colour, ms=4.5)
+                axes.plot([k - 0.25, k + 0.25], [np.mean(values)] * 2, color=colour)
+            claim = claims.get(f"{name}-f1-{arm}")
+            if claim:
+                axes.plot([k - 0.35, k + 0.35], [100 * claim.published] * 2, color="black", lw=2,
+                          label=None if seen else "published")
+            seen = seen or bool(claim)
+        axes.set_xticks(range(5), [label for _, label in ANSWERS])
+        axes.set(title=title, xlim=(-0.6, 4.6))
+        if seen:
+            axes.legend(loc="lower right", fontsize=7)
+        if not axes.lines:
+            empty(axes)
+    panels[0].set_ylabel("test accuracy (%)")
+    return "answers", (
+        "Hoffer et al.'s answers to the gap: small batches, large ones for as many epochs, then "
+        "one after another a rate that grows with the root of the batch, batch normalisation over "
+        "ghosts, and as many updates. Left F1's row of their Table 1 (no dot: not run), right the "
+        "same regime with a tenth of MNIST's training images."), made
