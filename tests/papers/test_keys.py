@@ -246,7 +246,11 @@ def ignored(branch: Branch, name: str, before: str) -> list:
     return silent
 
 
-CASES = [(paper, name) for paper, branches in BRANCHES.items() for name in branches]
+SLOW = {("large_batch", "c1")}
+"""Branches whose network takes its time, and whose keys are mostly another branch's."""
+
+CASES = [pytest.param(paper, name, marks=[pytest.mark.slow] * ((paper, name) in SLOW))
+         for paper, branches in BRANCHES.items() for name in branches]
 
 
 @pytest.mark.parametrize(("paper", "name"), CASES)
