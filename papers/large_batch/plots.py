@@ -64,10 +64,10 @@ def between(paper: Paper) -> tuple[str, str, Figure]:
     below.set(ylabel="accuracy", xlim=(-1, 2), xlabel="α on the line from small batches (0) "
                                                       "to large ones (1)")
     return "line", (
-        f"Fig. 3(a): F1 on MNIST along the line through the minima of batches of 256 and 6,000, "
-        f"mean and range of {len(runs)} pairs with the same first weights; loss (logarithmic, "
-        "where the paper's is linear) of 5,000 training images and of the test images, batch "
-        "normalisation by their own statistics."), made
+        "Fig. 3(a): F1 on MNIST along the line through the minima of batches of 256 and 6,000, "
+        f"mean and range of {len(runs)} pair{'s' * (len(runs) != 1)} with the same first weights; "
+        "loss (logarithmic, where the paper's is linear) of 5,000 training images and of the test "
+        "images, batch normalisation by their own statistics."), made
 
 
 def sharpness(paper: Paper) -> tuple[str, str, Figure]:
