@@ -17,8 +17,8 @@ from papers.loss_landscape.model import (
     flat,
     grid,
     moved,
-    norms,
     normalised,
+    norms,
     random_direction,
     reduced_curvatures,
 )
@@ -72,33 +72,43 @@ def inputs() -> tuple[Tensor, Tensor]:
             torch.randint(0, 4, (64,), generator=draw))
 
 
-def scale_invariance(bn: bool, how: str, each: bool = False) -> float:
-    """Largest difference of two pictures of one function, whose weights are scaled differently.
+def pictures(bn: bool, how: str, each: bool = False) -> tuple[float, Tensor]:
+    """The loss of two networks that are one function, along the same Gaussian numbers.
 
-    Both lines, of 21 points, are along the same Gaussian numbers. They end at 1 with
-    normalisation, which is a distance of about ‖θ‖; without, at the first network's ‖θ‖.
+    Lines end at 1 with normalisation, which is a distance of about ‖θ‖; without, at the first
+    network's ‖θ‖.
 
     Args:
         bn: a network with batch normalisation, or without.
-        how: ``outputs``, the largest difference of the two networks' outputs over the largest
-            output, or a normalisation of directions: that of the losses over the largest loss.
+        how: the normalisation of directions.
         each: see :func:`rescaled`.
+
+    Returns:
+        Where lines end, and the losses, (2, 21).
     """
     network = small_network(bn)
-    x, y = inputs()
-    networks = network, rescaled(network, bn, each)
-    if how == "outputs":
-        one, other = (n(x) for n in networks)
-        return round(((one - other).abs().max() / one.abs().max()).item(), 12)
-    lines, reach = [], 1.0
-    if how == "none":
-        reach = flat(dict(network.named_parameters())).norm().item()
-    for n in networks:
+    reach = flat(dict(network.named_parameters())).norm().item() if how == "none" else 1.0
+    lines = []
+    for n in (network, rescaled(network, bn, each)):
         θ = {name: p.detach() for name, p in n.named_parameters()}
         d = normalised(random_direction(θ, generator(0, "direction")), θ, how)
-        lines.append([loss_and_accuracy(n, moved(θ, [α], [d]), x, y)[0] for α in
+        lines.append([loss_and_accuracy(n, moved(θ, [α], [d]), *inputs())[0] for α in
                       grid(21, reach).tolist()])
-    one, other = torch.tensor(lines)
+    return reach, torch.tensor(lines, dtype=torch.float64)
+
+
+def same_outputs(bn: bool, each: bool = False) -> float:
+    """Largest difference of the outputs of both networks over the largest output."""
+    network = small_network(bn)
+    x, _ = inputs()
+    with torch.no_grad():
+        one, other = network(x), rescaled(network, bn, each)(x)
+    return round(((one - other).abs().max() / one.abs().max()).item(), 12)
+
+
+def scale_invariance(bn: bool, how: str, each: bool = False) -> float:
+    """Largest difference of both lines of :func:`pictures` over the first one's largest loss."""
+    _, (one, other) = pictures(bn, how, each)
     return round(((one - other).abs().max() / one.max()).item(), 12)
 
 
