@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from common.conditions import NEVER
 from common.config import Config as BaseConfig
 from common.config import key
 from common.errors import UserError
@@ -62,7 +61,7 @@ class ViewConfig:
 @dataclass
 class Config(BaseConfig):
     honoured: ClassVar = {
-        "data.evaluate_on": TRAIN, "train.batch_size": TRAIN, "train.compile": NEVER,
+        "data.evaluate_on": TRAIN, "train.batch_size": TRAIN, "train.compile": TRAIN,
         "start_from": VIEW}
     precisions: ClassVar = ("float32", "tf32")
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -88,6 +87,8 @@ class Config(BaseConfig):
             if steps <= 2 * self.train.eval_every:
                 raise UserError(f"train.eval_every={self.train.eval_every}: expected less than half"
                                 f" of the {steps} steps, for a path of more than two points")
+            if self.model.bn and self.train.batch_size == 1:
+                raise UserError("train.batch_size=1: expected at least 2 with model.bn=true")
         elif steps != v.points ** (v.dimensions if task == "surface" else 2):
             number = v.points ** (v.dimensions if task == "surface" else 2)
             raise UserError(f"train.steps={steps}: expected {number}, a step for each point")

@@ -252,8 +252,8 @@ class CurvatureRecipe(ViewRecipe):
             smallest, largest = self.table[self.centre].tolist()
             metrics |= {f"below_{limit}": 100 * (ratios < limit).double().mean().item()
                         for limit in (0.01, 0.1)}
-            metrics |= {"centre_ratio": ratios[self.centre].item(), "centre_smallest": smallest,
-                        "centre_largest": largest}
+            metrics |= {"centre_ratio": self.ratios()[self.centre].item(),
+                        "centre_smallest": smallest, "centre_largest": largest}
         return {k: v if math.isfinite(v) else HIGH for k, v in metrics.items()}
 
 

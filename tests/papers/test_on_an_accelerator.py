@@ -38,6 +38,12 @@ SMALL = {
         "quick_dropout inverted": {"model.noise": "inverted"}},
     "hopfield": {"quick": {}, "load_500": {"model.neurons": 40, "start.trials": 3},
                  "recall_30_0.3": {"start.repeats": 2}, "random_30": {"start.trials": 4}},
+    "loss_landscape": {
+        "quick_train": {"model.hidden": [6], "view.images": 40, "view.points": 3},
+        "quick_train straight": {"model.hidden": [6], "view.images": 40, "view.points": 3,
+                                 "model.bn": False, "model.activation": "maxout"},
+        "quick_surface": {"view.images": 40}, "quick_curvature": {"view.images": 40},
+        "surface_resnet20": {"data.name": "digits", "model.depth": 8, "view.images": 40}},
     "resnet": {"quick": {"model.depth": 8, "train.batch_size": 8, "augment.flip": True},
                "quick warming": {"model.depth": 8, "train.batch_size": 8,
                                  "optim.warm_up_lr": 0.01}},
