@@ -182,3 +182,10 @@ def test_rescaled_networks_are_other_weights_and_one_function():
         assert facts.scale_invariance(bn, "none", each) > 0.05
     assert facts.scale_invariance(True, "layer", each=False) < 1e-12, "a whole layer's scale"
     assert facts.scale_invariance(True, "layer", each=True) > 0.01, "but not its filters'"
+
+
+def test_a_random_walk_has_most_of_its_path_in_two_dimensions_too():
+    """6/π² and a quarter of that, for long walks in many dimensions."""
+    walk = torch.randn(200, 5000, generator=generator(0, "walk")).cumsum(0)
+    _, shares = principal_directions(walk)
+    assert shares[:2].sum().item() == pytest.approx(6 / np.pi**2 * 1.25, abs=0.02)
