@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,6 +26,8 @@ from common.training import checkpoint
 from papers.loss_landscape.model import grid
 
 MAP = "viridis"
+HIGHEST = 100.0
+"""What is higher has the same colour."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def of_file(path: Path) -> View | None:
         return None
 
 
-def plane(axes: Axes, view: View, low: float, high: float):
+def plane(axes: Axes, view: View, low: float, high: float) -> Any:
     """The loss on a plane as colour, on a logarithmic scale from low to high, and contours.
 
     Returns what a colour bar takes.
@@ -89,7 +92,7 @@ def plane(axes: Axes, view: View, low: float, high: float):
     return image
 
 
-def ratios(axes: Axes, view: View):
+def ratios(axes: Axes, view: View) -> Any:
     """|λ_min/λ_max| as colour, from 0.001 to 1. Returns what a colour bar takes."""
     smallest, largest = (view.columns[k].T for k in ("smallest", "largest"))
     ratio = np.clip(np.abs(np.minimum(smallest, 0)) / np.abs(largest), 1e-3, 1)
@@ -98,6 +101,15 @@ def ratios(axes: Axes, view: View):
     axes.set(xlabel="α", ylabel="β", aspect="equal")
     axes.grid(False)
     return image
+
+
+def bar(panels: np.ndarray, image: Any, label: str) -> None:
+    """A colour bar beside some panels, with powers of ten."""
+    made = panels.flat[0].figure.colorbar(image, ax=list(panels.flat), label=label)
+    low, high = image.norm.vmin, image.norm.vmax
+    made.set_ticks([t for t in (0.001, 0.01, 0.1, 1, 10, 100) if low <= t <= high])
+    made.ax.set_yticklabels([f"{t:g}" for t in made.get_ticks()])
+    made.minorticks_off()
 
 
 def line(axes: Axes, other: Axes, x: np.ndarray, loss: np.ndarray, accuracy: np.ndarray,
@@ -139,9 +151,8 @@ def draw(views: dict[str, View], path: Path) -> Path:
             for axes, (name, v) in zip(panels[0], views.items(), strict=True):
                 image = ratios(axes, v) if kind[0] == "smallest" else plane(
                     axes, v, *bounds(views))
-                axes.set_title(name)
-            made.colorbar(image, ax=panels, label="|λ_min/λ_max|" if kind[0] == "smallest"
-                          else "loss")
+                axes.set_title("/".join(Path(name).parts[-2:]))
+            bar(panels, image, "|λ_min / λ_max|" if kind[0] == "smallest" else "loss")
         write_atomic(path, png(made))
     return path
 
@@ -151,7 +162,7 @@ def bounds(views: dict[str, View]) -> tuple[float, float]:
     lowest = min(np.nanmin(v.columns["loss"]) for v in views.values())
     highest = max(np.nanmax(v.columns["loss"]) for v in views.values())
     low = max(lowest, 1e-3)
-    return low, max(highest, 2 * low)
+    return low, max(min(highest, HIGHEST), 2 * low)
 
 
 def main(argv: list[str]) -> int:

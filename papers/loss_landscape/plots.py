@@ -63,11 +63,7 @@ def two_planes(paper: Paper, task: str, label: str,
             missing(axes, f"{task}_{name}")
         axes.set_title(title)
     if image is not None:
-        bar = made.colorbar(image, ax=list(panels), label=label)
-        bar.set_ticks([t for t in (0.001, 0.01, 0.1, 1, 10, 100)
-                       if image.norm.vmin <= t <= image.norm.vmax])
-        bar.ax.set_yticklabels([f"{t:g}" for t in bar.get_ticks()])
-        bar.minorticks_off()
+        look.bar(panels, image, label)
     return made
 
 
@@ -97,10 +93,11 @@ def lines(paper: Paper) -> tuple[str, str, Figure]:
             look.line(axes, other, grid(len(loss), 1.0).numpy(), loss, accuracy,
                       "" if k else title, colour)
             drawn = True
-    axes.set(xlabel="α, along a filter-normalised random direction", ylabel="training loss")
+    axes.set(xlabel="α, along a filter-normalised random direction", ylabel="training loss",
+             yscale="log")
     if drawn:
-        axes.legend(fontsize=7, loc="upper center")
-    return "lines", ("Loss (full lines) and accuracy (dashed) on lines through the weights of both "
+        axes.legend(fontsize=7, loc="lower left")
+    return "lines", ("Loss (full lines) and accuracy (dashed, right) on lines through the weights of both "
                      "networks of 20 layers, a line for every seed's direction."), made
 
 
@@ -113,7 +110,7 @@ def curve(run: Result, name: str) -> np.ndarray:
 
 
 def batches(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, 2, width=4.4, height=2.8, sharex="col", sharey="row")
+    made, panels = figure(2, 2, width=4.4, height=2.8, sharex="col")
     for row, decay in zip(panels, ("wd0", "wd"), strict=True):
         for axes, how in zip(row, ("none", "filter"), strict=True):
             other = look.second(axes, "accuracy (%)" if how == "filter" else "")
@@ -125,10 +122,9 @@ def batches(paper: Paper) -> tuple[str, str, Figure]:
                     reach = 1.0 if how == "filter" else run.config["view.distance"]
                     look.line(axes, other, grid(len(loss), reach).numpy(), loss,
                               curve(run, f"{how}_accuracy"), title, colour)
-            axes.set(ylabel="training loss" if how == "none" else "", yscale="symlog")
-            axes.set_yscale("symlog", linthresh=1)
+            axes.set(ylabel="training loss" if how == "none" else "")
             if axes.lines:
-                axes.legend(fontsize=7, loc="upper center")
+                axes.legend(fontsize=7, loc="center")
     for axes, title in zip(panels[0], ("distance, no normalisation", "filter-normalised"),
                            strict=True):
         axes.set_title(title)
@@ -175,7 +171,7 @@ def straight(paper: Paper) -> tuple[str, str, Figure]:
             drawn = True
     axes.set(xlabel="α: 0 initial weights, 1 trained weights", ylabel="training loss")
     if drawn:
-        axes.legend(fontsize=7, loc="center left")
+        axes.legend(fontsize=7, loc="center right")
     return "straight", ("Goodfellow, Vinyals & Saxe (2015): loss, and accuracy dashed, on the "
                         "straight line from the start of training to its end, every seed."), made
 
@@ -189,6 +185,8 @@ def invariance() -> tuple[str, str, Figure]:
         axes.plot(x, both[0], color=COLOURS[0], lw=3, alpha=0.5, label="a network")
         axes.plot(x, both[1], color=COLOURS[1], ls="--", label="one layer × 10, the next / 10")
         axes.set(title=title, xlabel="α", yscale="log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
         axes.legend(fontsize=7)
     panels[0].set_ylabel("loss")
     return "invariance", (
