@@ -96,8 +96,9 @@ def lines(paper: Paper) -> tuple[str, str, Figure]:
     axes.set(xlabel="α, along a filter-normalised random direction", ylabel="training loss",
              yscale="log")
     if drawn:
-        axes.legend(fontsize=7, loc="lower left")
-    return "lines", ("Loss (full lines) and accuracy (dashed, right) on lines through the weights of both "
+        made.legend(*axes.get_legend_handles_labels(), fontsize=7, ncols=2,
+                    loc="outside upper center")
+    return "lines", ("Loss (full lines) and accuracy (dashed) on lines through the weights of both "
                      "networks of 20 layers, a line for every seed's direction."), made
 
 
