@@ -157,7 +157,9 @@ class ViewRecipe(Recipe):
         return self.table[:, column].reshape([self.config.view.points] * self.dimensions)
 
     def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
-        """Leave the table beside the result, (points, points) in single precision."""
+        """Leave the points of a plane beside the result, in single precision."""
+        if self.dimensions == 1:  # they are among the metrics
+            return
         path = paper_folder / "results" / self.config.experiment / (
             f"{self.config.task.name}{self.config.seed}.safetensors")
         tensors = {name: self.on_grid(k).float().contiguous()
