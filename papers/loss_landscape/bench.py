@@ -14,8 +14,8 @@ from papers.loss_landscape.model import MLP, hessian_product, lanczos
 def benches() -> Iterator[tuple[str, list[Contender]]]:
     """Yield (title, contenders) of each comparison."""
     draw = torch.Generator().manual_seed(0)
-    network = MLP(64, [16, 16], 10, draw=draw)
-    x, y = torch.randn(500, 64, generator=draw), torch.randint(0, 10, (500,), generator=draw)
+    network = MLP(16, [8, 8], 10, draw=draw)
+    x, y = torch.randn(200, 16, generator=draw), torch.randint(0, 10, (200,), generator=draw)
     θ = {name: p.detach().clone().requires_grad_() for name, p in network.named_parameters()}
     names, sizes = list(θ), [p.numel() for p in θ.values()]
     start = torch.randn(sum(sizes), generator=draw)

@@ -198,7 +198,7 @@ class SurfaceRecipe(ViewRecipe):
         if not final:
             return metrics
         f, v = self.on_grid(0), self.config.view
-        middle, half = v.points // 2, v.points // 4
+        middle, half = v.points // 2, max(v.points // 4, 1)
         ends = [f[middle + s * half] if f.dim() == 1 else f[
             (middle + s * half, middle) if axis == 0 else (middle, middle + s * half)]
             for axis in range(f.dim()) for s in (-1, 1)]
