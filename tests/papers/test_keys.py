@@ -36,6 +36,8 @@ CAFFE = HELD_OUT | {"model.magnify": 2, "train.batch_size": 20, "schedule.stages
 DROPOUT = {"model.hidden": [6, 6], "train.batch_size": 20}
 PROBLEMS = {"task.name": "published", "task.budget": 4}
 MINPACK = {"task.name": "minpack", "optim.method": "more"}
+LANDSCAPE = {"model.hidden": [6], "view.images": 30, "view.points": 3, "view.directions": 2,
+             "train.steps": 9}
 LAYERS = {"task.name": "modes", "optim.updates": 5}
 SINE = {"task.name": "sine", "model.hidden": 3}
 FRESH = {"task.name": "layers", "model.depth": 3, "model.width": 6, "measure.examples": 7}
@@ -126,6 +128,17 @@ BRANCHES: dict[str, dict[str, dict]] = {
         "digits": HELD_OUT | {"optim.method": "lm", "model.hidden": 2},
         **{m: SINE | {"optim.method": m} for m in ("cg", "gdx", "bfgs", "lbfgs", "adam", "sgd")},
         "lm": SINE | {"optim.method": "lm", "optim.rule": "plain"},
+    },
+    "loss_landscape": {
+        "train": HELD_OUT | LANDSCAPE | {"train.batch_size": 20, "train.steps": 5},
+        "straight": LANDSCAPE | {"train.steps": 5, "train.batch_size": 20, "model.bn": False},
+        "surface": LANDSCAPE | {"task.name": "surface"},
+        "line": LANDSCAPE | {"task.name": "surface", "view.dimensions": 1, "train.steps": 3},
+        "curvature": LANDSCAPE | {"task.name": "curvature", "view.iterations": 4},
+        "resnet": LANDSCAPE | {"task.name": "surface", "model.kind": "resnet", "model.depth": 8},
+        "own": LANDSCAPE | {
+            "task.name": "surface", "model.kind": "own",
+            "model.own": "tests.papers.loss_landscape.own_network:softmax"},
     },
     "resnet": {
         "cifar": HELD_OUT | {"model.depth": 8, "model.magnify": 2, "train.batch_size": 8},

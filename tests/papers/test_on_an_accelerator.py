@@ -48,6 +48,12 @@ SMALL = {
         "quick_sb": {"optim.rule": "sgd", "optim.milestones": [1], "measure.products": 2},
         "quick_sb ghosts": {"optim.rule": "sgd", "model.ghost": 8, "measure.images": 0},
         "quick_sb c1": {"optim.rule": "sgd", "model.network": "c1", "measure.images": 0}},
+    "loss_landscape": {
+        "quick_train": {"model.hidden": [6], "view.images": 40, "view.points": 3},
+        "quick_train straight": {"model.hidden": [6], "view.images": 40, "view.points": 3,
+                                 "model.bn": False, "model.activation": "maxout"},
+        "quick_surface": {"view.images": 40}, "quick_curvature": {"view.images": 40},
+        "surface_resnet20": {"data.name": "digits", "model.depth": 8, "view.images": 40}},
     "resnet": {"quick": {"model.depth": 8, "train.batch_size": 8, "augment.flip": True},
                "quick warming": {"model.depth": 8, "train.batch_size": 8,
                                  "optim.warm_up_lr": 0.01}},

@@ -1,0 +1,184 @@
+"""Pictures of planes and lines: of a run's folder, finished or not.
+
+    python papers/loss_landscape/look.py runs/loss_landscape/surface_resnet20/seed0
+    python papers/loss_landscape/look.py FOLDER FOLDER        # side by side, in one scale
+
+The picture lies in the first folder, as ``landscape.png``.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from common.errors import UserError, exit_with
+from common.evidence.plotting import COLOURS, figure, png, style
+from common.files import shown, write_atomic
+from common.training import checkpoint
+from papers.loss_landscape.model import grid
+
+MAP = "viridis"
+HIGHEST = 100.0
+"""What is higher has the same colour."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a run found.
+
+    Attributes:
+        at: coordinates of the grid, (points,).
+        columns: loss and accuracy, or smallest and largest eigenvalue: (points,) or
+            (points, points) each, rows along α; not a number where a run has not been yet.
+    """
+
+    at: np.ndarray
+    columns: dict[str, np.ndarray]
+
+
+def of_folder(folder: Path) -> View:
+    """What the checkpoint of a run holds.
+
+    Raises:
+        UserError: there is none, or it is of another kind of run.
+    """
+    saved = checkpoint.load(folder)
+    try:
+        config, table = saved["config"], saved["recipe"]["table"].double()
+        points, task = config["view.points"], config["task.name"]
+        table[saved["step"]:] = float("nan")
+        shape = [points] * (config["view.dimensions"] if task == "surface" else 2)
+        names = ("loss", "accuracy") if task == "surface" else ("smallest", "largest")
+        return View(grid(points, config["view.reach"]).numpy(),
+                    {n: c.reshape(shape).numpy() for n, c in zip(names, table.T, strict=True)})
+    except (TypeError, KeyError, RuntimeError) as e:
+        raise UserError(f"{shown(folder)}: expected the folder of a run with task.name=surface or "
+                        "curvature") from e
+
+
+def of_file(path: Path) -> View | None:
+    """What a recorded run left beside its result; None where there is none."""
+    try:
+        tensors = load_file(path)
+        return View(tensors.pop("coordinates").astype(float), tensors)
+    except (OSError, SafetensorError, KeyError):
+        return None
+
+
+def plane(axes: Axes, view: View, low: float, high: float) -> Any:
+    """The loss on a plane as colour, on a logarithmic scale from low to high, and contours.
+
+    Returns what a colour bar takes.
+    """
+    f = np.clip(view.columns["loss"].T, low, high)  # β upwards
+    levels = np.geomspace(low, high, 25)
+    image = axes.contourf(view.at, view.at, np.ma.masked_invalid(f), levels, cmap=MAP,
+                          norm=LogNorm(low, high))
+    lines = axes.contour(view.at, view.at, np.ma.masked_invalid(f),
+                         [v for v in (0.1, 0.5, 1, 2, 4, 8, 16, 32) if low < v < high],
+                         colors="white", linewidths=0.8)
+    axes.clabel(lines, fontsize=7, fmt="%g")
+    axes.plot(0, 0, "+", color="white", ms=8)
+    axes.set(xlabel="α", ylabel="β", aspect="equal")
+    axes.grid(False)
+    return image
+
+
+def ratios(axes: Axes, view: View) -> Any:
+    """|λ_min/λ_max| as colour, from 0.001 to 1. Returns what a colour bar takes."""
+    smallest, largest = (view.columns[k].T for k in ("smallest", "largest"))
+    ratio = np.clip(np.abs(np.minimum(smallest, 0)) / np.abs(largest), 1e-3, 1)
+    image = axes.pcolormesh(view.at, view.at, np.ma.masked_invalid(ratio), cmap=MAP,
+                            norm=LogNorm(1e-3, 1), shading="nearest")
+    axes.set(xlabel="α", ylabel="β", aspect="equal")
+    axes.grid(False)
+    return image
+
+
+def bar(panels: np.ndarray, image: Any, label: str) -> None:
+    """A colour bar beside some panels, with powers of ten."""
+    made = panels.flat[0].figure.colorbar(image, ax=list(panels.flat), label=label)
+    low, high = image.norm.vmin, image.norm.vmax
+    made.set_ticks([t for t in (0.001, 0.01, 0.1, 1, 10, 100) if low <= t <= high])
+    made.ax.set_yticklabels([f"{t:g}" for t in made.get_ticks()])
+    made.minorticks_off()
+
+
+def line(axes: Axes, other: Axes, x: np.ndarray, loss: np.ndarray, accuracy: np.ndarray,
+         label: str, colour: str) -> None:
+    """Loss along a line, and the accuracy dashed on a second axis."""
+    axes.plot(x, loss, color=colour, label=label)
+    other.plot(x, 100 * accuracy, color=colour, ls="--", lw=1)
+
+
+def second(axes: Axes, label: str = "accuracy (%), dashed") -> Axes:
+    """A second axis for accuracies."""
+    other = axes.twinx()
+    other.set(ylabel=label, ylim=(0, 101))
+    other.grid(False)
+    other.spines["right"].set_visible(True)
+    return other
+
+
+def draw(views: dict[str, View], path: Path) -> Path:
+    """Draw runs of one kind side by side into a PNG file.
+
+    Raises:
+        UserError: they are of several kinds.
+    """
+    kinds = {(*v.columns, next(iter(v.columns.values())).ndim) for v in views.values()}
+    if len(kinds) > 1:
+        raise UserError("expected runs of one kind: planes, lines or maps of curvature")
+    (kind,) = kinds
+    with style():
+        if kind[-1] == 1:
+            made, axes = figure()
+            other = second(axes)
+            for (name, v), colour in zip(views.items(), COLOURS, strict=False):
+                line(axes, other, v.at, v.columns["loss"], v.columns["accuracy"], name, colour)
+            axes.set(xlabel="α", ylabel="loss")
+            axes.legend(fontsize=7)
+        else:
+            made, panels = figure(len(views), squeeze=False)
+            for axes, (name, v) in zip(panels[0], views.items(), strict=True):
+                image = ratios(axes, v) if kind[0] == "smallest" else plane(
+                    axes, v, *bounds(views))
+                axes.set_title("/".join(Path(name).parts[-2:]))
+            bar(panels, image, "|λ_min / λ_max|" if kind[0] == "smallest" else "loss")
+        write_atomic(path, png(made))
+    return path
+
+
+def bounds(views: dict[str, View]) -> tuple[float, float]:
+    """A common scale for losses on planes."""
+    lowest = min(np.nanmin(v.columns["loss"]) for v in views.values())
+    highest = max(np.nanmax(v.columns["loss"]) for v in views.values())
+    low = max(lowest, 1e-3)
+    return low, max(min(highest, HIGHEST), 2 * low)
+
+
+def main(argv: list[str]) -> int:
+    """The command line; see the module's text."""
+    if not argv or argv[0] in ("--help", "-h"):
+        print(__doc__.strip())
+        return 0
+    folders = [Path(a) for a in argv]
+    views = {shown(f): of_folder(f) for f in folders}
+    for name, v in views.items():
+        first = next(iter(v.columns.values()))
+        if there := np.isnan(first).sum():
+            print(f"{name}: {first.size - there} of {first.size} points")
+    print(f"picture: {shown(draw(views, folders[0] / 'landscape.png'))}")
+    return 0
+
+
+if __name__ == "__main__":
+    exit_with(lambda: main(sys.argv[1:]))

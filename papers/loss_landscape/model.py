@@ -1,0 +1,228 @@
+"""Directions, normalisation, lines and planes through a network's weights (Li et al., 2018).
+
+Symbols: θ the weights, d, δ, η directions, α, β their coordinates, L the loss. The picture is
+f(α) = L(θ + α δ) or f(α, β) = L(θ + α δ + β η), eq. (1). d_ij is filter j of layer i, which of a
+fully connected layer are the weights of one unit. Weights are a mapping from names to tensors, as
+:func:`torch.func.functional_call` takes them, so that no network is ever changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce
+from torch import Tensor, nn
+
+Weights = dict[str, Tensor]
+Normalisation = Literal["filter", "layer", "none"]
+Activation = Literal["relu", "sigmoid", "maxout"]
+PIECES = 2
+"""Linear pieces of a maxout unit."""
+
+
+# ---- directions ----------------------------------------------------------------------------------
+
+def random_direction(θ: Weights, draw: torch.Generator) -> Weights:
+    """Gaussian numbers for weights; zero for biases and the parameters of BN (section 4).
+
+    Args:
+        θ: what a direction is wanted for; what has one dimension is a bias or of BN.
+        draw: on the CPU, so that the numbers are the same on every device.
+    """
+    return {name: (torch.randn(w.shape, generator=draw).to(w) if w.dim() > 1
+                   else torch.zeros_like(w)) for name, w in θ.items()}
+
+
+def norms(w: Tensor, each: Normalisation) -> Tensor:
+    """Frobenius norms of a layer's filters, or of the layer, shaped to divide it."""
+    dims = tuple(range(1 if each == "filter" else 0, w.dim()))
+    return torch.linalg.vector_norm(w, dim=dims, keepdim=True)
+
+
+def normalised(d: Weights, θ: Weights, how: Normalisation = "filter") -> Weights:
+    """A direction in the scale of the weights.
+
+    ``filter``: d_ij ← d_ij ‖θ_ij‖/‖d_ij‖ (section 4); ``layer`` the same for whole layers (the
+    appendix' comparison); ``none``: the whole direction has length 1, whatever the weights.
+    """
+    if how == "none":
+        length = torch.stack([x.square().sum() for x in d.values()]).sum().sqrt()
+        return {name: x / length for name, x in d.items()}
+    return {name: x * norms(θ[name], how) / norms(x, how) if x.dim() > 1 else x
+            for name, x in d.items()}
+
+
+def moved(θ: Weights, coordinates: Sequence[float], directions: Sequence[Weights]) -> Weights:
+    """θ + α δ, or θ + α δ + β η: new tensors, θ is left as it is."""
+    new = dict(θ)
+    for α, d in zip(coordinates, directions, strict=True):
+        new = {name: w + α * d[name] for name, w in new.items()}
+    return new
+
+
+def flat(θ: Weights) -> Tensor:
+    """All weights in one row, (n,)."""
+    return torch.cat([w.reshape(-1) for w in θ.values()])
+
+
+def shaped(row: Tensor, like: Weights) -> Weights:
+    """A row of weights (n,) under the names and in the shapes of others."""
+    parts = row.split([w.numel() for w in like.values()])
+    return {name: p.view_as(w) for p, (name, w) in zip(parts, like.items(), strict=True)}
+
+
+def grid(points: int, reach: float) -> Tensor:
+    """Coordinates −reach … reach, (points,), the middle one exactly 0 for an odd number."""
+    middle = (points - 1) / 2
+    return (torch.arange(points, dtype=torch.float64) - middle) / middle * reach
+
+
+# ---- trajectories, section 7 ---------------------------------------------------------------------
+
+def principal_directions(path: Tensor) -> tuple[Tensor, Tensor]:
+    """The two directions that explain most of a path's variation, and the shares of all.
+
+    PCA of the matrix [θ_0 − θ_n; …; θ_(n−1) − θ_n], the mean row taken off as PCA does.
+
+    Args:
+        path: the weights after every epoch, (n + 1, weights), from the start to the end.
+
+    Returns:
+        (2, weights), orthonormal, and the shares of the variation in descending order, (n,).
+    """
+    M = (path[:-1] - path[-1]).double().cpu()
+    _, s, V = torch.linalg.svd(M - M.mean(0), full_matrices=False)
+    return V[:2], s**2 / (s**2).sum()
+
+
+def share_in_plane(path: Tensor, plane: Tensor) -> float:
+    """Which part of a path's variation lies in the plane of two directions, 0 … 1.
+
+    Args:
+        path: as for :func:`principal_directions`.
+        plane: (2, weights), any two independent directions.
+    """
+    M = (path[:-1] - path[-1]).double().cpu()
+    M = M - M.mean(0)
+    Q, _ = torch.linalg.qr(plane.double().cpu().T)
+    return ((M @ Q).square().sum() / M.square().sum()).item()
+
+
+# ---- curvature -----------------------------------------------------------------------------------
+
+def hessian_product(loss: Tensor, parameters: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
+    """The function v ↦ H v of the Hessian of a loss, by differentiating gᵀv.
+
+    Args:
+        loss: a scalar that was computed from the parameters.
+        parameters: each requires a gradient; v has all of them in a row, (n,).
+    """
+    g = torch.cat([x.reshape(-1) for x in torch.autograd.grad(loss, parameters,
+                                                              create_graph=True)])
+
+    def product(v: Tensor) -> Tensor:
+        found = torch.autograd.grad(g, parameters, v, retain_graph=True)
+        return torch.cat([x.reshape(-1) for x in found])
+    return product
+
+
+def lanczos(product: Callable[[Tensor], Tensor], start: Tensor,
+            iterations: int) -> tuple[float, float]:
+    """The smallest and the largest eigenvalue of a symmetric matrix (section 6).
+
+    Lanczos' method, each new vector made orthogonal to all before it. Both are approached from
+    inside, the ends of the spectrum first.
+
+    Args:
+        product: v ↦ H v.
+        start: a random vector, (n,).
+        iterations: products at most; fewer where the Krylov space is exhausted.
+    """
+    basis = [start / start.norm()]
+    diagonal, beside = [], []
+    for _ in range(iterations):
+        w = product(basis[-1])
+        diagonal.append((w @ basis[-1]).item())
+        for _ in range(2):  # twice is enough
+            Q = torch.stack(basis)
+            w = w - Q.T @ (Q @ w)
+        length = w.norm().item()
+        if len(diagonal) == iterations or length < 1e-6 * max(map(abs, diagonal)):
+            break
+        beside.append(length)
+        basis.append(w / length)
+    T = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
+    for k, β in enumerate(beside):
+        T[k, k + 1] = T[k + 1, k] = β
+    λ = torch.linalg.eigvalsh(T)
+    return λ[0].item(), λ[-1].item()
+
+
+def reduced_curvatures(f: Tensor, step: float) -> Tensor:
+    """Both principal curvatures of a surface at its inner points, by central differences.
+
+    Args:
+        f: values on a square grid, (points, points).
+        step: between neighbours.
+
+    Returns:
+        (points − 2, points − 2, 2), the smaller one first.
+    """
+    f = f.double()
+    middle = f[1:-1, 1:-1]
+    xx = f[2:, 1:-1] - 2 * middle + f[:-2, 1:-1]
+    yy = f[1:-1, 2:] - 2 * middle + f[1:-1, :-2]
+    xy = (f[2:, 2:] - f[2:, :-2] - f[:-2, 2:] + f[:-2, :-2]) / 4
+    centre, radius = (xx + yy) / 2, torch.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    return torch.stack([centre - radius, centre + radius], -1) / step**2
+
+
+# ---- a small network -----------------------------------------------------------------------------
+
+class MLP(nn.Module):
+    """Fully connected layers, each followed by BN if wanted and an activation.
+
+    Args:
+        inputs: numbers of an image.
+        hidden: units of each hidden layer.
+        classes: number of classes.
+        activation: ``maxout`` takes the larger of two linear pieces (Goodfellow et al., 2013).
+        bn: batch normalisation in place of the hidden layers' biases.
+        draw: makes the initial weights: N(0, 2/inputs) for relu and maxout, N(0, 1/inputs) for
+            sigmoid and the last layer; biases zero.
+
+    Shapes: (b, …) → (b, classes), the logits.
+    """
+
+    def __init__(self, inputs: int, hidden: Sequence[int], classes: int,
+                 activation: Activation = "relu", bn: bool = False,
+                 draw: torch.Generator | None = None):
+        super().__init__()
+        pieces = PIECES if activation == "maxout" else 1
+        self.activation = activation
+        sizes = [inputs, *hidden]
+        self.hidden = nn.ModuleList(
+            nn.Linear(below, pieces * above, bias=not bn) for below, above in pairwise(sizes))
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(pieces * above) if bn else nn.Identity() for above in hidden)
+        self.out = nn.Linear(sizes[-1], classes)
+        variance = 1 if activation == "sigmoid" else 2
+        for layer in [*self.hidden, self.out]:
+            gain = 1 if layer is self.out else variance
+            nn.init.normal_(layer.weight, std=(gain / layer.in_features) ** 0.5, generator=draw)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = rearrange(x, "b ... -> b (...)")
+        for layer, norm in zip(self.hidden, self.norms, strict=True):
+            x = norm(layer(x))
+            if self.activation == "maxout":
+                x = reduce(x, "b (units pieces) -> b units", "max", pieces=PIECES)
+            else:
+                x = torch.sigmoid(x) if self.activation == "sigmoid" else F.relu(x)
+        return self.out(x)

@@ -1,0 +1,195 @@
+"""The figures of the report: landscapes, lines, paths, straight lines and curvature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from common.evidence.paper import Paper
+from common.evidence.plotting import COLOURS, figure
+from common.evidence.results import Result
+from papers.loss_landscape import facts, look
+from papers.loss_landscape.model import grid
+
+ARMS = {"sb_wd0": "batch 128", "lb_wd0": "batch 8192", "sb_wd": "batch 128, decay",
+        "lb_wd": "batch 8192, decay"}
+TWENTY = {"resnet20": "ResNet-20", "plain20": "without shortcuts"}
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield landscapes(paper)
+    yield lines(paper)
+    yield curvature(paper)
+    yield batches(paper)
+    yield paths(paper)
+    yield straight(paper)
+    yield invariance()
+
+
+def missing(axes: Axes, experiment: str) -> None:
+    """Say in an empty panel how it is filled."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, f"not run:\nexperiment={experiment}", ha="center", va="center",
+              transform=axes.transAxes, fontsize=8)
+
+
+def views(paper: Paper, task: str) -> dict[str, look.View]:
+    """The recorded planes or maps of both networks of 20 layers, where there are any."""
+    found = {}
+    for name in TWENTY:
+        folder: Path = paper.folder / "results" / f"{task}_{name}"
+        if (view := look.of_file(folder / f"{task}0.safetensors")) is not None:
+            found[name] = view
+    return found
+
+
+def two_planes(paper: Paper, task: str, label: str,
+               one: Callable[[Axes, look.View, dict[str, look.View]], object]) -> Figure:
+    """Both networks of 20 layers side by side, in one scale."""
+    made, panels = figure(2, width=3.6, height=3.4)
+    found, image = views(paper, task), None
+    for axes, (name, title) in zip(panels, TWENTY.items(), strict=True):
+        if name in found:
+            image = one(axes, found[name], found)
+        else:
+            missing(axes, f"{task}_{name}")
+        axes.set_title(title)
+    if image is not None:
+        look.bar(panels, image, label)
+    return made
+
+
+def landscapes(paper: Paper) -> tuple[str, str, Figure]:
+    made = two_planes(paper, "surface", "training loss",
+                      lambda axes, v, every: look.plane(axes, v, *look.bounds(every)))
+    return "landscapes", (
+        "The training loss on a plane of two filter-normalised random directions through the "
+        "trained weights (+), 20 layers with and without shortcuts, the same colours. The paper's "
+        "Fig. 1 has 56 layers, whose weights are not here."), made
+
+
+def curvature(paper: Paper) -> tuple[str, str, Figure]:
+    made = two_planes(paper, "curvature", "|λ_min / λ_max|",
+                      lambda axes, v, every: look.ratios(axes, v))
+    return "curvature", (
+        "Section 6: how large the Hessian's most negative eigenvalue is beside its largest, on the "
+        "same planes, by Lanczos' method."), made
+
+
+def lines(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure(width=5.2)
+    other, drawn = look.second(axes), False
+    for (name, title), colour in zip(TWENTY.items(), COLOURS, strict=False):
+        for k, run in enumerate(paper.results.get(f"line_{name}", [])):
+            loss, accuracy = curve(run, "loss"), curve(run, "accuracy")
+            look.line(axes, other, grid(len(loss), 1.0).numpy(), loss, accuracy,
+                      "" if k else title, colour)
+            drawn = True
+    axes.set(xlabel="α, along a filter-normalised random direction", ylabel="training loss",
+             yscale="log")
+    if drawn:
+        made.legend(*axes.get_legend_handles_labels(), fontsize=7, ncols=2,
+                    loc="outside upper center")
+    return "lines", ("Loss (full lines) and accuracy (dashed) on lines through the weights of both "
+                     "networks of 20 layers, a line for every seed's direction."), made
+
+
+def curve(run: Result, name: str) -> np.ndarray:
+    """The numbered metrics ``name_0``, ``name_1``, … of a run as one array."""
+    found = []
+    while f"{name}_{len(found)}" in run.metrics:
+        found.append(run.metrics[f"{name}_{len(found)}"])
+    return np.array(found)
+
+
+def batches(paper: Paper) -> tuple[str, str, Figure]:
+    made, panels = figure(2, 2, width=4.4, height=2.8, sharex="col")
+    for row, decay in zip(panels, ("wd0", "wd"), strict=True):
+        for axes, how in zip(row, ("none", "filter"), strict=True):
+            other = look.second(axes, "accuracy (%)" if how == "filter" else "")
+            for (name, title), colour in zip(
+                    ((n, t) for n, t in ARMS.items() if n.endswith(f"_{decay}")), COLOURS,
+                    strict=False):
+                for run in paper.results.get(name, [])[:1]:
+                    loss = curve(run, f"{how}_loss")
+                    reach = 1.0 if how == "filter" else run.config["view.distance"]
+                    look.line(axes, other, grid(len(loss), reach).numpy(), loss,
+                              curve(run, f"{how}_accuracy"), title, colour)
+            axes.set(ylabel="training loss" if how == "none" else "")
+            if axes.lines:
+                axes.legend(fontsize=7, loc="center")
+    for axes, title in zip(panels[0], ("distance, no normalisation", "filter-normalised"),
+                           strict=True):
+        axes.set_title(title)
+    for axes, label in zip(panels[1], ("distance", "α"), strict=True):
+        axes.set_xlabel(label)
+    return "batches", (
+        "Small and large batch on MNIST, without (above) and with weight decay (below): loss, and "
+        "accuracy dashed, on the first seed's random line. Left every direction has the same "
+        "length, right its filters have the norms of the weights'."), made
+
+
+def paths(paper: Paper) -> tuple[str, str, Figure]:
+    made, panels = figure(2, 2, width=3.8, height=3.2)
+    for axes, (name, title) in zip(panels.flat, ARMS.items(), strict=True):
+        axes.set_title(title)
+        try:
+            found = load_file(paper.folder / "results" / name / "path0.safetensors")
+        except (OSError, SafetensorError):
+            missing(axes, name)
+            continue
+        loss = np.maximum(found["loss"].T, 1e-4)
+        levels = np.geomspace(loss.min(), loss.max(), 18)
+        axes.contour(found["x"], found["y"], loss, levels, cmap=look.MAP, linewidths=0.9,
+                     norm="log")
+        axes.plot(*found["path"].T, ".-", color="black", lw=0.8, ms=4)
+        axes.plot(*found["path"][-1], "*", color=COLOURS[1], ms=9)
+        axes.set(xlabel=f"first component, {100 * found['shares'][0]:.0f} %",
+                 ylabel=f"second, {100 * found['shares'][1]:.0f} %")
+        axes.grid(False)
+    return "paths", (
+        "Section 7: the path of training, a point an epoch, in the plane of its two principal "
+        "directions, with contours of the training loss there (equal steps of its logarithm); "
+        "star: the end. Percentages: shares of the path's variation."), made
+
+
+def straight(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure(width=5.2)
+    other, drawn = look.second(axes), False
+    for kind, colour in zip(("relu", "sigmoid", "maxout"), COLOURS, strict=False):
+        for k, run in enumerate(paper.results.get(f"line_{kind}", [])):
+            loss = curve(run, "line_loss")
+            look.line(axes, other, np.linspace(0, 1, len(loss)), loss,
+                      curve(run, "line_accuracy"), "" if k else kind, colour)
+            drawn = True
+    axes.set(xlabel="α: 0 initial weights, 1 trained weights", ylabel="training loss")
+    if drawn:
+        axes.legend(fontsize=7, loc="center right")
+    return "straight", ("Goodfellow, Vinyals & Saxe (2015): loss, and accuracy dashed, on the "
+                        "straight line from the start of training to its end, every seed."), made
+
+
+def invariance() -> tuple[str, str, Figure]:
+    made, panels = figure(2, width=3.6, height=2.8, sharey=True)
+    for axes, (how, title) in zip(panels, (("none", "no normalisation"),
+                                           ("filter", "filter-normalised")), strict=True):
+        reach, both = facts.pictures(False, how)
+        x = torch.linspace(-reach, reach, len(both[0]))
+        axes.plot(x, both[0], color=COLOURS[0], lw=3, alpha=0.5, label="a network")
+        axes.plot(x, both[1], color=COLOURS[1], ls="--", label="one layer × 10, the next / 10")
+        axes.set(title=title, xlabel="α", yscale="log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+        axes.legend(fontsize=7)
+    panels[0].set_ylabel("loss")
+    return "invariance", (
+        "Section 3: two sets of weights that are one function, along the same Gaussian numbers. "
+        "Computed anew with every report."), made

@@ -1,0 +1,261 @@
+"""Lines, planes and maps of curvature through given weights: a step evaluates one point."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import reduce
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from common import data
+from common.data import Split, generator
+from common.errors import UserError
+from common.files import write_atomic
+from common.training import start
+from common.training.recipe import Recipe
+from common.training.sums import wide
+from papers.loss_landscape.model import (
+    Weights,
+    grid,
+    hessian_product,
+    lanczos,
+    moved,
+    normalised,
+    random_direction,
+    reduced_curvatures,
+)
+from papers.loss_landscape.networks import build
+from papers.loss_landscape.settings import Config
+
+MEAN = "input.mean"
+"""The name under which files of weights hold the mean image (of pixels in 0 … 1)."""
+
+CHUNK, DEVICE_CHUNK = 250, 5000
+"""Images at a time on a CPU, and elsewhere."""
+
+HIGH = 1e6
+"""A loss that is not finite, or higher, counts as this."""
+
+
+def chosen(train: Split, images: int) -> Split:
+    """The training images a loss is taken over: the same for every seed, without augmentation.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    if images > len(train):
+        raise UserError(f"view.images={images}: expected at most the {len(train)} training images")
+    return train[torch.randperm(len(train), generator=generator(0, "view"))[:images]]
+
+
+def loss_and_accuracy(network: nn.Module, θ: Weights, x: Tensor, y: Tensor) -> Tensor:
+    """Mean cross-entropy and fraction correct with other weights in a network, (2,).
+
+    In evaluation mode: batch normalisation keeps the statistics of the network's own weights.
+
+    Args:
+        network: left as it is.
+        θ: its parameters, all of them.
+        x, y: inputs and labels.
+    """
+    network.eval()
+    size = CHUNK if x.device.type == "cpu" else DEVICE_CHUNK
+    sums = wide(torch.zeros(2, device=x.device))
+    with torch.no_grad():
+        for part, labels in zip(x.split(size), y.split(size), strict=True):
+            logits = torch.func.functional_call(network, θ, (part,))
+            sums += torch.stack([wide(F.cross_entropy(logits, labels, reduction="sum")),
+                                 wide((logits.argmax(1) == labels).sum())])
+    found = sums / len(x)
+    return torch.nan_to_num(found, nan=HIGH, posinf=HIGH).clamp(max=HIGH)
+
+
+class ViewRecipe(Recipe):
+    """What lines, planes and maps share: the weights, the images, two directions, a table.
+
+    ``table`` holds two numbers of every point, in order of α and then of β.
+    """
+
+    kept = ("model", "mean", "table")
+    config: Config
+    columns: tuple[str, str]
+
+    def load_data(self) -> None:
+        """The chosen images, and the mean of all training images where the network wants one."""
+        self.data = data.load(self.config.data.name)
+        if self.data.train.images.dim() != 4:
+            raise UserError(f"data.name={self.config.data.name}: expected a data set of images")
+        part = chosen(self.data.train, self.config.view.images)
+        self.pixels, self.labels = part.images.to(self.device), part.labels.to(self.device)
+
+    def build(self) -> None:
+        c = self.config
+        images = self.data.train.images
+        self.model = build(c.model, images.shape[1:], self.data.classes, generator(c.seed, "init"))
+        self.mean = torch.zeros(images.shape[1:], device=self.device)
+        if c.model.kind == "resnet":
+            self.mean = (reduce(images.float(), "n c h w -> c h w", "mean") / 255).to(self.device)
+        self.table = torch.zeros(c.train.steps, 2, dtype=torch.float64)
+        self._directions: list[Weights] | None = None
+
+    def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Also the mean image the network was trained with, where the file holds it."""
+        taken = start.fit(self.model, weights)
+        if MEAN in weights:
+            if weights[MEAN].shape != self.mean.shape:
+                raise UserError(f"{MEAN} is {tuple(weights[MEAN].shape)} there, "
+                                f"{tuple(self.mean.shape)} here")
+            self.mean = weights[MEAN].to(self.device)
+            taken[MEAN] = weights[MEAN]
+        return taken
+
+    @property
+    def inputs(self) -> Tensor:
+        """The chosen images as the network takes them: pixels in 0 … 1 less the mean."""
+        return self.pixels.float() / 255 - self.mean
+
+    @property
+    def weights(self) -> Weights:
+        """The parameters θ, detached."""
+        return {name: p.detach() for name, p in self.model.named_parameters()}
+
+    @property
+    def dimensions(self) -> int:
+        return 2
+
+    def directions(self) -> list[Weights]:
+        """δ and η, normalised; functions of the seed and of the weights."""
+        if self._directions is None:
+            θ, v = self.weights, self.config.view
+            self._directions = [normalised(random_direction(θ, self.generator("direction", k)), θ,
+                                           v.normalise) for k in range(self.dimensions)]
+        return self._directions
+
+    def coordinates(self, number: int) -> list[float]:
+        """(α, β) of a point, or (α,)."""
+        v = self.config.view
+        at = grid(v.points, v.reach).tolist()
+        places = divmod(number, v.points) if self.dimensions == 2 else (number,)
+        return [at[k] for k in places]
+
+    def point(self, number: int) -> Weights:
+        """The weights at a point."""
+        return moved(self.weights, self.coordinates(number), self.directions())
+
+    @property
+    def centre(self) -> int:
+        """The number of the point that is the weights themselves."""
+        return self.config.train.steps // 2
+
+    def on_grid(self, column: int) -> Tensor:
+        """A column of the table as (points,) or (points, points)."""
+        return self.table[:, column].reshape([self.config.view.points] * self.dimensions)
+
+    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+        """Leave the points of a plane beside the result, in single precision."""
+        if self.dimensions == 1:  # they are among the metrics
+            return
+        path = paper_folder / "results" / self.config.experiment / (
+            f"{self.config.task.name}{self.config.seed}.safetensors")
+        tensors = {name: self.on_grid(k).float().contiguous()
+                   for k, name in enumerate(self.columns)}
+        v = self.config.view
+        tensors["coordinates"] = grid(v.points, v.reach).float()
+        write_atomic(path, lambda p: save_file(tensors, p))
+
+
+class SurfaceRecipe(ViewRecipe):
+    """Loss and accuracy on a line or a plane."""
+
+    columns = ("loss", "accuracy")
+
+    @property
+    def dimensions(self) -> int:
+        return self.config.view.dimensions
+
+    def step(self, number: int) -> Tensor:
+        """Evaluate one point; returns its loss."""
+        found = loss_and_accuracy(self.model, self.point(number), self.inputs, self.labels)
+        self.table[number] = found.cpu().double()
+        return self.table[number, 0].float()
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """``highest`` loss so far. In the final step also:
+
+        ``centre``: the loss at the weights; ``accuracy`` there, in %; ``rise``: the loss half way
+        to the edge along each axis, mean of both ways and all axes, less ``centre``. On a line
+        ``loss_<k>`` and ``accuracy_<k>`` of its points. On a plane ``below_0.1``, % of points with
+        a loss below 0.1; ``nonconvex``, % of inner points whose smaller principal curvature in the
+        plane is negative and more than 1 % of the larger in size; ``nonconvex_low``, the same of
+        those with a loss below 4.
+        """
+        metrics = {"highest": self.table[:, 0].max().item()}
+        if not final:
+            return metrics
+        f, v = self.on_grid(0), self.config.view
+        middle, half = v.points // 2, max(v.points // 4, 1)
+        ends = [f[middle + s * half] if f.dim() == 1 else f[
+            (middle + s * half, middle) if axis == 0 else (middle, middle + s * half)]
+            for axis in range(f.dim()) for s in (-1, 1)]
+        centre = f.flatten()[self.centre].item()
+        metrics |= {"centre": centre, "accuracy": 100 * self.table[self.centre, 1].item(),
+                    "rise": torch.stack(ends).mean().item() - centre}
+        if f.dim() == 1:
+            return metrics | {f"{name}_{k}": value for j, name in enumerate(self.columns)
+                              for k, value in enumerate(self.on_grid(j).tolist())}
+        λ = reduced_curvatures(f, 2 * v.reach / (v.points - 1))
+        negative = λ[..., 0] < -0.01 * λ.abs().amax(-1)
+        low = f[1:-1, 1:-1] < 4
+        return metrics | {
+            "below_0.1": 100 * (f < 0.1).double().mean().item(),
+            "nonconvex": 100 * negative.double().mean().item(),
+            "nonconvex_low": 100 * negative[low].double().mean().item() if low.any() else 0.0}
+
+
+class CurvatureRecipe(ViewRecipe):
+    """The Hessian's smallest and largest eigenvalue on a plane, by Lanczos' method."""
+
+    columns = ("smallest", "largest")
+
+    def step(self, number: int) -> Tensor:
+        """Both eigenvalues at one point; returns |λ_min/λ_max|."""
+        self.model.eval()
+        θ = {name: w.clone().requires_grad_() for name, w in self.point(number).items()}
+        loss = F.cross_entropy(torch.func.functional_call(self.model, θ, (self.inputs,)),
+                               self.labels)
+        draw = self.generator("lanczos", number)
+        first = torch.randn(sum(w.numel() for w in θ.values()), generator=draw).to(self.device)
+        found = lanczos(hessian_product(loss, list(θ.values())), first,
+                        self.config.view.iterations)
+        self.table[number] = torch.tensor(found, dtype=torch.float64)
+        return self.ratios()[number].float()
+
+    def ratios(self) -> Tensor:
+        """|λ_min/λ_max| of all points; a point without any curvature has 0."""
+        smallest, largest = self.table.unbind(1)
+        return torch.nan_to_num(smallest.clamp(max=0).abs() / largest.abs(), nan=0.0, posinf=HIGH
+                                ).clamp(max=HIGH)
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """``ratio``: the median of |λ_min/λ_max| over the points so far, negative λ_min only.
+
+        In the final step also ``below_0.01`` and ``below_0.1``, % of points whose ratio is
+        smaller, and at the weights themselves ``centre_ratio``, ``centre_smallest`` and
+        ``centre_largest``.
+        """
+        ratios = self.ratios()[:max(step, 1)]
+        metrics = {"ratio": ratios.median().item()}
+        if final:
+            smallest, largest = self.table[self.centre].tolist()
+            metrics |= {f"below_{limit}": 100 * (ratios < limit).double().mean().item()
+                        for limit in (0.01, 0.1)}
+            metrics |= {"centre_ratio": self.ratios()[self.centre].item(),
+                        "centre_smallest": smallest, "centre_largest": largest}
+        return {k: v if math.isfinite(v) else HIGH for k, v in metrics.items()}
+
+
