@@ -74,7 +74,8 @@ class BayesRecipe(Supervised):
             self.π = torch.full_like(self.π, 1 / self.minibatches)
         self.lowest, self.selected = math.inf, math.nan
         self.others: list[float] | None = (
-            [math.inf, math.nan] * len(OTHER_RULES) if c.measure.rules else None)
+            [math.inf, math.nan] * len(OTHER_RULES)
+            if c.measure.rules and c.model.arm == "bbb" else None)
         self.test_inputs = self.prepare(self.test.images).to(self.device)
         self.test_labels = self.test.labels.to(self.device)
         if c.model.arm == "bbb" and c.optim.fast:

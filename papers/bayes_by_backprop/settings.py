@@ -58,7 +58,8 @@ class PriorConfig:
     minus_log_sigma1: float = key(1.0, "−ln σ1", only=MIXTURE)
     minus_log_sigma2: float = key(7.0, "−ln σ2", only=MIXTURE)
     clamped: bool = key(False, "hold the mixture's density to 1e-10 … 1, as a public code does",
-                        only={**CLASSIFICATION, **MIXTURE, "optim.fast": True})
+                        only=({**CLASSIFICATION, **MIXTURE, "optim.fast": True},
+                              {**BANDIT, **MIXTURE}))
 
 
 @dataclass

@@ -25,7 +25,8 @@ def test_an_outdated_result_makes_a_claim_stale(paper):
     claim = max(measured(paper), key=lambda c: len(set(c.experiments)))
     for name in claim.experiments:
         again = Paper(paper.folder)
-        again.experiments.experiments[name].overrides["train.steps"] = 17
+        steps = paper.config(name).train.steps
+        again.experiments.experiments[name].overrides["train.steps"] = 2 * steps
         judgement = again.judge(claim)
         assert judgement.verdict == "stale" and name in judgement.stale
 

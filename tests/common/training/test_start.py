@@ -208,7 +208,7 @@ def test_an_experiment_to_start_from_is_another_that_is_there(tmp_path, name, so
 
 
 def test_the_file_is_named_where_it_says_so(tmp_path):
-    experiments = known(tmp_path, "\n  bad: {help: no, start_from: bas}\n")
+    experiments = known(tmp_path, "\n  bad: {help: x, start_from: bas}\n")
     with pytest.raises(UserError, match=r"config\.yaml: bad: start_from=bas: unknown experiment"):
         experiments.resolve("bad")
     assert experiments.resolve("base").start_from == ""
