@@ -249,8 +249,8 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
     axes.yaxis.set_major_formatter("{x:.0f}")
     axes.legend(fontsize=7)
     return "fig12", ("Test error on MNIST of five hidden layers of 100 units at the best of "
-                     "three to five rates, mean and range over seeds; triangles: Table 1, of 1000 units a layer "
-                     "and 250 times as many updates."), made
+                     "three to five rates, mean and range over seeds; triangles: Table 1, of 1000 "
+                     "units a layer and 250 times as many updates."), made
 
 
 def deep(paper: Paper) -> tuple[str, str, Figure]:
