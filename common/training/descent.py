@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -34,18 +34,15 @@ class SGDByTensors(torch.optim.SGD):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
+            params, grads = descended(group)
             if not params:
                 continue
-            grads = [p.grad for p in params]
-            if group["weight_decay"]:
-                grads = torch._foreach_add(grads, params, alpha=group["weight_decay"])
             momentum = group["momentum"]
             if isinstance(momentum, Tensor) or momentum:
                 grads = self._velocities(params, grads, momentum)
             torch._foreach_sub_(params, torch._foreach_mul(grads, group["lr"]))
 
-    def _velocities(self, params: list[Tensor], grads: list[Tensor], momentum: Tensor | float,
+    def _velocities(self, params: list[Tensor], grads: Sequence[Tensor], momentum: Tensor | float,
                     ) -> list[Tensor]:
         for p in params:
             if self.state[p].get("momentum_buffer") is None:
@@ -54,3 +51,12 @@ class SGDByTensors(torch.optim.SGD):
         torch._foreach_mul_(velocities, momentum)
         torch._foreach_add_(velocities, grads)
         return velocities
+
+
+def descended(group: dict[str, Any]) -> tuple[list[Tensor], Sequence[Tensor]]:
+    """The parameters of an optimiser's group that have gradients, and these, decay added."""
+    params = [p for p in group["params"] if p.grad is not None]
+    grads = [p.grad for p in params]
+    if params and group["weight_decay"]:
+        return params, torch._foreach_add(grads, params, alpha=group["weight_decay"])
+    return params, grads

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
@@ -77,12 +77,23 @@ class ScaleMixturePrior:
         σ1, σ2: standard deviations, σ1 > σ2.
         clamped: hold the density to 1e-10 … 1, beyond which log P has no slope, as a public code
             does; not in the paper.
+
+    Attributes:
+        added: nodes w near zero, and the slope that the narrow component adds to the wide one's
+            there, times the node's weight, see :meth:`mean_slopes`.
     """
 
     π: float = 0.5
     σ1: float = 1.0
     σ2: float = math.exp(-6)
     clamped: bool = False
+    added: tuple[tuple[float, float], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        nodes, weights = np.polynomial.legendre.leggauss(NODES)
+        w = torch.as_tensor(nodes * SUPPORT * self.σ2)
+        slope = torch.as_tensor(weights * SUPPORT * self.σ2) * (self.slope(w) + w / self.σ1**2)
+        object.__setattr__(self, "added", tuple(zip(w.tolist(), slope.tolist(), strict=True)))
 
     def log_odds(self, w: Tensor) -> Tensor:
         """log [π N(w|0, σ1²)] − log [(1 − π) N(w|0, σ2²)], elementwise."""
@@ -109,11 +120,8 @@ class ScaleMixturePrior:
         The first has a mean in closed form; the second is integrated by Gauss and Legendre over
         |w| < SUPPORT·σ2, where the posterior's density hardly changes from one node to the next.
         """
-        nodes, weights = np.polynomial.legendre.leggauss(NODES)
-        w = torch.as_tensor(nodes * SUPPORT * self.σ2)
-        added = torch.as_tensor(weights * SUPPORT * self.σ2) * (self.slope(w) + w / self.σ1**2)
         mean, turned = -μ / self.σ1**2, -σ / self.σ1**2
-        for node, c in zip(w.tolist(), added.tolist(), strict=True):
+        for node, c in self.added:
             ε = (node - μ) / σ
             q = c * torch.exp(-0.5 * ε**2) / (math.sqrt(2 * math.pi) * σ)
             mean, turned = mean + q, turned + ε * q

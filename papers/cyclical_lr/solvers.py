@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common.training.descent import descended
+
 Rate = float | Tensor
 
 
@@ -38,12 +40,9 @@ class Solver(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
+            params, g = descended(group)
             if not params:
                 continue
-            g = [p.grad for p in params]
-            if group["weight_decay"]:
-                g = torch._foreach_add(g, params, alpha=group["weight_decay"])
             for p in params:
                 for name in self.memories:
                     if name not in self.state[p]:
