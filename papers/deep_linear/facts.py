@@ -22,7 +22,6 @@ from papers.deep_linear.model import (
     learning_time,
     strength,
     variance_at,
-    variance_map,
 )
 
 # ---- learning times ------------------------------------------------------------------------------
@@ -138,9 +137,12 @@ def largest_gradient() -> float:
 # ---- the edge of chaos ---------------------------------------------------------------------------
 
 def critical_gain() -> float:
-    """The gain at which q = 0 loses its stability: 1/√(dq'/dq) at g = 1 and q → 0."""
-    q = 1e-8
-    return 1 / math.sqrt(variance_map(q, 1.0) / q)
+    """The smallest gain at which q is above 1e-4 after 20,000 layers from q_0 = 1, by bisection."""
+    low, high = 0.5, 2.0
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        low, high = (low, middle) if variance_at(20000, 1.0, middle) > 1e-4 else (middle, high)
+    return high
 
 
 def final_variance(gain: float) -> float:
@@ -159,6 +161,12 @@ def variance_error(runs: dict[str, Result], step: int) -> float:
     """Simulated q over the recursion's, less one, after ``step`` layers."""
     (run,) = runs.values()
     return run.at("q", step) / run.at("theory", step) - 1
+
+
+def of_bound(runs: dict[str, Result]) -> float:
+    """Largest singular value of the Jacobian over g^l, which l layers' slopes cannot exceed."""
+    (run,) = runs.values()
+    return run.metrics["largest"] / run.config["model.gain"] ** run.config["train.steps"]
 
 
 def anisotropy(runs: dict[str, Result]) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from einops import einsum
 from scipy.integrate import quad
+from scipy.optimize import brentq
 from torch import Tensor
 
 Weights = Sequence[Tensor]
@@ -42,12 +43,18 @@ def velocity(u: float, s: float, layers: int) -> float:
     return n * u ** (2 - 2 / n) * (s - u)
 
 
-def unbalanced_velocity(u: float, s: float, c0: float) -> float:
-    """τ u̇ = (a² + b²)(s − u) of eq. (9), where a² − b² = c_0 is conserved.
+def unbalanced_velocity(u: float, s: float, squares: Sequence[float]) -> float:
+    """τ u̇ = Σ_i (u/a_i)² (s − u) of eqs. (9) and (14), where every a_i² − a_j² is conserved.
 
-    a² + b² = √(c_0² + 4u²); with c_0 = 0 eq. (10).
+    So all a_i² differ from the smallest by what they did at the start, and Π_i a_i = u says how
+    large that one is; with equal shares eq. (15).
+
+    Args:
+        squares: a_i² of every layer at the start, (N_l − 1,).
     """
-    return math.hypot(c0, 2 * u) * (s - u)
+    c = np.asarray(squares, float) - min(squares)
+    smallest = brentq(lambda x: np.sqrt(x + c).prod() - u, 0, 2 * u ** (2 / len(c)), xtol=1e-300)
+    return float((u * u / (smallest + c)).sum()) * (s - u)
 
 
 def time_of(velocity: Callable[[float], float], s: float, u0: float, uf: float) -> float:

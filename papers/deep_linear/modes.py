@@ -60,9 +60,7 @@ class ModesRecipe(Recipe):
         c, n = self.config.model, self.config.model.layers - 1
         draw, modes = generator(self.config.seed, "start"), len(c.strengths)
         if c.start == "decoupled":
-            shares = torch.full((n, modes), c.u0 ** (1 / n), dtype=torch.float64)
-            shares[0] *= c.unbalance
-            shares[-1] /= c.unbalance
+            shares = torch.tensor(self.shares(), dtype=torch.float64)[:, None].expand(n, modes)
             weights = decoupled(self.U.cpu(), self.V.cpu(), shares, c.width, draw)
         else:
             sizes = [modes, *[c.width] * (n - 1), modes]
@@ -75,6 +73,12 @@ class ModesRecipe(Recipe):
         self.lr = self.config.optim.lr
         if self.config.optim.scaled:
             self.lr /= curvature(c.layers, max(c.strengths))
+
+    def shares(self) -> list[float]:
+        """a_i of every layer at a decoupled start, the same for all modes: u_0 is their product."""
+        c, n = self.config.model, self.config.model.layers - 1
+        equal = c.u0 ** (1 / n)
+        return [equal * c.unbalance, *[equal] * (n - 2), equal / c.unbalance]
 
     def strengths(self, W: Tensor) -> Tensor:
         """u_α = (Uᵀ W V)_αα, (modes,)."""
@@ -91,7 +95,7 @@ class ModesRecipe(Recipe):
         return 0.5 * (self.Σ31 - W).square().sum()
 
     def theory(self, short: float | None = None) -> list[float]:
-        """Updates that each mode takes from the start to s − ε: eqs. (11), (15), or unbalanced.
+        """Updates that each mode takes from the start to s − ε: eqs. (11), (15), or (9).
 
         Args:
             short: in place of ε the part of s that is still missing.
@@ -103,8 +107,8 @@ class ModesRecipe(Recipe):
         ends = [s - (self.config.optim.ε if short is None else short * s) for s in c.strengths]
         u0s = self.growing() if c.start == "random" else [c.u0] * len(c.strengths)
         if c.start == "decoupled" and c.unbalance != 1:
-            c0 = c.u0 * (c.unbalance**2 - c.unbalance**-2)
-            return [τ * time_of(lambda u, s=s: unbalanced_velocity(u, s, c0), s, c.u0, uf)
+            squares = [a * a for a in self.shares()]
+            return [τ * time_of(lambda u, s=s: unbalanced_velocity(u, s, squares), s, c.u0, uf)
                     for s, uf in zip(c.strengths, ends, strict=True)]
         return [deep_learning_time(c.layers, s, u0, uf, τ) if 0 < u0 < s else math.nan
                 for s, u0, uf in zip(c.strengths, u0s, ends, strict=True)]

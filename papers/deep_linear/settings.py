@@ -87,12 +87,9 @@ class Config(BaseConfig):
         if self.task.name == "modes" and m.width < len(m.strengths):
             raise UserError(f"model.width={m.width}: expected at least {len(m.strengths)}, a unit "
                             "for each of model.strengths")
-        if self.task.name == "modes" and m.layers != 3:
-            decoupled = m.start == "decoupled"
-            if not decoupled or m.unbalance != 1:
-                why = "model.unbalance=1.0" if decoupled else "model.start=decoupled"
-                raise UserError(f"model.layers={m.layers}: expected 3, or {why}: theory's times "
-                                "are known for one hidden layer and for equal shares")
+        if self.task.name == "modes" and m.layers != 3 and m.start == "random":
+            raise UserError(f"model.layers={m.layers}: expected 3, or model.start=decoupled: "
+                            "theory's times from random weights are known for one hidden layer")
         low = min(m.strengths, default=math.inf)
         for name, value in (("model.u0", m.u0), ("optim.ε", self.optim.ε)):
             if self.task.name == "modes" and value >= low:
