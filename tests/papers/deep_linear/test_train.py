@@ -198,7 +198,8 @@ def test_measures_over_runs():
     assert facts.extra_time(runs, "a", "b") == pytest.approx(10)
     assert facts.ratio_of_times(runs, "b", "a") == 3
     assert facts.variance_error({"a": run()}, 30) == pytest.approx(0.1)
-    jacobian = Result("deep_linear", "a", 0, {"largest": 0.02}, {}, {"model.gain": 0.5, "train.steps": 5}, {})
+    jacobian = Result("deep_linear", "a", 0, {"largest": 0.02}, {},
+                      {"model.gain": 0.5, "train.steps": 5}, {})
     assert facts.of_bound({"a": jacobian}) == pytest.approx(0.02 * 32)
     assert facts.anisotropy({"a": run(largest=6.0, median=2.0)}) == 3
     swept = {"a": run(time_100=60.0, time_30=40.0, rate_100=0.01, rate_10=0.1)}
