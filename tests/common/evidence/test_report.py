@@ -40,6 +40,7 @@ def copy(one_paper, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_what_is_committed_is_what_is_generated(capsys):
     assert report.main(["--check"]) == 0, capsys.readouterr().out
 

@@ -61,6 +61,7 @@ def test_help_needs_no_data():
     assert "experiments:" in done.stdout and "optim.lr" in done.stdout
 
 
+@pytest.mark.slow
 def test_quick_trains_offline_and_says_what_is_next(tmp_path):
     done = run("experiment=quick", "train.threads=1", PAPERS_RUNS=str(tmp_path), HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr

@@ -33,6 +33,7 @@ def run(folder, *words):
                           env=os.environ | {"PYTHONPATH": str(folder)}, timeout=300)
 
 
+@pytest.mark.slow
 def test_quick_trains(copy):
     done = run(copy, "papers/demo_net/train.py", "experiment=quick", "train.threads=1")
     assert done.returncode == 0, done.stderr
@@ -57,6 +58,7 @@ def test_its_tests_and_the_houses_pass(copy):
     assert "passed" in done.stdout or "[100%]" in done.stdout
 
 
+@pytest.mark.slow
 def test_its_report_agrees_and_the_gallery_lists_it(copy):
     done = run(copy, "-m", "common.running", "report", "--check", "demo_net")
     assert done.returncode == 0, done.stdout

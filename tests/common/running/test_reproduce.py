@@ -70,6 +70,7 @@ def made(folder):
         "*/*.json"))
 
 
+@pytest.mark.slow
 def test_it_fills_the_report_and_then_has_nothing_to_do(clone):
     dry = again(clone, "seeds=1", "--dry-run")
     assert dry.returncode == 0 and not made(clone)
@@ -108,6 +109,7 @@ def test_it_fills_the_report_and_then_has_nothing_to_do(clone):
     assert "narrow/seed0" not in stale.stdout
 
 
+@pytest.mark.slow
 def test_a_failing_run_is_reported_and_stops_no_other(clone):
     config = clone / "papers/demo/config.yaml"
     config.write_text(config.read_text().replace("narrow: {", "narrow: {optim: {lr: 1.0e+38}, "))
@@ -119,6 +121,7 @@ def test_a_failing_run_is_reported_and_stops_no_other(clone):
     assert "[1/1]" in again(clone, "seeds=1", "jobs=1").stdout, "only the failed one is left"
 
 
+@pytest.mark.slow
 def test_runs_as_jobs(clone):
     done = again(clone, "seeds=1", "claims=band-accuracy", "launcher=local")
     assert done.returncode == 0, done.stderr
@@ -126,6 +129,7 @@ def test_runs_as_jobs(clone):
     assert "band-accuracy: published 97.50%, measured" in done.stdout
 
 
+@pytest.mark.slow
 def test_two_at_once_and_a_lock_that_dies_with_its_process(clone):
     words = [sys.executable, "-m", "common.running", "reproduce", "demo", "pace=false",
              "seeds=1", "jobs=1"]
@@ -147,6 +151,7 @@ def test_two_at_once_and_a_lock_that_dies_with_its_process(clone):
     assert made(clone) == ["narrow/seed0", "wide/seed0"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_runs_too(clone):
     config = clone / "papers/demo/config.yaml"
     config.write_text(config.read_text().replace("steps: 200", "steps: 200000"))
@@ -197,6 +202,7 @@ def test_bad_input_is_one_line_and_exit_status_2(end_of, monkeypatch, words, mes
     assert code == 2 and message in said.err and said.err.count("\n") == 1 and not said.out
 
 
+@pytest.mark.slow
 def test_pace_is_measured_once_and_estimates_follow(template):
     done = call(template, "papers/demo/train.py", "experiment=wide", "--pace")
     assert done.returncode == 0 and "ms a step, 200 steps" in done.stdout

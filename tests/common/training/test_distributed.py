@@ -69,6 +69,7 @@ def outcome(folder):
     return json.loads((folder / "toy/results/base/seed0.json").read_text())
 
 
+@pytest.mark.slow
 def test_two_processes_agree_with_one_and_resume(tmp_path):
     one, two = train(tmp_path / "one", "Smooth", processes=1), train(tmp_path / "two", "Smooth")
     assert one.returncode == two.returncode == 0, two.stderr
@@ -87,6 +88,7 @@ def test_two_processes_agree_with_one_and_resume(tmp_path):
     assert (c["metrics"], c["curves"]) == (b["metrics"], b["curves"])
 
 
+@pytest.mark.slow
 def test_processes_that_are_asked_to_end_stop_at_the_same_step(tmp_path):
     stopped = train(tmp_path / "run", "Asked", "budget=60s")
     assert stopped.returncode == 0, stopped.stderr
@@ -96,6 +98,7 @@ def test_processes_that_are_asked_to_end_stop_at_the_same_step(tmp_path):
 @pytest.mark.parametrize(("kind", "words", "message"), [
     ("Bypassing", [], "the processes' weights differ"),
     ("Smooth", ["train.batch_size=21"], "train.batch_size=21: expected a multiple of the 2")])
+@pytest.mark.slow
 def test_what_cannot_be_shared_is_refused(tmp_path, kind, words, message):
     done = train(tmp_path / "run", kind, *words)
     assert done.returncode != 0 and done.stderr.count(f"error: {message}") + done.stderr.count(

@@ -194,6 +194,7 @@ def test_losses_of_an_epoch_add_up_to_the_full_batch_objective(trial):
     assert parts.item() == pytest.approx(whole.item(), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_kill_and_resume_end_with_the_same_numbers(tmp_path):
     """A real SIGKILL in the middle of training, then the same command again."""
     command = [sys.executable, "papers/batchnorm/train.py", "experiment=quick_bn",
