@@ -44,11 +44,6 @@ def gradient_lost(std: float) -> float:
     return math.prod(derived_std(d) / std for d in (64, 128, 128, 256, 256, *[512] * 4))
 
 
-def xavier_over_he(layers: int) -> float:
-    """Standard deviation after so many layers of rectifiers, Xavier's weights over He's."""
-    return math.sqrt(variance("xavier", 100, 100) / variance("he", 100, 100)) ** layers
-
-
 # ---- SELU ----------------------------------------------------------------------------------------
 
 def constants() -> tuple[float, float]:
@@ -147,6 +142,14 @@ def std_factor(runs: dict[str, Result]) -> float:
     return math.sqrt(run.metrics["forward"])
 
 
+def lost(runs: dict[str, Result]) -> float:
+    """Standard deviation of s in the last layer over the first, Xavier's weights over He's."""
+    xavier, he = (runs[f"start_relu_{k}"] for k in ("xavier", "he"))
+    last = f"s_{he.config['model.depth']}"
+    return math.sqrt(xavier.metrics[last] / xavier.metrics["s_1"]
+                     / (he.metrics[last] / he.metrics["s_1"]))
+
+
 def gradient_ratio(runs: dict[str, Result]) -> float:
     """Gradient in conv2 from conv10 by the derived weights over that by the fixed ones."""
     derived, fixed = (runs[k].metrics["log_gradient"]
@@ -161,6 +164,12 @@ def more_plateau(runs: dict[str, Result]) -> float:
 
 
 # ---- measures over runs: learning ----------------------------------------------------------------
+
+def learns(runs: dict[str, Result]) -> float:
+    """1 if more than half of the test images were right at any evaluation, else 0."""
+    (run,) = runs.values()
+    return float(math.isfinite(run.metrics["learned"]))
+
 
 def saturation(run: Result) -> tuple[float, list[float]]:
     """Lowest mean activation of the top hidden layer, and the layers' below it at that time."""

@@ -202,6 +202,16 @@ def surfaces(W1: Tensor, W2: Tensor, x: Tensor, labels: Tensor, at: Tensor) -> S
                     (F.softmax(logits, -1) - target).square().sum(-1).mean(-1))
 
 
+def descended(W1: Tensor, W2: Tensor, x: Tensor, labels: Tensor, ε: float, updates: int
+              ) -> tuple[Tensor, Tensor]:
+    """W¹ and W² of :func:`surfaces` after so many updates of size ε on the mean of −log P(y|x)."""
+    for _ in range(updates):
+        W = [w.detach().requires_grad_() for w in (W1, W2)]
+        slopes = torch.autograd.grad(F.cross_entropy((x @ W[0]).tanh() @ W[1], labels), W)
+        W1, W2 = (w.detach() - ε * g for w, g in zip(W, slopes, strict=True))
+    return W1, W2
+
+
 def plateau(surface: Tensor, spacing: float, share: float) -> Tensor:
     """Where a surface is flat and high: no valley, but no way down either.
 

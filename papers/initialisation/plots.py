@@ -214,24 +214,29 @@ def knees(paper: Paper) -> tuple[str, str, Figure]:
 
 
 def loss() -> tuple[str, str, Figure]:
-    made, panels = figure(2, width=3.9, height=3.3)
-    r = recipe("surface", SurfaceRecipe)
-    entropy, quadratic, at = r.drawn(0)
-    for axes, cost, title in zip(panels, (entropy, quadratic), (
-            "cross-entropy", "squared error"), strict=True):
-        height = np.round(cost.double().numpy(), 4)
-        low, high = height.min(), height.max()
-        axes.contourf(at.numpy(), at.numpy(), (height - low) / (high - low), 10, cmap="viridis")
-        there = plateau(torch.from_numpy(height), float(at[1] - at[0]), r.config.measure.flat)
-        axes.contourf(at.numpy(), at.numpy(), there.double().numpy(), [0.5, 1.5], colors="none",
-                      hatches=["////"])
-        axes.set(xlabel="a weight of layer 2", title=title)
-        axes.grid(False)
-    panels[0].set_ylabel("a weight of layer 1")
-    return "fig5", ("Fig. 5: both costs of a random tanh network over a weight of each layer "
-                    "(dark is low, each from its lowest to its highest). Hatched: "
-                    "plateaus, where the slope is less than a tenth of the steepest and the cost "
-                    "above the middle."), made
+    made, panels = figure(2, 2, width=3.9, height=3.1)
+    for row, name, network in zip(panels, ("surface", "surface_trained"), (
+            "fresh", "trained"), strict=True):
+        r = recipe(name, SurfaceRecipe)
+        entropy, quadratic, at = r.drawn(0)
+        for axes, cost, title in zip(row, (entropy, quadratic), (
+                "cross-entropy", "squared error"), strict=True):
+            height = np.round(cost.double().numpy(), 4)
+            low, high = height.min(), height.max()
+            axes.contourf(at.numpy(), at.numpy(), (height - low) / (high - low), 10,
+                          cmap="viridis")
+            there = plateau(torch.from_numpy(height), float(at[1] - at[0]), r.config.measure.flat)
+            axes.contourf(at.numpy(), at.numpy(), there.double().numpy(), [0.5, 1.5],
+                          colors="none", hatches=["////"])
+            axes.set_title(f"{title}, {network} network")
+            axes.grid(False)
+        row[0].set_ylabel("a weight of layer 1")
+    for axes in panels[1]:
+        axes.set_xlabel("a weight of layer 2")
+    return "fig5", ("Fig. 5: both costs of a tanh network over a weight of each layer, fresh and "
+                    "after 500 updates on the cross-entropy (dark is low, each from its lowest to "
+                    "its highest). Hatched: plateaus, where the slope is less than a tenth of the "
+                    "steepest and the cost above the middle."), made
 
 
 def errors(paper: Paper) -> tuple[str, str, Figure]:
@@ -248,8 +253,8 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
     axes.set_yticks([2, 3, 5, 10, 20, 50, 100], minor=False)
     axes.yaxis.set_major_formatter("{x:.0f}")
     axes.legend(fontsize=7)
-    return "fig12", ("Test error on MNIST of five hidden layers of 100 units at the best of "
-                     "three to five rates, mean and range over seeds; triangles: Table 1, of 1000 "
+    return "fig12", ("Test error on MNIST of five hidden layers of 100 units (sigmoid: the best "
+                     "of four and five) at the best of four or five rates, mean and range over seeds; triangles: Table 1, of 1000 "
                      "units a layer and 250 times as many updates."), made
 
 
@@ -268,15 +273,16 @@ def deep(paper: Paper) -> tuple[str, str, Figure]:
                     "MNIST: every seed."), made
 
 
-def learning_rates(paper: Paper) -> dict[str, float]:
-    """Of every experiment with a rate searched for it, the one with the lowest validation error.
+def choices(paper: Paper) -> dict[str, tuple[float, int]]:
+    """Rate and depth of every experiment for which they were searched, by validation error.
 
-    Of equal ones the smallest.
+    Of equal ones the smallest rate, then the fewest layers.
     """
-    found: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, list[tuple[float, float, int]]] = {}
     for name, runs in paper.results.items():
         if name.startswith("sweep_"):
             row = name.removeprefix("sweep_").rsplit("_", 1)[0]
-            found.setdefault(row, []).extend(
-                (r.metrics["error"], r.config["optim.lr"]) for r in runs)
-    return {row: min(tried)[1] for row, tried in found.items()}
+            row = "sigmoid" if row.startswith("sigmoid") else row  # its depth is searched too
+            found.setdefault(row, []).extend((r.metrics["error"], r.config["optim.lr"],
+                                              r.config["model.depth"]) for r in runs)
+    return {row: min(tried)[1:] for row, tried in found.items()}

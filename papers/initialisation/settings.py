@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from common.conditions import NEVER
+from common.conditions import NEVER, Not
 from common.config import Config as BaseConfig
 from common.config import key
 from common.errors import UserError
 
 TRAIN, LAYERS = {"task.name": "train"}, {"task.name": "layers"}
 CONV, SURFACE = {"task.name": "convolutions"}, {"task.name": "surface"}
+TRAINED = SURFACE | {"measure.trained": Not(0)}
 IMAGES, GAUSSIAN = LAYERS | {"input.kind": "images"}, LAYERS | {"input.kind": "gaussian"}
 
 
@@ -45,7 +46,8 @@ class InputConfig:
 
 @dataclass
 class OptimConfig:
-    lr: float = key(0.1, "ε of plain SGD, on the mean of −log P(y|x)", above=0, only=TRAIN)
+    lr: float = key(0.1, "ε of plain SGD, on the mean of −log P(y|x)", above=0,
+                    only=[TRAIN, TRAINED])
 
 
 @dataclass
@@ -56,6 +58,8 @@ class MeasureConfig:
                          least=0, only=LAYERS)
     points: int = key(41, "values of each of the two weights", least=3, only=SURFACE)
     reach: float = key(10.0, "the weights go from −reach to reach", above=0, only=SURFACE)
+    trained: int = key(0, "updates of descent on the cross-entropy before the surface is drawn",
+                       least=0, only=SURFACE)
     flat: float = key(0.1, "flat: a slope less than so much of the surface's steepest", above=0,
                       below=1, only=SURFACE)
 

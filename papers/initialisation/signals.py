@@ -13,6 +13,7 @@ from common.training.sums import fraction, wide
 from papers.initialisation.model import (
     Network,
     convolutions,
+    descended,
     draw,
     plateau,
     rectified,
@@ -153,7 +154,7 @@ class ConvolutionsRecipe(Recipe):
 
 
 class SurfaceRecipe(Recipe):
-    """Fig. 5: how much of both costs' surface over two weights is plateau, in random networks."""
+    """Fig. 5: how much of both costs' surface over two weights is plateau."""
 
     config: Config
     model: Sums
@@ -174,12 +175,15 @@ class SurfaceRecipe(Recipe):
     def drawn(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
         """Both costs of a step's network over the grid, (points, points), and the weights' values.
 
-        Other weights by the standard initialisation.
+        Other weights by the standard initialisation, or what ``measure.trained`` updates of
+        gradient descent on the cross-entropy make of it.
         """
         c, chance = self.config, self.generator("network", number)
         at = torch.linspace(-c.measure.reach, c.measure.reach, c.measure.points)
         W1, W2 = (draw("standard", n, m, chance).to(self.device) for n, m in (
             (INPUTS, c.model.width), (c.model.width, CLASSES)))
+        W1, W2 = descended(W1, W2, self.x[number], self.labels[number], c.optim.lr,
+                           c.measure.trained)
         costs = surfaces(W1, W2, self.x[number], self.labels[number], at.to(self.device))
         return *costs, at
 

@@ -109,6 +109,8 @@ BRANCHES: dict[str, dict[str, dict]] = {
         "convolutions": {"task.name": "convolutions", "model.width": 2, "measure.examples": 2},
         "surface": {"task.name": "surface", "model.width": 4, "measure.examples": 5,
                     "measure.points": 9, "measure.reach": 3.0, "measure.flat": 0.4},
+        "trained": {"task.name": "surface", "model.width": 4, "measure.examples": 5,
+                    "measure.points": 9, "measure.trained": 3},
     },
     "large_batch": {
         "f1": HELD_OUT | LOOK | {"model.hidden": [6, 6]},

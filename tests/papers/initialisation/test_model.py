@@ -17,6 +17,7 @@ from papers.initialisation.model import (
     LAMBDA,
     Network,
     convolutions,
+    descended,
     draw,
     moments,
     plateau,
@@ -167,3 +168,23 @@ def test_selus_moments_are_the_integrals(μ, ν, ω, τ):
 def test_selus_constants_are_torchs():
     s = torch.tensor([1.0, -100.0], dtype=torch.float64)
     np.testing.assert_allclose([LAMBDA, -LAMBDA * ALPHA], F.selu(s), rtol=1e-12)
+
+
+def test_trained_surfaces_have_torchs_descent_behind_them():
+    g = generator(0, "descent")
+    x, labels = torch.randn(20, 6, generator=g), torch.randint(0, 4, (20,), generator=g)
+    W1, W2 = torch.randn(6, 5, generator=g), torch.randn(5, 4, generator=g)
+    net = nn.Sequential(nn.Linear(6, 5, False), nn.Tanh(), nn.Linear(5, 4, False))
+    with torch.no_grad():
+        net[0].weight.copy_(W1.T)
+        net[2].weight.copy_(W2.T)
+    optimizer = torch.optim.SGD(net.parameters(), 0.5)
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), labels).backward()
+        optimizer.step()
+    found = descended(W1, W2, x, labels, 0.5, 30)
+    torch.testing.assert_close(found[0], net[0].weight.detach().T)
+    torch.testing.assert_close(found[1], net[2].weight.detach().T)
+    assert (found[0] - W1).abs().max() > 0.1
+    assert descended(W1, W2, x, labels, 0.5, 0) == (W1, W2)

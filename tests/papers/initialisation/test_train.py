@@ -16,7 +16,7 @@ from common.files import ROOT
 from papers.initialisation import facts, signals, train
 from papers.initialisation.learning import BINS
 from papers.initialisation.model import LAMBDA, convolutions, rectified
-from papers.initialisation.plots import learning_rates
+from papers.initialisation.plots import choices
 from papers.initialisation.settings import Config
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/initialisation/config.yaml")
@@ -184,7 +184,15 @@ def test_measures_over_signals():
     assert facts.gradient_ratio({"convolutions_0.0": run({"log_gradient": 2.0}),
                                  "convolutions_0.01": run({"log_gradient": 1.0})}
                                 ) == pytest.approx(math.e)
+    lost = {"start_relu_xavier": run({"s_1": 1.0, "s_2": 0.02}),
+            "start_relu_he": run({"s_1": 2.0, "s_2": 1.0})}
+    assert facts.lost(lost) == pytest.approx(0.2)
     assert facts.more_plateau({"a": run({"quadratic": 0.5, "entropy": 0.2})}) == pytest.approx(0.3)
+
+
+def test_a_network_learns_if_it_ever_did():
+    assert facts.learns({"a": run({"learned": 300.0, "learns": 0.0})}) == 1
+    assert facts.learns({"a": run({"learned": math.inf})}) == 0
 
 
 def test_measures_of_saturation():
@@ -249,10 +257,11 @@ def test_the_papers_values():
 
 def test_committed_choices_are_what_the_search_says():
     (paper,) = papers(["initialisation"])
-    found = learning_rates(paper)
+    found = choices(paper)
     assert set(found) == {*ROWS, "deep_22_xavier", "deep_22_he", "deep_30_xavier", "deep_30_he"}
-    for name, lr in found.items():
-        assert EXPERIMENTS.resolve(name).optim.lr == lr, name
+    for name, chosen in found.items():
+        config = EXPERIMENTS.resolve(name)
+        assert (config.optim.lr, config.model.depth) == chosen, name
 
 
 def test_the_readmes_numbers_are_the_reports():
@@ -267,7 +276,7 @@ def test_the_readmes_numbers_are_the_reports():
 
 def test_the_search_never_sees_the_test_set():
     swept = [n for n in EXPERIMENTS.experiments if n.startswith("sweep")]
-    assert len(swept) == 33
+    assert len(swept) == 38
     assert all(EXPERIMENTS.resolve(n).data.evaluate_on == "validation" for n in swept)
 
 
