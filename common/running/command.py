@@ -5,6 +5,7 @@
     papers report [--check]                       # reports, figures and the gallery
     papers recheck [batchnorm]                    # does the code still compute what was recorded?
     papers bundle pack resnet                     # for a machine without repository and network
+    papers export papers/resnet/weights/resnet20.safetensors    # ONNX, or torch's own; 8 bits
     papers bench resnet                           # speed, as ratios measured in one run
     papers new lenet                              # start a paper
 
@@ -26,6 +27,7 @@ COMMANDS = {
     "report": "common.evidence.report",
     "recheck": "common.running.recheck",
     "bundle": "common.running.bundle",
+    "export": "common.running.export",
     "bench": "common.running.bench",
     "new": "common.running.new_paper",
 }

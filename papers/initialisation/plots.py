@@ -253,9 +253,10 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
     axes.set_yticks([2, 3, 5, 10, 20, 50, 100], minor=False)
     axes.yaxis.set_major_formatter("{x:.0f}")
     axes.legend(fontsize=7)
-    return "fig12", ("Test error on MNIST of five hidden layers of 100 units (sigmoid: the best "
-                     "of four and five) at the best of four or five rates, mean and range over seeds; triangles: Table 1, of 1000 "
-                     "units a layer and 250 times as many updates."), made
+    return "fig12", ("Test error on MNIST of five hidden layers of 100 units (sigmoid: the better "
+                     "of four and five) at the best of four or five rates, mean and range over "
+                     "seeds; triangles: Table 1, of 1000 units a layer and 250 times as many "
+                     "updates."), made
 
 
 def deep(paper: Paper) -> tuple[str, str, Figure]:
