@@ -33,10 +33,14 @@ from torch import Tensor
 
 from common.config import one_line
 from common.errors import UserError
+from common.evidence import card as cards
 from common.files import shown, write_atomic
 from papers.resnet.model import ResNet, cifar_resnet
 
 MEAN = "input.mean"
+
+TEST_IMAGES = 10_000
+"""Of CIFAR-10, on which the networks are evaluated."""
 
 Padding = Literal["behind", "both"]
 """Where option A's new channels are: behind the old ones, as in this repository, or half on each
@@ -64,29 +68,29 @@ def save(path: Path, network: ResNet, mean: Tensor, sidecar: dict[str, Any]) -> 
              "commit": sidecar["commits"][-1]}
     write_atomic(path, lambda p: save_file(tensors, p, about))
     write_atomic(path.with_suffix(".json"), json.dumps(sidecar, indent=1) + "\n")
-    write_atomic(path.with_suffix(".md"), card(path.stem, about))
+    write_atomic(path.with_suffix(".md"), card(path.stem, sidecar))
 
 
-def card(name: str, about: dict[str, str]) -> str:
-    """What a reader has to know of a file of weights, from its metadata."""
-    kind = "without shortcuts" if about["shortcut"] == "none" else (
-        f"with shortcut option {about['shortcut']}" + (
-            ", zeros for new channels behind the old ones" if about["shortcut"] == "A" else ""))
-    return f"""# {name}
-
-He, Zhang, Ren & Sun's (2015) network of {about["depth"]} layers
-{kind},
-trained on {about["data"]} by this repository's experiment `{about["experiment"]}`,
-seed {about["seed"]}, at commit `{about["commit"]}`.
-
-- **{about["metric"].capitalize()}** at the last step, on all test images.
-- Input: pixels in 0 … 1 less `{MEAN}`, which the file holds; output: logits.
-- `{name}.safetensors` says the same in its metadata, `{name}.json` the whole configuration.
-
-```sh
-python papers/resnet/evaluate.py weights/{name}.safetensors
-```
-"""
+def card(name: str, sidecar: dict[str, Any]) -> str:
+    """What a reader has to know of a file of weights, from what lies beside it."""
+    plain, depth = sidecar["shortcut"] == "none", sidecar["depth"]
+    kind = "without shortcuts" if plain else f"with shortcut option {sidecar['shortcut']}" + (
+        ", zeros for new channels behind the old ones" if sidecar["shortcut"] == "A" else "")
+    load = "load_plain" if plain else "load"
+    return cards.card(name, [
+        f"He, Zhang, Ren & Sun's (2015) network of {depth} layers {kind},",
+        f"trained on {sidecar['data']} by this repository's experiment `{sidecar['experiment']}`, "
+        f"seed {sidecar['seed']},", f"at commit `{sidecar['commits'][-1]}`."],
+        cards.Evaluation(sidecar["data"], sidecar["error"], TEST_IMAGES),
+        f"from pathlib import Path\n\nfrom papers.resnet.weights import {load}\n\n"
+        f'network, mean = {load}(Path("papers/resnet/weights/{name}.safetensors"))',
+        f"python papers/resnet/train.py experiment={sidecar['experiment']} seed={sidecar['seed']}",
+        [f"Input: pixels in 0 … 1 less `{MEAN}`, which the file holds and `load` returns; output: "
+         "logits.",
+         f"`{name}.safetensors` says the same in its metadata, `{name}.json` the whole "
+         "configuration.",
+         f"The error again: `python papers/resnet/evaluate.py weights/{name}.safetensors`. As "
+         f"ONNX:\n  `papers export papers/resnet/weights/{name}.safetensors`."])
 
 
 def metadata(path: Path) -> dict[str, str]:

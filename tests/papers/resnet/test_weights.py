@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 
 import pytest
 import torch
@@ -205,6 +206,17 @@ def test_per_channel_normalisation(tmp_path):
             return torch.zeros(len(x), 10)
     assert evaluate.error(Spy(), images, torch.zeros(300), mean, std) == 0
     torch.testing.assert_close(torch.cat(seen), (images.float() / 255 - 0.3) / 0.2)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda p: p.stem)
+def test_committed_cards_say_what_lies_beside_them(path):
+    said = json.loads(path.with_suffix(".json").read_text())
+    assert path.with_suffix(".md").read_text() == weights.card(path.stem, said)
+    lines = re.search(r"```python\n(.*?)```", path.with_suffix(".md").read_text(), re.DOTALL)[1]
+    found = {}
+    exec(lines, found)  # as a reader would, from the clone's folder
+    assert found["network"](torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+    assert found["mean"].shape == (3, 32, 32)
 
 
 @pytest.mark.slow
