@@ -1,9 +1,9 @@
 """Trained networks as files that run without this repository.
 
-    papers export papers/resnet/weights/resnet20.safetensors             # ONNX
-    papers export papers/resnet/weights/resnet20.safetensors int8=true   # 8 bits
+    papers export papers/resnet/weights/resnet20.safetensors               # ONNX
+    papers export papers/resnet/weights/resnet20.safetensors int8=true     # 8 bits
     papers export papers/resnet/weights/resnet20.safetensors format=torch  # torch.export's
-    papers export batchnorm/bn/seed0                                      # a finished run in runs/
+    papers export batchnorm/bn/seed0                                       # a finished run in runs/
     papers export papers/resnet/weights/resnet20.safetensors compare=true  # all of them
 
 What is written takes a batch of images as the data set has them, uint8 (n, c, h, w), and returns
@@ -15,19 +15,16 @@ images before it gets its name. Keys:
              calibrated on 512 training images
     to       the file to write; default: the source's name in the working folder
     images   how many test images it is tried on, from the first on; default 10000
-    compare  true: write nothing, print a table of all forms instead
+    compare  true: write no network, print a table of all forms instead
+    record   true: with compare, keep the table in papers/<paper>/exports/, for papers/STUDY.md
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import re
-import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,138 +32,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from common.config import completed, flatten, one_line
+from common.config import one_line
 from common.errors import UserError, nearest
-from common.evidence.paper import paper_names, papers
-from common.files import ROOT, shown
+from common.files import shown
+from common.running.ready import Ready, read
 from common.running.words import parse_arguments
-from common.training import start
-from common.training.recipe import Supervised
 
-KEYS = ("format", "int8", "to", "images", "compare")
+KEYS = ("format", "int8", "to", "images", "compare", "record")
 SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
-CALIBRATION = 512
-"""Training images from which the ranges of activations are taken."""
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """uint8 images (n, c, h, w) to logits (n, classes)."""
-
-
-class Shipped(nn.Module):
-    """A trained network with what the paper does to pixels before it: uint8 (n, c, h, w) in.
-
-    Args:
-        recipe: whose ``prepare`` and ``model`` they are.
-    """
-
-    def __init__(self, recipe: Supervised):
-        super().__init__()
-        self.model = recipe.model.eval()
-        self.prepare = recipe.prepare
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(self.prepare(images))
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A network that is ready to be written, and the images that it is tried on.
-
-    Attributes:
-        name: of the file to write, without suffix.
-        network: in evaluation mode.
-        images, labels: of the test split.
-        calibration: training images, uint8.
-    """
-
-    name: str
-    network: Shipped
-    images: Tensor
-    labels: Tensor
-    calibration: Tensor
-
-
-# ---- finding it ----------------------------------------------------------------------------------
-
-def read(source: str, images: int) -> Ready:
-    """The network of a published file of weights, or of a finished run.
-
-    Args:
-        source: ``papers/<paper>/…/<name>.safetensors`` with a JSON file beside it that says which
-            run made it, or ``<paper>/<experiment>[/seed<k>]``.
-        images: how many test images to take.
-
-    Raises:
-        UserError: there is no such network, or it is none that classifies images.
-    """
-    if source.endswith(".safetensors"):
-        paper, experiment, seed, tensors = from_file(source)
-    else:
-        paper, experiment, seed, tensors = from_run(source)
-    (found,) = papers([paper])
-    config = found.experiments.resolve(experiment, seed, {
-        "train.device": "cpu", "train.compile": False, "data.evaluate_on": "test"})
-    recipe = found.module("train").recipe(config)
-    if not isinstance(recipe, Supervised):
-        raise UserError(f"{source}: expected a network that classifies images")
-    try:
-        recipe.start_with(tensors)
-    except UserError as e:
-        raise UserError(f"{source}: does not fit {paper}/{experiment}: {e}") from e
-    test = recipe.data.test[:images]
-    name = Path(source).stem if source.endswith(".safetensors") else f"{experiment}-seed{seed}"
-    return Ready(name, Shipped(recipe).eval(), test.images, test.labels,
-                 recipe.data.train[:CALIBRATION].images)
-
-
-Found = tuple[str, str, int, dict[str, Tensor]]
-"""Paper, experiment, seed and weights."""
-
-
-def from_file(source: str) -> Found:
-    """What a file of weights and the JSON beside it say."""
-    path = Path(source) if Path(source).exists() else ROOT / source
-    if not path.is_file():
-        raise UserError(f"{source}: there is no such file")
-    at = path.resolve()
-    if not at.is_relative_to(ROOT / "papers"):
-        raise UserError(f"{source}: expected a file in a paper's folder of this repository, "
-                        f"{shown(ROOT / 'papers')}/<paper>/")
-    paper = at.relative_to(ROOT / "papers").parts[0]
-    sidecar = at.with_suffix(".json")
-    if not sidecar.exists():  # weights0.safetensors lies beside the result seed0.json
-        sidecar = at.with_name(re.sub(r"^\D+", "seed", at.stem) + ".json")
-    try:
-        said = json.loads(sidecar.read_text(encoding="utf-8"))
-        experiment, seed, flat = said["experiment"], said["seed"], flatten(said["config"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
-        raise UserError(f"{source}: expected {sidecar.name} beside it, which says what run made "
-                        f"it: {one_line(e)[:160]}") from e
-    (found,) = papers([paper])
-    own = found.experiments.resolve(experiment, seed)
-    complete = completed({k: v for k, v in flat.items() if k != "data.fingerprint"}, own)
-    if not found.experiments.counts(complete, own):
-        raise UserError(f"{source}: its configuration is no longer that of {paper}/{experiment}")
-    return paper, experiment, seed, start.read_file(at, source)
-
-
-def from_run(source: str) -> Found:
-    """What a finished run below ``runs/`` holds."""
-    match = re.fullmatch(r"(\w+)/([\w.]+)(?:/seed(\d+))?", source)
-    if not match:
-        raise UserError(f"{source}: expected a .safetensors file, or a finished run such as "
-                        "batchnorm/bn/seed0")
-    paper, experiment, seed = match[1], match[2], int(match[3] or 0)
-    if paper not in paper_names():
-        raise UserError(f"unknown paper {paper!r}{nearest(paper, paper_names())}")
-    (found,) = papers([paper])
-    weights = start.find(found.experiments, experiment, seed)
-    if weights is None:
-        raise UserError(f"{source}: there is no finished run; python papers/{paper}/train.py "
-                        f"experiment={experiment} seed={seed} makes it")
-    return paper, experiment, seed, weights.tensors
 
 
 # ---- writing it ----------------------------------------------------------------------------------
@@ -332,45 +210,6 @@ def write(ready: Ready, form: str, path: Path) -> Trial:
     return trial
 
 
-# ---- comparing forms -----------------------------------------------------------------------------
-
-def milliseconds(forms: dict[str, Predict], images: Tensor, rounds: int) -> dict[str, float]:
-    """Milliseconds an image of one batch, the median over rounds in which the forms take turns."""
-    found: dict[str, list[float]] = {name: [] for name in forms}
-    batch = images.numpy()
-    for k in range(rounds + 1):  # the first one warms up
-        for name, predict in (list(forms.items()) if k % 2 else reversed(list(forms.items()))):
-            began = time.perf_counter()
-            predict(batch)
-            found[name].append(1000 * (time.perf_counter() - began) / len(batch))
-    return {name: statistics.median(times[1:]) for name, times in found.items()}
-
-
-def compare(ready: Ready) -> str:
-    """A table of all forms: size, test error, and speed over torch's on one core."""
-    forms, rows = {"torch": torchs(ready)}, []
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        sizes = {"torch": sum(t.numel() * t.element_size() for t in ready.network.model.state_dict(
-            ).values())}
-        for form in ("onnx", "int8"):
-            path = Path(folder, f"{form}.onnx")
-            {"onnx": to_onnx, "int8": to_int8}[form](ready, path)
-            forms[form], sizes[form] = reader(path), path.stat().st_size
-        single, many = (milliseconds(forms, ready.images[:n], rounds) for n, rounds in (
-            (1, 200), (256, 8)))
-        for form, predict in forms.items():
-            trial = tried(predict, ready)
-            faster = (times["torch"] / times[form] for times in (single, many))
-            rows.append(f"{form:<6}{sizes[form] / 1000:>10,.0f}{trial.error:>9.2f}"
-                        + "".join(f"{v:>14.2f}" for v in faster))
-    torch.set_num_threads(before)
-    return "\n".join([f"{ready.name}: {len(ready.images):,} test images, one core",
-                      f"{'form':<6}{'KB':>10}{'error %':>9}{'speed at 1':>14}{'speed at 256':>14}",
-                      *rows, "speed: torch's milliseconds over this form's, at a batch of so many"])
-
-
 def main(argv: list[str]) -> int:
     """The command line; see the module's text."""
     if not argv or argv[0] in ("--help", "-h"):
@@ -387,7 +226,7 @@ def main(argv: list[str]) -> int:
     kind, images = options.get("format", "onnx"), options.get("images", 10000)
     if kind not in SUFFIX:
         raise UserError(f"format={kind}: expected {' or '.join(SUFFIX)}")
-    for k in ("int8", "compare"):
+    for k in ("int8", "compare", "record"):
         if not isinstance(options.get(k, False), bool):
             raise UserError(f"{k}={options[k]}: expected true or false")
     if not isinstance(images, int) or isinstance(images, bool) or images < 1:
@@ -399,7 +238,11 @@ def main(argv: list[str]) -> int:
         needed("onnx", "onnxruntime", "onnxscript")
     ready = read(source, images)
     if options.get("compare"):
-        print(compare(ready))
+        from common.running import forms  # which needs this module
+        found = forms.compare(ready)
+        print(forms.table([found]))
+        if options.get("record"):
+            print(f"kept: {shown(forms.keep(ready, found))}")
         return 0
     default = f"{ready.name}{'-int8' if int8 else ''}{SUFFIX[kind]}"
     path = Path(str(options.get("to", default))).absolute()

@@ -1,0 +1,105 @@
+"""The forms a trained network may be shipped in, compared: size, test error, speed on one core."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.evidence.provenance import say_uncommitted, segment
+from common.files import ROOT, write_atomic
+from common.running.export import Predict, reader, to_int8, to_onnx, torchs, tried
+from common.running.ready import Ready
+
+WRITERS = {"onnx": to_onnx, "int8": to_int8}
+BATCHES = {1: 200, 256: 10}
+"""Images a call, and how many calls are timed."""
+
+LABELS = {"torch": "float32, torch", "onnx": "float32, ONNX Runtime",
+          "int8": "8 bits, ONNX Runtime"}
+"""What the table calls a form."""
+
+HEAD = ["network", "form", "KB", "test error, %", "same class as torch, %",
+        "time an image over the first row's, one at a time", "256 at a time"]
+
+
+def milliseconds(forms: dict[str, Predict], images: Tensor, calls: int) -> dict[str, float]:
+    """Milliseconds an image of one batch, the median over calls in which the forms take turns."""
+    found: dict[str, list[float]] = {name: [] for name in forms}
+    batch = images.numpy()
+    for k in range(calls + 1):  # the first one warms up
+        for name in (forms if k % 2 else reversed(forms)):
+            began = time.perf_counter()
+            forms[name](batch)
+            found[name].append(1000 * (time.perf_counter() - began) / len(batch))
+    return {name: statistics.median(times[1:]) for name, times in found.items()}
+
+
+def compare(ready: Ready) -> dict[str, Any]:
+    """Every form of a network, tried on the same images and timed in turn on one core.
+
+    Returns:
+        ``name``, ``paper``, ``images`` tried, ``made``, the provenance, and ``forms``: of each
+        ``bytes``, ``error`` (%), ``same`` (part of the images given the class that torch gives),
+        ``furthest`` (largest difference of a logit) and ``milliseconds`` an image by batch.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    weights = ready.network.model.state_dict().values()
+    predict, sizes = {"torch": torchs(ready)}, {
+        "torch": sum(t.numel() * t.element_size() for t in weights)}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for form, write in WRITERS.items():
+                path = Path(folder, f"{form}.onnx")
+                write(ready, path)
+                predict[form], sizes[form] = reader(path), path.stat().st_size
+            times = {n: milliseconds(predict, ready.images[:n], calls)
+                     for n, calls in BATCHES.items()}
+            trials = {form: tried(p, ready) for form, p in predict.items()}
+        made = segment(torch.device("cpu"))
+    finally:
+        torch.set_num_threads(threads)
+    return {"name": ready.name, "paper": ready.paper, "images": len(ready.images), "made": made,
+            "forms": {form: {"bytes": sizes[form], "error": t.error, "same": t.same / t.images,
+                             "furthest": t.furthest,
+                             "milliseconds": {str(n): times[n][form] for n in BATCHES}}
+                      for form, t in trials.items()}}
+
+
+def keep(ready: Ready, found: dict[str, Any]) -> Path:
+    """Write what :func:`compare` found into the paper's folder, for the page that shows it."""
+    say_uncommitted()
+    path = ROOT / "papers" / ready.paper / "exports" / f"{ready.name}.json"
+    path.parent.mkdir(exist_ok=True)
+    write_atomic(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def kept() -> list[dict[str, Any]]:
+    """Everything that was kept, by paper and name."""
+    return [json.loads(p.read_text(encoding="utf-8"))
+            for p in sorted(ROOT.glob("papers/*/exports/*.json"))]
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    """Networks and forms as a table in Markdown; times are over those of the first network's torch.
+
+    Within a network its forms took turns; between networks the machine is the same.
+    """
+    first = found[0]["forms"]["torch"]["milliseconds"]
+    lines = [f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
+    for f in found:
+        for form, m in f["forms"].items():
+            cells = [f"{f['paper']} `{f['name']}`", LABELS[form], f"{m['bytes'] / 1000:,.0f}",
+                     f"{m['error']:.2f}", f"{100 * m['same']:.2f}",
+                     *(f"{m['milliseconds'][n] / first[n]:.2f}" for n in first)]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -1,0 +1,134 @@
+"""Trained networks, ready to be shipped: of a published file of weights, or of a finished run."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from common.config import completed, flatten, one_line
+from common.errors import UserError, nearest
+from common.evidence.paper import paper_names, papers
+from common.files import ROOT, shown
+from common.training import start
+from common.training.recipe import Supervised
+
+CALIBRATION = 512
+"""Training images from which the ranges of activations are taken."""
+
+class Shipped(nn.Module):
+    """A trained network with what the paper does to pixels before it: uint8 (n, c, h, w) in.
+
+    Args:
+        recipe: whose ``prepare`` and ``model`` they are.
+    """
+
+    def __init__(self, recipe: Supervised):
+        super().__init__()
+        self.model = recipe.model.eval()
+        self.prepare = recipe.prepare
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(self.prepare(images))
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A network that is ready to be written, and the images that it is tried on.
+
+    Attributes:
+        paper: whose it is.
+        name: of the file to write, without suffix.
+        network: in evaluation mode.
+        images, labels: of the test split.
+        calibration: training images, uint8.
+    """
+
+    paper: str
+    name: str
+    network: Shipped
+    images: Tensor
+    labels: Tensor
+    calibration: Tensor
+
+
+def read(source: str, images: int) -> Ready:
+    """The network of a published file of weights, or of a finished run.
+
+    Args:
+        source: ``papers/<paper>/…/<name>.safetensors`` with a JSON file beside it that says which
+            run made it, or ``<paper>/<experiment>[/seed<k>]``.
+        images: how many test images to take.
+
+    Raises:
+        UserError: there is no such network, or it is none that classifies images.
+    """
+    if source.endswith(".safetensors"):
+        paper, experiment, seed, tensors = from_file(source)
+    else:
+        paper, experiment, seed, tensors = from_run(source)
+    (found,) = papers([paper])
+    config = found.experiments.resolve(experiment, seed, {
+        "train.device": "cpu", "train.compile": False, "data.evaluate_on": "test"})
+    recipe = found.module("train").recipe(config)
+    if not isinstance(recipe, Supervised):
+        raise UserError(f"{source}: expected a network that classifies images")
+    try:
+        recipe.start_with(tensors)
+    except UserError as e:
+        raise UserError(f"{source}: does not fit {paper}/{experiment}: {e}") from e
+    test = recipe.data.test[:images]
+    name = Path(source).stem if source.endswith(".safetensors") else f"{experiment}-seed{seed}"
+    return Ready(paper, name, Shipped(recipe).eval(), test.images, test.labels,
+                 recipe.data.train[:CALIBRATION].images)
+
+
+Found = tuple[str, str, int, dict[str, Tensor]]
+"""Paper, experiment, seed and weights."""
+
+
+def from_file(source: str) -> Found:
+    """What a file of weights and the JSON beside it say."""
+    path = Path(source) if Path(source).exists() else ROOT / source
+    if not path.is_file():
+        raise UserError(f"{source}: there is no such file")
+    at = path.resolve()
+    if not at.is_relative_to(ROOT / "papers"):
+        raise UserError(f"{source}: expected a file in a paper's folder of this repository, "
+                        f"{shown(ROOT / 'papers')}/<paper>/")
+    paper = at.relative_to(ROOT / "papers").parts[0]
+    sidecar = at.with_suffix(".json")
+    if not sidecar.exists():  # weights0.safetensors lies beside the result seed0.json
+        sidecar = at.with_name(re.sub(r"^\D+", "seed", at.stem) + ".json")
+    try:
+        said = json.loads(sidecar.read_text(encoding="utf-8"))
+        experiment, seed, flat = said["experiment"], said["seed"], flatten(said["config"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise UserError(f"{source}: expected {sidecar.name} beside it, which says what run made "
+                        f"it: {one_line(e)[:160]}") from e
+    (found,) = papers([paper])
+    own = found.experiments.resolve(experiment, seed)
+    complete = completed({k: v for k, v in flat.items() if k != "data.fingerprint"}, own)
+    if not found.experiments.counts(complete, own):
+        raise UserError(f"{source}: its configuration is no longer that of {paper}/{experiment}")
+    return paper, experiment, seed, start.read_file(at, source)
+
+
+def from_run(source: str) -> Found:
+    """What a finished run below ``runs/`` holds."""
+    match = re.fullmatch(r"(\w+)/([\w.]+)(?:/seed(\d+))?", source)
+    if not match:
+        raise UserError(f"{source}: expected a .safetensors file, or a finished run such as "
+                        "batchnorm/bn/seed0")
+    paper, experiment, seed = match[1], match[2], int(match[3] or 0)
+    if paper not in paper_names():
+        raise UserError(f"unknown paper {paper!r}{nearest(paper, paper_names())}")
+    (found,) = papers([paper])
+    weights = start.find(found.experiments, experiment, seed)
+    if weights is None:
+        raise UserError(f"{source}: there is no finished run; python papers/{paper}/train.py "
+                        f"experiment={experiment} seed={seed} makes it")
+    return paper, experiment, seed, weights.tensors

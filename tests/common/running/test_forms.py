@@ -1,0 +1,47 @@
+"""The table from which a user chooses, and what is kept of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from common.files import ROOT
+from common.running import forms
+from tests.common.running.test_export import by_hand, ready
+
+__all__ = ["ready"]
+
+
+def test_forms_are_compared_on_the_same_images(ready, tmp_path, monkeypatch):
+    small = replace(ready, images=ready.images[:300], labels=ready.labels[:300])
+    found = forms.compare(small)
+    wrong = by_hand(ready, small.images).argmax(1) != small.labels.numpy()
+    for form in ("torch", "onnx"):
+        assert found["forms"][form]["error"] == pytest.approx(100 * wrong.mean())
+        assert found["forms"][form]["same"] == 1
+    parameters = 64 * 50 + 50 + 50 * 50 + 50 + 50 * 10 + 10
+    assert found["forms"]["torch"]["bytes"] == 4 * parameters < found["forms"]["onnx"]["bytes"]
+    assert found["images"] == 300 and found["made"]["hardware"]["threads"] == 1
+    rows = [[c.strip() for c in line.split("|")[1:-1]]
+            for line in forms.table([found]).splitlines()[2:]]
+    assert [r[1] for r in rows] == list(forms.LABELS.values())
+    assert rows[0][5:] == ["1.00", "1.00"] and rows[0][0] == "initialisation `small`"
+    monkeypatch.setattr(forms, "ROOT", tmp_path)
+    (tmp_path / "papers/initialisation").mkdir(parents=True)
+    assert forms.keep(small, found).name == "small.json" and forms.kept() == [found]
+
+
+def test_times_are_of_the_first_network(ready):
+    found = forms.compare(replace(ready, images=ready.images[:20], labels=ready.labels[:20]))
+    slow = replace_times(found, 3.0)
+    rows = forms.table([found, slow]).splitlines()
+    assert rows[5].split("|")[6].strip() == "3.00", "the other's torch"
+
+
+def replace_times(found, factor):
+    times = {n: factor * t for n, t in found["forms"]["torch"]["milliseconds"].items()}
+    return found | {"forms": {"torch": found["forms"]["torch"] | {"milliseconds": times}}}
+
+
+def test_the_pages_table_is_what_was_kept():
+    if kept := forms.kept():
+        assert forms.table(kept) in (ROOT / "papers/STUDY.md").read_text()
