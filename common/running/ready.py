@@ -71,8 +71,7 @@ def read(source: str, images: int) -> Ready:
     else:
         paper, experiment, seed, tensors = from_run(source)
     (found,) = papers([paper])
-    config = found.experiments.resolve(experiment, seed, {
-        "train.device": "cpu", "train.compile": False, "data.evaluate_on": "test"})
+    config = found.experiments.resolve(experiment, seed, {"train.device": "cpu"})
     recipe = found.module("train").recipe(config)
     if not isinstance(recipe, Supervised):
         raise UserError(f"{source}: expected a network that classifies images")

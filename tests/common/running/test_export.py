@@ -121,12 +121,6 @@ def test_bad_words_are_one_line(words, said, end_of, tmp_path, monkeypatch):
     assert code == 2 and said in output.err and output.err.count("\n") == 1
 
 
-def test_weights_from_elsewhere_are_refused(tmp_path):
-    (tmp_path / "a.safetensors").write_bytes(b"")
-    with pytest.raises(UserError, match="expected a file in a paper's folder"):
-        export.read(str(tmp_path / "a.safetensors"), 10)
-
-
 def test_what_is_missing_is_named(monkeypatch):
     real = builtins.__import__
 

@@ -1,0 +1,80 @@
+"""Networks are found by what lies beside them; what does not belong together is refused."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from common.config import as_dict
+from common.errors import UserError
+from common.evidence.paper import papers
+from common.running import ready
+
+SOURCE = "papers/initialisation/results/quick_train/weights0.safetensors"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A paper's folder with weights of its quick experiment and what says so."""
+    (found,) = papers(["initialisation"])
+    config = found.experiments.resolve("quick_train", 0)
+    recipe = found.module("train").recipe(config)
+    monkeypatch.setattr(ready, "ROOT", tmp_path)
+    monkeypatch.setattr(ready.start, "ROOT", tmp_path)
+    path = tmp_path / SOURCE
+    path.parent.mkdir(parents=True)
+    save_file({k: v.contiguous() for k, v in recipe.model.state_dict().items()}, path)
+    path.with_name("seed0.json").write_text(json.dumps(
+        {"experiment": "quick_train", "seed": 0, "config": as_dict(config)}))
+    return path, recipe
+
+
+def test_weights_are_read_with_what_lies_beside_them(folder):
+    path, recipe = folder
+    found = ready.read(str(path), 40)
+    assert (found.paper, found.name, len(found.images)) == ("initialisation", "weights0", 40)
+    x = found.images[:5]
+    torch.testing.assert_close(found.network(x), recipe.model(recipe.prepare(x)))
+    assert not found.network.model.training
+    torch.testing.assert_close(found.images, recipe.data.test.images[:40])
+    torch.testing.assert_close(found.calibration, recipe.data.train.images[:512])
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda said: said["config"]["model"].update(width=7), "is no longer that of"),
+    (lambda said: said.pop("config"), r"expected seed0\.json beside it"),
+    (lambda said: said.update(experiment="unknown"), "unknown experiment 'unknown'")])
+def test_what_does_not_fit_is_one_line(folder, change, said):
+    path, _ = folder
+    beside = path.with_name("seed0.json")
+    record = json.loads(beside.read_text())
+    change(record)
+    beside.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=said) as e:
+        ready.read(str(path), 40)
+    assert "\n" not in str(e.value)
+
+
+def test_weights_of_another_shape_are_one_line(folder):
+    path, _ = folder
+    save_file({"weights.0": torch.zeros(3, 3)}, path)
+    with pytest.raises(UserError, match=r"does not fit initialisation/quick_train: weights\.0"):
+        ready.read(str(path), 40)
+    path.write_bytes(b"no weights")
+    with pytest.raises(UserError, match="is damaged or no file of weights"):
+        ready.read(str(path), 40)
+
+
+def test_weights_from_elsewhere_are_refused(tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match="expected a file in a paper's folder"):
+        ready.read(str(tmp_path / "a.safetensors"), 10)
+
+
+def test_what_classifies_no_images_is_refused(tmp_path, monkeypatch):
+    (found,) = papers(["hopfield"])
+    name = next(iter(found.experiments.experiments))
+    monkeypatch.setattr(ready.start, "find", lambda *a: ready.start.Weights(tmp_path, {}))
+    with pytest.raises(UserError, match="expected a network that classifies images"):
+        ready.read(f"hopfield/{name}", 10)
