@@ -20,7 +20,8 @@ from common.data import generator
 from common.training.compiling import compile_apart
 from common.training.devices import widest_float
 from common.training.recipe import Planned, Row
-from papers.bayes_by_backprop.model import Prior, as_scalar, gradients
+from papers.bayes_by_backprop.model import as_scalar, gradients
+from papers.bayes_by_backprop.prior import Prior
 from papers.bayes_by_backprop.settings import Config, make_prior
 
 EAT, LEAVE = 0, 1

@@ -9,7 +9,8 @@ import torch
 from scipy import special
 
 from common.evidence.results import Result
-from papers.bayes_by_backprop.model import ScaleMixturePrior, gradients, kl_weights
+from papers.bayes_by_backprop.model import gradients, kl_weights
+from papers.bayes_by_backprop.prior import ScaleMixturePrior
 from papers.bayes_by_backprop.train import GRID
 
 UPDATES = 50_000 / 128

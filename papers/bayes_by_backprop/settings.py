@@ -16,7 +16,7 @@ from common.config import key
 from common.errors import UserError
 from common.training.layers import Dropout
 from common.training.linear import Linear
-from papers.bayes_by_backprop.model import GaussianPrior, Prior, ScaleMixturePrior
+from papers.bayes_by_backprop.prior import GaussianPrior, Prior, ScaleMixturePrior
 
 BANDIT = {"task.name": "bandit"}
 REGRESSION = {"task.name": "regression"}

@@ -29,7 +29,7 @@ from papers.bayes_by_backprop.bandit import (
     values,
 )
 from papers.bayes_by_backprop.facts import ahead, inside
-from papers.bayes_by_backprop.model import GaussianPrior, ScaleMixturePrior, gaussian_log_density
+from papers.bayes_by_backprop.prior import GaussianPrior, ScaleMixturePrior, gaussian_log_density
 from papers.bayes_by_backprop.train import BanditRecipe, Config
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/bayes_by_backprop/config.yaml")

@@ -14,11 +14,8 @@ from papers.bayes_by_backprop import model as module
 from papers.bayes_by_backprop.model import (
     BayesianConv2d,
     BayesianLinear,
-    GaussianPrior,
     Network,
-    ScaleMixturePrior,
     calibration_error,
-    gaussian_log_density,
     kl_weights,
     make_update,
     mean_gradients,
@@ -26,6 +23,7 @@ from papers.bayes_by_backprop.model import (
     prune,
     uncertainty,
 )
+from papers.bayes_by_backprop.prior import GaussianPrior, ScaleMixturePrior, gaussian_log_density
 
 MIXTURE = ScaleMixturePrior(0.25, math.exp(-1), math.exp(-7))
 

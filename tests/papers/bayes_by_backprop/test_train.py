@@ -17,13 +17,8 @@ from common.experiments import Experiments
 from common.files import ROOT
 from papers.bayes_by_backprop import classification
 from papers.bayes_by_backprop.facts import by_validation_error, chosen, lowest_cost, overtakes
-from papers.bayes_by_backprop.model import (
-    GaussianPrior,
-    ScaleMixturePrior,
-    gaussian_log_density,
-    gradients,
-    make_update,
-)
+from papers.bayes_by_backprop.model import gradients, make_update
+from papers.bayes_by_backprop.prior import GaussianPrior, ScaleMixturePrior, gaussian_log_density
 from papers.bayes_by_backprop.train import BayesRecipe, Config
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/bayes_by_backprop/config.yaml")
