@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from common.files import write_atomic
@@ -109,6 +110,18 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]],
             if inside.x0 <= box.x0 and box.x1 <= inside.x1 and not box.count_overlaps(taken):
                 break
         taken.append(box)
+
+
+def legend_below(made: Figure, *signs: tuple[str, dict[str, Any]], columns: int = 4) -> None:
+    """A legend of the whole figure under its panels, where it covers no data.
+
+    Args:
+        made: drawn by :func:`figure`.
+        signs: what each entry says, and the options of the line that stands for it.
+        columns: entries side by side.
+    """
+    handles = [Line2D([], [], label=text, **options) for text, options in signs]
+    made.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
 
 
 def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, figure
+from common.evidence.plotting import COLOURS, band, figure, legend_below
 from common.evidence.results import Result
 
 ARMS = [("plain", "without BN", COLOURS[1]), ("bn", "with BN", COLOURS[0])]
@@ -61,12 +61,14 @@ def percentiles(paper: Paper) -> tuple[str, str, Figure]:
             if runs:
                 steps, values = curves(runs, q)
                 band(panel, steps / 500, values, f"{q[1:]} %", colour)
-                panel.legend(fontsize=7)
             line = paper.published("fig1bc")
             panel.plot(100 * line["fraction"], line[f"{arm}_{q}"], "--.", color=colour, lw=1,
                        ms=4)
-        panel.set(xlabel="training (%)", title=f"{label} (dashed: published)")
+        panel.set(xlabel="training (%)", title=label)
     axes[0].set(ylabel="input of a sigmoid in the last hidden layer")
+    legend_below(made, *((f"{q}th percentile", {"color": colour}) for q, colour in (
+        (85, COLOURS[5]), (50, COLOURS[6]), (15, COLOURS[2]))),
+        ("published", {"color": "black", "ls": "--", "marker": ".", "lw": 1}))
     return "fig1bc", (
         "Fig. 1(b, c): {15, 50, 85}th percentiles of the input of one unit of the last hidden "
         "layer, mean and range over seeds, over the values read off the paper's figure (dashed). "

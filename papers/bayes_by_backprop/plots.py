@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, figure, label_points
+from common.evidence.plotting import COLOURS, band, figure, label_points, legend_below
 from common.evidence.results import Result
 from papers.bayes_by_backprop.facts import (
     SPREAD,
@@ -42,24 +42,28 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
 
 
 def table1(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=7)
+    made, panels = figure(3, width=2.9, height=3.4, sharey=True)
     published = paper.published("table1")
-    for k, (arm, label, colour) in enumerate(ARMS):
-        shift = 80 * (k - 1.5) - 20
-        axes.plot(published["units"] + shift, published[arm], "o", color=colour,
-                  markerfacecolor="none", label=f"{label}, published")
-        for units in UNITS:
-            runs, at = paper.results.get(f"{arm}_{units}", []), units + shift
-            for run in runs:
-                axes.plot(at, run.metrics["selected_error"], "x", color=colour)
-                axes.plot(at + 20, by_validation_error(run), "^", ms=4, color=colour)
-                axes.plot(at + 40, run.metrics["error"], ".", color=colour)
-    axes.set(xlabel="units in each hidden layer", ylabel="test error on MNIST (%)",
-             xticks=UNITS, ylim=(1.0, 2.4))
-    axes.legend(fontsize=6.5, ncols=2)
-    return "table1", ("Table 1: test error at the lowest validation cost, published (circles) and "
-                      "measured (crosses, one a seed); beside them at the lowest validation error "
-                      "(triangles) and at the last epoch (dots)."), made
+    for axes, units in zip(panels, UNITS, strict=True):
+        at_units = list(published["units"]).index(units)
+        for k, (arm, _, colour) in enumerate(ARMS):
+            axes.plot(k - 0.3, published[arm][at_units], "o", ms=7, color=colour,
+                      markerfacecolor="none")
+            for run in paper.results.get(f"{arm}_{units}", []):
+                axes.plot(k - 0.1, run.metrics["selected_error"], "x", color=colour)
+                axes.plot(k + 0.1, by_validation_error(run), "^", ms=4, color=colour)
+                axes.plot(k + 0.3, run.metrics["error"], ".", color=colour)
+        axes.set_xticks(range(len(ARMS)), [label.replace(", ", ",\n").replace(" ", "\n")
+                                           for _, label, _ in ARMS], fontsize=8)
+        axes.set(title=f"{units} units a layer", ylim=(1.0, 2.4), xlim=(-0.6, len(ARMS) - 0.4))
+    panels[0].set_ylabel("test error on MNIST (%)")
+    legend_below(made, *((text, {"marker": sign, "ls": "", "color": "black",
+                                 "markerfacecolor": "none" if sign == "o" else "black"})
+                         for text, sign in (("published", "o"), (
+                             "at the lowest validation cost", "x"), (
+                             "at the lowest validation error", "^"), ("at the last epoch", "."))))
+    return "table1", ("Table 1: test error by method and width, published and measured, one sign a "
+                      "seed."), made
 
 
 def fig2(paper: Paper) -> tuple[str, str, Figure]:

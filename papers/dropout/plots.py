@@ -34,7 +34,8 @@ def fig4(paper: Paper) -> tuple[str, str, Figure]:
     points = paper.published("fig4")
     for arm, label, colour in ARMS:
         axes.fill_between(points["updates"] / 1000, points[f"{arm}_low"], points[f"{arm}_high"],
-                          color=colour, alpha=0.15, lw=0, label=f"{label}, six published nets")
+                          facecolor="none", edgecolor=colour, hatch="////", lw=0.8, alpha=0.5,
+                          label=f"{label}, six published nets")
     for name, label, colour in (
             *((arm, f"{label}, 3×1024", colour) for arm, label, colour in ARMS),
             ("standard_slow", "without, a third of the rate", COLOURS[3]),
@@ -43,9 +44,9 @@ def fig4(paper: Paper) -> tuple[str, str, Figure]:
             band(axes, runs[0].curves["error"][0] / 1000,
                  np.stack([r.curves["error"][1] for r in runs]), label, colour)
     axes.set(xlabel="weight updates (thousands)", ylabel="test error on MNIST (%)", ylim=(0.8, 2.6))
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=8)
     return "fig4", (
-        "Fig. 4: test error during training. Shaded: the range of the paper's six architectures; "
+        "Fig. 4: test error during training. Hatched: the range of the paper's six architectures; "
         "lines: the 3×1024 ReLU network here, mean and range over seeds."), made
 
 

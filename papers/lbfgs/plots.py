@@ -60,6 +60,13 @@ LANDSCAPES: list[Landscape] = [  # title, f, start, window (x from, to, y from, 
     ("saddle", saddle, (0.8, 1e-3), (-1.0, 1.0, -1.4, 1.4), 5e-2)]
 """The rates are of descent, momentum and Nesterov; Adam has 0.1 everywhere."""
 
+MINIMA: dict[str, list[tuple[float, float]]] = {
+    "Rosenbrock": [(1.0, 1.0)], "Beale": [(3.0, 0.5)], "ravine": [(0.0, 0.0)],
+    "Himmelblau": [(3.0, 2.0), (-2.805118, 3.131313), (-3.77931, -3.283186),
+                   (3.584428, -1.848127)],
+    "saddle": [(0.0, 1.0), (0.0, -1.0)]}
+"""Where they are lowest."""
+
 LINES: dict[str, Callable[[Tensor, float], torch.optim.Optimizer]] = {
     "L-BFGS": lambda x, rate: LBFGS([x]),
     "BFGS": lambda x, rate: BFGS([x]),
@@ -97,22 +104,29 @@ def paths() -> tuple[str, str, Figure]:
     made, panels = figure(3, 2, width=3.6, height=2.9)
     for axes, (title, f, start, window, rate) in zip(panels.flat, LANDSCAPES, strict=False):
         contours(axes, f, window)
-        for (_, make), colour in zip(LINES.items(), PALETTE, strict=True):
+        for k, ((_, make), colour) in enumerate(zip(LINES.items(), PALETTE, strict=True)):
             points = path(f, start, lambda x, make=make, rate=rate: make(x, rate))
-            axes.plot(*points.T, ".-", color=colour, ms=2.5, lw=0.9)
+            axes.plot(*points.T, ".-", color=colour, ms=2.5, lw=WIDTHS[k])
+        axes.plot(*np.transpose(MINIMA[title]), "*", ms=11, color="gold", markeredgecolor="black",
+                  zorder=5)
         axes.plot(*start, "o", color="black", ms=4)
         axes.set(xlim=window[:2], ylim=window[2:], title=title)
         axes.locator_params(nbins=5)
         axes.grid(False)
     panels.flat[-1].set_axis_off()
-    for name, colour in zip(LINES, PALETTE, strict=True):
-        panels.flat[-1].plot([], [], ".-", color=colour, label=name)
+    for name, colour, wide in zip(LINES, PALETTE, WIDTHS, strict=True):
+        panels.flat[-1].plot([], [], ".-", color=colour, label=name, lw=wide)
+    panels.flat[-1].plot([], [], "*", ms=11, color="gold", markeredgecolor="black",
+                         label="minimum")
     panels.flat[-1].legend(loc="center", fontsize=9)
-    return "paths", (f"Paths of every method, up to {STEPS} steps, from the black dots. At the "
+    return "paths", (f"Paths of every method, up to {STEPS} steps, from the black dots; where "
+                     "some coincide the wider ones lie below. At the "
                      "saddle most first go right to it; they differ in how soon they leave."), made
 
 
 PALETTE = [*COLOURS[:6], "#999999", "#8B4513", "#000000"]
+WIDTHS = [4.0, 2.6, 3.2, 2.2, 1.8, 1.6, 0.9, 0.9, 0.9]
+"""Paths that coincide are seen: those drawn first are the widest."""
 
 
 def contours(axes: Axes, f: Callable[[Tensor], Tensor], window: tuple[float, ...]) -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure
+from common.evidence.plotting import COLOURS, figure, legend_below
 from papers.resnet.facts import responses
 
 DEPTHS = {20: COLOURS[4], 32: COLOURS[5], 44: COLOURS[2], 56: COLOURS[1], 110: COLOURS[0]}
@@ -34,29 +34,31 @@ def curves(paper: Paper) -> tuple[str, str, Figure]:
         for depth, colour in DEPTHS.items():
             name = f"{family}{depth}"
             for run in paper.results.get(name, []):
-                label = f"{name}, measured" if run.seed == 0 else None
                 for metric, style in (("error", "-"), ("train_error", "--")):
                     steps, error = run.curves[metric]
-                    axes.plot(steps / 1000, error, style, color=colour, lw=1,
-                              label=label if metric == "error" else None)
+                    axes.plot(steps / 1000, error, style, color=colour, lw=1)
             if name in points:
-                mark(axes, points[name], colour, f"{name}, published")
+                mark(axes, points[name], colour)
         axes.axvline(32, color="grey", lw=0.5, ls=":")
         axes.axvline(48, color="grey", lw=0.5, ls=":")
         axes.set(xlabel="steps (thousands)", ylim=(0, 24), xlim=(0, 66),
                  title={"plain": "plain networks", "resnet": "residual networks"}[family])
-        axes.legend(fontsize=6.5, ncols=2, loc="upper right")
     panels[0].set(ylabel="error on CIFAR-10 (%)")
+    legend_below(made, *((f"{depth} layers", {"color": c, "lw": 3}) for depth, c in DEPTHS.items()),
+                 ("test", {"color": "black"}), ("training batches", {"color": "black", "ls": "--"}),
+                 ("published, test", {"color": "black", "marker": "o", "ls": ""}),
+                 ("published, training", {"color": "black", "marker": "o", "ls": "",
+                                          "markerfacecolor": "none"}), columns=5)
     return "fig6", (
         "Fig. 6: error on CIFAR-10 during training, test (solid) and augmented training batches "
         "(dashed), one line a seed. Circles: what the paper's figure shows just before the first "
         "drop of the learning rate and at the end (test, filled; training, open)."), made
 
 
-def mark(axes: Axes, point: dict[str, float], colour: str, label: str) -> None:
+def mark(axes: Axes, point: dict[str, float], colour: str) -> None:
     """Put a network's published values into a panel of Fig. 6."""
     axes.plot([32, 64], [point["test_before_drop"], point["test_end"]], "o", color=colour, ms=5,
-              label=label, markeredgecolor="black", markeredgewidth=0.5)
+              markeredgecolor="black", markeredgewidth=0.5)
     axes.plot([64], [point["train_end"]], "o", color=colour, ms=5, markerfacecolor="none")
 
 
