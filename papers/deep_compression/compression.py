@@ -65,6 +65,10 @@ class LeNetRecipe(Supervised):
             return lenet_5(channels, size, self.data.classes)
         return lenet_300_100(channels * size**2, self.data.classes, m.hidden)
 
+    def compiled(self) -> LeNet:
+        """As it is: ``train.compile`` is not used by these papers."""
+        return self.model
+
     @torch.no_grad()
     def error(self) -> float:
         """In %, on the evaluation split."""
