@@ -98,6 +98,17 @@ def test_symbols_come_back(symbols):
     assert np.array_equal(unpack(data, codes, len(symbols)), symbols)
 
 
+def test_a_stream_of_the_wrong_length_is_damaged():
+    codes = {0: "0", 1: "10", 2: "11"}
+    data = pack(np.array([2, 1, 0, 2]), codes)
+    assert unpack(data, codes, 4).tolist() == [2, 1, 0, 2]
+    for wrong in (data + b"\0", data[:-1], b""):
+        with pytest.raises(coding.Damaged):
+            unpack(wrong, codes, 4)
+    with pytest.raises(coding.Damaged, match="no code"):
+        unpack(data, {0: "000"}, 2)
+
+
 # ---- what it costs -------------------------------------------------------------------------------
 
 
@@ -111,6 +122,12 @@ def test_storage_by_hand():
     assert found["index_bits"] == (1 + 1 + 2 + 2) / 4  # gaps 1, 2, 7, 2
     assert found["rate_pq"] == (4 * (2 + 3) + 3 * 32) / (16 * 32)
     assert found["rate_pqh"] == (6 + 6 + 3 * 32) / (16 * 32)
+
+
+@pytest.mark.parametrize(("centroids", "bits"), [(1, 1), (3, 2), (4, 3), (63, 6), (255, 8)])
+def test_the_filler_zero_is_a_symbol_of_its_own(centroids, bits):
+    one = SharedTensor(np.ones((2, 4), dtype=np.int64), np.zeros(centroids, np.float32), 5)
+    assert storage(one)["rate_pq"] == (8 * (bits + 5) + 32 * centroids) / (8 * 32)
 
 
 # ---- files ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from common.errors import UserError
+from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.files import ROOT
 from papers.deep_compression import facts
@@ -54,9 +55,19 @@ def test_golden_curve_of_20_steps(name, num_regression):
 # ---- what config.yaml says -----------------------------------------------------------------------
 
 
+def test_committed_choices_are_what_the_search_says():
+    (paper,) = papers(["deep_compression"])
+    errors = {}
+    for name in EXPERIMENTS.expand("search"):
+        c = EXPERIMENTS.resolve(name)
+        assert c.data.evaluate_on == "validation" and paper.outdated(name, 0) is None
+        errors[c.optim.lr] = paper.results[name][0].at("error", None)
+    assert EXPERIMENTS.resolve("lenet300_reference").optim.lr == min(errors, key=errors.get)
+
+
 @pytest.mark.parametrize(("name", "lr"), [
-    ("lenet300_reference", 0.01), ("lenet5_reference", 0.01), ("lenet300_pruned_1", 0.001),
-    ("lenet300_pruned_3", 0.001), ("lenet5_pruned_2", 0.001)])
+    ("lenet300_reference", 0.03), ("lenet5_reference", 0.01), ("lenet300_pruned_1", 0.003),
+    ("lenet300_pruned_3", 0.003), ("lenet5_pruned_2", 0.001)])
 def test_caffes_solver_and_a_tenth_of_its_rate(name, lr):
     c = EXPERIMENTS.resolve(name)
     o = c.optim
