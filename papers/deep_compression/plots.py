@@ -77,14 +77,14 @@ def stages(paper: Paper) -> tuple[str, str, Figure]:
             axes.annotate(text, (kb, error), (0, -13), textcoords="offset points", ha="center")
         axes.set(xscale="log", title=title, xlabel="KB")
         axes.invert_xaxis()
+        axes.margins(y=0.2)
         if not seeds:
-            empty(axes)
-        first = axes.legend(loc="upper left", fontsize=7)
-        if short == "300":
-            marks = [axes.plot([], [], m, color="grey", label=s)[0] for s, m in MARKERS.items()]
-            axes.add_artist(first)
-            axes.legend(handles=marks, loc="upper center", fontsize=7)
-        axes.margins(y=0.25)
+            axes.text(0.97, 0.9, "no run yet", ha="right", transform=axes.transAxes)
+    for stage, marker in MARKERS.items():
+        panels[0].plot([], [], marker, color="grey", label=stage)
+    shown = {label: handle for axes in panels
+             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    made.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=6, fontsize=8)
     panels[0].set_ylabel("test error (%)")
     return "stages", (
         "Test error against size, from the trained network (left) through prunings, sharing and "
