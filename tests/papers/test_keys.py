@@ -34,6 +34,7 @@ BANDIT = {"task.name": "bandit", "data.name": "mushroom", "model.units": 4, "tas
 CAFFE = HELD_OUT | {"model.magnify": 2, "train.batch_size": 20, "schedule.stages": [],
                     "schedule.policy": "fixed", "schedule.base_lr": 0.001}
 DROPOUT = {"model.hidden": [6, 6], "train.batch_size": 20}
+LENET = {"model.hidden": [6, 5], "train.batch_size": 20}
 PROBLEMS = {"task.name": "published", "task.budget": 4}
 MINPACK = {"task.name": "minpack", "optim.method": "more"}
 LANDSCAPE = {"model.hidden": [6], "view.images": 30, "view.points": 3, "view.directions": 2,
@@ -75,6 +76,14 @@ BRANCHES: dict[str, dict[str, dict]] = {
         "exp": CAFFE | {"schedule.policy": "exp"},
         **{s: CAFFE | {"optim.solver": s}
            for s in ("nesterov", "adam", "rmsprop", "adagrad", "adadelta")},
+    },
+    "deep_compression": {
+        "train": HELD_OUT | LENET | {"optim.gamma": 0.5},
+        "prune": LENET | {"task.name": "prune", "optim.gamma": 0.5, "prune.quality": [0.9]},
+        "quantise": LENET | {"task.name": "quantise", "optim.gamma": 0.5,
+                             "quantise.weight_bits": [3], "quantise.index_bits": 2},
+        "ticket": LENET | {"task.name": "ticket", "data.validation": 20, "prune.rate": 0.4,
+                           "prune.output_rate": 0.3},
     },
     "deep_linear": {
         "decoupled": LAYERS,

@@ -26,6 +26,11 @@ SMALL = {
         "quick_range_test": {}, "quick_triangular2": {"model.lrn": False},
         **{f"quick_triangular2 {solver}": {"optim.solver": solver}
            for solver in ("nesterov", "adam", "rmsprop", "adagrad", "adadelta")}},
+    # Adam is torch's own in tickets, too
+    "deep_compression": {
+        "quick_reference": {"model.hidden": [6, 5]},
+        "quick_pruned": {"model.hidden": [6, 5]},
+        "quick_compressed": {"model.hidden": [6, 5]}},
     "deep_linear": {"quick_modes": {}, "random": {}, "product_gaussian": {"model.width": 6},
                     "chaos_1.5": {"model.width": 6},
                     "quick_sweep": {"sweep.depths": [3, 4, 5], "train.steps": 3,

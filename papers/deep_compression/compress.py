@@ -1,0 +1,90 @@
+"""Compress a file of weights, and look into a compressed one.
+
+    python papers/deep_compression/compress.py net.safetensors net.dcn 6   # share by 6 bits, code
+    python papers/deep_compression/compress.py net.dcn                     # what a file holds
+    python papers/deep_compression/compress.py net.dcn net.safetensors     # back to dense weights
+
+Zeros of matrices and filters count as pruned. Nothing is trained here.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from common.errors import UserError, exit_with
+from common.files import shown, write_atomic
+from papers.deep_compression.coding import SUFFIX, SharedTensor, Tensors, read, storage, write
+from papers.deep_compression.model import k_means
+
+
+def compress(weights: dict[str, np.ndarray], weight_bits: int = 6, index_bits: int = 5) -> Tensors:
+    """Cluster what is not zero of every matrix and filter; vectors stay as they are.
+
+    One of the 2^bits symbols is the filler zero: so a layer has 2^bits − 1 centroids.
+    """
+    tensors: Tensors = {}
+    for name, w in weights.items():
+        if w.ndim < 2:
+            tensors[name] = w.astype(np.float32)
+            continue
+        kept = w != 0
+        centroids, clusters = k_means(w[kept].astype(np.float64), 2**weight_bits - 1)
+        codes = np.zeros(w.shape, dtype=np.int64)
+        codes[kept] = clusters + 1
+        tensors[name] = SharedTensor(codes, centroids.astype(np.float32), index_bits)
+    return tensors
+
+
+def listing(tensors: Tensors) -> str:
+    """A line for each tensor."""
+    lines = []
+    for name, t in tensors.items():
+        if isinstance(t, SharedTensor):
+            s = storage(t)
+            shape, said = t.codes.shape, (
+                f"{s['kept']:7.2%} kept, {len(t.centroids)} centroids, {s['weight_bits']:.2f} + "
+                f"{s['index_bits']:.2f} bits an entry, {s['rate_pqh']:.2%} of 32-bit weights")
+        else:
+            shape, said = t.shape, "as it is"
+        lines.append(f"{name:16} {'×'.join(map(str, shape)):>16}  {said}")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> None:
+    """The command line, see above.
+
+    Raises:
+        UserError: files that cannot be read or written, or another number of bits than 1 … 12.
+    """
+    if not 1 <= len(arguments) <= 3:
+        raise UserError("expected a .dcn file; or two files, one .dcn and one .safetensors, and "
+                        "perhaps the bits of a weight")
+    source, target, bits = [*arguments, "", "6"] if len(arguments) == 1 else (
+        [*arguments, "6"][:3])
+    if source.endswith(SUFFIX):
+        tensors = read(Path(source))
+        print(listing(tensors))
+        if target:
+            dense = {n: t.dense() if isinstance(t, SharedTensor) else t for n, t in tensors.items()}
+            write_atomic(Path(target), lambda p: save_file(dense, p))
+        return
+    if not target or not bits.isdigit() or not 1 <= int(bits) <= 12:
+        raise UserError(f"{' '.join(arguments)}: expected a file to write and, for the bits of a "
+                        "weight, a whole number from 1 to 12")
+    try:
+        weights = load_file(source)
+    except (OSError, SafetensorError, KeyError) as e:
+        raise UserError(f"cannot read {shown(Path(source))}: {e}") from e
+    tensors = compress(weights, int(bits))
+    size = write(Path(target), tensors)
+    print(f"{listing(tensors)}\n{size:,} bytes, 1/"
+          f"{sum(4 * w.size for w in weights.values()) / size:.1f} of 32-bit weights")
+
+
+if __name__ == "__main__":
+    exit_with(lambda: main(sys.argv[1:]))

@@ -1,0 +1,201 @@
+"""The figures of the report: size and error, which weights stay, shared values, and tickets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.evidence.paper import Paper
+from common.evidence.plotting import COLOURS, band, figure
+from papers.deep_compression.coding import SharedTensor, Tensors, code_lengths, read
+from papers.deep_compression.facts import SHAPES, kilobytes
+
+NETWORKS = (("lenet300", "lenet_300_100", "LeNet-300-100", ("300", 3)),
+            ("lenet5", "lenet_5", "LeNet-5", ("5", 2)))
+PUBLISHED = {"300": ((1070, "ref-300"), (1070 / 12, "pruned-300"), (27, "compressed-300")),
+             "5": ((1720, "ref-5"), (1720 / 12, "pruned-5"), (44, "compressed-5"))}
+"""KB of each published error; of pruned networks a twelfth, as "12×" counts weights alone."""
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield stages(paper)
+    yield pattern(paper)
+    yield codebook(paper)
+    yield tickets(paper)
+
+
+def empty(axes: Axes) -> None:
+    """Say that nothing has been measured."""
+    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
+
+
+def walk(paper: Paper, name: str, network: str, prunings: int, seed: int,
+         ) -> list[tuple[str, float, float]]:
+    """(stage, KB, error in %) of one seed, as far as there are results."""
+    found = {e: r for e, rs in paper.results.items() for r in rs if r.seed == seed}
+    all_kb, weights_kb = kilobytes(network), 4 * sum(
+        float(np.prod(s)) for s in SHAPES[network]().values()) / 1000
+    points = []
+    if run := found.get(f"{name}_reference"):
+        points.append(("trained", all_kb, run.at("error", None)))
+    for k in range(1, prunings + 1):
+        if run := found.get(f"{name}_pruned_{k}"):
+            points.append(("pruned", weights_kb * run.at("kept_total", None),
+                           run.at("error", None)))
+    if run := found.get(f"{name}_compressed"):
+        kb = weights_kb * run.at("rate_pq_total", None)
+        points += [("shared", kb, run.at("error_shared", None)),
+                   ("fine-tuned", kb, run.at("error", None)),
+                   ("file", run.at("bytes", None) / 1000, run.at("error", None))]
+    return points
+
+
+MARKERS = {"trained": "o", "pruned": "v", "shared": "x", "fine-tuned": "D", "file": "s"}
+
+
+def stages(paper: Paper) -> tuple[str, str, Figure]:
+    """Error against size, stage by stage."""
+    made, panels = figure(2, width=4.3, height=3.4)
+    claims = {c.id: c for c in paper.claims}
+    for axes, (name, network, title, (short, prunings)) in zip(panels, NETWORKS, strict=True):
+        seeds = sorted({r.seed for r in paper.results.get(f"{name}_reference", [])})
+        for seed in seeds:
+            points = walk(paper, name, network, prunings, seed)
+            colour = COLOURS[seed % 6]
+            axes.plot([p[1] for p in points], [p[2] for p in points], color=colour, lw=1,
+                      label=f"seed {seed}")
+            for stage, kb, error in points:
+                axes.plot(kb, error, MARKERS[stage], color=colour, ms=5)
+        known = [(kb, claims[i].published) for kb, i in PUBLISHED[short]]
+        axes.plot(*zip(*known, strict=True), "*--", color="black", ms=9, lw=1, label="published")
+        for (kb, error), text in zip(known, ("", "÷12", f"÷{40 if short == '300' else 39}"),
+                                     strict=True):
+            axes.annotate(text, (kb, error), (0, -13), textcoords="offset points", ha="center")
+        axes.set(xscale="log", title=title, xlabel="KB")
+        axes.invert_xaxis()
+        axes.margins(y=0.2)
+        if not seeds:
+            axes.text(0.97, 0.9, "no run yet", ha="right", transform=axes.transAxes)
+    for stage, marker in MARKERS.items():
+        panels[0].plot([], [], marker, color="grey", label=stage)
+    shown = {label: handle for axes in panels
+             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    made.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=6, fontsize=8)
+    panels[0].set_ylabel("test error (%)")
+    return "stages", (
+        "Test error against size, from the trained network (left) through prunings, sharing and "
+        "fine-tuning to the file. Pruned networks count 4 bytes a weight kept, without indices, as "
+        "the published 12×; shared ones indices and centroids; files every byte. Stars are the "
+        "published values."), made
+
+
+def file_of(paper: Paper, name: str) -> Tensors | None:
+    """The first seed's file, where there is one."""
+    path = paper.folder / "results" / f"{name}_compressed" / "seed0.dcn"
+    return read(path) if path.exists() else None
+
+
+def pattern(paper: Paper) -> tuple[str, str, Figure]:
+    """Fig. 4 of 2015, and the same by pixel."""
+    made, (left, right) = figure(2, width=4.3, height=2.9, width_ratios=(2.2, 1))
+    tensors = file_of(paper, "lenet300")
+    if tensors is None:
+        empty(left)
+        empty(right)
+    else:
+        weight = tensors["ip1.weight"]
+        assert isinstance(weight, SharedTensor)
+        kept = weight.codes > 0
+        units, pixels = np.nonzero(kept)
+        left.plot(pixels, units, ",", color=COLOURS[0], rasterized=True)
+        left.set(xlim=(0, kept.shape[1]), ylim=(kept.shape[0], 0), xlabel="pixel, row by row",
+                 ylabel="hidden unit")
+        left.set_xticks(range(0, 785, 112))
+        shown = right.imshow(kept.mean(0).reshape(28, 28), cmap="magma")
+        right.set_axis_off()
+        made.colorbar(shown, ax=right, label="part of its 300 weights kept", shrink=0.8)
+    left.grid(False)
+    right.grid(False)
+    return "pattern", (
+        "What is left of LeNet-300-100's first layer (seed 0), read from its file: its 300 × 784 "
+        "weights, with a band for each of the image's 28 rows (Fig. 4 of 2015), and the same by "
+        "pixel. Digits are written in the middle."), made
+
+
+def codebook(paper: Paper) -> tuple[str, str, Figure]:
+    """How many weights share each value, and what its code costs."""
+    made, panels = figure(3, width=3.2, height=2.8)
+    tensors = file_of(paper, "lenet300")
+    for axes, layer in zip(panels, ("ip1", "ip2", "ip3"), strict=True):
+        axes.set_title(layer)
+        axes.set_xlabel("shared weight")
+        if tensors is None:
+            empty(axes)
+            continue
+        weight = tensors[f"{layer}.weight"]
+        assert isinstance(weight, SharedTensor)
+        symbols, _ = weight.entries()
+        counts = np.bincount(symbols, minlength=len(weight.centroids) + 1)
+        values = np.concatenate([[0], weight.centroids])
+        axes.vlines(values[1:], 0, counts[1:], color=COLOURS[0], lw=1.5)
+        axes.vlines(0, 0, counts[0], color=COLOURS[1], lw=2)
+        axes.set_ylim(0)
+        bits = axes.twinx()
+        used = counts > 0
+        bits.plot(values[used], code_lengths(counts)[used], ".", color=COLOURS[6], ms=4)
+        bits.set_ylim(0, 16)
+        bits.grid(False)
+        bits.spines["right"].set_visible(True)
+        bits.axhline(6, color="grey", ls=":", lw=1)
+        if layer == "ip3":
+            bits.set_ylabel("bits of its Huffman code (dots)")
+    panels[0].set_ylabel("weights that share it (lines)")
+    return "codebook", (
+        "The shared weights of LeNet-300-100 (seed 0), read from its file: a line for each of the "
+        "63 centroids, as high as weights share it, red the filler zeros; dots, the bits of its "
+        "Huffman code, dotted the 6 bits without. Pruning took the middle of the distribution."), (
+            made)
+
+
+CURVES = (("short_0", "100 %", 0, "-"), ("short_3", "51.3 %", 2, "-"),
+          ("short_7", "21.1 %", 1, "-"),
+          ("short_reinit_3", "51.3 %, new weights", 2, "--"),
+          ("short_reinit_7", "21.1 %, new weights", 1, "--"))
+
+
+def tickets(paper: Paper) -> tuple[str, str, Figure]:
+    """Fig. 3 of Frankle & Carbin in 3,000 iterations, and accuracy at early stopping."""
+    made, (left, right) = figure(2, width=4.2)
+    for name, label, colour, style in CURVES:
+        runs = paper.results.get(name, [])
+        if runs:
+            steps = runs[0].curves["val_accuracy"][0]
+            band(left, steps, 100 * np.stack([r.curves["val_accuracy"][1] for r in runs]), label,
+                 COLOURS[colour])
+            left.lines[-1].set_linestyle(style)
+    for stem, label, style in (("short_", "ticket", "o-"), ("short_reinit_", "new weights", "s--")):
+        known = [(100 * r.at("kept_total", None), 100 * r.at("stop_accuracy", None))
+                 for k in range(8) for r in paper.results.get(f"{stem}{k}", [])]
+        levels = sorted({x for x, _ in known}, reverse=True)
+        if known:
+            means = [np.mean([y for x, y in known if x == level]) for level in levels]
+            (drawn,) = right.plot(levels, means, style, label=label, ms=4)
+            right.plot(*zip(*known, strict=True), ".", color=drawn.get_color(), ms=3)
+    for axes in (left, right):
+        if axes.lines:
+            axes.legend(fontsize=7)
+        else:
+            empty(axes)
+    left.set(xlabel="iteration", ylabel="validation accuracy (%)", ylim=(92, 98.5))
+    right.set(xscale="log", xlabel="weights left (%)", ylabel="test accuracy at early stopping (%)")
+    right.set_xticks([100, 51.3, 21.1], ["100", "51.3", "21.1"])
+    right.minorticks_off()
+    right.invert_xaxis()
+    return "tickets", (
+        "Lottery tickets of LeNet-300-100, 3,000 iterations a round: how fast they learn, beside "
+        "the same masks with new initial weights (broken lines), and the test accuracy where the "
+        "validation loss is least."), made
