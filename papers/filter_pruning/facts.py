@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ RESNET20 = ROOT / "papers" / "resnet" / "weights" / "resnet20.safetensors"
 # ---- what a plan leaves ------------------------------------------------------------------------
 
 
+@functools.cache
 def networks(experiment: str, rounding: str = "floor") -> tuple[nn.Module, nn.Module]:
     """An experiment's whole network and what its plan leaves, shapes without values."""
     c = Experiments(Config, Path(__file__).with_name("config.yaml")).resolve(experiment)

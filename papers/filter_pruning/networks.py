@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -13,35 +12,31 @@ from papers.filter_pruning.model import VGG16, plan
 from papers.filter_pruning.settings import ModelConfig, PlanConfig
 
 
-def found(function: str) -> Callable[..., nn.Module]:
-    """A function of ``papers/resnet/model.py``, looked for when a run asks for it.
-
-    Raises:
-        UserError: there is none.
-    """
-    try:
-        return getattr(importlib.import_module(".resnet.model", "papers"), function)
-    except (ImportError, AttributeError) as e:
-        raise UserError(f"model.kind=resnet: expected papers/resnet with its {function}") from e
-
-
 def build(config: ModelConfig, channels: int, classes: int) -> nn.Module:
     """A whole network, with torch's own initial weights.
 
     Raises:
-        UserError: a depth that there is not.
+        UserError: a depth that there is not, or no folder papers/resnet.
     """
     if config.kind == "vgg16":
         return VGG16(channels, classes, config.width)
     try:
-        return found("cifar_resnet")(config.depth, "A", channels, classes)
+        make = importlib.import_module(".resnet.model", "papers").cifar_resnet
+        return make(config.depth, "A", channels, classes)
+    except ImportError as e:
+        raise UserError("model.kind=resnet: expected the networks of papers/resnet") from e
     except ValueError as e:
         raise UserError(f"model.depth={config.depth}: {e}") from e
 
 
+@torch.no_grad()
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """The residual networks' own initial weights, He et al.'s, for all convolutions and linear."""
-    found("initialise")(network, generator)
+    """N(0, 2/fan_in) for weights of convolutions and linear layers, as papers/resnet; biases 0."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def left(network: nn.Module, config: PlanConfig) -> dict[int, int]:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from common.conditions import Not
 from common.config import Config as BaseConfig
 from common.config import key
+from common.errors import UserError
 
 TRAIN, SENSITIVITY = {"task.name": "train"}, {"task.name": "sensitivity"}
 FROM_WEIGHTS = {"task.name": "train", "start_from": Not("")}
@@ -76,3 +77,13 @@ class Config(BaseConfig):
     optim: OptimConfig = field(default_factory=OptimConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     view: ViewConfig = field(default_factory=ViewConfig)
+
+    def check(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            UserError: batches of one image, of which batch normalisation has no statistics where
+                maps are 1×1.
+        """
+        if self.task.name == "train" and self.train.batch_size == 1:
+            raise UserError("train.batch_size=1: expected at least 2 images to normalise over")
