@@ -45,14 +45,15 @@ def test_golden_curve_of_20_epochs(arm, num_regression):
 @pytest.mark.parametrize("name", [n for n in EXPERIMENTS.experiments if "quick" not in n])
 def test_the_papers_values(name):
     c = EXPERIMENTS.resolve(name)
+    part = 0.1 if name.startswith("tenth") else 1.0
     assert (c.data.name, c.train.batch_size, c.optim.lr, c.phase.seen) == (
-        "cifar10", 128, 0.001, 0.5)
-    assert c.phase.share == (0.5 if name.endswith("half") else 1.0)
+        "cifar10", 128, 0.001, part / 2)
+    assert c.phase.share == (part / 2 if name.endswith("half") else part)
     assert c.optim.until == (0.0 if name.startswith("logistic") else 0.99)
     assert c.optim.rule == ("sgd" if "sgd" in name else "adam")
-    donor = {"warm": name.removesuffix("warm") + "half", "shrunk": "mlp_half"}
+    donor = {"warm": name.removesuffix("warm") + "half", "shrunk": name.removesuffix("shrunk") + "half"}
     assert c.start_from == donor.get(name.rpartition("_")[2], "")
-    assert (c.start.shrink, c.start.perturb) == ((0.4, 0.1) if name == "mlp_shrunk" else (1, 0))
+    assert (c.start.shrink, c.start.perturb) == ((0.4, 0.1) if name.endswith("shrunk") else (1, 0))
 
 
 def test_two_thirds_are_fitted_and_the_first_half_of_them_comes_first():
