@@ -17,9 +17,13 @@ ARMS = (("random", "random weights", RANDOM), ("warm", "warm start", WARM),
         ("shrunk", "shrunk, perturbed", SHRUNK))
 
 
+NETWORKS = {"tenth": "3,333 images to fit", "mlp": "33,333 images to fit"}
+
+
 def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     """Yield (name, caption, figure) of every figure."""
-    yield phases(paper)
+    yield phases(paper, "tenth", "tenth")
+    yield phases(paper, "mlp", "phases")
     yield table1(paper)
     yield gradients(paper)
 
@@ -39,30 +43,27 @@ def way(run: Result) -> tuple[np.ndarray, np.ndarray]:
             100 * np.append(accuracy[inside], run.at("accuracy", None)))
 
 
-def phases(paper: Paper) -> tuple[str, str, Figure]:
+def phases(paper: Paper, network: str, name: str) -> tuple[str, str, Figure]:
     """The first phase, then the second one from three beginnings; a line a seed, as Fig. 1."""
     made, (first, second) = figure(2, width=4.1, height=3.3, sharey=True)
-    counts = set()
     for axes, arms in ((first, (("half", "half of the images", HALF),)), (second, ARMS)):
         for arm, label, colour in arms:
-            runs = paper.results.get(f"mlp_{arm}", [])
-            counts.add(len(runs))
-            for k, run in enumerate(runs):
+            for k, run in enumerate(paper.results.get(f"{network}_{arm}", [])):
                 epochs, accuracy = way(run)
                 axes.plot(epochs, accuracy, color=colour, lw=0.9, alpha=0.7,
                           label=label if k == 0 else None)
                 axes.plot(epochs[-1:], accuracy[-1:], "o", color=colour, ms=4)
-        if not axes.lines:
-            empty(axes)
-        else:
+        if axes.lines:
             axes.legend(fontsize=8)
+        else:
+            empty(axes)
         axes.set(xlabel="epoch", xlim=(0, None))
-    first.set(title="first phase", ylabel="accuracy on the held-out third (%)")
+    first.set(title="first phase, half of the images", ylabel="accuracy, images held out (%)")
     second.set(title="second phase, all images")
-    return "phases", (
-        "The MLP with Adam on CIFAR-10, first on half of the images until 99 % of them are "
-        "learned (dot), then on all of them: from random weights, from those of the first phase, "
-        f"and from those shrunk and perturbed. A line is a seed, {max(counts)} of them."), made
+    return name, (
+        f"The MLP with Adam on CIFAR-10, {NETWORKS[network]}: first half of them until 99 % are "
+        "learned (dot), then all of them, from random weights, from those of the first phase, and "
+        "from those shrunk by 0.4 and perturbed by 0.1. A line is a seed."), made
 
 
 def table1(paper: Paper) -> tuple[str, str, Figure]:
@@ -99,22 +100,24 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
 
 def gradients(paper: Paper) -> tuple[str, str, Figure]:
     """The gradient of the images seen before and of the new ones, where the second phase begins."""
-    made, axes = figure(width=5.2)
-    for k, (arm, _, colour) in enumerate(ARMS):
-        for run in paper.results.get(f"mlp_{arm}", []):
-            pair = [run.at("gradient_old", None), run.at("gradient_new", None)]
-            axes.plot([k - 0.2, k + 0.2], pair, "-", color=colour, lw=0.8)
-            axes.plot([k - 0.2], pair[:1], "o", color=colour, ms=5)
-            axes.plot([k + 0.2], pair[1:], "s", color=colour, ms=5, fillstyle="none")
-    axes.set_xticks(range(3), [label for _, label, _ in ARMS])
-    if axes.lines:
-        axes.set_yscale("log")
-    else:
-        empty(axes)
+    made, panels = figure(2, width=3.9, sharey=True)
+    for axes, (network, title) in zip(panels, NETWORKS.items(), strict=True):
+        for k, (arm, _, colour) in enumerate(ARMS):
+            for run in paper.results.get(f"{network}_{arm}", []):
+                pair = [run.at("gradient_old", None), run.at("gradient_new", None)]
+                axes.plot([k - 0.2, k + 0.2], pair, "-", color=colour, lw=0.8)
+                axes.plot([k - 0.2], pair[:1], "o", color=colour, ms=5)
+                axes.plot([k + 0.2], pair[1:], "s", color=colour, ms=5, fillstyle="none")
+        axes.set_xticks(range(3), [label.replace(" ", "\n", 1) for _, label, _ in ARMS])
+        axes.set(title=title, xlim=(-0.6, 2.6))
+        if axes.lines:
+            axes.set_yscale("log")
+        else:
+            empty(axes)
     for marker, style, label in (("o", "full", "images seen before"), ("s", "none", "new images")):
-        axes.plot([], [], marker, color="grey", fillstyle=style, label=label)
-    axes.legend(fontsize=8)
-    axes.set(ylabel="norm of the mean loss's gradient", xlim=(-0.6, 2.6))
+        panels[0].plot([], [], marker, color="grey", fillstyle=style, label=label)
+    panels[0].legend(fontsize=8)
+    panels[0].set_ylabel("norm of the mean loss's gradient")
     return "gradients", (
         "As Fig. 5, before the first step of the second phase: a warm start has learned the "
         "images it has seen, so new ones alone drive it; shrinking makes both count again. A pair "

@@ -51,9 +51,9 @@ def test_the_papers_values(name):
     assert c.phase.share == (part / 2 if name.endswith("half") else part)
     assert c.optim.until == (0.0 if name.startswith("logistic") else 0.99)
     assert c.optim.rule == ("sgd" if "sgd" in name else "adam")
-    donor = {"warm": name.removesuffix("warm") + "half", "shrunk": name.removesuffix("shrunk") + "half"}
-    assert c.start_from == donor.get(name.rpartition("_")[2], "")
-    assert (c.start.shrink, c.start.perturb) == ((0.4, 0.1) if name.endswith("shrunk") else (1, 0))
+    network, _, arm = name.rpartition("_")
+    assert c.start_from == (f"{network}_half" if arm in ("warm", "shrunk") else "")
+    assert (c.start.shrink, c.start.perturb) == ((0.4, 0.1) if arm == "shrunk" else (1, 0))
 
 
 def test_two_thirds_are_fitted_and_the_first_half_of_them_comes_first():
