@@ -42,6 +42,8 @@ LANDSCAPE = {"model.hidden": [6], "view.images": 30, "view.points": 3, "view.dir
 LAYERS = {"task.name": "modes", "optim.updates": 5}
 SINE = {"task.name": "sine", "model.hidden": 3}
 FRESH = {"task.name": "layers", "model.depth": 3, "model.width": 6, "measure.examples": 7}
+PRUNED = {"train.batch_size": 8, "plan.shares": [0.5, 0.0, 0.0]}
+EPOCHS = {"train.batch_size": 20, "optim.until": 0.0}
 LOOK = {"measure.images": 30, "measure.directions": 2, "measure.products": 2,
         "train.batch_size": 20, "measure.train_images": 90}
 
@@ -102,6 +104,13 @@ BRANCHES: dict[str, dict[str, dict]] = {
         "constant_pn": DROPOUT | {"model.noise": "none", "model.constant_pn": True},
         "autoencoder": DROPOUT | {"model.kind": "autoencoder", "model.hidden": [6]},
     },
+    "filter_pruning": {
+        "train": HELD_OUT | PRUNED,
+        "unaugmented": PRUNED | {"augment.pad": 0, "optim.weight_decay": 0.0},
+        "vgg16": PRUNED | {"model.kind": "vgg16", "model.width": 2,
+                           "plan.shares": [0.5, 0.0, 0.0, 0.5, 0.5]},
+        "sensitivity": {"task.name": "sensitivity", "view.images": 20, "view.shares": [0.5]},
+    },
     "hopfield": {
         "patterns": {"model.patterns": "random", "model.neurons": 60, "start.flipped": 0.3},
         "random": {"model.patterns": "random", "model.neurons": 60, "start.random": True},
@@ -155,6 +164,12 @@ BRANCHES: dict[str, dict[str, dict]] = {
         "cifar": HELD_OUT | {"model.depth": 8, "model.magnify": 2, "train.batch_size": 8},
         "unaugmented": {"model.depth": 8, "model.magnify": 2, "train.batch_size": 8,
                         "augment.pad": 0, "optim.weight_decay": 0.0},
+    },
+    "warm_start": {
+        "mlp": EPOCHS | {"model.hidden": [6]},
+        "logistic": EPOCHS | {"model.hidden": []},
+        "sgd": EPOCHS | {"model.hidden": [6], "optim.rule": "sgd"},
+        "resnet18": EPOCHS | {"model.kind": "resnet18", "optim.rule": "sgd"},
     },
 }
 """Of every paper the branches of its code, as overrides of its smallest experiment."""

@@ -41,6 +41,11 @@ SMALL = {
         "quick_dropout gaussian": {"model.noise": "gaussian", "regulariser.l1": 1e-4,
                                    "regulariser.kl": 1e-3, "regulariser.l2": 1e-4},
         "quick_dropout inverted": {"model.noise": "inverted"}},
+    "filter_pruning": {
+        "quick_whole": {"train.batch_size": 8}, "quick_smallest": {"train.batch_size": 8},
+        "quick_whole vgg": {"model.kind": "vgg16", "model.width": 2, "train.batch_size": 8,
+                            "plan.shares": [0.5, 0.0, 0.0, 0.5, 0.5]},
+        "quick_sensitivity": {"view.images": 40}},
     "hopfield": {"quick": {}, "load_500": {"model.neurons": 40, "start.trials": 3},
                  "recall_30_0.3": {"start.repeats": 2}, "random_30": {"start.trials": 4}},
     "initialisation": {
@@ -62,6 +67,9 @@ SMALL = {
     "resnet": {"quick": {"model.depth": 8, "train.batch_size": 8, "augment.flip": True},
                "quick warming": {"model.depth": 8, "train.batch_size": 8,
                                  "optim.warm_up_lr": 0.01}},
+    "warm_start": {"quick_random": {"model.hidden": [6]}, "quick_warm": {"model.hidden": []},
+                   "quick_random resnet": {"model.kind": "resnet18", "optim.rule": "sgd",
+                                           "phase.share": 0.04, "phase.seen": 0.02}},
 }
 """Each paper's branches: an experiment, a word for what is changed in it, and the changes."""
 

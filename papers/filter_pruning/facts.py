@@ -1,0 +1,210 @@
+"""Functions behind the claims: counts of declared plans, and measures over runs."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from common.evidence.results import Result
+from common.experiments import Experiments
+from common.files import ROOT
+from papers.filter_pruning.model import flop, kept, l1_norms, plan, prunable, prune, weights
+from papers.filter_pruning.networks import build, initialise
+from papers.filter_pruning.settings import Config
+
+DIGITS = 9
+"""Decimals to which an exact fact is given: below lies rounding, which differs by processor."""
+
+RESNET20 = ROOT / "papers" / "resnet" / "weights" / "resnet20.safetensors"
+"""Weights that this repository trained and published."""
+
+
+# ---- what a plan leaves ------------------------------------------------------------------------
+
+
+@functools.cache
+def networks(experiment: str, rounding: str = "floor") -> tuple[nn.Module, nn.Module]:
+    """An experiment's whole network and what its plan leaves, shapes without values."""
+    c = Experiments(Config, Path(__file__).with_name("config.yaml")).resolve(experiment)
+    with torch.device("meta"):
+        whole = build(c.model, 3, 10)
+        pruned = copy.deepcopy(whole)
+        prune(pruned, plan(whole, c.plan.shares, c.plan.skip, rounding))
+    return whole, pruned
+
+
+def by_layer(network: nn.Module) -> dict[str, int]:
+    """FLOP of every layer on one 32×32 image, of a network without values."""
+    with torch.device("meta"):
+        return flop(network, torch.zeros(1, 3, 32, 32))
+
+
+def counted(network: nn.Module, what: str) -> float:
+    """``weights`` of a network, or its ``flop`` on one 32×32 image."""
+    return weights(network) if what == "weights" else sum(by_layer(network).values())
+
+
+def whole(experiment: str, what: str) -> float:
+    """Weights or FLOP of an experiment's network before pruning."""
+    return counted(networks(experiment)[0], what)
+
+
+def pruned(experiment: str, what: str) -> float:
+    """Weights or FLOP of what an experiment's plan leaves."""
+    return counted(networks(experiment)[1], what)
+
+
+def reduction(experiment: str, what: str, rounding: str = "floor") -> float:
+    """By how much an experiment's plan reduces weights or FLOP, in %."""
+    before, after = (counted(n, what) for n in networks(experiment, rounding))
+    return 100 * (1 - after / before)
+
+
+def vgg_layer(layer: str, what: str) -> float:
+    """Weights or FLOP of one layer of VGG-16, by its module's name."""
+    network = networks("vgg16_a")[0]
+    return network.get_submodule(layer).weight.numel() if what == "weights" \
+        else by_layer(network)[layer]
+
+
+def vgg_reduction(layer: str) -> float:
+    """By how much VGG-16-pruned-A reduces the FLOP of one layer, in %."""
+    before, after = (by_layer(n)[layer] for n in networks("vgg16_a"))
+    return 100 * (1 - after / before)
+
+
+# ---- what pruning does -------------------------------------------------------------------------
+
+
+def example() -> nn.Module:
+    """ResNet-20 with random weights and statistics in float64, always the same."""
+    network, g = build(Config().model, 3, 10).double(), torch.Generator().manual_seed(0)
+    initialise(network, g)
+    for b in network.buffers():
+        if b.is_floating_point():
+            b.uniform_(0.5, 1.5, generator=g)
+    return network.eval()
+
+
+@torch.no_grad()
+def masked_difference() -> float:
+    """Largest difference of the pruned ResNet-20 from the whole one with its maps set to zero.
+
+    Half of every block's first filters; logits of five random images.
+    """
+    network, g = example(), torch.Generator().manual_seed(1)
+    x = torch.randn(5, 3, 32, 32, generator=g, dtype=torch.float64)
+    small = copy.deepcopy(network)
+    stayed = prune(small, plan(network, [0.5] * 3))
+    for layer in prunable(network):
+        mask = torch.zeros(network.get_submodule(layer.conv).out_channels, 1, 1).double()
+        mask[stayed[layer.number]] = 1
+        network.get_submodule(layer.bn).register_forward_hook(lambda _m, _x, y, k=mask: y * k)
+    return round((small(x) - network(x)).abs().max().item(), DIGITS)
+
+
+def saved_operations(m: int = 4) -> float:
+    """Largest difference, over ResNet-20's blocks, of the saved share of FLOP from m/n_{i+1}.
+
+    Of both layers i and i + 1, m filters pruned.
+    """
+    with torch.device("meta"):
+        network = build(Config().model, 3, 10)
+        before, worst = by_layer(network), 0.0
+        for layer in prunable(network):
+            n = network.get_submodule(layer.conv).out_channels
+            small = copy.deepcopy(network)
+            prune(small, {layer.number: n - m})
+            after = by_layer(small)
+            worst = max(worst, *(abs(1 - after[name] / before[name] - m / n)
+                                 for name in (layer.conv, layer.following)))
+    return round(worst, DIGITS)
+
+
+def resnet20() -> tuple[nn.Module, dict[str, Tensor]]:
+    """ResNet-20 without values, for its layers, and the published weights."""
+    with torch.device("meta"):
+        network = build(Config().model, 3, 10)
+    return network, load_file(RESNET20)
+
+
+def same_choice(share: float = 0.5) -> float:
+    """Which part of the filters of ResNet-20 that stay by ℓ₁ norms also stays by ℓ₂ norms, in %."""
+    network, tensors = resnet20()
+    same = total = 0
+    for layer in prunable(network):
+        weight = tensors[f"{layer.conv}.weight"]
+        left = len(weight) - int(share * len(weight))
+        l2 = weight.flatten(1).norm(dim=1).argsort(descending=True)[:left]
+        same += len(set(kept(weight, left).tolist()) & set(l2.tolist()))
+        total += left
+    return 100 * same / total
+
+
+def spread_of_norms(layer: int) -> float:
+    """The smallest ℓ₁ norm of a layer's filters over the largest (Fig. 2(a)), ResNet-20."""
+    network, tensors = resnet20()
+    (found,) = (la for la in prunable(network) if la.number == layer)
+    s = l1_norms(tensors[f"{found.conv}.weight"])
+    return (s.min() / s.max()).item()
+
+
+# ---- measures over runs ------------------------------------------------------------------------
+
+
+def sensitivities(run: Result, share: float) -> dict[int, float]:
+    """By how many points each layer's pruning raises the error, by its number."""
+    end = f"_{share:g}"
+    return {int(name.split("_")[1]): value - run.at("error", None)
+            for name, value in run.metrics.items()
+            if name.startswith("error_") and name.endswith(end)}
+
+
+def mean_rise(run: Result, share: float, layers: list[int] | None = None) -> float:
+    """The mean of :func:`sensitivities` over some layers, or all."""
+    found = sensitivities(run, share)
+    chosen = list(found) if layers is None else layers
+    return sum(found[k] for k in chosen) / len(chosen)
+
+
+def rise(runs: dict[str, Result], share: float) -> float:
+    """Mean rise of the error over all layers, in points."""
+    (run,) = runs.values()
+    return mean_rise(run, share)
+
+
+def rise_between(runs: dict[str, Result], share: float, layers: list[int],
+                 than: list[int]) -> float:
+    """Mean rise over some layers less that over others, in points."""
+    (run,) = runs.values()
+    return mean_rise(run, share, layers) - mean_rise(run, share, than)
+
+
+def rise_more(runs: dict[str, Result], share: float, less: str) -> float:
+    """Mean rise over all layers of one experiment less that of the experiment ``less``."""
+    (other,) = (r for name, r in runs.items() if name != less)
+    return mean_rise(other, share) - mean_rise(runs[less], share)
+
+
+def loss_by_pruning(runs: dict[str, Result]) -> float:
+    """By how many points pruning raises the error before retraining."""
+    (run,) = runs.values()
+    return run.at("pruned", None) - run.at("whole", None)
+
+
+def loss_in_the_end(runs: dict[str, Result]) -> float:
+    """Error after retraining less that of the whole network, in points."""
+    (run,) = runs.values()
+    return run.at("error", None) - run.at("whole", None)
+
+
+def regained(runs: dict[str, Result]) -> float:
+    """Which part of what pruning lost retraining regains, in %."""
+    (run,) = runs.values()
+    lost = run.at("pruned", None) - run.at("whole", None)
+    return 100 * (run.at("pruned", None) - run.at("error", None)) / lost

@@ -1,0 +1,130 @@
+"""The figures of the report: single layers, half of every block, and what plans save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.evidence.paper import Paper
+from common.evidence.plotting import COLOURS, figure
+from common.evidence.results import Result
+from papers.filter_pruning.facts import l1_norms, prunable, reduction, resnet20
+
+WHICH = (("smallest", COLOURS[0]), ("random", COLOURS[4]), ("largest", COLOURS[1]))
+STAGES = (COLOURS[2], COLOURS[3], COLOURS[6])
+PLANS = (("resnet56_a", "ResNet-56-A"), ("resnet56_b", "ResNet-56-B"),
+         ("resnet110_a", "ResNet-110-A"), ("resnet110_b", "ResNet-110-B"),
+         ("vgg16_a", "VGG-16-A"), ("resnet20_smallest", "ResNet-20, ours"))
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield sensitivity(paper)
+    yield half(paper)
+    yield plans(paper)
+
+
+def empty(axes: Axes) -> None:
+    """Say that nothing has been measured."""
+    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
+
+
+def errors(run: Result) -> tuple[list[int], list[float], np.ndarray]:
+    """Layers, shares with 0 in front, and the error in %, (layers, shares)."""
+    found = {(int(k.split("_")[1]), float(k.split("_")[2])): v
+             for k, v in run.metrics.items() if k.startswith("error_")}
+    layers, shares = (sorted({k[i] for k in found}) for i in (0, 1))
+    whole = run.at("error", None)
+    table = [[whole, *(found[layer, share] for share in shares)] for layer in layers]
+    return layers, [0.0, *shares], np.array(table)
+
+
+def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
+    """Fig. 2 and Fig. 5 of ResNet-20: norms, each layer by itself, and what to prune."""
+    made, (norms, single, compared) = figure(3, width=3.3, height=3.1)
+    network, tensors = resnet20()
+    for layer in prunable(network):
+        s = l1_norms(tensors[f"{layer.conv}.weight"]).sort(descending=True).values
+        norms.plot(np.linspace(0, 100, len(s)), s / s[0], color=STAGES[layer.stage], lw=1.0)
+    norms.set(xlabel="filters (%), sorted", ylabel="Σ|weights| over the layer's largest",
+              ylim=(0, 1.02), title="filters' weights")
+    for stage, colour in enumerate(STAGES, 1):
+        norms.plot([], [], color=colour, label=f"stage {stage}")
+    norms.legend(fontsize=7, loc="lower left")
+    for run in paper.results.get("sensitivity", [])[:1]:
+        layers, shares, table = errors(run)
+        for layer, row in zip(layers, table, strict=True):
+            single.plot([100 * p for p in shares], row, "-", lw=1.0,
+                        color=STAGES[3 * (layer // 2 - 1) // len(layers)])
+            single.annotate(str(layer), (100 * shares[-1], row[-1]), (3, 0), va="center",
+                            textcoords="offset points", fontsize=6)
+    for which, colour in WHICH:
+        name = "sensitivity" + ("" if which == "smallest" else f"_{which}")
+        for k, run in enumerate(paper.results.get(name, [])):
+            _, shares, table = errors(run)
+            compared.plot([100 * p for p in shares], table.mean(0), "o-", ms=3, color=colour,
+                          label=which if k == 0 else None)
+    for axes, title in ((single, "one layer, its smallest filters"),
+                        (compared, "mean over layers")):
+        if axes.lines:
+            axes.set_xlim(0, 97)
+        else:
+            empty(axes)
+        axes.set(xlabel="filters pruned (%)", ylabel="error (%)", title=title)
+    if compared.lines:
+        compared.legend(fontsize=7, title="pruned are the", title_fontsize=7)
+    return "sensitivity", (
+        "ResNet-20, published weights of this repository: left as Fig. 2(a), the sums of absolute "
+        "weights of the first filters of each block; middle as Fig. 5, the error of 1,000 test "
+        "images when one layer (its number at the line's end) loses its smallest filters and "
+        "nothing is retrained; right the mean over layers when other filters go."), made
+
+
+def half(paper: Paper) -> tuple[str, str, Figure]:
+    """Half of every block's first filters: before and after a short retraining; a line a seed."""
+    made, axes = figure(width=4.8, height=3.1)
+    places = ("whole", "pruned", "error")
+    for which, colour in WHICH:
+        for k, run in enumerate(paper.results.get(f"resnet20_{which}", [])):
+            axes.plot(range(3), [run.at(name, None) for name in places], "o-", ms=4, color=colour,
+                      lw=1.0, label=f"without the {which}" if k == 0 else None)
+    if axes.lines:
+        axes.set_yscale("log")
+        axes.set_yticks([8, 10, 20, 40, 80], ["8", "10", "20", "40", "80"])
+        axes.minorticks_off()
+        axes.legend(fontsize=8)
+    else:
+        empty(axes)
+    axes.set_xticks(range(3), ["whole", "half of the first\nfilters pruned",
+                               "retrained,\n200 steps"])
+    axes.set(ylabel="test error (%)", xlim=(-0.3, 2.3))
+    return "half", (
+        "ResNet-20 without half of every block's first filters, chosen in three ways: test error "
+        "before pruning, after it, and after 200 steps of retraining at 0.001."), made
+
+
+def plans(paper: Paper) -> tuple[str, str, Figure]:
+    """What each plan saves; published values as bars."""
+    made, axes = figure(width=6.4, height=2.9)
+    claims = {c.id: c for c in paper.claims}
+    seen = False
+    for k, (name, _) in enumerate(PLANS):
+        for j, (what, colour) in enumerate((("flop", COLOURS[0]), ("weights", COLOURS[2]))):
+            at = k + 0.36 * j - 0.18
+            label = {"flop": "operations", "weights": "parameters"}[what] if k == 0 else None
+            axes.bar(at, reduction(name, what), 0.32, color=colour, alpha=0.7, label=label)
+            claim = claims.get(f"table1-{name.replace('_', '-')}-{what}-pruned")
+            if claim:
+                axes.plot([at - 0.17, at + 0.17], [claim.published] * 2, color="black", lw=2,
+                          label=None if seen else "published")
+                seen = True
+    axes.set_xticks(range(len(PLANS)), [title for _, title in PLANS], fontsize=7)
+    axes.set_ylabel("saved (%)")
+    axes.grid(axis="x", visible=False)
+    axes.legend(fontsize=8)
+    return "plans", (
+        "What the paper's plans save, counted on the networks that are left, ⌊w(1 − p)⌋ filters a "
+        "layer, beside Table 1, and the plan of our own for ResNet-20."), made

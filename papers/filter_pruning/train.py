@@ -1,0 +1,207 @@
+"""Pruning filters for efficient ConvNets (Li et al., 2017): prune once, retrain, measure.
+
+    python papers/filter_pruning/train.py experiment=quick        # digits, under a minute, offline
+    python papers/filter_pruning/train.py                         # ResNet-20, half of its filters
+    python papers/filter_pruning/train.py experiment=sensitivity  # one layer at a time
+
+A step of the sensitivity is one layer pruned by one share.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from einops import reduce
+from torch import Tensor
+
+from common.data import Split, evaluation_splits, generator
+from common.errors import UserError, exit_with
+from common.running.cli import main
+from common.training import start
+from common.training.augment import PadCropFlip
+from common.training.descent import sgd
+from common.training.recipe import Batch, Recipe, Row, Supervised
+from common.training.schedules import divided
+from common.training.sums import fraction
+from papers.filter_pruning.model import cut, filters_left, kept, prunable, prune
+from papers.filter_pruning.networks import build, initialise, left
+from papers.filter_pruning.settings import Config
+
+CHUNK, DEVICE_CHUNK = 250, 5000
+"""Images at a time on a CPU, and elsewhere."""
+
+MEAN = "input.mean"
+"""The name under which files of weights hold the mean image (of pixels in 0 … 1)."""
+
+
+def mean_image(train: Split) -> Tensor:
+    """The per-pixel mean of the training images in 0 … 1, (c, h, w)."""
+    return reduce(train.images.float(), "n c h w -> c h w", "mean") / 255
+
+
+class TrainRecipe(Supervised):
+    """A pruned network, trained as papers/resnet trains the whole one.
+
+    Attributes:
+        mean: what is subtracted from images.
+        before: test error in % of the whole network and of the pruned one before the first step;
+            empty where training starts from random weights.
+    """
+
+    kept = (*Supervised.kept, "mean", "before")
+    chunk, device_chunk = CHUNK, DEVICE_CHUNK
+    config: Config
+
+    def measure(self, train: Split) -> None:
+        """Take the per-pixel mean of the training images."""
+        self.mean = mean_image(train)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Pixels in 0 … 1 less the mean."""
+        return (images.float() / 255).sub_(self.mean)
+
+    def build(self) -> None:
+        """Make the network that is left, and what trains it."""
+        c = self.config
+        self.whole = build(c.model, self.inputs.shape[1], self.data.classes)
+        self.left = left(self.whole, c.plan)
+        self.model = copy.deepcopy(self.whole)
+        prune(self.model, self.left)  # its shapes; start_with says which filters
+        initialise(self.model, generator(c.seed, "init"))
+        self.model.to(self.device)
+        self.mean = self.mean.to(self.device)
+        decayed = [p for p in self.model.parameters() if p.dim() > 1]
+        others = [p for p in self.model.parameters() if p.dim() == 1]
+        self.optimizer = sgd(
+            [{"params": decayed}, {"params": others, "weight_decay": 0.0}], self.device,
+            lr=c.optim.lr, momentum=c.optim.momentum, weight_decay=c.optim.weight_decay, fused=True)
+        self.augmented = (PadCropFlip(self.inputs, c.augment.pad, c.augment.flip)
+                          if c.augment.pad else None)
+        self.before: list[float] = []
+
+    def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Take a whole network's weights, prune it, and keep what is left."""
+        whole = self.whole.to(self.device)
+        taken = start.fit(whole, weights)
+        there = weights.get(MEAN, self.mean)
+        if there.shape != self.mean.shape or (there.to(self.mean) - self.mean).abs().max() > 1e-4:
+            raise UserError(f"{MEAN} there is not the mean of these training images")
+        pruned = copy.deepcopy(whole)
+        plan = self.config.plan
+        prune(pruned, self.left, plan.which, plan.greedy, self.generator("filters", 0))
+        self.model.load_state_dict(pruned.state_dict())
+        mine = self.model
+        for self.model in (whole, mine):
+            self.before.append(self.error())
+        return taken
+
+    def rates(self, step: int) -> dict[str, float]:
+        """The rate, divided by 10 at the milestones; constant in retraining."""
+        return {"lr": divided(self.config.optim.lr, self.config.optim.milestones, step)}
+
+    def row(self, step: int) -> Row:
+        """Also where the images of a batch are cropped, and which are mirrored."""
+        row = super().row(step)
+        if self.augmented is None:
+            return row
+        return row | self.augmented.draw(len(row["index"]), self.generator("augment", step))
+
+    def batch(self, row: Row) -> Batch:
+        if self.augmented is None:
+            return super().batch(row)
+        index = row["index"]
+        return self.augmented(index, row["offset"], row["flip"]), self.labels[index]
+
+    def error(self) -> float:
+        """Of the present model on the evaluation split, in %."""
+        return 100 * (1 - self.accuracy(self.eval_inputs, self.eval_labels))
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """``error`` in %; of a pruned network also ``whole`` and ``pruned``, before retraining."""
+        return {"error": self.error()} | dict(zip(("whole", "pruned"), self.before, strict=False))
+
+
+class SensitivityRecipe(Recipe):
+    """Section 3.2: each layer is pruned by itself, and nothing is retrained.
+
+    ``table`` holds the error in % of every layer and share, shares of a layer side by side.
+    """
+
+    kept = ("model", "mean", "table")
+    config: Config
+
+    def load_data(self) -> None:
+        """The first images of the evaluation split."""
+        self.data, train, evaluation = evaluation_splits(self.config.data)
+        n = self.config.view.images
+        if n > len(evaluation):
+            raise UserError(f"view.images={n}: expected at most the {len(evaluation)} images that "
+                            "are evaluated on")
+        self.mean = mean_image(train).to(self.device)
+        self.pixels = evaluation.images[:n].to(self.device)
+        self.labels = evaluation.labels[:n].to(self.device)
+
+    def build(self) -> None:
+        c = self.config
+        self.model = build(c.model, self.pixels.shape[1], self.data.classes)
+        initialise(self.model, generator(c.seed, "init"))
+        self.layers = prunable(self.model)
+        points = len(self.layers) * len(c.view.shares)
+        if c.train.steps != points:
+            raise UserError(f"train.steps={c.train.steps}: expected {points}, a step for each of "
+                            f"{len(self.layers)} layers and {len(c.view.shares)} shares")
+        self.table = torch.zeros(points, dtype=torch.float64)
+
+    def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Take the whole network's weights, and its mean image where the file holds one."""
+        taken = start.fit(self.model, weights)
+        if MEAN in weights:
+            if weights[MEAN].shape != self.mean.shape:
+                raise UserError(f"{MEAN} is {tuple(weights[MEAN].shape)} there, "
+                                f"{tuple(self.mean.shape)} here")
+            self.mean = weights[MEAN].to(self.device)
+            taken[MEAN] = weights[MEAN]
+        return taken
+
+    @torch.no_grad()
+    def error(self, network: torch.nn.Module) -> float:
+        """Of a network on the images, in %."""
+        size = CHUNK if self.device.type == "cpu" else DEVICE_CHUNK
+        network.eval()
+        found = torch.cat([network(part.float() / 255 - self.mean).argmax(1)
+                           for part in self.pixels.split(size)])
+        return 100 * (1 - fraction(found == self.labels))
+
+    def step(self, number: int) -> Tensor:
+        """Prune one layer of the whole network by one share; returns the error."""
+        c = self.config
+        layer = self.layers[number // len(c.view.shares)]
+        share = c.view.shares[number % len(c.view.shares)]
+        network = copy.deepcopy(self.model)
+        weight = network.get_submodule(layer.conv).weight
+        cut(network, layer, kept(weight, filters_left(len(weight), share), c.plan.which,
+                                 self.generator("filters", layer.number)))
+        self.table[number] = self.error(network)
+        return self.table[number].float()
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """``error`` of the whole network in %; finally ``error_<layer>_<share>`` of each point."""
+        metrics = {"error": self.error(self.model)}
+        if final:
+            names = [f"error_{layer.number}_{share:g}" for layer in self.layers
+                     for share in self.config.view.shares]
+            metrics |= dict(zip(names, self.table.tolist(), strict=True))
+        return metrics
+
+
+RECIPES = {"train": TrainRecipe, "sensitivity": SensitivityRecipe}
+
+
+def recipe(config: Config) -> Recipe:
+    """The recipe of a configuration's task."""
+    return RECIPES[config.task.name](config)
+
+
+if __name__ == "__main__":
+    exit_with(lambda: main(recipe, Config, __file__))

@@ -1,0 +1,124 @@
+"""The figures of the report: both phases, Table 1's rows, and the gradients in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.evidence.paper import Paper
+from common.evidence.plotting import COLOURS, figure
+from common.evidence.results import Result
+
+HALF, RANDOM, WARM, SHRUNK = COLOURS[6], COLOURS[1], COLOURS[0], COLOURS[2]
+ARMS = (("random", "random weights", RANDOM), ("warm", "warm start", WARM),
+        ("shrunk", "shrunk, perturbed", SHRUNK))
+
+
+NETWORKS = {"tenth": "3,333 images to fit", "mlp": "33,333 images to fit"}
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield phases(paper, "tenth", "tenth")
+    yield phases(paper, "mlp", "phases")
+    yield table1(paper)
+    yield gradients(paper)
+
+
+def empty(axes: Axes) -> None:
+    """Say that nothing has been measured."""
+    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
+
+
+def way(run: Result) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs and test accuracy in %, up to where training stopped."""
+    steps, accuracy = run.curves["accuracy"]
+    end = run.at("epochs", None)
+    inside = steps < end
+    last = min(end, steps[-1])
+    return (np.append(steps[inside], last),
+            100 * np.append(accuracy[inside], run.at("accuracy", None)))
+
+
+def phases(paper: Paper, network: str, name: str) -> tuple[str, str, Figure]:
+    """The first phase, then the second one from three beginnings; a line a seed, as Fig. 1."""
+    made, (first, second) = figure(2, width=4.1, height=3.3, sharey=True)
+    for axes, arms in ((first, (("half", "half of the images", HALF),)), (second, ARMS)):
+        for arm, label, colour in arms:
+            for k, run in enumerate(paper.results.get(f"{network}_{arm}", [])):
+                epochs, accuracy = way(run)
+                axes.plot(epochs, accuracy, color=colour, lw=0.9, alpha=0.7,
+                          label=label if k == 0 else None)
+                axes.plot(epochs[-1:], accuracy[-1:], "o", color=colour, ms=4)
+        if axes.lines:
+            axes.legend(fontsize=8)
+        else:
+            empty(axes)
+        axes.set(xlabel="epoch", xlim=(0, None))
+    first.set(title="first phase, half of the images", ylabel="accuracy, images held out (%)")
+    second.set(title="second phase, all images")
+    return name, (
+        f"The MLP with Adam on CIFAR-10, {NETWORKS[network]}: first half of them until 99 % are "
+        "learned (dot), then all of them, from random weights, from those of the first phase, and "
+        "from those shrunk by 0.4 and perturbed by 0.1. A line is a seed."), made
+
+
+def table1(paper: Paper) -> tuple[str, str, Figure]:
+    """Table 1's columns that were run: a dot a seed, published means and deviations as bars."""
+    made, axes = figure(width=6.4, height=3.3)
+    claims, ticks, labels, seen = {c.id: c for c in paper.claims}, [], [], False
+    for g, (network, title) in enumerate((("mlp", "MLP, Adam"), ("logistic", "logistic, Adam"),
+                                          ("logistic_sgd", "logistic, SGD"))):
+        for a, (arm, label, colour) in enumerate(ARMS):
+            if arm == "shrunk" and network != "mlp":
+                continue
+            at = 3.6 * g + a
+            ticks.append(at)
+            labels.append(label.replace(" ", "\n", 1))
+            values = [100 * r.at("accuracy", None)
+                      for r in paper.results.get(f"{network}_{arm}", [])]
+            axes.plot(at + np.linspace(-0.15, 0.15, len(values)), values, "o", color=colour, ms=4.5)
+            claim = claims.get(f"table1-{network.replace('_', '-')}-{arm}")
+            if claim and claim.published:
+                axes.plot([at - 0.35, at + 0.35], [100 * claim.published] * 2, color="black", lw=2,
+                          label=None if seen else "published")
+                seen = True
+        axes.annotate(title, (3.6 * g + (1 if network == "mlp" else 0.5), 1.01),
+                      xycoords=("data", "axes fraction"), ha="center", va="bottom")
+    axes.set_xticks(ticks, labels, fontsize=7)
+    axes.set_ylabel("accuracy on the held-out third (%)")
+    if seen:
+        axes.legend(loc="best", fontsize=8)
+    return "table1", (
+        "Table 1, CIFAR-10: what a network that was first trained on half of the images reaches "
+        "when it goes on with all of them, beside one that began with all of them. A dot is a "
+        "seed, bars are the published means."), made
+
+
+def gradients(paper: Paper) -> tuple[str, str, Figure]:
+    """The gradient of the images seen before and of the new ones, where the second phase begins."""
+    made, panels = figure(2, width=3.9, sharey=True)
+    for axes, (network, title) in zip(panels, NETWORKS.items(), strict=True):
+        for k, (arm, _, colour) in enumerate(ARMS):
+            for run in paper.results.get(f"{network}_{arm}", []):
+                pair = [run.at("gradient_old", None), run.at("gradient_new", None)]
+                axes.plot([k - 0.2, k + 0.2], pair, "-", color=colour, lw=0.8)
+                axes.plot([k - 0.2], pair[:1], "o", color=colour, ms=5)
+                axes.plot([k + 0.2], pair[1:], "s", color=colour, ms=5, fillstyle="none")
+        axes.set_xticks(range(3), [label.replace(" ", "\n", 1) for _, label, _ in ARMS])
+        axes.set(title=title, xlim=(-0.6, 2.6))
+        if axes.lines:
+            axes.set_yscale("log")
+        else:
+            empty(axes)
+    for marker, style, label in (("o", "full", "images seen before"), ("s", "none", "new images")):
+        panels[0].plot([], [], marker, color="grey", fillstyle=style, label=label)
+    panels[0].legend(fontsize=8)
+    panels[0].set_ylabel("norm of the mean loss's gradient")
+    return "gradients", (
+        "As Fig. 5, before the first step of the second phase: a warm start has learned the "
+        "images it has seen, so new ones alone drive it; shrinking makes both count again. A pair "
+        "is a seed."), made
