@@ -35,7 +35,7 @@ def edges(rates: Sequence[float], accuracies: Sequence[float]) -> tuple[float, f
     accuracy slows, becomes ragged, or starts to fall". As numbers, of the rise from the lowest
     accuracy (before the highest one) to the highest, averaged over three neighbours:
 
-    - it has started at the first rate with a twentieth of the rise;
+    - it has started at the first rate, from the lowest accuracy on, with a twentieth of the rise;
     - it has slowed at the first rate with nineteen twentieths of it;
     - it is ragged, or falls, where a single accuracy lies a tenth of the rise below the best one
       before it, once half of the rise is made; the rate before that is the edge.
@@ -53,13 +53,14 @@ def edges(rates: Sequence[float], accuracies: Sequence[float]) -> tuple[float, f
     half = WINDOW // 2
     mean = np.array([a[max(0, k - half):k + half + 1].mean() for k in range(len(a))])
     peak = int(mean.argmax())
-    floor = mean[:peak + 1].min()
+    lowest = int(mean[:peak + 1].argmin())
+    floor = mean[lowest]
     rise = mean[peak] - floor
     if not rise > 0:
         return None
     made = (mean - floor) / rise
-    lower = int(np.flatnonzero(made >= STARTED)[0])
-    slowed = int(np.flatnonzero(made >= SLOWED)[0])
+    lower = lowest + int(np.flatnonzero(made[lowest:] >= STARTED)[0])
+    slowed = lowest + int(np.flatnonzero(made[lowest:] >= SLOWED)[0])
     below = np.maximum.accumulate(a) - a > RAGGED * rise
     ragged = np.flatnonzero(below & (np.maximum.accumulate(made) >= 0.5))
     upper = min(slowed, int(ragged[0]) - 1) if len(ragged) else slowed

@@ -71,3 +71,9 @@ def test_another_run_is_one_line(tmp_path):
     (tmp_path / "result.json").write_text(json.dumps({"curves": {"accuracy": [[1], [2.0]]}}))
     with pytest.raises(UserError, match="expected the folder of a finished run with"):
         main([str(tmp_path)])
+
+
+def test_an_accuracy_that_falls_first_has_not_started_to_rise():
+    a = np.array([20, 12, 10, 10, 10, 11, 30, 50, 60, 60, 60, 60])
+    rates = np.arange(1, 13) / 1000
+    assert edges(rates, a)[0] == pytest.approx(0.006)
