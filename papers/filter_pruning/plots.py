@@ -124,7 +124,7 @@ def plans(paper: Paper) -> tuple[str, str, Figure]:
     axes.set_xticks(range(len(PLANS)), [title for _, title in PLANS], fontsize=7)
     axes.set_ylabel("saved (%)")
     axes.grid(axis="x", visible=False)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper left")
     return "plans", (
         "What the paper's plans save, counted on the networks that are left, ⌊w(1 − p)⌋ filters a "
         "layer, beside Table 1, and the plan of our own for ResNet-20."), made
