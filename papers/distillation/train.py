@@ -260,15 +260,18 @@ class TeacherRecipe(DistillationRecipe):
 def examples(v: Tensor, labels: Tensor, digit: int, one: int, other: int) -> tuple[int, int]:
     """Two images of a digit: one that resembles ``one`` most, and one that resembles ``other``.
 
-    By the difference of their logits, among the images that the teacher is right about.
+    By the difference of their logits, among the images that the teacher is right about; where it
+    is right about none, among all.
 
     Args:
         v: the teacher's logits (n, N).
         labels: (n,).
     """
-    right = ((labels == digit) & (v.argmax(1) == digit)).nonzero()[:, 0]
-    difference = v[right, one] - v[right, other]
-    return int(right[difference.argmax()]), int(right[difference.argmin()])
+    own = labels == digit
+    right = own & (v.argmax(1) == digit)
+    of = (right if right.any() else own).nonzero()[:, 0]
+    difference = v[of, one] - v[of, other]
+    return int(of[difference.argmax()]), int(of[difference.argmin()])
 
 
 def recipe(config: Config) -> DistillationRecipe:
