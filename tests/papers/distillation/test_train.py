@@ -76,15 +76,15 @@ def test_committed_choices_are_what_the_search_says(search, key, names):
         assert OmegaConf.select(OmegaConf.structured(EXPERIMENTS.resolve(name)), key) == best, name
 
 
-def test_students_of_soft_targets_have_the_best_rate_that_does_not_diverge():
+def test_students_of_soft_targets_have_the_one_rate_that_does_not_diverge():
     results = papers(["distillation"])[0].results
     searched = [results[n][0] for n in EXPERIMENTS.expand("search_soft")]
     assert all(r.config["data.evaluate_on"] == "validation" for r in searched)
     by_errors = sorted(searched, key=lambda r: r.at("errors", None))
     rates = [r.config["optim.lr"] for r in by_errors]
-    assert rates[0] == 0.3, "with which training diverges, see the README"
+    assert rates[:2] == [0.3, 0.1], "with which training diverges, see the README"
     for name in ("soft", "no3", "only78", "narrow_2.5", "wide_10.0"):
-        assert EXPERIMENTS.resolve(name).optim.lr == rates[1]
+        assert EXPERIMENTS.resolve(name).optim.lr == rates[2]
 
 
 # ---- the teacher -------------------------------------------------------------------------------
