@@ -145,6 +145,8 @@ def knowledge(paper: Paper) -> tuple[str, str, Figure]:
     stored = load_file(path)
     images, v = stored["images"], torch.from_numpy(stored["shown"])
     made, panels = figure(1 + len(TEMPERATURES), len(images), width=1.75, height=1.15)
+    for T, axes in zip(TEMPERATURES, panels[0, 1:], strict=True):
+        axes.set_title(f"T = {T}")
     for row, image, z in zip(panels, images, v, strict=True):
         row[0].imshow(image, cmap="gray_r")
         row[0].set(xticks=[], yticks=[])
@@ -153,13 +155,11 @@ def knowledge(paper: Paper) -> tuple[str, str, Figure]:
             p = softened(z, T).numpy()
             axes.bar(range(len(p)), np.maximum(p, 1e-12), bottom=1e-12, color=[
                 COLOURS[1] if k == p.argmax() else COLOURS[0] for k in range(len(p))])
-            axes.set(yscale="log", ylim=(1e-9, 2), xlim=(-0.6, len(p) - 0.4))
+            axes.set(yscale="log", ylim=(1e-7, 2), xlim=(-0.6, len(p) - 0.4))
             axes.set_xticks(range(len(p)))
-            axes.set_yticks([1e-8, 1e-4, 1], ["10⁻⁸", "10⁻⁴", "1"])
+            axes.set_yticks([1e-6, 1e-3, 1], ["10⁻⁶", "10⁻³", "1"])
             axes.tick_params(labelsize=6)
             axes.minorticks_off()
-            if row is panels[0]:
-                axes.set_title(f"T = {T}")
     return "knowledge", KNOWLEDGE, made
 
 
