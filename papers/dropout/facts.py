@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from common.evidence.results import Result
-from papers.dropout.model import Dropout, GaussianDropout, InvertedDropout, project_max_norm
+from common.training.max_norm import project_max_norm
+from papers.dropout.model import Dropout, GaussianDropout, InvertedDropout
 
 DIGITS = 12
 """Decimals to which an exact fact is given: below lies rounding, which differs by processor."""

@@ -173,19 +173,6 @@ class Autoencoder(nn.Module):
 
 
 @torch.no_grad()
-def project_max_norm(weights: Sequence[Tensor], c: float) -> None:
-    """Section 5.1: put each unit's incoming weight vector back onto the ball ‖w‖₂ ≤ c.
-
-    Args:
-        weights: matrices (units, incoming), changed in place.
-        c: the radius.
-    """
-    for w in weights:
-        norm = torch.linalg.vector_norm(w, dim=1, keepdim=True)
-        w.mul_((c / norm).clamp_(max=1.0))
-
-
-@torch.no_grad()
 def sampled_probabilities(network: nn.Module, x: Tensor, k: int) -> Tensor:
     """Section 7.5: the class probabilities of k sampled thinned networks.
 

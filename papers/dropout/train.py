@@ -26,6 +26,7 @@ from common.errors import UserError, exit_with
 from common.files import write_atomic
 from common.running.cli import main
 from common.training.descent import sgd
+from common.training.max_norm import project_max_norm
 from common.training.recipe import Batch, Row, Supervised
 from common.training.sums import fraction
 from papers.dropout.model import (
@@ -34,7 +35,6 @@ from papers.dropout.model import (
     kl_sparsity,
     l1,
     l2,
-    project_max_norm,
     sampled_probabilities,
 )
 

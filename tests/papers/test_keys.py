@@ -44,6 +44,8 @@ SINE = {"task.name": "sine", "model.hidden": 3}
 FRESH = {"task.name": "layers", "model.depth": 3, "model.width": 6, "measure.examples": 7}
 PRUNED = {"train.batch_size": 8, "plan.shares": [0.5, 0.0, 0.0]}
 EPOCHS = {"train.batch_size": 20, "optim.until": 0.0}
+STUDENT = {"start_from": "tests/papers/distillation/logits.safetensors", "model.hidden": [6, 6],
+           "train.batch_size": 5}
 LOOK = {"measure.images": 30, "measure.directions": 2, "measure.products": 2,
         "train.batch_size": 20, "measure.train_images": 90}
 
@@ -96,6 +98,15 @@ BRANCHES: dict[str, dict[str, dict]] = {
         "sweep": {"task.name": "sweep", "data.name": "digits", "model.width": 4,
                   "sweep.depths": [3, 4, 5], "sweep.rates": 3, "sweep.budget": 100,
                   "sweep.fastest": 64.0, "sweep.slowest": 0.25, "sweep.threshold": 0.5},
+    },
+    "distillation": {
+        "teacher": HELD_OUT | {"model.hidden": [6, 6], "train.batch_size": 5, "optim.lr": 0.5,
+                               "model.max_norm": 0.5},
+        "hard": {"model.hidden": [6, 6], "train.batch_size": 5, "model.p_hidden": 0.9,
+                 "model.max_norm": 0.0, "transfer.jitter": 1},
+        "student": STUDENT | {"model.max_norm": 0.0},
+        "shifted": STUDENT | {"transfer.digits": [7, 8], "measure.classes": [7, 8],
+                              "measure.shift": -4.0, "measure.points": 5},
     },
     "dropout": {
         "classifier": HELD_OUT | DROPOUT | {"measure.samples": [3], "measure.repeats": 3},

@@ -35,6 +35,9 @@ SMALL = {
                     "chaos_1.5": {"model.width": 6},
                     "quick_sweep": {"sweep.depths": [3, 4, 5], "train.steps": 3,
                                     "sweep.budget": 5}},
+    "distillation": {
+        "quick_teacher": {"model.hidden": [6, 6]}, "quick_hard": {"model.hidden": [6]},
+        "quick_soft": {"model.hidden": [6], "transfer.digits": [7, 8], "measure.classes": [7, 8]}},
     "dropout": {
         "quick_dropout": {"regulariser.max_norm": 1.0, "measure.samples": [1, 3],
                           "measure.repeats": 2},

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from common.data import generator
+from common.training.max_norm import project_max_norm
 from common.training.noise import use_generator
 from papers.dropout.model import (
     Autoencoder,
@@ -19,7 +20,6 @@ from papers.dropout.model import (
     kl_sparsity,
     l1,
     l2,
-    project_max_norm,
     sampled_probabilities,
 )
 

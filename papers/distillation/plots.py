@@ -1,0 +1,170 @@
+"""The figures of the report: errors, shifted biases, temperatures, and soft targets to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from safetensors.numpy import load_file
+
+from common.evidence.paper import Paper
+from common.evidence.plotting import COLOURS, figure
+from papers.distillation.model import softened
+
+ARMS = (
+    ("teacher,\n2 × 1200", "teacher", "errors", "sec3-teacher", COLOURS[6]),
+    ("student,\nlabels", "hard", "errors", "sec3-hard", COLOURS[1]),
+    ("student,\nsoft targets", "soft", "errors", "sec3-soft", COLOURS[0]),
+    ("soft targets,\nno 3 seen", "no3", "errors", "sec3-no3", COLOURS[3]),
+    ("no 3 seen,\nbias raised", "no3", "errors_best", "sec3-no3-best", COLOURS[2]))
+SHIFTS = (("no3", "no 3 in the transfer set", "bias of 3 raised by", 1),
+          ("only78", "7s and 8s alone", "biases of 7 and 8 changed by", 100))
+"""Experiment, title, label, and the unit: errors, or per cent of 10,000."""
+
+WIDTHS = (("narrow", "30 units a layer", COLOURS[0], (2.5, 4.0)),
+          ("wide", "300 units a layer", COLOURS[1], (8.0, 50.0)))
+TEMPERATURES = (1, 4, 20)
+
+
+def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of every figure."""
+    yield errors(paper)
+    yield bias(paper)
+    yield temperatures(paper)
+    yield knowledge(paper)
+
+
+def empty(axes: Axes) -> None:
+    """Say that nothing has been measured."""
+    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
+
+
+def published(paper: Paper, claim: str) -> float:
+    """The published value of a claim."""
+    return next(c.published for c in paper.claims if c.id == claim)
+
+
+def final(paper: Paper, experiment: str, metric: str) -> list[float]:
+    """A metric of all runs of an experiment."""
+    return [r.at(metric, None) for r in paper.results.get(experiment, [])]
+
+
+def errors(paper: Paper) -> tuple[str, str, Figure]:
+    """The headline: a dot a run, published values as bars."""
+    made, axes = figure(width=6.6, height=3.4)
+    for k, (_, experiment, metric, claim, colour) in enumerate(ARMS):
+        axes.plot([k - 0.32, k + 0.32], [published(paper, claim)] * 2, color="black", lw=2,
+                  label="published" if k == 0 else None)
+        values = final(paper, experiment, metric)
+        if values:
+            spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else [0.0]
+            axes.plot(k + np.asarray(spread), values, "o", color=colour, ms=5)
+            axes.annotate(f"{np.mean(values):.0f}", (k + 0.36, float(np.mean(values))),
+                          va="center", color=colour, fontsize=9)
+    axes.plot([], [], "o", color="grey", ms=5, label="a run here (number: their mean)")
+    axes.set_xticks(range(len(ARMS)), [label for label, *_ in ARMS])
+    axes.set(ylabel="errors on 10,000 test images", ylim=(0, None), xlim=(-0.6, len(ARMS) - 0.3))
+    axes.legend(loc="upper left")
+    return "errors", (
+        "Section 3: a large network, a small one on the labels, the same on the large one's soft "
+        "targets at T = 20, on those without a single 3, and with the bias of 3 raised by what is "
+        "best on the test images, as the paper's was. A dot is a run, a bar the published single "
+        "run."), made
+
+
+def bias(paper: Paper) -> tuple[str, str, Figure]:
+    """Errors against the shift, a line a run, the published pairs as crosses."""
+    made, panels = figure(2, width=3.9, height=3.1)
+    for axes, (name, title, label, unit) in zip(panels, SHIFTS, strict=True):
+        config = paper.config(name).measure
+        shifts = np.linspace(0, 2 * config.shift, config.points)
+        for run in paper.results.get(name, []):
+            counts = [run.at(f"errors_at_{k}", None) / unit for k in range(config.points)]
+            axes.plot(shifts, counts, color=COLOURS[2], alpha=0.6)
+            axes.plot(run.at("shift_best", None), run.at("errors_best", None) / unit, "o",
+                      color=COLOURS[2], ms=4)
+            axes.plot(run.at("shift_train", None), run.at("errors_train", None) / unit, "s",
+                      color=COLOURS[1], ms=4, fillstyle="none")
+        axes.plot([0, config.shift], [published(paper, f"sec3-{name}"),
+                                      published(paper, f"sec3-{name}-shifted")], "kX", ms=7)
+        if not paper.results.get(name):
+            empty(axes)
+        axes.set(xlabel=label, title=title, ylim=(0, None),
+                 ylabel="test error (%)" if unit == 100 else "errors on 10,000 test images")
+    panels[1].invert_xaxis()
+    for marker, colour, text in (("X", "black", "published"),
+                                 ("o", COLOURS[2], "best on the test images"),
+                                 ("s", COLOURS[1], "found on training images")):
+        panels[0].plot([], [], marker, color=colour, label=text, ls="",
+                       fillstyle="none" if marker == "s" else "full")
+    panels[0].legend(fontsize=7)
+    return "bias", (
+        "Test errors of students that have not seen some digits, against a shift of biases after "
+        "training; a line is a run. Dots: the best shift on the test images, which is how the "
+        "paper found its own; squares: the best on all training images, which needs no test "
+        "image."), made
+
+
+def temperatures(paper: Paper) -> tuple[str, str, Figure]:
+    """Errors against the temperature for both widths, mean and range over seeds."""
+    made, panels = figure(2, width=3.6)
+    for axes, (name, title, colour, said) in zip(panels, WIDTHS, strict=True):
+        axes.axvspan(*said, color="black", alpha=0.08, lw=0)
+        points = []
+        for experiment in paper.experiments.expand(name):
+            values = final(paper, experiment, "errors")
+            if values:
+                points.append((paper.config(experiment).transfer.temperature, values))
+        for T, values in points:
+            axes.plot([T] * len(values), values, "o", color=colour, ms=3, alpha=0.6)
+        if points:
+            axes.plot([T for T, _ in points], [np.mean(v) for _, v in points], color=colour)
+        else:
+            empty(axes)
+        axes.set(xscale="log", xlabel="temperature T", title=title, xlim=(0.8, 50))
+        axes.set_xticks([1, 2.5, 4, 8, 20, 40], ["1", "2.5", "4", "8", "20", "40"])
+        axes.minorticks_off()
+    panels[0].set_ylabel("errors on 10,000 test images")
+    return "temperatures", (
+        "Temperature against width: students of 30 and of 300 units a layer. A dot is a run, the "
+        "line their mean. Shaded is what section 3 says: 2.5 to 4 best for 30 units; all above 8 "
+        "much alike for 300."), made
+
+
+def knowledge(paper: Paper) -> tuple[str, str, Figure]:
+    """A few training images and the teacher's soft targets at three temperatures."""
+    path = paper.folder / "results" / "teacher" / "logits0.safetensors"
+    if not path.exists():
+        made, axes = figure(width=6.6, height=3)
+        axes.set(xticks=[], yticks=[])
+        empty(axes)
+        return "knowledge", KNOWLEDGE, made
+    stored = load_file(path)
+    images, v = stored["images"], torch.from_numpy(stored["shown"])
+    made, panels = figure(1 + len(TEMPERATURES), len(images), width=1.75, height=1.15)
+    for T, axes in zip(TEMPERATURES, panels[0, 1:], strict=True):
+        axes.set_title(f"T = {T}")
+    for row, image, z in zip(panels, images, v, strict=True):
+        row[0].imshow(image, cmap="gray_r")
+        row[0].set(xticks=[], yticks=[])
+        row[0].grid(False)
+        for axes, T in zip(row[1:], TEMPERATURES, strict=True):
+            p = softened(z, T).numpy()
+            axes.bar(range(len(p)), np.maximum(p, 1e-12), bottom=1e-12, color=[
+                COLOURS[1] if k == p.argmax() else COLOURS[0] for k in range(len(p))])
+            axes.set(yscale="log", ylim=(1e-7, 2), xlim=(-0.6, len(p) - 0.4))
+            axes.set_xticks(range(len(p)))
+            axes.set_yticks([1e-6, 1e-3, 1], ["10⁻⁶", "10⁻³", "1"])
+            axes.tick_params(labelsize=6)
+            axes.minorticks_off()
+    return "knowledge", KNOWLEDGE, made
+
+
+KNOWLEDGE = (
+    "What a teacher knows beside the label: of all training 2s the one most like a 3 and the one "
+    "most like a 7 (by its logits), of all 7s the one most like a 2 and the one most like a 9, "
+    "with their soft targets on a logarithmic scale. At T = 1 the differences are there, but too "
+    "small for a cross-entropy to notice.")

@@ -1,0 +1,283 @@
+"""Distillation (Hinton, Vinyals & Dean, 2015): a teacher, and students of its soft targets.
+
+    python papers/distillation/train.py experiment=quick            # bundled digits, seconds
+    python papers/distillation/train.py                             # hard against soft targets
+    python papers/distillation/train.py experiment=no3 seed=0-4 train.vectorize=true
+    python papers/distillation/train.py experiment=teacher          # the logits it all starts from
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from common.conditions import NEVER, Not
+from common.config import Config as BaseConfig
+from common.config import key, start_of
+from common.data import Split, generator
+from common.errors import UserError, exit_with
+from common.files import write_atomic
+from common.running.cli import main
+from common.training.augment import PadCropFlip
+from common.training.descent import sgd
+from common.training.max_norm import project_max_norm
+from common.training.recipe import Row, Supervised
+from common.training.schedules import linear
+from common.training.sums import fraction
+from papers.distillation.model import (
+    Network,
+    best_shift,
+    distillation_loss,
+    errors_by_shift,
+    network_of,
+    shifted,
+)
+
+STUDENT = {"start_from": Not("")}
+SHIFTED = {"measure.classes": Not([])}
+
+PAIRS = ((2, 3, 7), (7, 2, 9))
+"""(d, a, b): of the training images of d, those most like an a, and most like a b, are shown."""
+
+
+@dataclass
+class ModelConfig:
+    hidden: list[int] = key([800, 800], "widths of the hidden layers", least=1, some=True)
+    p_input: float = key(1.0, "probability of retaining a pixel in training", above=0, most=1)
+    p_hidden: float = key(1.0, "probability of retaining a hidden unit", above=0, most=1)
+    max_norm: float = key(0.0, "radius of the incoming weights, in the scale of those that see "
+                               "unscaled units; 0: no constraint", least=0)
+
+
+@dataclass
+class TransferConfig:
+    digits: list[int] = key([], "labels of the images that are trained on; none: all", least=0)
+    jitter: int = key(0, "pixels by which images are shifted at most, in either direction", least=0)
+    temperature: float = key(20.0, "T of the soft targets", above=0, only=STUDENT)
+    hard: float = key(0.1, "weight of the labels; that of the soft targets is the rest", least=0,
+                      most=1, only=STUDENT)
+
+
+@dataclass
+class OptimConfig:
+    lr: float = key(0.1, "first learning rate; it falls in a straight line to 0", least=0)
+    momentum: float = key(0.9, "momentum of SGD", least=0, below=1)
+
+
+@dataclass
+class MeasureConfig:
+    classes: list[int] = key([], "classes whose biases are shifted after training", least=0)
+    shift: float = key(3.5, "by how much the paper shifts them", least=-1000, only=SHIFTED)
+    points: int = key(29, "shifts of the figure, from 0 to twice the paper's", least=2,
+                      only=SHIFTED)
+
+
+@dataclass
+class Config(BaseConfig):
+    honoured: ClassVar = {"train.compile": NEVER}
+    model: ModelConfig = field(default_factory=ModelConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+
+
+class DistillationRecipe(Supervised):
+    """A network on labels, or on a teacher's soft targets beside them.
+
+    Attributes:
+        train: the whole training split, whatever is trained on.
+        members: which of it are trained on.
+        v: the teacher's logits of these; None without a teacher.
+        jittered: makes shifted images; None without jitter.
+    """
+
+    kept = (*Supervised.kept, "v")
+    config: Config
+    model: Network
+    v: Tensor | None = None
+    jittered: PadCropFlip | None = None
+
+    def select(self, train: Split) -> Split:
+        """The images of ``transfer.digits``, the transfer set."""
+        digits = self.config.transfer.digits
+        self.train = train
+        self.members = torch.arange(len(train))
+        if not digits:
+            return train
+        self.members = torch.isin(train.labels, torch.tensor(digits)).nonzero()[:, 0]
+        if not len(self.members):
+            raise UserError(f"transfer.digits={digits}: expected labels of "
+                            f"{self.config.data.name}, below {self.data.classes}")
+        return train[self.members]
+
+    def build(self) -> None:
+        c = self.config
+        if len(set(c.measure.classes) & set(range(self.data.classes))) != len(
+                c.measure.classes) or len(c.measure.classes) == self.data.classes:
+            raise UserError(f"measure.classes={c.measure.classes}: expected some of the "
+                            f"{self.data.classes} classes, not all, each once")
+        self.model = Network(self.inputs[0].numel(), c.model.hidden, self.data.classes,
+                             c.model.p_input, c.model.p_hidden, generator(c.seed, "init"))
+        self.model.to(self.device)
+        self.optimizer = sgd(self.model.parameters(), self.device, lr=c.optim.lr,
+                             momentum=c.optim.momentum, fused=True)
+        if c.transfer.jitter:
+            self.jittered = PadCropFlip(self.inputs, c.transfer.jitter, flip=False)
+        if start_of(c):
+            self.v = torch.zeros(len(self.inputs), self.data.classes, device=self.device)
+
+    def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Take a teacher's stored logits of the training images, or compute them by its weights.
+
+        Raises:
+            UserError: they are of other data, or no teacher's.
+        """
+        size, n = self.inputs[0].numel(), len(self.train)
+        if "logits" in weights:
+            taken = {"logits": weights["logits"]}
+            v = weights["logits"]
+        else:
+            teacher = network_of(weights)
+            if teacher.layers[0].in_features != size:
+                raise UserError(f"its images have {teacher.layers[0].in_features} pixels, those "
+                                f"here {size}")
+            taken, v = weights, self.logits_of_all(teacher.to(self.device))
+        if v.shape != (n, self.data.classes):
+            raise UserError(f"its logits are {tuple(v.shape)}, expected one for each of the "
+                            f"{n} training images and {self.data.classes} classes")
+        self.v.copy_(v.float()[self.members])
+        return taken
+
+    def rates(self, step: int) -> dict[str, float]:
+        """A straight line from ``optim.lr`` to 0, which no update has."""
+        return {"lr": linear(self.config.optim.lr, 0.0, self.config.train.steps, step)}
+
+    def row(self, step: int) -> Row:
+        """Also how far each image is shifted."""
+        row = super().row(step)
+        if self.jittered is None:
+            return row
+        return row | self.jittered.draw(len(row["index"]), self.generator("jitter", step))
+
+    def batch(self, row: Row) -> tuple[Tensor, ...]:
+        """Images, labels and, of a student, the teacher's logits."""
+        index = row["index"]
+        images = (self.inputs[index] if self.jittered is None
+                  else self.jittered(index, row["offset"], row["flip"]))
+        soft = () if self.v is None else (self.v[index],)
+        return images, self.labels[index], *soft
+
+    def loss(self, batch: tuple[Tensor, ...], row: Row) -> Tensor:
+        """The labels' mean cross-entropy, or :func:`distillation_loss`."""
+        if self.v is None:
+            return super().loss(batch, row)
+        images, labels, v = batch
+        transfer = self.config.transfer
+        return distillation_loss(self.net(images), v, labels, transfer.temperature, transfer.hard)
+
+    # ---- what comes out --------------------------------------------------------------------------
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        """``errors``, how many predictions are wrong, and ``error`` in %.
+
+        In the final step also ``train_error`` in %, of what was trained on, and where biases are
+        to be shifted what :meth:`by_shift` measures.
+        """
+        z = self.predict(self.eval_inputs)
+        wrong = z.argmax(1) != self.eval_labels
+        metrics = {"errors": float(wrong.sum().item()), "error": 100 * fraction(wrong)}
+        if final:
+            metrics["train_error"] = 100 * (1 - self.accuracy(self.inputs, self.labels))
+            if self.config.measure.classes:
+                metrics |= self.by_shift(z)
+        return metrics
+
+    def by_shift(self, z: Tensor) -> dict[str, float]:
+        """What becomes of the errors when the biases of some classes are shifted.
+
+        ``own_errors``: those on images of these classes. With ``_shifted``: after the paper's
+        shift; ``_best``: after the one with the fewest errors on the evaluated images, as the
+        paper has it, ``shift_best``; ``_train``: after the one with the fewest on all training
+        images, ``shift_train``. ``errors_at_<k>``: at the k-th of ``measure.points`` shifts.
+        """
+        m, labels = self.config.measure, self.eval_labels
+        of_them = torch.isin(labels, torch.tensor(m.classes, device=labels.device))
+        found = {"best": best_shift(z.cpu(), labels.cpu(), m.classes),
+                 "train": best_shift(self.logits_of_all(self.model).cpu(),
+                                     self.train.labels, m.classes)}
+        metrics = {f"shift_{name}": value for name, value in found.items()}
+        for name, shift in (("", 0.0), ("_shifted", m.shift),
+                            *((f"_{name}", value) for name, value in found.items())):
+            wrong = shifted(z, m.classes, shift).argmax(1) != labels
+            metrics |= {f"errors{name}": float(wrong.sum().item()),
+                        f"error{name}": 100 * fraction(wrong),
+                        f"own_errors{name}": float((wrong & of_them).sum().item())}
+        edges, errors = errors_by_shift(z.cpu(), labels.cpu(), m.classes)
+        shifts = torch.linspace(0, 2 * m.shift, m.points, dtype=torch.float64)
+        return metrics | {f"errors_at_{k}": float(errors[i].item())
+                          for k, i in enumerate(torch.searchsorted(edges, shifts))}
+
+    @torch.no_grad()
+    def logits_of_all(self, network: Network) -> Tensor:
+        """A network's logits of the whole training split, in evaluation mode: (n, N)."""
+        training = network.training
+        network.eval()
+        z = torch.cat([network(self.prepare(part).to(self.device))
+                       for part in self.train.images.split(self.chunk)])
+        network.train(training)
+        return z
+
+
+class TeacherRecipe(DistillationRecipe):
+    """A network with max-norm: its weights are put back onto their balls after every update."""
+
+    def update(self, row: Row) -> Tensor:
+        loss = super().update(row)
+        for p, layer in zip(self.model.retained, self.model.layers, strict=True):
+            project_max_norm([layer.weight], p * self.config.model.max_norm)
+        return loss
+
+    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+        """Leave the first seed's logits of all training images, and a few images to be shown.
+
+        ``logits`` (n, N), float16; ``images`` (4, h, w), uint8, and ``shown`` (4, N), their logits.
+        """
+        if self.config.seed:
+            return
+        v = self.logits_of_all(self.model).cpu()
+        chosen = torch.tensor([k for pair in PAIRS for k in examples(v, self.train.labels, *pair)])
+        path = paper_folder / "results" / self.config.experiment / "logits0.safetensors"
+        content = {"logits": v.half(), "images": self.train.images[chosen, 0].contiguous(),
+                   "shown": v[chosen]}
+        write_atomic(path, lambda p: save_file(content, p))
+
+
+def examples(v: Tensor, labels: Tensor, digit: int, one: int, other: int) -> tuple[int, int]:
+    """Two images of a digit: one that resembles ``one`` most, and one that resembles ``other``.
+
+    By the difference of their logits, among the images that the teacher is right about; where it
+    is right about none, among all.
+
+    Args:
+        v: the teacher's logits (n, N).
+        labels: (n,).
+    """
+    own = labels == digit
+    right = own & (v.argmax(1) == digit)
+    of = (right if right.any() else own).nonzero()[:, 0]
+    difference = v[of, one] - v[of, other]
+    return int(of[difference.argmax()]), int(of[difference.argmin()])
+
+
+def recipe(config: Config) -> DistillationRecipe:
+    """The recipe a configuration asks for."""
+    return (TeacherRecipe if config.model.max_norm else DistillationRecipe)(config)
+
+
+if __name__ == "__main__":
+    exit_with(lambda: main(recipe, Config, __file__))
