@@ -152,7 +152,7 @@ def knowledge(paper: Paper) -> tuple[str, str, Figure]:
         row[0].set(xticks=[], yticks=[])
         row[0].grid(False)
         for axes, T in zip(row[1:], TEMPERATURES, strict=True):
-            p = softened(z, T).numpy()
+            p = 10 ** softened(z.double(), T).log10().numpy().round(3)  # the same on any processor
             axes.bar(range(len(p)), np.maximum(p, 1e-12), bottom=1e-12, color=[
                 COLOURS[1] if k == p.argmax() else COLOURS[0] for k in range(len(p))])
             axes.set(yscale="log", ylim=(1e-7, 2), xlim=(-0.6, len(p) - 0.4))

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from common.conditions import NEVER, Not
+from common.conditions import Not
 from common.config import Config as BaseConfig
 from common.config import key, start_of
 from common.data import Split, generator
@@ -79,7 +79,6 @@ class MeasureConfig:
 
 @dataclass
 class Config(BaseConfig):
-    honoured: ClassVar = {"train.compile": NEVER}
     model: ModelConfig = field(default_factory=ModelConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
