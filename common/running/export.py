@@ -64,10 +64,18 @@ def quiet() -> Iterator[None]:
 
 
 def program(ready: Ready) -> torch.export.ExportedProgram:
-    """The network with a batch axis of any size, as torch traces it."""
+    """The network with a batch axis of any size, as torch traces it.
+
+    Raises:
+        UserError: torch cannot.
+    """
     batch = torch.export.Dim("n", min=1, max=65536)
-    return torch.export.export(ready.network, (ready.images[:2].clone(),), strict=False,
-                               dynamic_shapes=({0: batch},))
+    try:
+        return torch.export.export(ready.network, (ready.images[:2].clone(),), strict=False,
+                                   dynamic_shapes=({0: batch},))
+    except Exception as e:  # torch's own, of many kinds, over many lines
+        raise UserError(f"{ready.name}: torch cannot trace this network for batches of any size: "
+                        f"{one_line(e)[:160]}") from e
 
 
 def to_torch(ready: Ready, path: Path) -> None:
