@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from typing import Any
 
 import torch
 
+from common.config import start_of
 from common.data import FINGERPRINTS
 from common.errors import NotAtHand, Paused, UserError, nearest
 from common.evidence import results
@@ -34,7 +36,7 @@ from common.evidence.paper import Paper, papers
 from common.evidence.results import Result
 from common.files import write_atomic
 from common.running.words import parse_arguments
-from common.training import checkpoint, tracking
+from common.training import checkpoint, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget, seconds_of
 from common.training.recipe import Recipe
@@ -100,13 +102,20 @@ def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beg
         nudge: the relative size of random changes of the initial weights.
 
     Raises:
-        UserError: it cannot be trained; or its data are not at hand.
+        UserError: it cannot be trained; or its data, or the weights it starts from, are not at
+            hand.
         Paused: the process was asked to end.
     """
     own = paper.experiments.resolve(result.experiment).train.precision
     precision = result.config.get("train.precision", own)
     config = paper.experiments.resolve(result.experiment, result.seed, {
         "record": False, **({"train.precision": precision} if precision != own else {})})
+    source = functools.partial(start.load, paper.experiments)
+    if start_of(config):
+        try:
+            source(config)
+        except UserError as e:
+            raise NotAtHand(f"{result.name}: {e}") from e
     made = paper.module("train").recipe(config)
     if nudge:
         move(made, nudge)
@@ -115,7 +124,8 @@ def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beg
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with contextlib.suppress(Paused):
-            training.run(made, folder, result.name, results.segment(made.device), budget)
+            training.run_all([made], [folder], [result.name], results.segment(made.device),
+                             budget=budget, source=source)
         saved: dict[str, Any] = checkpoint.load(folder) or {}
         if saved["step"] < updates:  # not because it is far enough
             raise Paused(f"{result.name}: asked to end; what was looked at before is noted")

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -9,10 +10,12 @@ import pytest
 
 from common.errors import NotAtHand, Paused, UserError
 from common.evidence import results
+from common.experiments import Experiments
+from common.files import write_atomic
 from common.running import cli, recheck
 from common.running.recheck import Beginning
 from common.training import steps
-from tests.common.toy import Config, Toy, experiments
+from tests.common.toy import YAML, Config, Toy, experiments
 
 
 class Otherwise(Toy):
@@ -165,3 +168,22 @@ def test_a_look_that_is_asked_to_end_says_nothing_about_results(paper, monkeypat
 def test_other_words_are_one_line(words, message):
     with pytest.raises(UserError, match=message):
         recheck.main(words)
+
+
+def test_a_run_that_starts_from_another_is_begun_from_it_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path / "runs"))
+    folder = tmp_path / "toy"
+    write_atomic(folder / "config.yaml", YAML + "  tuned: {start_from: base}\n")
+    known = Experiments(Config, folder / "config.yaml")
+    for name in ("base", "tuned"):
+        cli.train(Toy, known, name, [0], {})
+    paper = SimpleNamespace(
+        name="toy", folder=folder, experiments=known, results=results.read_all(folder, Config),
+        module=lambda name: SimpleNamespace(recipe=Toy))
+    assert recheck.recheck(paper, ["tuned"], float("inf")) == []
+    assert "toy: 1 agree, 0 differ" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "runs/toy/base")
+    assert recheck.recheck(paper, ["tuned"], float("inf")) == []
+    assert "1 not looked at: toy/tuned/seed0: start_from=base: there is no finished run" in (
+        capsys.readouterr().out)
+    assert not results.difference(folder, "tuned", 0)
