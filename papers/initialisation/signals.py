@@ -172,19 +172,20 @@ class SurfaceRecipe(Recipe):
     def build(self) -> None:
         self.model = Sums(3, 1)
 
-    def drawn(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    def drawn(self, number: int, dtype: torch.dtype = torch.float32
+              ) -> tuple[Tensor, Tensor, Tensor]:
         """Both costs of a step's network over the grid, (points, points), and the weights' values.
 
         Other weights by the standard initialisation, or what ``measure.trained`` updates of
-        gradient descent on the cross-entropy make of it.
+        gradient descent on the cross-entropy make of it; in the given precision.
         """
         c, chance = self.config, self.generator("network", number)
         at = torch.linspace(-c.measure.reach, c.measure.reach, c.measure.points)
-        W1, W2 = (draw("standard", n, m, chance).to(self.device) for n, m in (
+        W1, W2 = (draw("standard", n, m, chance).to(self.device, dtype) for n, m in (
             (INPUTS, c.model.width), (c.model.width, CLASSES)))
-        W1, W2 = descended(W1, W2, self.x[number], self.labels[number], c.optim.lr,
-                           c.measure.trained)
-        costs = surfaces(W1, W2, self.x[number], self.labels[number], at.to(self.device))
+        x, labels = self.x[number].to(dtype), self.labels[number]
+        W1, W2 = descended(W1, W2, x, labels, c.optim.lr, c.measure.trained)
+        costs = surfaces(W1, W2, x, labels, at.to(self.device, dtype))
         return *costs, at
 
     def step(self, number: int) -> Tensor:

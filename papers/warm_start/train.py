@@ -126,6 +126,11 @@ class WarmStartRecipe(Supervised):
             self.model = MLP(self.inputs[0].numel(), c.model.hidden, self.data.classes,
                              c.model.activation)
         else:
+            n, size, side = len(self.inputs), c.train.batch_size, self.inputs.shape[-1]
+            if side <= 8 and (n % size or size) == 1:  # the last maps have one pixel
+                raise UserError(f"train.batch_size={size}: leaves a batch of one of {n} images of "
+                                f"{side}×{side} pixels, of which batch normalisation has no "
+                                "statistics; expected another size")
             self.model = resnet18(self.inputs.shape[1], self.data.classes)
         # a run that starts from weights draws noise, which is not what its donor began with
         initialise(self.model, generator(c.seed, "noise" if start_of(c) else "init"))

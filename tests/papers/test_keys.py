@@ -271,7 +271,7 @@ def others(key: Key, value) -> list:
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, list):
-        return [[1], [2]] if value != [1] else [[2]]
+        return [[v] for v in (1, 2, 0.5, 0.25) if [v] != value and v in key.bounds][:2]
     if isinstance(value, int):
         return [v for v in (1, 2 * value + 1, 0) if v != value and v in key.bounds]
     if isinstance(value, float):

@@ -18,7 +18,7 @@ def copy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clone")
     for name in ("common", "papers", "tests"):
         shutil.copytree(ROOT / name, folder / name,
-                        ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+                        ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("README.md", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     done = run(folder, "-m", "common.running", "new", "demo_net", "title=A demonstration",
