@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
             dense = {n: t.dense() if isinstance(t, SharedTensor) else t for n, t in tensors.items()}
             write_atomic(Path(target), lambda p: save_file(dense, p))
         return
-    if not target or not bits.isdigit() or not 1 <= int(bits) <= 12:
+    if not target or not bits.isdecimal() or not 1 <= int(bits) <= 12:
         raise UserError(f"{' '.join(arguments)}: expected a file to write and, for the bits of a "
                         "weight, a whole number from 1 to 12")
     try:

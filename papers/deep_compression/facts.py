@@ -119,9 +119,9 @@ def huffman_over_fixed(bits: int = 5) -> float:
 
 
 def prefix_sum() -> float:
-    """The largest Kraft sum Σ 2^−length of canonical codes of many counts; 1 for a full code."""
-    return max(sum(2.0 ** -len(code) for code in canonical(code_lengths(c)).values())
-               for c in distributions())
+    """Of many canonical codes the Kraft sum Σ 2^−length that is farthest from 1, a full code's."""
+    return max((sum(2.0 ** -len(code) for code in canonical(code_lengths(c)).values())
+                for c in distributions()), key=lambda total: abs(total - 1))
 
 
 def file_difference(files: int = 40) -> int:
