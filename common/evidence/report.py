@@ -104,7 +104,8 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
         f"Measured values are means over seeds ± sd [{CONFIDENCE:.0%} interval of the mean], with "
         "the number of seeds n; fewer than three have one only where the spread of single runs was "
         "known beforehand. What a claim says otherwise stands below. The band was fixed before the "
-        "runs, unless the verdict says that the claim was written afterwards.",
+        "runs, unless the verdict says that the claim was written afterwards. † marks what follows "
+        "from the paper's equations or words but is not printed there.",
         *side_by_side("### Measured in runs", [j for j in judgements if not (
             j.claim.each or is_formula(j.claim))]),
         *side_by_side("### Formulas, computed from the code alone", [
@@ -165,8 +166,11 @@ def stands_alone(j: Judgement, judgements: list[Judgement]) -> bool:
 
 
 def published(j: Judgement) -> str:
-    """The published number, as the tables show it."""
-    return number(j.claim.published, j.claim.show) if j.claim.published is not None else "–"
+    """The published number as the tables show it, with a mark if it was derived, not printed."""
+    if j.claim.published is None:
+        return "–"
+    mark = " †" if j.claim.obtained.startswith("derived") else ""
+    return number(j.claim.published, j.claim.show) + mark
 
 
 def details(paper: Paper, j: Judgement) -> str:

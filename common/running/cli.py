@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -275,30 +276,38 @@ def seconds_per_step(recipes: Sequence[Recipe]) -> float:
     return (time.perf_counter() - started) / ((made - warm) * len(recipes))
 
 
-def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -> None:
-    """Print the table of finished runs, draw their curves and say what to type next."""
-    from common.evidence import plotting  # matplotlib takes a second, and only this needs it
-
-    shown_metrics = list(done[0]["metrics"])[:4]
-    width = max(len(d["label"]) for d in done) + 2
-    columns = {m: max(10, len(m) + 2) for m in shown_metrics}
+def table(names: Sequence[str], runs: Sequence[dict[str, Any]]) -> None:
+    """Print finished runs, a line each, with these metrics and the seconds they took."""
+    width = max(len(d["label"]) for d in runs) + 2
+    columns = {m: max(10, len(m) + 2) for m in names}
     print(f"{'run':<{width}}" + "".join(f"{m:>{w}}" for m, w in columns.items())
           + f"{'seconds':>10}")
-    for d in done:
+    for d in runs:
         print(f"{d['label']:<{width}}" + "".join(
-            f"{d['metrics'].get(m, float('nan')):>{w}.4f}" for m, w in columns.items())
-            + f"{d['seconds']:>10.1f}")
-    for d in done:
-        if d["before"] is not None:
-            was = d["before"].get(shown_metrics[0], float("nan"))
-            print(f"{d['label']}: {shown_metrics[0]} {d['metrics'][shown_metrics[0]]:.6g}; the "
-                  f"result that stood here before: {was:.6g}")
+            f"{d['metrics'][m]:>{w}.4f}" for m, w in columns.items()) + f"{d['seconds']:>10.1f}")
+
+
+def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -> None:
+    """Print finished runs, a table for each kind, draw their curves and say what comes next."""
+    from common.evidence import plotting  # matplotlib takes a second, and only this needs it
+
+    kinds: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for d in done:  # experiments of a paper may measure quite different things: a table for each
+        kinds.setdefault(tuple(d["metrics"])[:4], []).append(d)
+    for names, alike in kinds.items():
+        table(names, alike)
+    for names, alike in kinds.items():
+        for d in alike:
+            if d["before"] is not None:
+                print(f"{d['label']}: {names[0]} {d['metrics'][names[0]]:.6g}; the result that "
+                      f"stood here before: {d['before'].get(names[0], math.nan):.6g}")
     if there := [d["label"] for d in done if d["there"]]:
         print(f"finished before, nothing was trained: {', '.join(there)} (fresh=true trains anew)")
-    curves = {d["label"]: results.curves(tracking.read(d["folder"])) for d in done}
-    picture = plotting.learning_curves(
-        curves, shown_metrics[0], done[0]["folder"].parent / "curves.png")
-    print(f"learning curves: {shown(picture)}")
+    for names, alike in kinds.items():
+        curves = {d["label"]: results.curves(tracking.read(d["folder"])) for d in alike}
+        picture = plotting.learning_curves(
+            curves, names[0], alike[0]["folder"].parent / "curves.png")
+        print(f"learning curves: {shown(picture)}")
     if any(d["recorded"] for d in done):
         print(f"results: papers/{experiments.path.parent.name}/results/   "
               f"next: papers report {experiments.path.parent.name}")

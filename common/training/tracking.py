@@ -18,14 +18,24 @@ FILE = "metrics.jsonl"
 
 
 def read(folder: Path, until: int | None = None) -> list[dict[str, Any]]:
-    """The lines of a run's metrics file up to a step; a line cut short by a kill is left out."""
+    """The lines of a run's metrics file up to a step; a line cut short by a kill is left out.
+
+    Raises:
+        UserError: a whole line that is no object with a step.
+    """
     path, lines = folder / FILE, []
     if path.exists():
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError):
+        texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, text in enumerate(texts, 1):
+            try:
                 line = json.loads(text)
-                if until is None or line["step"] <= until:
-                    lines.append(line)
+            except ValueError:
+                continue
+            if not isinstance(line, dict) or type(line.get("step")) is not int:
+                raise UserError(f"{shown(path)}, line {number}: expected an object with a step, "
+                                f"found {text[:60]}; add fresh=true to start anew")
+            if until is None or line["step"] <= until:
+                lines.append(line)
     return lines
 
 

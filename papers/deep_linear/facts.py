@@ -169,10 +169,13 @@ def of_bound(runs: dict[str, Result]) -> float:
     return run.metrics["largest"] / run.config["model.gain"] ** run.config["train.steps"]
 
 
-def anisotropy(runs: dict[str, Result]) -> float:
-    """Largest singular value over the median one."""
+def directions(runs: dict[str, Result]) -> float:
+    """The participation ratio of the squares of a map's singular values, (Σσ²)²/(N Σσ⁴).
+
+    1 if all are equal, 1/N if one is all there is; small ones, lost in rounding, do not matter.
+    """
     (run,) = runs.values()
-    return run.metrics["largest"] / run.metrics["median"]
+    return run.metrics["square"] ** 2 / run.metrics["fourth"]
 
 
 def units_of_c(run: Result) -> float:

@@ -84,6 +84,8 @@ class Config(BaseConfig):
                             f"sweep.fastest={c.fastest}")
         if self.task.name == "sweep" and min(c.depths, default=3) < 3:
             raise UserError(f"sweep.depths={c.depths}: expected 3 layers or more")
+        if self.task.name == "sweep" and len(set(c.depths)) < len(c.depths):
+            raise UserError(f"sweep.depths={c.depths}: expected each depth once")
         if self.task.name == "modes" and m.width < len(m.strengths):
             raise UserError(f"model.width={m.width}: expected at least {len(m.strengths)}, a unit "
                             "for each of model.strengths")

@@ -57,7 +57,8 @@ class MeasureConfig:
     jacobians: int = key(1, "examples at which the Jacobian of every hidden layer is decomposed",
                          least=0, only=LAYERS)
     points: int = key(41, "values of each of the two weights", least=3, only=SURFACE)
-    reach: float = key(10.0, "the weights go from −reach to reach", above=0, only=SURFACE)
+    reach: float = key(10.0, "the weights go from −reach to reach", above=0, most=1000,
+                       only=SURFACE)
     trained: int = key(0, "updates of descent on the cross-entropy before the surface is drawn",
                        least=0, only=SURFACE)
     flat: float = key(0.1, "flat: a slope less than so much of the surface's steepest", above=0,

@@ -65,10 +65,10 @@ class LayersRecipe(Recipe):
         self.model = Sums(len(self.ROWS), c.depth)
 
     def network(self, number: int) -> Network:
-        """The network that a step draws."""
+        """The network that a step draws; every start and activation has draws of its own."""
         c = self.config.model
-        return Network(self.sizes, c.activation, c.init,
-                       self.generator("network", number)).to(self.device)
+        chance = self.generator(f"{c.activation} network, {c.init}", number)
+        return Network(self.sizes, c.activation, c.init, chance).to(self.device)
 
     @torch.no_grad()
     def step(self, number: int) -> Tensor:

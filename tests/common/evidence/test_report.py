@@ -111,6 +111,15 @@ def test_a_run_that_is_missing_has_its_cost(copy):
         " One run of bn: about 30 min (36 ms a step on a processor, 2 threads).")
 
 
+@pytest.mark.parametrize(("obtained", "mark"), [
+    ("printed", ""), ("derived: half of it", " †"), ("read off the figure", ""),
+    ("quoted by a note", "")])
+def test_a_published_number_that_is_not_printed_has_a_mark(obtained, mark):
+    claim = Claim("a", "Table 1", "so", 0.5, obtained=obtained, show=".2f")
+    judgement = Judgement(claim, "reproduced", (0.5,))
+    assert report.published(judgement) == "0.50" + mark
+
+
 def test_a_table_stands_side_by_side():
     def judged(row, column, published, value, verdict):
         claim = Claim(f"{column}-{row}", "w", "s", published, show=".0f", each="t", row=row,

@@ -1,5 +1,6 @@
 """train.py as its user meets it: what it prints, and how bad input ends."""
 
+import json
 import os
 import subprocess
 import sys
@@ -76,6 +77,23 @@ def test_quick_trains_offline_and_says_what_is_next(tmp_path):
     changes = subprocess.run(["git", "-C", ROOT, "status", "--porcelain", "papers"],
                              capture_output=True, text=True).stdout
     assert "quick" not in changes, "a quick run leaves nothing in the repository"
+
+
+def test_runs_that_measure_different_things_each_have_a_table(tmp_path, capsys):
+    """Recorded before, so that the earlier value is named: of the run's own first metric."""
+    done = []
+    for name, metric in (("one", "mean"), ("other", "more")):
+        folder = tmp_path / name / "seed0"
+        folder.mkdir(parents=True)
+        (folder / "metrics.jsonl").write_text(
+            json.dumps({"step": 1, "loss": 2.0, f"eval/{metric}": 3.0}) + "\n", encoding="utf-8")
+        done.append({"label": name, "metrics": {metric: 3.0}, "seconds": 1.0, "there": False,
+                     "before": {metric: 4.0}, "folder": folder, "recorded": True})
+    cli.report(done, "train.py", experiments(tmp_path))
+    said = capsys.readouterr().out
+    assert "one: mean 3; the result that stood here before: 4" in said
+    assert "other: more 3; the result that stood here before: 4" in said
+    assert "nan" not in said and len(list(tmp_path.rglob("curves.png"))) == 2
 
 
 def test_everything_is_checked_before_anything_is_trained(monkeypatch):

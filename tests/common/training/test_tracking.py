@@ -5,6 +5,7 @@ import json
 import pytest
 
 from common.config import Config, TrackingConfig
+from common.errors import UserError
 from common.training import tracking
 
 
@@ -28,6 +29,15 @@ def test_resuming_removes_what_came_after_and_half_lines(tmp_path):
     tracker.close()
     assert [json.loads(t)["step"] for t in (tmp_path / tracking.FILE).read_text().splitlines()
             ] == [1, 2]
+
+
+@pytest.mark.parametrize("line", ["[]", "3", "null", '{"loss": 1.0}', '{"step": "two"}',
+                                  '{"step": true}'])
+def test_a_line_that_is_no_measurement_is_named(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n' + line + "\n",
+                                            encoding="utf-8")
+    with pytest.raises(UserError, match="line 2: expected an object with a step"):
+        tracking.read(tmp_path, until=1)
 
 
 @pytest.mark.parametrize("mode", ["offline", "online"])

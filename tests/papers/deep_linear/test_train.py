@@ -201,7 +201,8 @@ def test_measures_over_runs():
     jacobian = Result("deep_linear", "a", 0, {"largest": 0.02}, {},
                       {"model.gain": 0.5, "train.steps": 5}, {})
     assert facts.of_bound({"a": jacobian}) == pytest.approx(0.02 * 32)
-    assert facts.anisotropy({"a": run(largest=6.0, median=2.0)}) == 3
+    σ = np.array([3.0, 3.0, 0.0, 0.0])  # two of four directions
+    assert facts.directions({"a": run(square=(σ**2).mean(), fourth=(σ**4).mean())}) == 0.5
     swept = {"a": run(time_100=60.0, time_30=40.0, rate_100=0.01, rate_10=0.1)}
     assert facts.growth(swept, 100, 30) == 1.5
     assert facts.rate_exponent(swept, 100, 10) == pytest.approx(-1)
@@ -212,6 +213,7 @@ def test_measures_over_runs():
     (dict(model__u0=1.0), "model.u0=1.0: expected less than 1.0"),
     (dict(optim__ε=3.0), "optim.ε=3.0: expected less than 1.0"),
     (dict(model__start="random", model__layers=4), "expected 3, or model.start=decoupled"),
+    (dict(name="quick_sweep", sweep__depths=[10, 3, 10]), "expected each depth once"),
     (dict(name="quick_sweep", sweep__slowest=2.0), "sweep.slowest=2.0: expected less than"),
     (dict(name="quick_sweep", train__steps=3), "train.steps=3: expected 2"),
     (dict(name="quick_sweep", sweep__depths=[2, 5]), "expected 3 layers or more"),

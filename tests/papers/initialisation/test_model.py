@@ -124,6 +124,25 @@ def test_model_b_is_ten_convolutions_and_fixed_weights_scale_its_gradient():
     torch.testing.assert_close(h, g * 0.5**9)  # conv10 … conv2; the same units are on
 
 
+def test_model_b_is_torchs_layers_in_vggs_order():
+    """conv-conv-pool four times, conv-conv; cut after conv1 and before the last rectifier."""
+    weights = [W.double() for W in convolutions(4, None, generator(0, "conv"))]
+    layers = []
+    for k, W in enumerate(weights):
+        conv = nn.Conv2d(W.shape[1], W.shape[0], 3, padding=1, bias=False).double()
+        conv.weight.data.copy_(W)
+        layers += [conv, nn.ReLU(), *([nn.MaxPool2d(2)] if k in (1, 3, 5, 7) else [])]
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    first, rest = nn.Sequential(*layers[:2]), nn.Sequential(*layers[2:-1])
+    x2, y = rectified(x, weights)
+    below = first(x).detach().requires_grad_()
+    torch.testing.assert_close(x2, below)
+    torch.testing.assert_close(y, rest(below))
+    top = torch.randn_like(y)
+    torch.testing.assert_close(torch.autograd.grad(y, x2, top),
+                               torch.autograd.grad(rest(below), below, top))
+
+
 def test_surfaces_are_the_costs_of_whole_networks():
     g = generator(0, "surface")
     W1, W2 = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((4, 3), (3, 5)))

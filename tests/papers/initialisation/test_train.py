@@ -136,6 +136,15 @@ def test_gaussian_inputs_have_the_mean_and_variance_asked_for():
     assert r.x.var().item() == pytest.approx(1.5, rel=0.05)
 
 
+def test_either_start_and_every_activation_has_draws_of_its_own():
+    drawn = [recipe("quick_layers", model__init=init, model__activation=activation)
+             .network(0).weights[1].flatten().double() for init, activation in (
+                 ("xavier", "relu"), ("he", "relu"), ("standard", "tanh"), ("normalised", "tanh"),
+                 ("standard", "softsign"))]
+    alike = torch.corrcoef(torch.stack([w.detach() for w in drawn]))
+    assert (alike - torch.eye(5)).abs().max() < 0.05
+
+
 def test_convolutions_measure_the_gradient_of_random_tops():
     r = recipe("convolutions_0.01", model__width=8)
     chance = r.generator("network of 0.01", 0)
@@ -241,6 +250,46 @@ def test_exact_facts_that_others_know():
     assert facts.n_variance("he", 50) > 2, "a Gaussian has no bound"
 
 
+def moments_by_quadrature(μ, ν, ω, τ):
+    """Mean and variance of SELU(N(μω, ντ)), Gauss and Legendre's nodes on either side of 0."""
+    m, r = μ * ω, np.sqrt(ν * τ)
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    z = np.concatenate([0.5 * (nodes + 1), 0.5 * (nodes - 1)])  # of the reach, above and below 0
+    w = 0.5 * np.concatenate([weights, weights])
+    reach = 10 * r + abs(m)
+    s = z * reach[:, None]
+    bell = np.exp(-0.5 * ((s - m[:, None]) / r[:, None]) ** 2) / (
+        r[:, None] * math.sqrt(2 * math.pi)) * reach[:, None]
+    f = F.selu(torch.from_numpy(s)).numpy()
+    mean, square = ((f**k * bell) @ w for k in (1, 2))
+    return np.stack([mean, square - mean**2])
+
+
+def on_grid(μ, ν, ω, τ):
+    return [v.ravel() for v in np.meshgrid(*(np.linspace(*ends, 9) for ends in (μ, ν, ω, τ)))]
+
+
+def test_selus_theorems_by_quadrature():
+    h, Ω = 1e-4, on_grid((-0.1, 0.1), (0.8, 1.5), (-0.1, 0.1), (0.95, 1.1))
+    by_μ, by_ν = ((moments_by_quadrature(Ω[0] + h * a, Ω[1] + h * b, *Ω[2:])
+                   - moments_by_quadrature(Ω[0] - h * a, Ω[1] - h * b, *Ω[2:])) / (2 * h)
+                  for a, b in ((1, 0), (0, 1)))
+    norms = np.linalg.norm(np.stack([by_μ, by_ν], 1).T, 2, (1, 2))
+    assert facts.largest_norm() == pytest.approx(norms.max(), abs=1e-6)
+    mean, var = moments_by_quadrature(*Ω)
+    for which, values in (("mean", mean), ("variance", var)):
+        assert facts.mapped(which, True) == pytest.approx(values.max(), abs=1e-8)
+        assert facts.mapped(which, False) == pytest.approx(values.min(), abs=1e-8)
+    at = on_grid((-1, 1), (3, 16), (-0.1, 0.1), (0.8, 1.25))  # theorem 2
+    assert facts.variance_above() == pytest.approx(
+        (moments_by_quadrature(*at)[1] - at[1]).max(), abs=1e-7)
+    grown = []
+    for ν, τ in ((0.16, 0.8), (0.24, 0.9)):  # theorem 3
+        at = on_grid((-0.1, 0.1), (0.02, ν), (-0.1, 0.1), (τ, 1.25))
+        grown.append((moments_by_quadrature(*at)[1] - at[1]).min())
+    assert facts.variance_below() == pytest.approx(min(grown), abs=1e-8)
+
+
 def test_the_papers_values():
     for row in ROWS:
         config = EXPERIMENTS.resolve(row)
@@ -248,8 +297,10 @@ def test_the_papers_values():
         assert (config.data.name, config.data.evaluate_on) == ("mnist", "test")
         assert config.model.init == ("normalised" if row.endswith("_n") else "standard")
         assert config.model.activation == row.removesuffix("_n")
-    for init in ("standard", "normalised"):
-        assert EXPERIMENTS.resolve(f"start_tanh_{init}").model.width == 1000
+    for kind in ("tanh", "softsign"):
+        for init in ("standard", "normalised"):
+            model = EXPERIMENTS.resolve(f"start_{kind}_{init}").model
+            assert (model.width, model.activation) == (1000, kind)
     assert [EXPERIMENTS.resolve(f"deep_{n}_he").model.depth + 1 for n in (22, 30)] == [22, 30]
     selu = EXPERIMENTS.resolve("start_selu_low")
     assert (selu.model.depth, selu.input.mean, selu.input.variance) == (32, -0.1, 0.8)
@@ -284,6 +335,7 @@ def test_the_search_never_sees_the_test_set():
     (dict(name="quick_layers", measure__jacobians=301), r"measure.jacobians=301: expected at most"),
     (dict(name="quick_layers", model__depth=1), r"model.depth=1: expected at least 2 hidden"),
     (dict(model__std=0.1), r"model.std=0.1: not used where task.name=train"),
+    (dict(name="surface", measure__reach=1e300), r"measure.reach=1e\+300: expected a number"),
     (dict(optim__lr=0.0), r"optim.lr=0.0: expected a number above 0")])
 def test_bad_values_are_one_line(overrides, message):
     with pytest.raises(UserError, match=message) as e:
