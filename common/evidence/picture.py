@@ -28,7 +28,7 @@ MARKS = {"reproduced": ("o", "#009E73"), "consistent": ("v", "#56B4E9"),
 EDGE = 3.0
 """The scale ends here."""
 
-LETTERS = 58
+LETTERS = 64
 """Of a statement's text at most; the claim's id leads to the rest."""
 
 
@@ -95,8 +95,8 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
 
 
 def label(j: Judgement) -> str:
-    """A row's text: what the paper says, as far as there is room."""
-    text = j.claim.says.split(" (")[0]
+    """A row's text: the claim's name in the tables, and the beginning of what it says."""
+    text = f"{j.claim.id}: {j.claim.says}"
     return text if len(text) <= LETTERS else text[:LETTERS - 1].rstrip() + "…"
 
 

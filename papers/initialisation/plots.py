@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, figure
+from common.evidence.plotting import COLOURS, band, figure, legend_below
 from common.evidence.results import Result
 from common.experiments import Experiments
 from papers.initialisation.learning import BINS
@@ -96,6 +96,8 @@ def histograms() -> tuple[str, str, Figure]:
                           label=f"layer {k + 1}")
         row[0].set(ylabel=f"{init}\npart of the values", xlim=(-0.6, 0.6), ylim=(0, 0.15))
         row[1].set(xlim=(-0.06, 0.06), ylim=(0, 0.15))
+    panels[1, 0].set_xlabel("activation")
+    panels[1, 1].set_xlabel("∂Cost/∂s")
     panels[0, 0].set_title("activations (Fig. 6)")
     panels[0, 1].set_title("∂Cost/∂s (Fig. 7)")
     panels[0, 0].legend(fontsize=7)
@@ -191,7 +193,9 @@ def layers(paper: Paper) -> tuple[str, str, Figure]:
                           color=COLOURS[k - 1])
         axes.set(xlabel="updates (thousands)", title=title, ylim=(0, 1.05))
     panels[0].set_ylabel("activation")
-    panels[0].legend(fontsize=7)
+    legend_below(made, *((f"layer {k}", {"color": COLOURS[k - 1]}) for k in range(1, 6)),
+                 ("standard deviation", {"color": "black"}),
+                 ("98th percentile", {"color": "black", "marker": ".", "ls": ""}), columns=7)
     return "fig3", ("Figs. 3 and 10: standard deviation (lines) and 98th percentile (dots) of "
                     "each hidden layer's activations, 100 units a layer on MNIST, seed 0."), made
 
@@ -268,7 +272,7 @@ def deep(paper: Paper) -> tuple[str, str, Figure]:
                 axes.plot(*run.curves["error"], color=colour, lw=0.9, alpha=0.7,
                           label=None if k else label)
         axes.set(xlabel="updates", title=f"{n} layers (Fig. {2 if n == 22 else 3})", ylim=(0, 100))
-        axes.legend(fontsize=7, loc="center")
+        axes.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=2)
     panels[0].set_ylabel("test error (%)")
     return "deep", ("Figs. 2 and 3 of He et al. with 100 rectifiers a layer, fully connected, on "
                     "MNIST: every seed."), made

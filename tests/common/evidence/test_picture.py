@@ -63,3 +63,12 @@ def test_what_lies_outside_is_pointed_at():
                          judged({"within": [-1, 1]}, (math.inf,), 0.0, verdict="undecided")])
     marks = [line for line in made.axes[0].lines if line.get_marker() == ">"]
     assert len(marks) == 2 and all(abs(m.get_xdata()[0]) < EDGE for m in marks)
+
+
+def test_a_row_is_named_as_in_the_tables():
+    """"The same, with the other start" says nothing where it stands alone."""
+    assert picture.label(judged({"at_least": 0.0})) == "a: text"
+    long = judged({"at_least": 0.0})
+    object.__setattr__(long.claim, "says", "x" * 200)
+    assert picture.label(long).startswith("a: xxx") and picture.label(long).endswith("…")
+    assert len(picture.label(long)) == picture.LETTERS
