@@ -28,7 +28,7 @@ class Shipped(nn.Module):
 
     def __init__(self, recipe: Supervised):
         super().__init__()
-        self.model = recipe.model.eval()
+        self.model = recipe.shipped().eval()
         self.prepare = recipe.prepare
 
     def forward(self, images: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def read(source: str, images: int) -> Ready:
     if not isinstance(recipe, Supervised):
         raise UserError(f"{source}: expected a network that classifies images")
     try:
-        recipe.start_with(tensors)
+        start.fit(recipe.model, tensors)  # trained; start_with may prune them, or shrink them
     except UserError as e:
         raise UserError(f"{source}: does not fit {paper}/{experiment}: {e}") from e
     test = recipe.data.test[:images]

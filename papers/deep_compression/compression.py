@@ -25,6 +25,7 @@ from papers.deep_compression.coding import (
     storage,
 )
 from papers.deep_compression.model import (
+    Dense,
     LeNet,
     Pruned,
     Shapes,
@@ -68,6 +69,10 @@ class LeNetRecipe(Supervised):
     def compiled(self) -> LeNet:
         """As it is: ``train.compile`` is not used by these papers."""
         return self.model
+
+    def shipped(self) -> Dense:
+        """Dense weights, zeros among them: no program that reads such files skips them."""
+        return Dense(self.model)
 
     @torch.no_grad()
     def error(self) -> float:

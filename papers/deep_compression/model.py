@@ -164,6 +164,22 @@ class Shared(LeNet):
             self.b[name].copy_(biases[name])
 
 
+class Dense(LeNet):
+    """The same network with its weights as plain numbers: no masks, no centroids.
+
+    Args:
+        net: pruned or shared.
+    """
+
+    def __init__(self, net: LeNet):
+        super().__init__(net.shapes)
+        self.W = nn.ParameterDict({name: w.detach().clone() for name, w in net.weights().items()})
+        self.b.load_state_dict(net.b.state_dict())
+
+    def weights(self) -> dict[str, Tensor]:
+        return dict(self.W.items())
+
+
 # ---- pruning -----------------------------------------------------------------------------------
 
 

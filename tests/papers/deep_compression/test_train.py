@@ -52,6 +52,17 @@ def test_golden_curve_of_20_steps(name, num_regression):
                          default_tolerance=dict(rtol=1e-6, atol=0))
 
 
+def test_what_is_shipped_has_dense_weights_and_says_the_same(pruned):
+    shared = made("quick_compressed")
+    shared.start_with(pruned.model.state_dict())
+    for one in (pruned, shared):
+        dense = one.shipped()
+        assert {n.split(".")[0] for n in dense.state_dict()} == {"W", "b"}
+        assert sum(w.numel() for w in dense.W.values()) == 64 * 100 + 100 * 50 + 50 * 10
+        assert 0 < sum((w == 0).sum() for w in dense.W.values())
+        torch.testing.assert_close(dense(one.eval_inputs), one.model(one.eval_inputs))
+
+
 # ---- what config.yaml says -----------------------------------------------------------------------
 
 
