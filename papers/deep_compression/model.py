@@ -8,7 +8,7 @@ never shared.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -165,16 +165,16 @@ class Shared(LeNet):
 
 
 class Dense(LeNet):
-    """The same network with its weights as plain numbers: no masks, no centroids.
+    """A network whose weights are plain numbers: no masks, no centroids.
 
     Args:
-        net: pruned or shared.
+        weights, biases: of each layer, copied.
     """
 
-    def __init__(self, net: LeNet):
-        super().__init__(net.shapes)
-        self.W = nn.ParameterDict({name: w.detach().clone() for name, w in net.weights().items()})
-        self.b.load_state_dict(net.b.state_dict())
+    def __init__(self, weights: Mapping[str, Tensor], biases: Mapping[str, Tensor]):
+        super().__init__({name: tuple(w.shape) for name, w in weights.items()})
+        self.W = nn.ParameterDict({name: w.detach().clone() for name, w in weights.items()})
+        self.b = nn.ParameterDict({name: b.detach().clone() for name, b in biases.items()})
 
     def weights(self) -> dict[str, Tensor]:
         return dict(self.W.items())
