@@ -241,7 +241,7 @@ def loss() -> tuple[str, str, Figure]:
     return "fig5", ("Fig. 5: both costs of a tanh network over a weight of each layer, fresh and "
                     "after 500 updates on the cross-entropy (dark is low, each from its lowest to "
                     "its highest). Hatched: plateaus, where the slope is less than a tenth of the "
-                    "steepest and the cost above the middle. The trained network is about as the mean "
+                    "steepest and the cost above the middle. The trained network is about the mean "
                     "of a hundred, of which many have no plateau at all."), made
 
 
