@@ -42,6 +42,7 @@ class Ready:
     Attributes:
         paper: whose it is.
         name: of the file to write, without suffix.
+        data: the data set's name.
         network: in evaluation mode.
         images, labels: of the test split.
         calibration: training images, uint8.
@@ -49,6 +50,7 @@ class Ready:
 
     paper: str
     name: str
+    data: str
     network: Shipped
     images: Tensor
     labels: Tensor
@@ -81,7 +83,7 @@ def read(source: str, images: int) -> Ready:
         raise UserError(f"{source}: does not fit {paper}/{experiment}: {e}") from e
     test = recipe.data.test[:images]
     name = Path(source).stem if source.endswith(".safetensors") else f"{experiment}-seed{seed}"
-    return Ready(paper, name, Shipped(recipe).eval(), test.images, test.labels,
+    return Ready(paper, name, recipe.data.name, Shipped(recipe).eval(), test.images, test.labels,
                  recipe.data.train[:CALIBRATION].images)
 
 
