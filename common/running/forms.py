@@ -53,8 +53,8 @@ def compare(ready: Ready) -> dict[str, Any]:
 
     Returns:
         ``name``, ``paper``, ``data``, ``images`` tried, ``made``, the provenance, and ``forms``: of
-        each ``bytes``, ``error`` (%), ``same`` (part of the images given the class that torch gives),
-        ``furthest`` (largest difference of a logit) and ``milliseconds`` an image by batch.
+        each ``bytes``, ``error`` (%), ``same`` (part of the images given the class that torch
+        gives), ``furthest`` (largest difference of a logit) and ``milliseconds`` an image by batch.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -87,7 +87,7 @@ def keep(ready: Ready, found: dict[str, Any]) -> Path:
     path = ROOT / "papers" / ready.paper / "exports" / f"{ready.name}.json"
     path.parent.mkdir(exist_ok=True)
     write_atomic(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    write_atomic(ROOT / PICTURE, plotting.svg(picture(kept())))
+    write_atomic(ROOT / PICTURE, drawn(kept()))
     return path
 
 
@@ -115,8 +115,15 @@ def picture(found: Sequence[dict[str, Any]]) -> Figure:
             axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=2)
         panels[0][0].set_ylabel("test error (%)")
         plotting.legend_below(made, *((LABELS[form], {"marker": mark, "color": "black", "ls": ""})
-                                      for form, mark in MARKS.items()))
+                                      for form, mark in MARKS.items()),
+                              columns=3 if len(sets) > 1 else 2)
     return made
+
+
+def drawn(found: Sequence[dict[str, Any]]) -> bytes:
+    """The picture as SVG."""
+    with plotting.style():
+        return plotting.svg(picture(found))
 
 
 def kept() -> list[dict[str, Any]]:

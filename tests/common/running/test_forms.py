@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from common.evidence import plotting
 from common.files import ROOT
 from common.running import forms
 from tests.common.running.test_export import by_hand, ready
@@ -29,7 +28,7 @@ def test_forms_are_compared_on_the_same_images(ready, tmp_path, monkeypatch):
     monkeypatch.setattr(forms, "ROOT", tmp_path)
     (tmp_path / "papers/initialisation").mkdir(parents=True)
     assert forms.keep(small, found).name == "small.json" and forms.kept() == [found]
-    assert (tmp_path / forms.PICTURE).read_bytes() == plotting.svg(forms.picture([found]))
+    assert (tmp_path / forms.PICTURE).read_bytes() == forms.drawn([found])
 
 
 def test_times_are_of_the_first_network(ready):
@@ -47,7 +46,7 @@ def replace_times(found, factor):
 def test_the_pages_table_is_what_was_kept():
     if kept := forms.kept():
         assert forms.table(kept) in (ROOT / "papers/STUDY.md").read_text(encoding="utf-8")
-        assert (ROOT / forms.PICTURE).read_bytes() == plotting.svg(forms.picture(kept))
+        assert (ROOT / forms.PICTURE).read_bytes() == forms.drawn(kept)
 
 
 def test_the_picture_has_a_panel_for_each_data_set(ready):
