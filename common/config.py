@@ -8,6 +8,7 @@ honoured: elsewhere it is refused and no part of the run's :func:`identity`.
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
@@ -260,13 +261,16 @@ def check_bounds(config: Config) -> None:
     for name, value in flatten(as_dict(config)).items():
         bounds, kind = known[name].bounds, known[name].type
         listed = isinstance(value, list)
+        values = value if listed else [value]
         if bounds.some and not value:
             raise UserError(f"{name}={value}: expected at least one number")
-        if str(bounds) and any(v not in bounds for v in (value if listed else [value])):
+        if str(bounds) and any(v not in bounds for v in values):
             number = "whole number" if "int" in kind else "number"
             said = f"of {bounds}" if str(bounds).startswith("at") else bounds
             raise UserError(f"{name}={value}: expected " + (
                 f"{number}s, each {bounds}" if listed else f"a {number} {said}"))
+        if any(isinstance(v, float) and not math.isfinite(v) for v in values):
+            raise UserError(f"{name}={value}: expected a finite number")
 
 
 def one_line(error: BaseException) -> str:

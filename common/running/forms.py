@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
+from common.evidence import plotting
 from common.evidence.provenance import say_uncommitted, segment
 from common.files import ROOT, write_atomic
 from common.running.export import Predict, reader, to_int8, to_onnx, torchs, tried
@@ -25,6 +27,10 @@ BATCHES = {1: 200, 256: 10}
 LABELS = {"torch": "float32, torch", "onnx": "float32, ONNX Runtime",
           "int8": "8 bits, ONNX Runtime"}
 """What the table calls a form."""
+
+MARKS = {"torch": "o", "onnx": "s", "int8": "^"}
+PICTURE = Path("papers/exports.svg")
+"""Beside papers/STUDY.md, which shows it."""
 
 HEAD = ["network", "form", "KB", "test error, %", "same class as torch, %",
         "time an image over the first row's, one at a time", "256 at a time"]
@@ -46,9 +52,9 @@ def compare(ready: Ready) -> dict[str, Any]:
     """Every form of a network, tried on the same images and timed in turn on one core.
 
     Returns:
-        ``name``, ``paper``, ``images`` tried, ``made``, the provenance, and ``forms``: of each
-        ``bytes``, ``error`` (%), ``same`` (part of the images given the class that torch gives),
-        ``furthest`` (largest difference of a logit) and ``milliseconds`` an image by batch.
+        ``name``, ``paper``, ``data``, ``images`` tried, ``made``, the provenance, and ``forms``: of
+        each ``bytes``, ``error`` (%), ``same`` (part of the images given the class that torch
+        gives), ``furthest`` (largest difference of a logit) and ``milliseconds`` an image by batch.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -67,7 +73,8 @@ def compare(ready: Ready) -> dict[str, Any]:
         made = segment(torch.device("cpu"))
     finally:
         torch.set_num_threads(threads)
-    return {"name": ready.name, "paper": ready.paper, "images": len(ready.images), "made": made,
+    return {"name": ready.name, "paper": ready.paper, "data": ready.data,
+            "images": len(ready.images), "made": made,
             "forms": {form: {"bytes": sizes[form], "error": t.error, "same": t.same / t.images,
                              "furthest": t.furthest,
                              "milliseconds": {str(n): times[n][form] for n in BATCHES}}
@@ -80,7 +87,43 @@ def keep(ready: Ready, found: dict[str, Any]) -> Path:
     path = ROOT / "papers" / ready.paper / "exports" / f"{ready.name}.json"
     path.parent.mkdir(exist_ok=True)
     write_atomic(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(ROOT / PICTURE, drawn(kept()))
     return path
+
+
+def picture(found: Sequence[dict[str, Any]]) -> Figure:
+    """Test error against time an image, one at a time: a panel for each data set, a mark a form.
+
+    Times are over those of the first network's torch, as in :func:`table`; a mark's area is the
+    size.
+    """
+    first = found[0]["forms"]["torch"]["milliseconds"]["1"]
+    sets = list(dict.fromkeys(f["data"] for f in found))
+    with plotting.style():
+        made, panels = plotting.figure(len(sets), width=4.6, height=3.6, squeeze=False)
+        for axes, data in zip(panels[0], sets, strict=True):
+            for f, colour in zip((f for f in found if f["data"] == data), plotting.COLOURS,
+                                 strict=False):
+                points = [(m["milliseconds"]["1"] / first, m["error"], m["bytes"])
+                          for m in f["forms"].values()]
+                x, y, size = zip(*points, strict=True)
+                axes.plot(x, y, color=colour, lw=0.8, zorder=1, label=f["name"])
+                for form, *at in zip(f["forms"], x, y, size, strict=True):
+                    axes.scatter(*at[:2], s=12 + at[2] / 8000, marker=MARKS[form], color=colour,
+                                 zorder=2)
+            axes.set(title=data, xscale="log", xlabel="time an image, one at a time (ratio)")
+            axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=2)
+        panels[0][0].set_ylabel("test error (%)")
+        plotting.legend_below(made, *((LABELS[form], {"marker": mark, "color": "black", "ls": ""})
+                                      for form, mark in MARKS.items()),
+                              columns=3 if len(sets) > 1 else 2)
+    return made
+
+
+def drawn(found: Sequence[dict[str, Any]]) -> bytes:
+    """The picture as SVG."""
+    with plotting.style():
+        return plotting.svg(picture(found))
 
 
 def kept() -> list[dict[str, Any]]:

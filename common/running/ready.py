@@ -28,7 +28,7 @@ class Shipped(nn.Module):
 
     def __init__(self, recipe: Supervised):
         super().__init__()
-        self.model = recipe.model.eval()
+        self.model = recipe.shipped().eval()
         self.prepare = recipe.prepare
 
     def forward(self, images: Tensor) -> Tensor:
@@ -42,6 +42,7 @@ class Ready:
     Attributes:
         paper: whose it is.
         name: of the file to write, without suffix.
+        data: the data set's name.
         network: in evaluation mode.
         images, labels: of the test split.
         calibration: training images, uint8.
@@ -49,6 +50,7 @@ class Ready:
 
     paper: str
     name: str
+    data: str
     network: Shipped
     images: Tensor
     labels: Tensor
@@ -76,12 +78,12 @@ def read(source: str, images: int) -> Ready:
     if not isinstance(recipe, Supervised):
         raise UserError(f"{source}: expected a network that classifies images")
     try:
-        recipe.start_with(tensors)
+        start.fit(recipe.model, tensors)  # trained; start_with may prune them, or shrink them
     except UserError as e:
         raise UserError(f"{source}: does not fit {paper}/{experiment}: {e}") from e
     test = recipe.data.test[:images]
     name = Path(source).stem if source.endswith(".safetensors") else f"{experiment}-seed{seed}"
-    return Ready(paper, name, Shipped(recipe).eval(), test.images, test.labels,
+    return Ready(paper, name, recipe.data.name, Shipped(recipe).eval(), test.images, test.labels,
                  recipe.data.train[:CALIBRATION].images)
 
 

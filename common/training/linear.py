@@ -26,10 +26,11 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
 
     Shapes: x (…, inputs), w (outputs, inputs), b (outputs) → (…, outputs).
     """
-    if (x.dim() == 2 and x.device.type == "cpu" and x.dtype == w.dtype == torch.float32
+    if (not torch.compiler.is_compiling()  # first: a traced batch of any size has no length
+            and x.dim() == 2 and x.device.type == "cpu" and x.dtype == w.dtype == torch.float32
             and len(x) * w.numel() >= WORTHWHILE
             and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
-            and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+            and not torch.is_autocast_enabled("cpu")
             and not torch._C._are_functorch_transforms_active()):
         return _Linear.apply(x, w, b)
     return F.linear(x, w, b)

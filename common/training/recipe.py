@@ -336,6 +336,10 @@ class Supervised(Planned):
         self.model.train(training)
         return outputs
 
+    def shipped(self) -> nn.Module:
+        """The trained network as it is exported: less what only training needs, such as masks."""
+        return self.model
+
     def accuracy(self, x: Tensor, y: Tensor) -> float:
         """The fraction of correct predictions."""
         return fraction(self.predict(x).argmax(1) == y)

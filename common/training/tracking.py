@@ -54,7 +54,7 @@ class Tracker:
         state: how many lines there are, and their SHA-256.
 
     Raises:
-        UserError: the lines in the folder are not those that are expected.
+        UserError: the lines in the folder are not those that are expected, or it cannot be written.
 
     Whatever goes wrong with Weights & Biases is said once on stderr and never stops the run.
     """
@@ -72,8 +72,12 @@ class Tracker:
                             f"{step}: expected {expected['lines']} lines up to there, found "
                             f"{self._lines}{' others' * (self._lines == expected['lines'])}; put "
                             "it back, or add fresh=true to start anew")
-        write_atomic(folder / FILE, text)
-        self._file = open(folder / FILE, "a", encoding="utf-8")
+        if text or (folder / FILE).exists():
+            write_atomic(folder / FILE, text)
+        try:
+            self._file = open(folder / FILE, "a", encoding="utf-8")
+        except OSError as e:
+            raise UserError(f"cannot write {shown(folder / FILE)}: {e.strerror}") from e
         self._wandb = self._start_wandb(folder, config, name)
 
     def _start_wandb(self, folder: Path, config: Config, name: str) -> Any:

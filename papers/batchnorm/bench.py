@@ -41,9 +41,11 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
             "train.threads": 1})
         recipe = Unmeasured(config)
         segment = results.segment(recipe.device)
-        yield f"shared loop and bare loop, {name}", [
-            Contender("bare loop", lambda r=recipe: bare(r), STEPS),
-            Contender("shared loop", lambda r=recipe, s=segment: shared(r, s), STEPS)]
+        with tempfile.TemporaryDirectory() as folders:
+            yield f"shared loop and bare loop, {name}", [
+                Contender("bare loop", lambda r=recipe: bare(r), STEPS),
+                Contender("shared loop", lambda r=recipe, s=segment, f=folders: shared(r, s, f),
+                          STEPS)]
     for name in ("plain", "bn"):
         with stand_in((1, 28, 28)):
             config = [experiments.resolve(name, seed, every) for seed in range(SEEDS)]
@@ -54,10 +56,9 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
             for title, r in (("one seed", alone), (f"{SEEDS} seeds", together))]
 
 
-def shared(recipe: BatchNormRecipe, segment: dict[str, Any]) -> None:
-    """STEPS updates by the shared loop, in a folder of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        training.run(recipe, Path(folder), "bench", segment)
+def shared(recipe: BatchNormRecipe, segment: dict[str, Any], folders: str) -> None:
+    """STEPS updates by the shared loop, in a new folder among ``folders``."""
+    training.run(recipe, Path(tempfile.mkdtemp(dir=folders)), "bench", segment)
 
 
 def bare(recipe: BatchNormRecipe) -> None:

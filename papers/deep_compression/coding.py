@@ -185,7 +185,17 @@ def storage(tensor: SharedTensor) -> dict[str, float]:
 
 
 def encode(tensors: Tensors) -> bytes:
-    """The bytes of a ``.dcn`` file."""
+    """The bytes of a ``.dcn`` file.
+
+    Raises:
+        UserError: a name of more than 255 bytes, or more tensors than a file can count.
+    """
+    if len(tensors) >= 2**16:
+        raise UserError(f"{len(tensors)} tensors: expected at most 65,535 in a {SUFFIX} file")
+    for name in tensors:
+        if len(name.encode()) > 255:
+            raise UserError(f"tensor {name[:40]}…: expected a name of at most 255 bytes, has "
+                            f"{len(name.encode())}")
     parts = [MAGIC, struct.pack("<H", len(tensors))]
     for name, tensor in tensors.items():
         shared = isinstance(tensor, SharedTensor)

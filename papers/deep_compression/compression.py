@@ -25,6 +25,7 @@ from papers.deep_compression.coding import (
     storage,
 )
 from papers.deep_compression.model import (
+    Dense,
     LeNet,
     Pruned,
     Shapes,
@@ -34,6 +35,7 @@ from papers.deep_compression.model import (
     lenet_300_100,
 )
 from papers.deep_compression.settings import Config
+from papers.deep_compression.shipped import card
 
 
 def for_each(name: str, values: Sequence[Any], shapes: Shapes) -> dict[str, Any]:
@@ -68,6 +70,10 @@ class LeNetRecipe(Supervised):
     def compiled(self) -> LeNet:
         """As it is: ``train.compile`` is not used by these papers."""
         return self.model
+
+    def shipped(self) -> Dense:
+        """Dense weights, zeros among them: no program that reads such files skips them."""
+        return Dense(self.model.weights(), self.model.b)
 
     @torch.no_grad()
     def error(self) -> float:
@@ -237,8 +243,9 @@ class QuantiseRecipe(TrainRecipe):
                 for c, v in row.items()}
 
     def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
-        """Leave the first seed's file beside its result."""
+        """Leave the first seed's file beside its result, and a card."""
         if self.config.seed or self.config.data.evaluate_on != "test":
             return
         path = paper_folder / "results" / self.config.experiment / f"seed0{SUFFIX}"
         write_atomic(path, encode(self.tensors()))
+        write_atomic(path.with_suffix(".md"), card(path, record))

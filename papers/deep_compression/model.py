@@ -8,7 +8,7 @@ never shared.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -162,6 +162,22 @@ class Shared(LeNet):
             self.C[name].copy_(torch.from_numpy(centroids))
             self.codes(name).zero_()[kept] = torch.from_numpy(clusters + 1).to(w.device)
             self.b[name].copy_(biases[name])
+
+
+class Dense(LeNet):
+    """A network whose weights are plain numbers: no masks, no centroids.
+
+    Args:
+        weights, biases: of each layer, copied.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], biases: Mapping[str, Tensor]):
+        super().__init__({name: tuple(w.shape) for name, w in weights.items()})
+        self.W = nn.ParameterDict({name: w.detach().clone() for name, w in weights.items()})
+        self.b = nn.ParameterDict({name: b.detach().clone() for name, b in biases.items()})
+
+    def weights(self) -> dict[str, Tensor]:
+        return dict(self.W.items())
 
 
 # ---- pruning -----------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from common.errors import UserError
 
 MODES, SWEEP = {"task.name": "modes"}, {"task.name": "sweep"}
 PRODUCT, CHAOS = {"task.name": "product"}, {"task.name": "chaos"}
+ROUNDING = 1e-12
+"""A part of a strength that float64 still tells from nothing, with room for a few operations."""
 DECOUPLED = MODES | {"model.start": "decoupled"}
 
 
@@ -94,6 +96,10 @@ class Config(BaseConfig):
                             "theory's times from random weights are known for one hidden layer")
         low = min(m.strengths, default=math.inf)
         for name, value in (("model.u0", m.u0), ("optim.ε", self.optim.ε)):
+            least = ROUNDING * max(m.strengths, default=1.0)
+            if self.task.name == "modes" and value < least:
+                raise UserError(f"{name}={value}: expected at least {least:g}, for less is lost in "
+                                "rounding beside the largest of model.strengths")
             if self.task.name == "modes" and value >= low:
                 raise UserError(f"{name}={value}: expected less than {low}, the smallest of "
                                 "model.strengths")

@@ -23,7 +23,7 @@ def ready():
     made = recipe(experiments.resolve("quick_train", 0, {"model.depth": 2}))
     for k in range(300):
         made.step(k)
-    return Ready("initialisation", "small", Shipped(made).eval(), made.data.test.images,
+    return Ready("initialisation", "small", "digits", Shipped(made).eval(), made.data.test.images,
                  made.data.test.labels, made.data.train[:64].images)
 
 

@@ -28,6 +28,7 @@ def test_forms_are_compared_on_the_same_images(ready, tmp_path, monkeypatch):
     monkeypatch.setattr(forms, "ROOT", tmp_path)
     (tmp_path / "papers/initialisation").mkdir(parents=True)
     assert forms.keep(small, found).name == "small.json" and forms.kept() == [found]
+    assert (tmp_path / forms.PICTURE).read_bytes() == forms.drawn([found])
 
 
 def test_times_are_of_the_first_network(ready):
@@ -44,4 +45,15 @@ def replace_times(found, factor):
 
 def test_the_pages_table_is_what_was_kept():
     if kept := forms.kept():
-        assert forms.table(kept) in (ROOT / "papers/STUDY.md").read_text()
+        assert forms.table(kept) in (ROOT / "papers/STUDY.md").read_text(encoding="utf-8")
+        assert (ROOT / forms.PICTURE).read_bytes() == forms.drawn(kept)
+
+
+def test_the_picture_has_a_panel_for_each_data_set(ready):
+    found = forms.compare(replace(ready, images=ready.images[:20], labels=ready.labels[:20]))
+    other = replace_times(found, 3.0) | {"data": "other", "name": "slow"}
+    left, right = forms.picture([found, other]).axes
+    assert [a.get_title() for a in (left, right)] == ["digits", "other"]
+    assert len(left.lines[0].get_xdata()) == 3
+    assert right.lines[0].get_xdata() == pytest.approx([3.0])
+    assert right.lines[0].get_ydata() == pytest.approx([found["forms"]["torch"]["error"]])

@@ -41,6 +41,15 @@ def test_weights_are_read_with_what_lies_beside_them(folder):
     torch.testing.assert_close(found.calibration, recipe.data.train.images[:512])
 
 
+def test_a_trained_network_is_shipped_as_it_is(folder, monkeypatch):
+    """What an experiment does to the weights it starts from is done no second time."""
+    path, recipe = folder
+    monkeypatch.setattr(type(recipe), "start_with", lambda *a: pytest.fail("started again"))
+    x = recipe.data.test.images[:5]
+    torch.testing.assert_close(ready.read(str(path), 5).network(x),
+                               recipe.model(recipe.prepare(x)))
+
+
 @pytest.mark.parametrize(("change", "said"), [
     (lambda said: said["config"]["model"].update(width=7), "is no longer that of"),
     (lambda said: said.pop("config"), r"expected seed0\.json beside it"),

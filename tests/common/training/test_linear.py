@@ -74,3 +74,10 @@ def test_the_module_is_a_linear_layer_in_all_but_speed():
     x = torch.rand(100, 784)
     torch.testing.assert_close(ours(x), torchs(x), rtol=1e-5, atol=1e-5)
     assert isinstance(ours, nn.Linear)
+
+
+def test_a_batch_of_any_size_is_traced():
+    """A product large enough for oneDNN asks for its length, which a traced batch does not have."""
+    layer, x = Linear(1024, 1024), torch.randn(2, 1024)
+    program = torch.export.export(layer, (x,), dynamic_shapes=({0: torch.export.Dim("n", max=64)},))
+    torch.testing.assert_close(program.module()(x[:1].repeat(7, 1)), layer(x[:1].repeat(7, 1)))

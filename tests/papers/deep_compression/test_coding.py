@@ -7,9 +7,11 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
 
 from common.errors import UserError
 from papers.deep_compression import coding, compress
@@ -211,11 +213,46 @@ def test_weights_are_compressed_and_come_back(tmp_path, capsys):
     assert np.array_equal(found["layer.weight"], compress.compress({"w": w}, 5)["w"].dense())
 
 
+def test_few_different_weights_are_kept_to_the_bit():
+    w = np.random.default_rng(1).choice(np.array([0, 0.1, -0.7, 3], np.float32), (9, 8))
+    found = compress.compress({"w": w, "none": np.zeros((3, 3), np.float32)}, 2)
+    assert len(found["w"].centroids) == 3 and np.array_equal(found["w"].dense(), w)
+    assert len(found["none"].centroids) == 0 and not found["none"].dense().any()
+
+
+def test_other_types_become_float32(tmp_path):
+    w = torch.randn(6, 5).bfloat16()
+    save_torch({"w": w, "steps": torch.tensor(7)}, tmp_path / "w.safetensors")
+    compress.main([str(tmp_path / "w.safetensors"), str(tmp_path / "w.dcn"), "6"])
+    found = coding.read(tmp_path / "w.dcn")
+    assert np.array_equal(found["w"].dense(), w.float()) and found["steps"] == 7
+
+
+@pytest.mark.parametrize(("weights", "said"), [
+    ({"w" * 300: torch.ones(2, 2)}, "tensor www.*: expected a name of at most 255 bytes, has 300"),
+    ({"w": torch.tensor([[1.0, math.nan]])}, "tensor w: expected finite weights")])
+def test_weights_that_no_file_can_hold(tmp_path, weights, said):
+    save_torch(weights, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=said):
+        compress.main([str(tmp_path / "w.safetensors"), str(tmp_path / "w.dcn")])
+    assert not (tmp_path / "w.dcn").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["a.dcn", "-h"]])
+def test_help_is_the_modules_text(arguments, capsys):
+    compress.main(arguments)
+    assert "net.safetensors net.dcn 6" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("arguments", "said"), [
-    ([], "expected a .dcn file"), (["a", "b", "c", "d"], "expected a .dcn file"),
-    (["a.safetensors", "b.dcn", "0"], "a whole number from 1 to 12"),
-    (["a.safetensors", "b.dcn", "x"], "a whole number from 1 to 12"),
-    (["a.safetensors"], "expected a file to write"),
+    (["a", "b", "c", "d"], "a b c d: expected a file, one to write"),
+    (["a.safetensors", "b.dcn", "0"], "0: expected bits .* a whole number from 1 to 12"),
+    (["a.safetensors", "b.dcn", "x"], "x: expected bits .* a whole number from 1 to 12"),
+    (["a.safetensors"], r"a.safetensors: expected a \.dcn file to look into"),
+    (["a.safetensors", "b.safetensors"], r"b.safetensors: expected .* ends in \.dcn"),
+    (["a.dcn", "b.dcn"], r"b.dcn: expected .* ends in \.safetensors"),
+    (["a.dcn", "b.safetensors", "6"], "6: expected two files"),
+    (["a.safetensors", "absent/b.dcn"], "absent/b.dcn: expected a folder that exists"),
     (["absent.safetensors", "b.dcn"], "cannot read absent.safetensors"),
     (["absent.dcn"], "cannot read absent.dcn")])
 def test_bad_arguments_are_one_line(arguments, said):

@@ -1,5 +1,6 @@
 """The papers' stages, each from the one before it, and golden curves on digits."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from common.errors import UserError
 from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.files import ROOT
-from papers.deep_compression import facts
+from papers.deep_compression import facts, shipped
 from papers.deep_compression.coding import SharedTensor, decode, encode, read
 from papers.deep_compression.train import Config, recipe
 
@@ -50,6 +51,17 @@ def test_golden_curve_of_20_steps(name, num_regression):
     one = made(name)
     num_regression.check({"loss": [one.step(k).item() for k in range(20)]},
                          default_tolerance=dict(rtol=1e-6, atol=0))
+
+
+def test_what_is_shipped_has_dense_weights_and_says_the_same(pruned):
+    shared = made("quick_compressed")
+    shared.start_with(pruned.model.state_dict())
+    for one in (pruned, shared):
+        dense = one.shipped()
+        assert {n.split(".")[0] for n in dense.state_dict()} == {"W", "b"}
+        assert sum(w.numel() for w in dense.W.values()) == 64 * 100 + 100 * 50 + 50 * 10
+        assert 0 < sum((w == 0).sum() for w in dense.W.values())
+        torch.testing.assert_close(dense(one.eval_inputs), one.model(one.eval_inputs))
 
 
 # ---- what config.yaml says -----------------------------------------------------------------------
@@ -156,7 +168,9 @@ def test_a_network_is_its_file(pruned, tmp_path):
     assert metrics["bytes"] == len(encode(one.tensors()))
     parameters = sum(p.numel() for p in pruned.model.parameters())
     assert metrics["factor"] == pytest.approx(4 * parameters / metrics["bytes"])
-    one.publish(tmp_path, {})
+    one.publish(tmp_path, {
+        "experiment": "quick_compressed", "seed": 0, "data": {"name": "digits"},
+        "metrics": metrics, "segments": [{"commit": "abc"}]})
     tensors = read(tmp_path / "results/quick_compressed/seed0.dcn")
     x = one.eval_inputs.flatten(1).numpy().astype(np.float64)
     for name in one.model.shapes:  # by numpy, from the file alone
@@ -164,8 +178,21 @@ def test_a_network_is_its_file(pruned, tmp_path):
         assert isinstance(weight, SharedTensor) and len(np.unique(weight.dense())) <= 32
         x = x @ weight.dense().T + bias
         x = np.maximum(x, 0) if name != "ip3" else x
+    loaded = shipped.load(tmp_path / "results/quick_compressed/seed0.dcn")
+    np.testing.assert_allclose(loaded(one.eval_inputs).detach(), x, rtol=1e-4, atol=1e-4)
     wrong = (x.argmax(1) != one.eval_labels.numpy()).mean()
     assert metrics["error"] == pytest.approx(100 * wrong, abs=0.3)
+
+
+@pytest.mark.parametrize("name", ["lenet300_compressed", "lenet5_compressed"])
+def test_published_files_have_their_cards_and_errors(name, real_data):
+    path = ROOT / f"papers/deep_compression/results/{name}/seed0.dcn"
+    record = json.loads(path.with_name("seed0.json").read_text(encoding="utf-8"))
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == shipped.card(path, record)
+    real_data("ylecun/mnist")
+    one = made(name)
+    one.model = shipped.load(path)
+    assert one.error() == pytest.approx(record["metrics"]["error"], abs=0.01)
 
 
 def test_a_file_with_another_bit_is_not_read_back(pruned, monkeypatch):

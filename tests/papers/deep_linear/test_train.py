@@ -1,6 +1,7 @@
 """The recipes: golden curves, what they measure, what they refuse."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.errors import UserError
+from common.evidence import report
+from common.evidence.paper import papers
 from common.evidence.results import Result
 from common.experiments import Experiments
 from common.files import ROOT
@@ -140,6 +143,10 @@ def test_the_jacobian_of_a_tanh_network_is_autograds():
     torch.testing.assert_close(r.model.map, torch.autograd.functional.jacobian(network, start))
     metrics = r.evaluate(4, True)
     assert metrics["q"] == pytest.approx(network(start).square().mean().item())
+    q, z = 1.0, np.random.default_rng(0).normal(size=400_000)  # eq. (47), g² E[tanh²(√q z)]
+    for _ in range(4):
+        q = 1.5**2 * (np.tanh(math.sqrt(q) * z) ** 2).mean()
+    assert metrics["theory"] == pytest.approx(q, rel=5e-3)
     assert metrics.keys() > ProductRecipe.evaluate(r, 4, True).keys()
 
 
@@ -213,6 +220,9 @@ def test_measures_over_runs():
     (dict(model__u0=1.0), "model.u0=1.0: expected less than 1.0"),
     (dict(optim__ε=3.0), "optim.ε=3.0: expected less than 1.0"),
     (dict(model__start="random", model__layers=4), "expected 3, or model.start=decoupled"),
+    (dict(optim__ε=1e-17), "optim.ε=1e-17: expected at least 2e-12"),
+    (dict(model__u0=1e-320), "model.u0=1e-320: expected at least 2e-12"),
+    (dict(name="quick_sweep", sweep__fastest=math.inf), "sweep.fastest=inf: expected a finite"),
     (dict(name="quick_sweep", sweep__depths=[10, 3, 10]), "expected each depth once"),
     (dict(name="quick_sweep", sweep__slowest=2.0), "sweep.slowest=2.0: expected less than"),
     (dict(name="quick_sweep", train__steps=3), "train.steps=3: expected 2"),
@@ -222,3 +232,12 @@ def test_bad_values_are_one_line(overrides, message):
     with pytest.raises(UserError, match=message) as e:
         recipe(**overrides)
     assert "\n" not in str(e.value)
+
+
+def test_the_readmes_numbers_are_the_reports():
+    (paper,) = papers(["deep_linear"])
+    known = {j.claim.id: report.number(j.middle, j.claim.show) for j in paper.judgements()}
+    text = (ROOT / "papers/deep_linear/README.md").read_text(encoding="utf-8")
+    said = re.findall(r"(\S+)\s+\(`(mnist-[\w.-]+)`\)", text)
+    assert len(said) == 4
+    assert {name: value for value, name in said} == {name: known[name] for _, name in said}

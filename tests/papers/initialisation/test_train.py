@@ -248,6 +248,15 @@ def test_exact_facts_that_others_know():
     assert slope.mean() * 0.1 == pytest.approx(  # ∂μ̃/∂μ = ω E[selu'] at μ = 0
         facts.selu_jacobian(ω=0.1)[0, 0], rel=5e-3)
     assert facts.n_variance("he", 50) > 2, "a Gaussian has no bound"
+    assert facts.n_variance("standard", 400) == pytest.approx(1 / 3, rel=1e-3)
+    assert facts.n_variance("normalised", 400) == pytest.approx(1, rel=1e-3)
+    fan_outs = [9 * c for c in (64, 128, 128, 256, 256, 512, 512, 512, 512)]  # conv2 … conv10 of B
+    assert facts.gradient_lost(0.01) == pytest.approx(
+        np.prod([100 * math.sqrt(2 / n) for n in fan_outs]))
+    h = 1e-4  # a variance moves the next mean by less than the next variance, eq. (6)
+    moved = (moments_by_quadrature(*np.array([[0.0], [1 + h], [0.0], [1.0]]))
+             - moments_by_quadrature(*np.array([[0.0], [1 - h], [0.0], [1.0]]))).ravel() / (2 * h)
+    assert [facts.jacobian_entry(k, 1) for k in (0, 1)] == pytest.approx(moved, abs=1e-6)
 
 
 def moments_by_quadrature(μ, ν, ω, τ):
@@ -327,7 +336,7 @@ def test_the_readmes_numbers_are_the_reports():
 
 def test_the_search_never_sees_the_test_set():
     swept = [n for n in EXPERIMENTS.experiments if n.startswith("sweep")]
-    assert len(swept) == 38
+    assert len(swept) == 40
     assert all(EXPERIMENTS.resolve(n).data.evaluate_on == "validation" for n in swept)
 
 
