@@ -336,7 +336,7 @@ def test_the_readmes_numbers_are_the_reports():
 
 def test_the_search_never_sees_the_test_set():
     swept = [n for n in EXPERIMENTS.experiments if n.startswith("sweep")]
-    assert len(swept) == 40
+    assert len(swept) == 50
     assert all(EXPERIMENTS.resolve(n).data.evaluate_on == "validation" for n in swept)
 
 
