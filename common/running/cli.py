@@ -102,8 +102,9 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
 
     Returns:
         For each run ``config``, ``metrics``, ``folder``, ``label``, ``seconds``, ``recorded``,
-        ``before``, the metrics of the committed result of the same run, if there was one, and
-        ``there``, whether it was finished already.
+        ``before``, the metrics of the committed result of the same run, if there was one,
+        ``there``, whether it was finished already, and ``by``, the commit that finished it then
+        if it is not that of today's code.
 
     Raises:
         UserError, Paused: see :func:`common.training.loop.run_all`; or the runs are to take turns
@@ -127,8 +128,11 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
                              together, budget, functools.partial(start.load, experiments))
     if distributed.rank():
         return []
-    return [record(experiments, *each) | {"there": was} for *each, was in zip(
-        jobs, recipes, ended, there, strict=True)]
+    by = [h["segments"][-1]["commit"] if was else segment["commit"]
+          for (_, h), was in zip(ended, there, strict=True)]
+    return [record(experiments, *each) | {
+        "there": was, "by": "" if commit == segment["commit"] else commit[:7]}
+        for *each, was, commit in zip(jobs, recipes, ended, there, by, strict=True)]
 
 
 def record(experiments: Experiments, of: Job, recipe: Recipe, ended: training.Ended,
@@ -301,7 +305,8 @@ def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -
             if d["before"] is not None:
                 print(f"{d['label']}: {names[0]} {d['metrics'][names[0]]:.6g}; the result that "
                       f"stood here before: {d['before'].get(names[0], math.nan):.6g}")
-    if there := [d["label"] for d in done if d["there"]]:
+    if there := [d["label"] + (f" (by the code of {d['by']})" if d["by"] else "")
+                 for d in done if d["there"]]:
         print(f"finished before, nothing was trained: {', '.join(there)} (fresh=true trains anew)")
     for names, alike in kinds.items():
         curves = {d["label"]: results.curves(tracking.read(d["folder"])) for d in alike}

@@ -240,7 +240,8 @@ class Run:
         else:
             start.begin(recipe, source)
         began = {"started_from": recipe.started_from} if recipe.started_from else {}
-        self.segments = [*segments, segment | {"from_step": self.first} | began]
+        mine = [] if self.finished else [segment | {"from_step": self.first} | began]
+        self.segments = [*segments, *mine]  # who only looks at a finished run had no share in it
         self.good = self.first
         self.writes = distributed.rank() == 0
         evaluated = self.finished or self.first < recipe.config.train.steps

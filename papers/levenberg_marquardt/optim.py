@@ -162,6 +162,8 @@ def iterate(f: Function, θ: Tensor, μ: Tensor, ν: Tensor, D: Tensor | None, x
             ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     """One iteration of s networks: a step is tried, and kept where it lowers ‖r‖².
 
+    Scaled, it is kept as well where it promises less than ‖r‖² is known to and raises it by no
+    more: there the loss tells steps apart by chance, and the last digits are in the steps.
     Where the step moves or promises no more than rounding and does not help, this is a
     minimum: damping would only run away. It goes back to where it began instead, and from there
     down a little at a time, as the last digits are left to nearly undamped steps.
@@ -199,8 +201,12 @@ def iterate(f: Function, θ: Tensor, μ: Tensor, ν: Tensor, D: Tensor | None, x
     after = residuals(f, new, x, t).square().sum(1)
     predicted = (p * (μ[:, None] * p - g)).sum(1)  # of ‖r + J p‖² to ‖r‖²
     gain = (before - after) / predicted
-    better = after < before  # false where anything is not finite
     eps = torch.finfo(r.dtype).eps
+    better = after < before  # false where anything is not finite
+    if D is not None:
+        close = 4 * eps * before.sqrt() * (before.sqrt() + torch.linalg.vector_norm(t.to(r)))
+        believed = (predicted <= close) & (after <= before + close)
+        better, gain = better | believed, torch.where(believed, 1.0, gain)
     settled = ~better & ((predicted <= eps * before)
                          | (moved.square().sum(1) <= eps**2 * θ.square().sum(1)))
     μ_tried, (μ, ν) = μ, damp(μ, ν, gain, better, rule, β)

@@ -12,6 +12,7 @@ from common.evidence.provenance import state_of_code
 from common.files import ROOT, sha256
 
 FILES = {"common/a.py": "A = 1\n", "papers/toy/config.yaml": "default: base\n",
+         "papers/toy/published/table.csv": "n\n3\n",
          "papers/toy/train.py": "", "pyproject.toml": "", "papers/toy/REPORT.md": "nothing\n",
          "tests/test_a.py": ""}
 
@@ -72,6 +73,7 @@ def test_an_archive_knows_its_commit(clone, archive):
     lambda f: (f / "common/a.py").write_text("A = 2\n"), lambda f: (f / "common/a.py").unlink(),
     lambda f: (f / "papers/toy/more.py").write_text(""), lambda f: (f / "b.py").write_text(""),
     lambda f: (f / "papers/toy/config.yaml").write_text("default: other\n"),
+    lambda f: (f / "papers/toy/published/table.csv").write_text("n\n4\n"),
     lambda f: (f / provenance.DIGESTS).unlink(),
     lambda f: (f / provenance.DIGESTS).write_text("damaged")])
 def test_an_archive_with_other_code_has_changed(clone, archive, change):

@@ -72,9 +72,10 @@ def test_a_resumed_run_is_bit_identical(trial, tmp_path, step):
 
 
 def test_a_finished_run_is_not_trained_again(trial):
-    _, metrics, _ = trial()
-    _, again, _ = trial(recipe=stopping_at(0))
+    _, metrics, before = trial()
+    _, again, after = trial(recipe=stopping_at(0))
     assert again == metrics
+    assert after["segments"] == before["segments"], "this process had no share in it"
 
 
 def test_the_final_step_is_evaluated_and_reported_not_the_best(trial, tmp_path):

@@ -318,7 +318,8 @@ def test_the_papers_values():
 def test_committed_choices_are_what_the_search_says():
     (paper,) = papers(["initialisation"])
     found = choices(paper)
-    assert set(found) == {*ROWS, "deep_22_xavier", "deep_22_he", "deep_30_xavier", "deep_30_he"}
+    assert set(found) == {*ROWS, "relu", "selu", "deep_22_xavier", "deep_22_he",
+                          "deep_30_xavier", "deep_30_he"}
     for name, chosen in found.items():
         config = EXPERIMENTS.resolve(name)
         assert (config.optim.lr, config.model.depth) == chosen, name
@@ -336,7 +337,7 @@ def test_the_readmes_numbers_are_the_reports():
 
 def test_the_search_never_sees_the_test_set():
     swept = [n for n in EXPERIMENTS.experiments if n.startswith("sweep")]
-    assert len(swept) == 40
+    assert len(swept) == 50
     assert all(EXPERIMENTS.resolve(n).data.evaluate_on == "validation" for n in swept)
 
 
