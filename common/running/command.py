@@ -20,7 +20,7 @@ import sys
 from collections.abc import Sequence
 
 from common.errors import UserError, exit_with, nearest
-from common.files import ROOT
+from common.files import ROOT, is_clone
 
 COMMANDS = {
     "reproduce": "common.running.reproduce",
@@ -32,6 +32,9 @@ COMMANDS = {
     "new": "common.running.new_paper",
 }
 """Words and the modules behind them, whose ``main`` takes the words that follow."""
+
+CHANGING = ("reproduce", "report", "bundle", "new")
+"""Those that change the repository, and so need a clone of it."""
 
 
 def train(argv: list[str]) -> int:
@@ -71,6 +74,9 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"unknown command {name!r}{nearest(name, ['train', *COMMANDS])}")
     if {"--help", "-h"} & set(rest):
         rest = ["--help"]
+    elif name in CHANGING and not is_clone():
+        raise UserError(f"papers {name} changes the repository: expected a clone of it or an "
+                        f"archive, this is a package installed in {ROOT}")
     return importlib.import_module(COMMANDS[name]).main(rest)
 
 
