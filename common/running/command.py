@@ -6,6 +6,7 @@
     papers recheck [batchnorm]                    # does the code still compute what was recorded?
     papers bundle pack resnet                     # for a machine without repository and network
     papers export papers/resnet/weights/resnet20.safetensors    # ONNX, or torch's own; 8 bits
+    papers site                                   # all of it as pages to browse, into site/
     papers bench resnet                           # speed, as ratios measured in one run
     papers new lenet                              # start a paper
 
@@ -28,6 +29,7 @@ COMMANDS = {
     "recheck": "common.running.recheck",
     "bundle": "common.running.bundle",
     "export": "common.running.export",
+    "site": "common.running.site.build",
     "bench": "common.running.bench",
     "new": "common.running.new_paper",
 }
