@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import os
 import re
 import shutil
 import sys
@@ -91,15 +92,17 @@ def api_index(listed: dict[str, str]) -> str:
 
 
 def readable(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings as they were meant: |x| is an absolute value, an indented block is code."""
-    for k, line in enumerate(lines):
-        lines[k] = "".join(part if i % 2 else part.replace("|", "\\|")
-                           for i, part in enumerate(re.split(r"(``.*?``|`.*?`)", line)))
-        if what == "module" and k > 1 and line.startswith("    ") and not lines[k - 1].strip() \
-                and lines[k - 2][:1].strip() and not lines[k - 2].endswith("::") \
-                and not lines[k - 2].startswith(".."):
-            lines[k - 1] = "\n::\n"
-    lines[:] = "\n".join(lines).split("\n")
+    """Docstrings as they were meant: |x| is an absolute value, an indented block is code.
+
+    A literal over two lines is put on one, for napoleon takes a colon in it for that of a type.
+    The arguments are those of Sphinx's event; ``lines`` are changed in place.
+    """
+    text = re.sub(r"``[^`]*``", lambda m: m[0].replace("\n", " "), "\n".join(lines))
+    parts = re.split(r"(``.*?``|`.*?`)", text)
+    text = "".join(p if k % 2 else p.replace("|", "\\|") for k, p in enumerate(parts))
+    if what == "module":
+        text = re.sub(r"((?:^|\n)(?!\.\.)\S[^\n]*(?<!::)\n)\n(?=    \S)", r"\1\n::\n\n", text)
+    lines[:] = text.split("\n")
 
 
 # ---- building ------------------------------------------------------------------------------------
@@ -133,6 +136,8 @@ html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_search_summary = False  # a browser reads no other file for it
+html_show_copyright = False
 templates_path = ["_templates"]
 html_sidebars = {"**": ["sidebar/brand.html", "sidebar/search.html", "claims.html",
                         "sidebar/scroll-start.html", "sidebar/navigation.html",
@@ -141,6 +146,7 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
+autodoc_use_type_comments = False
 autodoc_typehints_format = "short"
 napoleon_use_ivar = True
 suppress_warnings = ["toc.not_included", "ref.python", "myst.header"]
@@ -155,6 +161,20 @@ SIDEBAR = ('<div class="sidebar-tree"><ul><li class="toctree-l1"><a class="refer
            'href="{{ pathto("claims.html", 1) }}">Every claim</a></li></ul></div>\n')
 
 
+def needed() -> None:
+    """Make sure of Sphinx, its reader of Markdown and its theme.
+
+    Raises:
+        UserError: one of them is not installed.
+    """
+    for name in ("sphinx.application", "myst_parser", "furo"):
+        try:
+            importlib.import_module(name)
+        except ImportError as e:
+            raise UserError(f"papers site needs {name.partition('.')[0]}, which is not installed: "
+                            "pip install -e '.[site]'") from e
+
+
 def build(found: pages.Found, listed: dict[str, str], to: Path) -> list[str]:
     """Have Sphinx build the site into an empty folder; returns its warnings.
 
@@ -164,15 +184,10 @@ def build(found: pages.Found, listed: dict[str, str], to: Path) -> list[str]:
         to: the folder.
 
     Raises:
-        UserError: Sphinx, its Markdown reader or its theme is not installed, or Sphinx fails.
+        UserError: Sphinx is not installed, or fails.
     """
-    try:
-        from sphinx.application import Sphinx
-        for name in ("myst_parser", "furo"):
-            importlib.import_module(name)
-    except ImportError as e:
-        raise UserError(f"papers site needs {e.name}, which is not installed: "
-                        "pip install -e '.[site]'") from e
+    needed()
+    from sphinx.application import Sphinx
     warnings = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -182,12 +197,13 @@ def build(found: pages.Found, listed: dict[str, str], to: Path) -> list[str]:
         write(work / "_templates" / "claims.html", SIDEBAR)
         write(work / "_static" / "style.css", (HERE / "style.css").read_text(encoding="utf-8"))
         with contextlib.redirect_stdout(io.StringIO()):
-            app = Sphinx(work, work, to, work / ".doctrees", "html", status=None, warning=warnings)
+            app = Sphinx(work, work, to, work / ".doctrees", "html", status=None, warning=warnings,
+                         parallel=os.cpu_count() or 1)
             app.build(force_all=True)
     if app.statuscode:
         raise UserError(f"Sphinx could not build the site: {warnings.getvalue().strip()[-300:]}")
-    for paper, _ in found:
-        shutil.copytree(paper.folder / "figures", to / "papers" / paper.name / "figures")
+    for figures in (ROOT / "papers").glob("*/figures"):  # README shows all papers
+        shutil.copytree(figures, to / figures.relative_to(ROOT))
     return [w for w in warnings.getvalue().splitlines() if w.strip()]
 
 
@@ -229,6 +245,8 @@ def main(argv: Sequence[str]) -> int:
     if keys["only"] not in ("", "claims"):
         raise UserError(f"only={keys['only']}: expected claims, or nothing for the whole site")
     chosen = papers([w for w in argv if "=" not in w])
+    if not keys["only"]:
+        needed()
     to = cleared(Path(keys["to"]))
     found = [(p, p.judgements()) for p in chosen]
     warnings = [] if keys["only"] else build(found, modules(found), to)

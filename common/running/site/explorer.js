@@ -178,7 +178,7 @@ function start() {
     list();
     history.replaceState(null, "", "#?" + query());
   };
-  at("filters").addEventListener("input", changed);
+  for (const event of ["input", "change"]) at("filters").addEventListener(event, changed);
   at("filters").addEventListener("reset", () => setTimeout(changed));
   at("filters").addEventListener("submit", event => event.preventDefault());
   at("more").addEventListener("click", () => list(true));

@@ -22,7 +22,7 @@ from common.evidence.paper import Judgement, Paper
 from common.evidence.results import Result
 from common.evidence.verdicts import VERDICTS
 from common.files import ROOT
-from common.running.site.names import Source, find, measuring, parsed
+from common.running.site.names import Source, find, functions, measuring, parsed
 
 HERE = Path(__file__).parent
 
@@ -130,14 +130,14 @@ def measure_of(paper: Paper, claim: Claim) -> list[Source]:
     if "metric" not in claim.measure:
         return []
     found = measuring(paper, claim.measure["metric"])
-    return (found or measuring_by_hand(paper))[:3]
+    return (found or evaluations(paper))[:3]
 
 
-def measuring_by_hand(paper: Paper) -> list[Source]:
-    """Where metrics with names made at run time come from: a worklist's jobs, evaluations."""
-    found = (find(paper.folder / "train.py", f"{n.name}.{method}")
-             for n in parsed(paper.folder / "train.py")[1].body if isinstance(n, ast.ClassDef)
-             for method in ("do", "evaluate"))
+def evaluations(paper: Paper) -> list[Source]:
+    """Where metrics come from whose names are made at run time: a worklist's jobs, evaluations."""
+    found = [find(path, name) for path in sorted(paper.folder.glob("*.py"))
+             for name, _ in functions(parsed(path)[1])
+             if name.endswith((".do", ".evaluate")) and path.stem != "facts"]
     return [s for s in found if s]
 
 

@@ -121,13 +121,12 @@ def toctree(title: str, entries: Sequence[str]) -> str:
 # ---- the front page and a paper's ----------------------------------------------------------------
 
 def strip(judgements: Sequence[Judgement]) -> str:
-    """The verdicts of what was measured in runs as a strip of their proportions."""
-    counted = count(judgements).statements
-    parts = [f'<span style="flex: {counted[v]}; background: {MARKS.get(v, ("", "#b8bec5"))[1]}">'
-             "</span>" for v in VERDICTS if counted[v]]
-    said = ", ".join(f"{counted[v]} {v}" for v in VERDICTS if counted[v])
-    return (f'<span class="strip" role="img" aria-label="{said}">{"".join(parts)}</span>'
-            f'<span class="counted">{said}</span>') if parts else ""
+    """What was measured in runs as a strip of its verdicts' proportions, and all of it in words."""
+    counted = count(judgements)
+    parts = [f'<span style="flex: {n}; background: {MARKS.get(v, ("", "#b8bec5"))[1]}"></span>'
+             for v in VERDICTS if (n := counted.statements[v])]
+    return (f'<span class="strip" aria-hidden="true">{"".join(parts)}</span>'
+            f'<span class="counted">{html.escape("; ".join(counted.words))}</span>')
 
 
 def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
