@@ -7,6 +7,7 @@
     papers bundle pack resnet                     # for a machine without repository and network
     papers export papers/resnet/weights/resnet20.safetensors    # ONNX, or torch's own; 8 bits
     papers site                                   # all of it as pages to browse, into site/
+    papers notebook                               # papers/first_steps.ipynb, from its cells
     papers bench resnet                           # speed, as ratios measured in one run
     papers new lenet                              # start a paper
 
@@ -30,6 +31,7 @@ COMMANDS = {
     "bundle": "common.running.bundle",
     "export": "common.running.export",
     "site": "common.running.site.build",
+    "notebook": "common.running.notebook",
     "bench": "common.running.bench",
     "new": "common.running.new_paper",
 }

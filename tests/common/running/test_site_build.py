@@ -1,7 +1,9 @@
 """The site as Sphinx builds it: whole, without dead links, readable on a phone and in the dark."""
 
+import os
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -169,18 +171,17 @@ def test_docstrings_are_read_as_they_were_meant():
 # ---- all of it -----------------------------------------------------------------------------------
 
 @pytest.mark.slow
-def test_the_whole_site(browser, tmp_path, capsys):
+def test_the_whole_site(browser, tmp_path):
+    """Of $PAPERS_SITE, where CI has built it, or of one that is built here."""
     pytest.importorskip("furo", reason="Sphinx's theme is not installed")
-    site = tmp_path / "site"
-    assert build.main([f"to={site}"]) == 0
-    said = capsys.readouterr()
-    print(said.out)
-    assert "0 warnings" in said.out, said.err
+    site = Path(os.environ.get("PAPERS_SITE") or tmp_path / "site")
+    if not site.exists():
+        assert build.main([f"to={site}"]) == 0
     assert not list(dead(site))
     assert sum(p.stat().st_size for p in site.rglob("*")) < 60e6
     for paper in papers():
         for page in ("index", "README", "code", "REPORT"):
             browser.open(site / "papers" / paper.name / f"{page}.html", width=400)
             assert not browser.scrolls_sideways and not browser.errors, f"{paper.name}/{page}"
-    browser.open(site / "claims.html", "#hopfield/capacity")
-    assert not browser.errors
+    browser.open(site / "claims.html")
+    assert len(browser.all("#list li")) == 100 and not browser.errors
