@@ -19,7 +19,7 @@ def page(paper: Paper, pages: Pages) -> str:
     return "\n\n".join([
         "---\nhide-toc: true\n---", f"# {paper.about['title']}: code beside the paper",
         f"{paper.about['authors']} ({paper.about['year']}), in the order of the "
-        "[README's table](README.md); each name leads to its page in the API.",
+        "[README's table](README.md); names lead to their page in the API.",
         *(pair(paper, pages, row) for row in rows(paper))]) + "\n"
 
 
@@ -37,9 +37,13 @@ def shown(paper: Paper, pages: Pages, named: Named) -> str:
     source = named.source
     place = f"{source.path.relative_to(ROOT)}"
     if not source.name:
-        return f"[`{place}`](/api/{source.module}.md)\n\n{fenced(source.text, 'text')}"
-    anchor = f"/api/{source.module}.html#{source.module}.{source.name}"
-    link = f'<a href="../..{anchor}"><code>{source.name}</code></a>'
+        page = (f"/api/{source.module}.md" if source.module in pages.modules
+                else f"/{pages.add_file(place)}")
+        return f"[`{place}`]({page})\n\n{fenced(source.text, 'text')}"
+    link = f"<code>{source.name}</code>"
+    if source.module in pages.modules:
+        anchor = f"{source.module}.html#{source.module}.{source.name}"
+        link = f'<a href="../../api/{anchor}">{link}</a>'
     return (f"{link} {place}, line {source.first}\n\n"
             f"{fenced(textwrap.dedent(source.text), 'python')}")
 

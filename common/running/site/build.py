@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import os
 import re
 import shutil
 import sys
@@ -39,8 +38,8 @@ REST = {"README": "Run it", "papers/STUDY": "What to study here", "papers/README
         "CONTRIBUTING": "How a change is made"}
 """Documents beside the papers, with their names in the sidebar."""
 
-EXTRAS = ("bench", "__main__")
-"""Modules that the API leaves out."""
+EXTRAS = ("bench", "plots", "facts", "__main__")
+"""Modules that the API leaves out: nobody calls them but a report, which shows what they make."""
 
 
 def documents(found: pages.Found) -> set[str]:
@@ -99,7 +98,7 @@ def readable(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
     A literal over two lines is put on one, for napoleon takes a colon in it for that of a type.
     The arguments are those of Sphinx's event; ``lines`` are changed in place.
     """
-    text = re.sub(r"``[^`]*``", lambda m: m[0].replace("\n", " "), "\n".join(lines))
+    text = re.sub(r"``[^`]*``", lambda m: " ".join(m[0].split()), "\n".join(lines))
     parts = re.split(r"(``.*?``|`.*?`)", text)
     text = "".join(p if k % 2 else p.replace("|", "\\|") for k, p in enumerate(parts))
     if what == "module":
@@ -138,6 +137,8 @@ html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_use_index = False
+html_domain_indices = False
 html_show_search_summary = False  # a browser reads no other file for it
 html_show_copyright = False
 templates_path = ["_templates"]
@@ -156,7 +157,7 @@ suppress_warnings = ["toc.not_included", "ref.python", "myst.header"]
 
 def setup(app):
     from common.running.site.build import readable
-    app.connect("autodoc-process-docstring", readable)
+    app.connect("autodoc-process-docstring", readable, priority=400)  # before napoleon
 '''
 
 SIDEBAR = ('<div class="sidebar-tree"><ul><li class="toctree-l1"><a class="reference internal" '
@@ -199,8 +200,7 @@ def build(found: pages.Found, listed: dict[str, str], to: Path) -> list[str]:
         write(work / "_templates" / "claims.html", SIDEBAR)
         write(work / "_static" / "style.css", (HERE / "style.css").read_text(encoding="utf-8"))
         with contextlib.redirect_stdout(io.StringIO()):
-            app = Sphinx(work, work, to, work / ".doctrees", "html", status=None, warning=warnings,
-                         parallel=os.cpu_count() or 1)
+            app = Sphinx(work, work, to, work / ".doctrees", "html", status=None, warning=warnings)
             app.build(force_all=True)
     if app.statuscode:
         raise UserError(f"Sphinx could not build the site: {warnings.getvalue().strip()[-300:]}")

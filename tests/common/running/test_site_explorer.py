@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,11 +228,16 @@ def brightness(colour):
 
 @pytest.mark.slow
 def test_all_claims_are_painted_within_three_seconds(browser, tmp_path):
-    path = tmp_path / "claims.html"
-    path.write_text(explorer.page(judged([]), STUDY))
+    """Of the site in $PAPERS_SITE, where CI has built it, or of a page that is made here."""
+    path = Path(os.environ.get("PAPERS_SITE") or tmp_path) / "claims.html"
+    if not path.exists():
+        path.write_text(explorer.page(judged([]), STUDY))
     assert path.stat().st_size < 5e6
     browser.open(path)
     paint = browser.js("performance.getEntriesByName('first-contentful-paint')[0]?.startTime "
                        "?? performance.now()")  # what is not painted yet counts until now
     assert paint < 3000 and len(browser.all("#list li")) == 100
-    assert not browser.errors
+    for name in sorted(data_of(path)["data"]["papers"], key=lambda p: p["name"]):
+        browser.open(path, f"#?paper={name['name']}")
+        browser.press("#list li:first-child a", ENTER)
+        assert browser.all("#claim h2") and not browser.errors, name["name"]

@@ -93,7 +93,7 @@ def test_metrics_are_traced_to_the_functions_that_make_them():
 
 
 def test_the_page_has_each_place_beside_its_lines():
-    text = beside.page(paper(), Pages(set(), set()))
+    text = beside.page(paper(), Pages(set(), {"papers.batchnorm.model"}))
     says = text.index("section 3, the six gradient equations")
     code = text.index("def backward(ctx, dy")
     assert says < code < text.index("Algorithm 2, lines 7–10")
