@@ -251,9 +251,10 @@ def main(argv: Sequence[str]) -> int:
         needed()
     to = cleared(Path(keys["to"]))
     found = [(p, p.judgements()) for p in chosen]
-    warnings = [] if keys["only"] else build(found, modules(found), to)
+    listed = {} if keys["only"] else modules(found)
+    warnings = [] if keys["only"] else build(found, listed, to)
     study = explorer.skills((ROOT / "papers" / "STUDY.md").read_text(encoding="utf-8"))
-    write_atomic(to / "claims.html", explorer.page(found, study))
+    write_atomic(to / "claims.html", explorer.page(found, study, listed))
     for warning in warnings:
         print(warning, file=sys.stderr)
     size = sum(p.stat().st_size for p in to.rglob("*") if p.is_file())

@@ -3,7 +3,9 @@
 const COLOURS = [0, 1, 2, 3, 4, 5].map(k => `var(--c${k})`);
 const said = (v, c) => {
   if (v === null || v === undefined) return "–";
-  const text = c.percent && c.drawnPercent ? `${+(100 * v).toPrecision(4)} %` : `${+v.toPrecision(4)}`;
+  const plain = w => (Math.abs(w) < 1000 ? `${+w.toPrecision(4)}`
+    : w.toLocaleString("en", { maximumFractionDigits: 0 }));
+  const text = c.percent && c.drawnPercent ? `${plain(100 * v)} %` : plain(v);
   return text.replace("-", "−");
 };
 const width = () => Math.max(280, at("claim").clientWidth);
@@ -63,7 +65,7 @@ function curves(c) {
 }
 
 function chart(c, metric, arms) {
-  const own = metric === (c.metrics || [])[0] && !c.versus;  // the claim's own metric, its own scale
+  const own = metric === c.own;  // then the published value and the band are on its scale
   const lines = arms.flatMap(([name, runs], k) => runs.map(([seed, steps, values]) => (
     { name, seed, steps, values, colour: COLOURS[k % COLOURS.length] })));
   const xs = lines.flatMap(l => l.steps), ys = lines.flatMap(l => l.values).filter(number);

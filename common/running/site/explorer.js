@@ -28,6 +28,9 @@ function make(name, attributes = {}, ...children) {
 const badge = v => make("span", { class: `verdict v-${v.replaceAll(" ", "-")}`,
                                   title: data.verdicts[v] || "" }, v);
 
+/** A text that leads to a page of the site, where the site has it. */
+const linked = (page, text) => (page ? make("a", { href: page }, text) : text);
+
 // ---- the list ------------------------------------------------------------------------------------
 
 function choices(id, all, options) {
@@ -86,8 +89,7 @@ function neighbours(c) {
 function show(c) {
   const paper = papers[c.paper];
   const article = at("claim");
-  const links = make("span", {}, make("a", { href: `papers/${c.paper}/index.html` }, paper.title),
-                     `, ${paper.authors} ${paper.year}; ${c.where}`);
+  const links = make("span", {}, linked(paper.page, paper.title), `, ${paper.authors} ${paper.year}; ${c.where}`);
   article.replaceChildren(
     neighbours(c),
     make("p", { class: "small" }, `${c.paper}/${c.id}`),
@@ -109,9 +111,8 @@ function show(c) {
 
 function code(name) {
   const source = data.sources[name];
-  const module = source.path.replace(/\.py$/, "").replaceAll("/", ".");
-  return make("div", {}, make("p", { class: "small" }, make("a",
-    { href: `api/${module}.html#${name}` }, name), ` (${source.path}, line ${source.line})`),
+  return make("div", {}, make("p", { class: "small" }, linked(source.page, name),
+                              ` (${source.path}, line ${source.line})`),
     make("pre", { tabindex: 0 }, source.text));
 }
 
@@ -124,7 +125,7 @@ function runs(c) {
       make("td", { class: "number" }, minutes.toFixed(1)),
       make("td", {}, commit), make("td", {}, torch), make("td", {}, hardware))));
   if (!rows.length) return [];
-  const head = ["experiment", "seed", "value", "minutes", "commit", "torch", "hardware"];
+  const head = ["experiment", "seed", "seed's value", "minutes", "commit", "torch", "hardware"];
   return [make("h3", {}, "Runs"), make("div", { class: "wide", tabindex: 0, role: "region",
     "aria-label": "runs" }, make("table", {},
       make("thead", {}, make("tr", {}, ...head.map(h => make("th", { scope: "col" }, h)))),
@@ -170,6 +171,7 @@ function start() {
     theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
     try { localStorage.setItem("theme", document.documentElement.dataset.theme); } catch { /**/ }
   });
+  at("home").hidden = !data.papers.some(p => p.page);
   choices("paper", "all papers", data.papers.map(p => [p.name, p.title]));
   choices("kind", "all kinds", Object.entries(data.kinds));
   choices("verdict", "all verdicts", Object.keys(data.verdicts).map(v => [v, v]));

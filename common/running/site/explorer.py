@@ -10,7 +10,8 @@ import ast
 import json
 import math
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,19 +62,10 @@ def skills(text: str) -> Study:
 
 # ---- a claim -------------------------------------------------------------------------------------
 
-def of_claim(paper: Paper, j: Judgement, sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What the page knows about a claim.
-
-    Args:
-        paper: whose claim it is.
-        j: the judgement.
-        sources: the code that measures it is added here, by name.
-    """
+def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
+    """What the page knows about a claim, and the code that measures it."""
     claim, (low, high) = j.claim, j.claim.band
     code = measure_of(paper, claim)
-    for source in code:
-        sources[key(source)] = {"path": str(source.path.relative_to(ROOT)), "line": source.first,
-                                "text": source.text}
     said = {
         "paper": paper.name, "id": claim.id, "kind": kind(claim), "verdict": j.verdict,
         "where": claim.where, "says": claim.says, "obtained": claim.obtained,
@@ -83,7 +75,7 @@ def of_claim(paper: Paper, j: Judgement, sources: dict[str, dict[str, Any]]) -> 
         "command": command(paper, j), "code": [key(s) for s in code],
         "experiments": list(dict.fromkeys(claim.experiments)),
         "metrics": metrics_of(paper, j, code),
-        "versus": bool(claim.measure.get("versus") or "function" in claim.measure),
+        "own": "" if claim.measure.get("versus") else claim.measure.get("metric", ""),
         "percent": claim.show.endswith("%"), "step": claim.measure.get("step"),
         "at": finite(claim.published), "low": finite(low), "high": finite(high),
         "middle": finite(j.middle), "interval": [finite(v) for v in j.interval or ()],
@@ -91,7 +83,15 @@ def of_claim(paper: Paper, j: Judgement, sources: dict[str, dict[str, Any]]) -> 
                    for seed, v in zip(seeds_of(paper, j), j.values, strict=False)],
     }
     return {k: one_line(Exception(v)) if k in ("why", "because", "afterwards", "says") else v
-            for k, v in said.items() if v not in (None, "", [], False)}
+            for k, v in said.items() if v not in (None, "", [], False)}, code
+
+
+def of_source(source: Source, modules: Container[str]) -> dict[str, Any]:
+    """What the page knows about a piece of code; its page in the API, where there is one."""
+    said = {"path": str(source.path.relative_to(ROOT)), "line": source.first,
+            "text": textwrap.dedent(source.text)}
+    page = f"api/{source.module}.html#{key(source)}"
+    return said | ({"page": page} if source.module in modules else {})
 
 
 def finite(value: float | None) -> float | None:
@@ -209,22 +209,28 @@ def runs_of(paper: Paper) -> dict[str, list[list[Any]]]:
 
 # ---- the page ------------------------------------------------------------------------------------
 
-def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study) -> str:
+def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
+         modules: Container[str] = ()) -> str:
     """The explorer's HTML.
 
     Args:
         found: the papers with their judgements.
         study: the skills, see :func:`skills`.
+        modules: those with a page in the site's API; without any the page stands alone.
     """
     sources: dict[str, dict[str, Any]] = {}
     papers, claims, curves = [], [], {}
     for paper, judgements in found:
-        own = [of_claim(paper, j, sources) for j in judgements]
+        own = []
+        for said, code in (of_claim(paper, j) for j in judgements):
+            own.append(said)
+            sources |= {key(s): of_source(s, modules) for s in code}
         claims += own
         curves[paper.name] = curves_of(paper, own)
         about = paper.about
         papers.append({"name": paper.name, "title": about["title"], "authors": about["authors"],
-                       "year": about["year"], "link": about["link"], "runs": runs_of(paper)})
+                       "year": about["year"], "link": about["link"], "runs": runs_of(paper),
+                       "page": f"papers/{paper.name}/index.html" if modules else ""})
     names = {p["name"] for p in papers}
     data = {"papers": papers, "kinds": KINDS, "verdicts": VERDICTS, "sources": sources,
             "skills": {k: v for k, v in study.items() if names & set(v)}, "claims": claims}

@@ -1,6 +1,8 @@
 """The site as Sphinx builds it: whole, without dead links, readable on a phone and in the dark."""
 
+import json
 import os
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from common.errors import UserError
 from common.evidence.paper import papers
 from common.files import ROOT
-from common.running.site import build
+from common.running.site import build, explorer
 
 NAME = "batchnorm"
 PAGES = ["index", f"papers/{NAME}/index", f"papers/{NAME}/README", f"papers/{NAME}/REPORT",
@@ -26,7 +28,7 @@ def small(tmp_path_factory):
     listed = {k: v for k, v in build.modules(found).items() if k.startswith(f"papers.{NAME}.")}
     to = build.cleared(tmp_path_factory.mktemp("sites") / "small")
     warnings = build.build(found, listed, to)
-    (to / "claims.html").write_text("<!DOCTYPE html>")  # has tests of its own
+    (to / "claims.html").write_text(explorer.page(found, {}, listed))
     return to, warnings
 
 
@@ -98,6 +100,16 @@ def test_names_beside_the_paper_lead_to_their_place_in_the_api(small):
     links = [x for x in page.links if f"/api/papers.{NAME}.model.html#" in x]
     ids = Page(site / "api" / f"papers.{NAME}.model.html").ids
     assert len(links) >= 6 and not [x for x in links if x.partition("#")[2] not in ids]
+
+
+def test_the_explorer_leads_to_pages_that_are_there(small):
+    site, _ = small
+    text = (site / "claims.html").read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
+    for thing in [*data["papers"], *(s for s in data["sources"].values() if "page" in s)]:
+        path, _, anchor = thing["page"].partition("#")
+        assert not anchor or anchor in Page(site / path).ids, thing["page"]
+    assert any("page" in s for s in data["sources"].values())
 
 
 def test_the_search_knows_words_of_the_pages(small):

@@ -161,6 +161,20 @@ def test_a_claims_own_address(browser, page):
     assert not browser.errors
 
 
+@pytest.mark.parametrize("claim, own", [("fig1a-bn-10k", True), ("fig1a-gap-end", False),
+                                        ("fig1a-speed", False)])
+def test_the_published_value_is_drawn_only_over_curves_of_its_own_metric(browser, page, claim, own):
+    browser.open(page, f"#batchnorm/{claim}")
+    for mark in (".published", ".band"):
+        assert browser.js(f"document.querySelector('svg[tabindex] {mark}') !== null") == own
+    assert browser.all("#claim svg[tabindex] path.curve")
+
+
+def test_alone_it_leads_nowhere_else(browser, page):
+    browser.open(page, "#batchnorm/fig1a-bn-10k")
+    assert not [e for e in browser.all("a[href]") if "claims.html#" not in e.get_attribute("href")]
+
+
 def test_a_curve_tells_its_values_to_mouse_and_keyboard(browser, page):
     browser.open(page, "#batchnorm/fig1a-bn-10k")
     record = json.loads((ROOT / "papers/batchnorm/results/bn/seed0.json").read_text())
