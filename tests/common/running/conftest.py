@@ -18,6 +18,7 @@ class Browser:
 
     def open(self, path, hash="", width=1200, dark=False):
         """A file's page at a width of the screen; what was logged before is forgotten."""
+        self.width = width
         self.run_cdp("Emulation.setDeviceMetricsOverride", width=width, height=900,
                      deviceScaleFactor=1, mobile=width < 500)
         self.run_cdp("Emulation.setEmulatedMedia", features=[
@@ -66,7 +67,8 @@ class Browser:
 
     @property
     def scrolls_sideways(self):
-        return self.js("document.documentElement.scrollWidth > innerWidth")
+        """A phone's innerWidth grows with what does not fit, so the width asked for counts."""
+        return self.js("document.documentElement.scrollWidth") > self.width
 
 
 @pytest.fixture(scope="module")
