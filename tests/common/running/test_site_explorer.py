@@ -15,6 +15,7 @@ from common.files import ROOT
 from common.running.site import build, explorer
 
 ENTER, ESCAPE, END, ARROW_LEFT = "\ue007", "\ue00c", "\ue010", "\ue012"  # WebDriver's codes
+OPENED = "document.activeElement.id === 'claim'"  # a claim is shown, and has the focus
 NAMES = ["batchnorm", "lbfgs"]
 STUDY = explorer.skills((ROOT / "papers" / "STUDY.md").read_text())
 
@@ -136,6 +137,7 @@ def test_filters(browser, page, found):
     assert [e.get_attribute("href").split("#")[1] for e in browser.all("#list a")] == [
         "batchnorm/fig1c-median"]
     browser.press("#filters button", ENTER)  # all claims
+    browser.wait("document.querySelectorAll('#list li').length > 1")
     browser.choose("skill", "second order")
     browser.choose("kind", "formula")
     shown = [e.get_attribute("href").split("#")[1] for e in browser.all("#list a")]
@@ -194,11 +196,12 @@ def test_a_curve_tells_its_values_to_mouse_and_keyboard(browser, page):
 def test_keyboard_alone_leads_to_a_claim_and_back(browser, page):
     browser.open(page, "#?paper=batchnorm")
     browser.press("#list li:first-child a", ENTER)
-    assert browser.js("document.activeElement.id") == "claim"
+    browser.wait(OPENED)
     (following,) = [e for e in browser.all("#claim nav a") if e.text == "next"]
     following.send_keys(ENTER)
-    assert browser.js("location.hash") == "#batchnorm/alg1-variance"
+    browser.wait("document.title === 'batchnorm/alg1-variance'")
     browser.driver.switch_to.active_element.send_keys(ESCAPE)
+    browser.wait("document.title === 'Claims'")
     assert browser.all("#filters") and browser.js("location.hash") == "#?paper=batchnorm"
 
 
@@ -251,7 +254,8 @@ def test_all_claims_are_painted_within_three_seconds(browser, tmp_path):
     paint = browser.js("performance.getEntriesByName('first-contentful-paint')[0]?.startTime "
                        "?? performance.now()")  # what is not painted yet counts until now
     assert paint < 3000 and len(browser.all("#list li")) == 100
-    for name in sorted(data_of(path)["data"]["papers"], key=lambda p: p["name"]):
-        browser.open(path, f"#?paper={name['name']}")
+    for paper in data_of(path)["data"]["papers"]:
+        browser.open(path, f"#?paper={paper['name']}")
         browser.press("#list li:first-child a", ENTER)
-        assert browser.all("#claim h2") and not browser.errors, name["name"]
+        browser.wait(OPENED)
+        assert browser.all("#claim h2") and not browser.errors, paper["name"]
