@@ -6,6 +6,8 @@
     papers recheck [batchnorm]                    # does the code still compute what was recorded?
     papers bundle pack resnet                     # for a machine without repository and network
     papers export papers/resnet/weights/resnet20.safetensors    # ONNX, or torch's own; 8 bits
+    papers site                                   # all of it as pages to browse, into site/
+    papers notebook                               # papers/first_steps.ipynb, from its cells
     papers bench resnet                           # speed, as ratios measured in one run
     papers new lenet                              # start a paper
 
@@ -28,6 +30,8 @@ COMMANDS = {
     "recheck": "common.running.recheck",
     "bundle": "common.running.bundle",
     "export": "common.running.export",
+    "site": "common.running.site.build",
+    "notebook": "common.running.notebook",
     "bench": "common.running.bench",
     "new": "common.running.new_paper",
 }
