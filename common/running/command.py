@@ -37,7 +37,7 @@ COMMANDS = {
 }
 """Words and the modules behind them, whose ``main`` takes the words that follow."""
 
-CHANGING = ("reproduce", "report", "bundle", "new")
+CHANGING = ("reproduce", "report", "bundle", "new", "site", "notebook")
 """Those that change the repository, and so need a clone of it."""
 
 
