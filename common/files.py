@@ -17,9 +17,17 @@ ROOT = Path(__file__).resolve().parent.parent
 """The clone: ``common/``, ``papers/`` and ``runs/`` lie here."""
 
 
+def is_clone() -> bool:
+    """Whether this code lies in a clone or an archive of the repository, not among packages."""
+    return (ROOT / "pyproject.toml").is_file()
+
+
 def runs_root() -> Path:
-    """Where runs in progress live: ``$PAPERS_RUNS``, else the ignored ``runs/`` of the clone."""
-    return Path(os.environ.get("PAPERS_RUNS") or ROOT / "runs")
+    """Where runs in progress live: ``$PAPERS_RUNS``, else the ignored ``runs/`` of the clone.
+
+    Of an installed wheel ``runs/`` of the working folder.
+    """
+    return Path(os.environ.get("PAPERS_RUNS") or (ROOT if is_clone() else Path.cwd()) / "runs")
 
 
 def cache_root() -> Path:

@@ -18,7 +18,7 @@ from common.errors import Paused, UserError
 from common.evidence import results
 from common.evidence.provenance import one_clone, say_uncommitted
 from common.experiments import Experiments
-from common.files import runs_root, shown, write_atomic
+from common.files import is_clone, runs_root, shown, write_atomic
 from common.running.words import help_text, parse_arguments
 from common.training import checkpoint, distributed, start, tracking
 from common.training import loop as training
@@ -46,7 +46,8 @@ class Job:
         config: its configuration.
         folder: its folder below ``runs/``.
         recorded: whether its result goes to ``papers/<paper>/results/``: the configuration is the
-            experiment's own, or its own but for a precision that counts.
+            experiment's own, or its own but for a precision that counts; never of an installed
+            wheel, whose results nobody could commit.
     """
 
     config: Config
@@ -69,7 +70,7 @@ def job(experiments: Experiments, name: str, seed: int, overrides: dict[str, Any
     asked = identity(config)
     changed = {k: v for k, v in asked.items() if v != identity(own).get(k)}
     return Job(config, run_folder(experiments.path.parent.name, config, changed),
-               config.record and experiments.counts(asked, own))
+               config.record and experiments.counts(asked, own) and is_clone())
 
 
 def train(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: str,
@@ -317,4 +318,6 @@ def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -
         print(f"results: papers/{experiments.path.parent.name}/results/   "
               f"next: papers report {experiments.path.parent.name}")
     else:
-        print(f"next: python {program}   (the paper's own experiment; --help lists the others)")
+        paper = experiments.path.parent.name
+        again = f"python {program}" if is_clone() else f"papers train {paper}"
+        print(f"next: {again}   (the paper's own experiment; --help lists the others)")

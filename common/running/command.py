@@ -6,6 +6,8 @@
     papers recheck [batchnorm]                    # does the code still compute what was recorded?
     papers bundle pack resnet                     # for a machine without repository and network
     papers export papers/resnet/weights/resnet20.safetensors    # ONNX, or torch's own; 8 bits
+    papers site                                   # all of it as pages to browse, into site/
+    papers notebook                               # papers/first_steps.ipynb, from its cells
     papers bench resnet                           # speed, as ratios measured in one run
     papers new lenet                              # start a paper
 
@@ -20,7 +22,7 @@ import sys
 from collections.abc import Sequence
 
 from common.errors import UserError, exit_with, nearest
-from common.files import ROOT
+from common.files import ROOT, is_clone
 
 COMMANDS = {
     "reproduce": "common.running.reproduce",
@@ -28,10 +30,15 @@ COMMANDS = {
     "recheck": "common.running.recheck",
     "bundle": "common.running.bundle",
     "export": "common.running.export",
+    "site": "common.running.site.build",
+    "notebook": "common.running.notebook",
     "bench": "common.running.bench",
     "new": "common.running.new_paper",
 }
 """Words and the modules behind them, whose ``main`` takes the words that follow."""
+
+CHANGING = ("reproduce", "report", "bundle", "new", "site", "notebook")
+"""Those that change the repository, and so need a clone of it."""
 
 
 def train(argv: list[str]) -> int:
@@ -71,6 +78,9 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"unknown command {name!r}{nearest(name, ['train', *COMMANDS])}")
     if {"--help", "-h"} & set(rest):
         rest = ["--help"]
+    elif name in CHANGING and not is_clone():
+        raise UserError(f"papers {name} changes the repository: expected a clone of it or an "
+                        f"archive, this is a package installed in {ROOT}")
     return importlib.import_module(COMMANDS[name]).main(rest)
 
 

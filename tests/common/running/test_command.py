@@ -16,7 +16,8 @@ def call(*words):
 
 @pytest.mark.parametrize("words", [["train", "batchnorm", "--help"], ["reproduce", "--help"],
                                    ["bench", "--help"], ["new", "--help"], ["report", "--help"],
-                                   ["train"], ["--help"], [],
+                                   ["train"], ["--help"], [], ["site", "--help"],
+                                   ["notebook", "--help"],
                                    ["bench", "batchnorm", "--help"]])
 def test_every_word_explains_itself(words):
     done = call(*words)

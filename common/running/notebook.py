@@ -1,0 +1,88 @@
+"""The notebook for those who start in one, made from a Python file of cells.
+
+    papers notebook             # write papers/first_steps.ipynb from papers/first_steps.py
+    papers notebook --check     # exit 1 if what is committed differs
+
+A line ``# %%`` begins a cell of code, ``# %% [markdown]`` one of text, whose lines are comments.
+What stands before the first cell is about the file and is left out. The notebook is committed
+without outputs; the tests execute it. Needs pip install -e '.[notebook]'.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.files import ROOT, shown, write_atomic
+
+SOURCE = ROOT / "papers" / "first_steps.py"
+
+CELL = re.compile(r"^# %%(.*)\n", re.MULTILINE)
+
+
+def cells(text: str) -> list[tuple[str, str]]:
+    """The cells of a Python file: ``code`` or ``markdown``, and what stands in each.
+
+    Raises:
+        UserError: a cell is of another kind, or one of text has a line that is no comment.
+    """
+    _, *parts = CELL.split(text)
+    found = []
+    for mark, body in zip(parts[::2], parts[1::2], strict=True):
+        kind = mark.strip() or "code"
+        if kind not in ("code", "[markdown]"):
+            raise UserError(f"a cell begins with '# %%{mark}': expected '# %%' or "
+                            "'# %% [markdown]'")
+        lines = body.strip("\n").split("\n")
+        if kind != "code":
+            if wrong := [line for line in lines if line and not re.match(r"#( |$)", line)]:
+                raise UserError(f"a cell of text has the line {wrong[0]!r}: expected comments")
+            lines = [line[2:] for line in lines]
+        found.append((kind.strip("[]"), "\n".join(lines)))
+    return found
+
+
+def notebook(text: str) -> Any:
+    """A Python file of cells as a notebook without outputs, the same bytes every time.
+
+    Raises:
+        UserError: see :func:`cells`; nbformat is not installed.
+    """
+    try:
+        from nbformat import v4
+    except ImportError as e:
+        raise UserError("papers notebook needs nbformat, which is not installed: "
+                        "pip install -e '.[notebook]'") from e
+    make = {"code": v4.new_code_cell, "markdown": v4.new_markdown_cell}
+    made = [make[kind](source, id=f"cell-{k}") for k, (kind, source) in enumerate(cells(text), 1)]
+    return v4.new_notebook(cells=made, metadata={
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"}})
+
+
+def written(text: str) -> str:
+    """The notebook's file."""
+    from nbformat import writes
+    return writes(notebook(text)) + "\n"
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command line; see the module's text."""
+    if {"--help", "-h"} & set(argv):
+        print((__doc__ or "").strip())
+        return 0
+    if other := [w for w in argv if w != "--check"]:
+        raise UserError(f"unknown word {other[0]!r}: expected --check or nothing")
+    path: Path = SOURCE.with_suffix(".ipynb")
+    notebook(text := SOURCE.read_text(encoding="utf-8"))  # says what is missing
+    content = written(text)
+    if "--check" in argv:
+        same = path.exists() and path.read_text(encoding="utf-8") == content
+        print(f"{shown(path)} {'agrees with' if same else 'differs from'} {shown(SOURCE)}")
+        return 0 if same else 1
+    write_atomic(path, content)
+    print(f"wrote {shown(path)}")
+    return 0

@@ -1,0 +1,63 @@
+"""Code beside the paper: each row of a README's table with the lines that implement it."""
+
+from __future__ import annotations
+
+import textwrap
+
+from common.evidence.paper import Paper
+from common.files import ROOT
+from common.running.site.names import Named, Row, rows
+from common.running.site.pages import Pages, fenced
+
+
+def page(paper: Paper, pages: Pages) -> str:
+    """The page: the places of the paper in order at left, the code at right.
+
+    Raises:
+        UserError: a name of the table stands for nothing.
+    """
+    return "\n\n".join([
+        "---\nhide-toc: true\n---", f"# {paper.about['title']}: code beside the paper",
+        f"{paper.about['authors']} ({paper.about['year']}), in the order of the "
+        "[README's table](README.md); names lead to their page in the API.",
+        *(pair(paper, pages, row) for row in rows(paper))]) + "\n"
+
+
+def pair(paper: Paper, pages: Pages, row: Row) -> str:
+    """A row: what the paper has, beside what the code has."""
+    code = "\n\n".join(dict.fromkeys(shown(paper, pages, n) for n in row.names))
+    return (f"::::::{{container}} pair\n:::::{{container}} says\n{row.says}\n\n{row.code}\n:::::\n"
+            f":::::{{container}} code\n{code}\n:::::\n::::::")
+
+
+def shown(paper: Paper, pages: Pages, named: Named) -> str:
+    """What a name of the table stands for: its lines, or what is said about it."""
+    if named.kind in ("key", "experiment") or named.source is None:
+        return said(paper, pages, named)
+    source = named.source
+    place = f"{source.path.relative_to(ROOT)}"
+    if not source.name:
+        page = (f"/api/{source.module}.md" if source.module in pages.modules
+                else f"/{pages.add_file(place)}")
+        return f"[`{place}`]({page})\n\n{fenced(source.text, 'text')}"
+    link = f"<code>{source.name}</code>"
+    if source.module in pages.modules:
+        anchor = f"{source.module}.html#{source.module}.{source.name}"
+        link = f'<a href="../../api/{anchor}">{link}</a>'
+    return (f"{link} {place}, line {source.first}\n\n"
+            f"{fenced(textwrap.dedent(source.text), 'python')}")
+
+
+def said(paper: Paper, pages: Pages, named: Named) -> str:
+    """A key, an experiment or a file, by its help and the page that shows it."""
+    path = str((named.path or paper.folder / "config.yaml").relative_to(ROOT))
+    link = f"[{path}](/{pages.add_file(path)})"
+    if named.kind == "key":
+        return f"key `{named.name}`: {paper.experiments.known[named.name].help} ({link})"
+    if named.kind == "experiment":
+        name = named.name.removeprefix("experiment=")
+        known = paper.experiments.experiments
+        text = paper.experiments.groups[name][0] if name in paper.experiments.groups else (
+            known[name].help if name in known else "several")
+        return f"experiment `{name}`: {text} ({link})"
+    return link

@@ -1,0 +1,264 @@
+"""A static site of papers, reports, claims and code, to be read from the file system.
+
+    papers site                        # all of it, into site/
+    papers site batchnorm lbfgs        # of these papers alone
+    papers site to=../elsewhere        # into another folder
+    papers site only=claims            # the claims explorer alone, which needs no Sphinx
+
+Then open site/index.html. Nothing in it needs a network or a server. Made by Sphinx:
+pip install -e '.[site]'.
+
+Exit status: 0, or 1 if Sphinx had something to say about a page; the site is there all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError, nearest
+from common.evidence.paper import papers
+from common.files import ROOT, shown, write_atomic
+from common.running.site import beside, explorer, pages
+
+HERE = Path(__file__).parent
+MARK = ".papers-site"
+"""Lies in a folder that this command made and may make again."""
+
+REST = {"README": "Run it", "papers/STUDY": "What to study here", "papers/README": "Adding a paper",
+        "common/README": "How it is built", "common/running/README": "Many runs, other machines",
+        "CONTRIBUTING": "How a change is made"}
+"""Documents beside the papers, with their names in the sidebar."""
+
+EXTRAS = ("bench", "plots", "facts", "__main__")
+"""Modules that the API leaves out: nobody calls them but a report, which shows what they make."""
+
+
+def documents(found: pages.Found) -> set[str]:
+    """The committed Markdown files that are part of the site, from the root."""
+    globs = [ROOT.glob("*.md"), (ROOT / "common").glob("*.md"), (ROOT / "common").glob("*/*.md"),
+             (ROOT / "papers").glob("*.md"),
+             *(p.folder.rglob("*.md") for p, _ in found)]
+    return {p.relative_to(ROOT).as_posix() for g in globs for p in g}
+
+
+def modules(found: pages.Found) -> dict[str, str]:
+    """The modules of the API with the first line of what each says about itself.
+
+    Raises:
+        UserError: a module cannot be imported.
+    """
+    folders = [ROOT / "common", *(p.folder for p, _ in found)]
+    listed: dict[str, str] = {}
+    for path in sorted(p for folder in folders for p in folder.rglob("*.py")):
+        if "template" in path.parts or path.stem in EXTRAS or not path.read_text().strip():
+            continue
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        try:
+            text = importlib.import_module(name).__doc__ or ""
+        except ImportError as e:
+            raise UserError(f"{shown(path)} cannot be imported for its API page: {e}") from e
+        listed[name] = text.strip().splitlines()[0] if text.strip() else ""
+    return listed
+
+
+# ---- the API -------------------------------------------------------------------------------------
+
+def of_module(name: str) -> str:
+    """The API page of a module; its docstrings are reStructuredText."""
+    return (f"---\norphan: true\n---\n# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n"
+            "   :members:\n   :undoc-members:\n   :show-inheritance:\n```\n")
+
+
+def api_index(listed: dict[str, str]) -> str:
+    """The list of modules, by room and paper."""
+    text, before = ["# The code", ""], ""
+    for name, line in listed.items():
+        room = ".".join(name.split(".")[:2]) if f"{name}".count(".") > 1 or name.startswith(
+            "papers.") else "common"
+        if room != before:
+            text += ["", f"## {room}", ""]
+            before = room
+        text.append(f"- [{name}](/api/{name}.md): {line}")
+    return "\n".join(text) + "\n"
+
+
+def readable(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings as they were meant: |x| is an absolute value, an indented block is code.
+
+    A literal over two lines is put on one, for napoleon takes a colon in it for that of a type.
+    The arguments are those of Sphinx's event; ``lines`` are changed in place.
+    """
+    text = re.sub(r"``[^`]*``", lambda m: " ".join(m[0].split()), "\n".join(lines))
+    parts = re.split(r"(``.*?``|`.*?`)", text)
+    text = "".join(p if k % 2 else p.replace("|", "\\|") for k, p in enumerate(parts))
+    if what == "module":
+        text = re.sub(r"((?:^|\n)(?!\.\.)\S[^\n]*(?<!::)\n)\n(?=    \S)", r"\1\n::\n\n", text)
+    lines[:] = text.split("\n")
+
+
+# ---- building ------------------------------------------------------------------------------------
+
+def sources(found: pages.Found, listed: dict[str, str]) -> dict[str, str]:
+    """The text of every page."""
+    made = pages.Pages(documents(found), set(listed))
+    for path in sorted(made.documents):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        made.add(path, text)
+    for paper, judgements in found:
+        base = f"papers/{paper.name}"
+        own = [m for m in listed if m.startswith(f"papers.{paper.name}.")]
+        made.made[f"{base}/code.md"] = beside.page(paper, made)
+        made.add(f"{base}/index.md", pages.of_paper(paper, judgements, own))
+    for name in listed:
+        made.made[f"api/{name}.md"] = of_module(name)
+    made.made["api/index.md"] = api_index(listed)
+    rest = [f"{title} </{path}>" for path, title in REST.items() if f"{path}.md" in made.documents]
+    made.add("index.md", pages.front(found, [*rest, "The code </api/index>"]))
+    return made.made
+
+
+CONF = '''"""Made by papers site."""
+
+project = "Papers to code"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_theme = "furo"
+html_title = "Papers to code"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_use_index = False
+html_domain_indices = False
+html_show_search_summary = False  # a browser reads no other file for it
+html_show_copyright = False
+templates_path = ["_templates"]
+html_sidebars = {"**": ["sidebar/brand.html", "sidebar/search.html", "claims.html",
+                        "sidebar/scroll-start.html", "sidebar/navigation.html",
+                        "sidebar/scroll-end.html"]}
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 4
+autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
+autodoc_use_type_comments = False
+autodoc_typehints_format = "short"
+napoleon_use_ivar = True
+suppress_warnings = ["toc.not_included", "ref.python", "myst.header"]
+
+
+def setup(app):
+    from common.running.site.build import readable
+    app.connect("autodoc-process-docstring", readable, priority=400)  # before napoleon
+'''
+
+SIDEBAR = ('<div class="sidebar-tree"><ul><li class="toctree-l1"><a class="reference internal" '
+           'href="{{ pathto("claims.html", 1) }}">Every claim</a></li></ul></div>\n')
+
+
+def needed() -> None:
+    """Make sure of Sphinx, its reader of Markdown and its theme.
+
+    Raises:
+        UserError: one of them is not installed.
+    """
+    for name in ("sphinx.application", "myst_parser", "furo"):
+        try:
+            importlib.import_module(name)
+        except ImportError as e:
+            raise UserError(f"papers site needs {name.partition('.')[0]}, which is not installed: "
+                            "pip install -e '.[site]'") from e
+
+
+def build(found: pages.Found, listed: dict[str, str], to: Path) -> list[str]:
+    """Have Sphinx build the site into an empty folder; returns its warnings.
+
+    Args:
+        found: the papers.
+        listed: the modules of the API, see :func:`modules`.
+        to: the folder.
+
+    Raises:
+        UserError: Sphinx is not installed, or fails.
+    """
+    needed()
+    from sphinx.application import Sphinx
+    warnings = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        for path, text in sources(found, listed).items():
+            write(work / path, text)
+        write(work / "conf.py", CONF)
+        write(work / "_templates" / "claims.html", SIDEBAR)
+        write(work / "_static" / "style.css", (HERE / "style.css").read_text(encoding="utf-8"))
+        with contextlib.redirect_stdout(io.StringIO()):
+            app = Sphinx(work, work, to, work / ".doctrees", "html", status=None, warning=warnings)
+            app.build(force_all=True)
+    if app.statuscode:
+        raise UserError(f"Sphinx could not build the site: {warnings.getvalue().strip()[-300:]}")
+    for figures in (ROOT / "papers").glob("*/figures"):  # README shows all papers
+        shutil.copytree(figures, to / figures.relative_to(ROOT))
+    return [w for w in warnings.getvalue().splitlines() if w.strip()]
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file of the site, its folder with it; nothing of it outlives the next build."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def cleared(to: Path) -> Path:
+    """The folder for the site, emptied if it holds an earlier one.
+
+    Raises:
+        UserError: it holds something else, or cannot be written.
+    """
+    if to.exists() and (not to.is_dir() or any(to.iterdir())) and not (to / MARK).is_file():
+        raise UserError(f"to={to}: expected a folder that is missing, empty or made by papers "
+                        "site")
+    try:
+        if to.exists():
+            shutil.rmtree(to)
+        write(to / MARK, "")
+    except OSError as e:
+        raise UserError(f"cannot write {shown(to)}: {e.strerror}") from e
+    return to
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command line; see the module's text."""
+    if {"--help", "-h"} & set(argv):
+        print((__doc__ or "").strip())
+        return 0
+    keys = {"to": str(ROOT / "site"), "only": ""}
+    for word in (w for w in argv if "=" in w):
+        k, _, v = word.partition("=")
+        if k not in keys:
+            raise UserError(f"unknown key {k!r}{nearest(k, keys)}")
+        keys[k] = v
+    if keys["only"] not in ("", "claims"):
+        raise UserError(f"only={keys['only']}: expected claims, or nothing for the whole site")
+    chosen = papers([w for w in argv if "=" not in w])
+    if not keys["only"]:
+        needed()
+    to = cleared(Path(keys["to"]))
+    found = [(p, p.judgements()) for p in chosen]
+    listed = {} if keys["only"] else modules(found)
+    warnings = [] if keys["only"] else build(found, listed, to)
+    study = explorer.skills((ROOT / "papers" / "STUDY.md").read_text(encoding="utf-8"))
+    write_atomic(to / "claims.html", explorer.page(found, study, listed))
+    for warning in warnings:
+        print(warning, file=sys.stderr)
+    size = sum(p.stat().st_size for p in to.rglob("*") if p.is_file())
+    claims = (to / "claims.html").stat().st_size
+    print(f"{shown(to / ('claims.html' if keys['only'] else 'index.html'))}: {size / 1e6:.1f} MB, "
+          f"of which the claims explorer {claims / 1e6:.1f} MB")
+    return 1 if warnings else 0

@@ -1,0 +1,141 @@
+// Drawings of one claim: its values on a line, its runs as curves that tell their numbers.
+
+const COLOURS = [0, 1, 2, 3, 4, 5].map(k => `var(--c${k})`);
+const said = (v, c) => {
+  if (v === null || v === undefined) return "–";
+  const plain = w => (Math.abs(w) < 1000 ? `${+w.toPrecision(4)}`
+    : w.toLocaleString("en", { maximumFractionDigits: 0 }));
+  const text = c.percent && c.drawnPercent ? `${plain(100 * v)} %` : plain(v);
+  return text.replace("-", "−");
+};
+const width = () => Math.max(280, at("claim").clientWidth);
+const number = v => v !== null && v !== undefined;
+
+/** The band, the published value, the values of the runs and their interval on one line. */
+function scale(c) {
+  const values = c.values.map(([, v]) => v).filter(number);
+  const seen = [...values, c.low, c.high, c.at, ...(c.interval || [])].filter(number);
+  const [least, most] = [Math.min(...seen), Math.max(...seen)];
+  const margin = (most - least) * 0.08 || Math.abs(most) * 0.1 || 1;
+  const wide = width(), high = 84;
+  const x = v => 10 + (wide - 20) * (v - least + margin) / (most - least + 2 * margin);
+  const percent = { ...c, drawnPercent: true };
+  const left = number(c.low) ? x(c.low) : 0, right = number(c.high) ? x(c.high) : wide;
+  const text = `band ${c.band}, published ${c.published}, measured ${c.measured}`;
+  const svg = make("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": text },
+    make("rect", { class: "band", x: left, y: 22, width: Math.max(2, right - left), height: 34 }),
+    make("line", { class: "axis", x1: 0, x2: wide, y1: 39, y2: 39 }));
+  if (number(c.at)) {
+    svg.append(make("line", { class: "published", x1: x(c.at), x2: x(c.at), y1: 18, y2: 60 }),
+               label(x(c.at), 12, `published ${c.published}`, wide));
+  }
+  if ((c.interval || []).every(number) && c.interval) {
+    svg.append(make("line", { x1: x(c.interval[0]), x2: x(c.interval[1]), y1: 48, y2: 48,
+                              style: `stroke: ${COLOURS[1]}`, "stroke-width": 4 }));
+  }
+  for (const v of values) {
+    svg.append(make("circle", { cx: x(v), cy: 39, r: 4, style: `fill: ${COLOURS[0]}`, "fill-opacity": 0.7 }));
+  }
+  if (number(c.middle)) {
+    svg.append(label(x(c.middle), 76, `${c.by === "median" ? "median" : "mean"} `
+                     + said(c.middle, percent), wide));
+  }
+  return svg;
+}
+
+function label(x, y, text, wide) {
+  const anchor = x < 80 ? "start" : x > wide - 80 ? "end" : "middle";
+  return make("text", { x: Math.min(Math.max(x, 2), wide - 2), y, "text-anchor": anchor }, text);
+}
+
+/** The curves of a claim's runs: a choice of metric, a drawing, what it says under the cursor. */
+function curves(c) {
+  const found = read(`curves-${c.paper}`);
+  const metrics = (c.metrics || []).filter(m => c.experiments.some(e => (found[e] || {})[m]));
+  if (!metrics.length) return [];
+  const box = make("div", {});
+  const draw = metric => box.replaceChildren(...chart(c, metric, c.experiments
+    .filter(e => (found[e] || {})[metric]).map(e => [e, found[e][metric]])));
+  const choice = make("select", { "aria-label": "metric" },
+                      ...metrics.map(m => make("option", { value: m }, m)));
+  choice.addEventListener("change", () => draw(choice.value));
+  draw(metrics[0]);
+  return [make("h3", {}, "Its runs"), metrics.length > 1 ? choice
+          : make("p", { class: "small" }, `${metrics[0]} by step`), box];
+}
+
+function chart(c, metric, arms) {
+  const own = metric === c.own;  // then the published value and the band are on its scale
+  const lines = arms.flatMap(([name, runs], k) => runs.map(([seed, steps, values]) => (
+    { name, seed, steps, values, colour: COLOURS[k % COLOURS.length] })));
+  const xs = lines.flatMap(l => l.steps), ys = lines.flatMap(l => l.values).filter(number);
+  if (own && number(c.at)) ys.push(c.at);
+  const wide = width(), high = Math.min(320, Math.max(220, wide * 0.45)), left = 64, low = high - 24;
+  const [x0, x1] = [Math.min(...xs), Math.max(...xs)], [y0, y1] = [Math.min(...ys), Math.max(...ys)];
+  const x = v => left + (wide - left - 8) * (v - x0) / (x1 - x0 || 1);
+  const y = v => low - (low - 10) * (v - y0) / (y1 - y0 || 1);
+  const form = { ...c, drawnPercent: own };
+  const svg = make("svg", { viewBox: `0 0 ${wide} ${high}`, tabindex: 0, role: "img", "aria-label":
+    `${metric} of ${lines.length} runs by step; arrow keys move along it` });
+  if (own && (number(c.low) || number(c.high))) {
+    const top = Math.max(y(number(c.high) ? c.high : y1), 10);
+    const bottom = Math.min(y(number(c.low) ? c.low : y0), low);
+    const start = number(c.step) ? x(c.step) - 6 : wide - 20;
+    if (bottom > top - 1) {
+      svg.append(make("rect", { class: "band", x: start, y: top, width: 12,
+                                height: Math.max(2, bottom - top) }));
+    }
+  }
+  for (const k of [0, 1, 2, 3]) {
+    const v = y0 + (y1 - y0) * k / 3, s = x0 + (x1 - x0) * k / 3;
+    svg.append(make("line", { class: "axis", x1: left, x2: wide - 8, y1: y(v), y2: y(v) }),
+      make("text", { x: left - 6, y: y(v) + 4, "text-anchor": "end" }, said(v, form)),
+      make("text", { x: x(s), y: high - 6, "text-anchor": k ? (k < 3 ? "middle" : "end") : "start" },
+           Math.round(s).toLocaleString("en")));
+  }
+  for (const l of lines) {
+    const points = l.steps.map((s, i) => [s, l.values[i]]).filter(([, v]) => number(v));
+    svg.append(make("path", { class: "curve", style: `stroke: ${l.colour}`,
+      d: points.map(([s, v], i) => `${i ? "L" : "M"}${x(s).toFixed(1)} ${y(v).toFixed(1)}`).join("") }));
+  }
+  if (own && number(c.at)) {
+    svg.append(make("line", { class: "published", x1: left, x2: wide - 8, y1: y(c.at), y2: y(c.at) }));
+  }
+  const cursor = make("line", { class: "cursor", y1: 10, y2: low, x1: -9, x2: -9 });
+  svg.append(cursor);
+  const readout = make("p", { class: "readout", role: "status" },
+                       "Point at the curve, or use the arrow keys on it, to read its values.");
+  const every = [...new Set(xs)].sort((a, b) => a - b);
+  let k = every.length - 1;
+  const tell = () => {
+    const step = every[k];
+    cursor.setAttribute("x1", x(step));
+    cursor.setAttribute("x2", x(step));
+    readout.textContent = `step ${step.toLocaleString("en")}: ` + arms.map(([name, runs]) => {
+      const here = runs.map(r => [r[0], r[2][r[1].indexOf(step)]]).filter(([, v]) => number(v));
+      const mean = here.reduce((a, [, v]) => a + v, 0) / here.length;
+      return here.length ? `${name} ${said(mean, form)}` + (here.length > 1 ? ` (mean of `
+        + here.map(([s, v]) => `seed ${s}: ${said(v, form)}`).join(", ") + ")" : "") : "";
+    }).filter(Boolean).join("; ");
+  };
+  svg.addEventListener("pointermove", event => {
+    const box = svg.getBoundingClientRect();
+    const step = x0 + (x1 - x0) * ((event.clientX - box.left) * wide / box.width - left)
+      / (wide - left - 8);
+    k = every.reduce((best, s, i) => Math.abs(s - step) < Math.abs(every[best] - step) ? i : best, 0);
+    tell();
+  });
+  svg.addEventListener("keydown", event => {
+    const by = { ArrowLeft: -1, ArrowRight: 1, Home: -every.length, End: every.length }[event.key];
+    if (!by) return;
+    k = Math.min(Math.max(k + by, 0), every.length - 1);
+    event.preventDefault();
+    tell();
+  });
+  const legend = make("p", { class: "legend" }, ...arms.map(([name], i) => make("span",
+    { style: `--c: ${COLOURS[i % COLOURS.length]}` }, name)),
+    own && number(c.at) ? `dashed: published ${c.published}` : "");
+  return [legend, svg, readout];
+}
+
+start();

@@ -1,0 +1,198 @@
+"use strict";
+// The claims explorer. Texts enter the page as text nodes only, never as HTML.
+
+const read = id => {
+  const block = document.getElementById(id);
+  return block ? JSON.parse(block.textContent) : {};
+};
+const data = read("data");
+const papers = Object.fromEntries(data.papers.map(p => [p.name, p]));
+const address = c => `#${c.paper}/${encodeURIComponent(c.id)}`;
+const claims = data.claims.map(c => ({
+  ...c, sought: [c.id, c.paper, papers[c.paper].title, papers[c.paper].authors, c.where, c.says,
+                 c.because || "", c.verdict].join(" ").toLowerCase() }));
+const FIRST = 100;  // rows drawn at once; the rest on demand
+const filters = ["text", "paper", "kind", "verdict", "skill"];
+const at = id => document.getElementById(id);
+
+/** An element with attributes and children; children that are no nodes become text. */
+function make(name, attributes = {}, ...children) {
+  const svg = ["svg", "line", "rect", "path", "circle", "text", "g"].includes(name);
+  const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", name)
+                      : document.createElement(name);
+  for (const [k, v] of Object.entries(attributes)) element.setAttribute(k, v);
+  element.append(...children.filter(c => c !== null && c !== undefined && c !== ""));
+  return element;
+}
+
+const badge = v => make("span", { class: `verdict v-${v.replaceAll(" ", "-")}`,
+                                  title: data.verdicts[v] || "" }, v);
+
+/** A text that leads to a page of the site, where the site has it. */
+const linked = (page, text) => (page ? make("a", { href: page }, text) : text);
+
+// ---- the list ------------------------------------------------------------------------------------
+
+function choices(id, all, options) {
+  at(id).replaceChildren(make("option", { value: "" }, all),
+                         ...options.map(([value, text]) => make("option", { value }, text)));
+}
+
+function chosen() {
+  const words = at("text").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const skill = data.skills[at("skill").value];
+  return claims.filter(c =>
+    ["paper", "kind", "verdict"].every(k => !at(k).value || c[k] === at(k).value)
+    && (!at("skill").value || (skill || []).includes(c.paper))
+    && words.every(w => c.sought.includes(w)));
+}
+
+function row(c) {
+  return make("li", {}, make("a", { href: address(c) },
+    make("span", {}, badge(c.verdict)),
+    make("span", { class: "says" }, c.says,
+         make("span", { class: "small" }, ` ${papers[c.paper].title}, ${c.where}`)),
+    make("span", { class: "small" }, c.published !== "–" ? `published ${c.published}` : "",
+         c.published !== "–" && c.measured !== "–" ? "; " : "",
+         c.measured !== "–" ? `measured ${c.measured}` : "")));
+}
+
+function list(every = false) {
+  const found = chosen();
+  const shown = every ? found : found.slice(0, FIRST);
+  at("list").replaceChildren(...shown.map(row));
+  const verdicts = {};
+  for (const c of found) verdicts[c.verdict] = (verdicts[c.verdict] || 0) + 1;
+  const counted = Object.keys(data.verdicts).filter(v => verdicts[v])
+    .map(v => `${verdicts[v]} ${v}`).join(", ");
+  at("count").textContent = `${found.length} of ${claims.length} claims`
+    + (counted ? `: ${counted}.` : ".");
+  at("more").hidden = shown.length === found.length;
+  at("more").textContent = `Show the other ${found.length - shown.length}`;
+}
+
+// ---- one claim -----------------------------------------------------------------------------------
+
+function pairs(entries) {
+  return make("dl", {}, ...entries.filter(([, v]) => v).flatMap(
+    ([k, v]) => [make("dt", {}, k), make("dd", {}, v)]));
+}
+
+function neighbours(c) {
+  const found = chosen();
+  const k = found.findIndex(o => o.paper === c.paper && o.id === c.id);
+  const link = (o, text) => (o ? make("a", { href: address(o) }, text) : "");
+  return make("nav", { "aria-label": "claims" }, make("a", { href: "#?" + query() }, "← list"),
+              link(k > 0 && found[k - 1], "previous"), link(k >= 0 && found[k + 1], "next"));
+}
+
+function show(c) {
+  const paper = papers[c.paper];
+  const article = at("claim");
+  const links = make("span", {}, linked(paper.page, paper.title), `, ${paper.authors} ${paper.year}; ${c.where}`);
+  article.replaceChildren(
+    neighbours(c),
+    make("p", { class: "small" }, `${c.paper}/${c.id}`),
+    make("h2", {}, c.says),
+    make("p", {}, badge(c.verdict), c.afterwards ? ", claim written afterwards" : ""),
+    pairs([["paper", links], ["kind", data.kinds[c.kind]],
+           ["published", make("span", {}, make("span", { class: "big" }, c.published),
+                              c.obtained ? ` (${c.obtained})` : "")],
+           ["measured", make("span", { class: "big" }, c.measured)],
+           ["band", c.band + (c.why ? `: ${c.why}` : "")],
+           ["judged by", c.experiments ? `the ${c.by}` : ""], ["stale", c.stale],
+           ["written afterwards", c.afterwards],
+           [["reproduced", "consistent"].includes(c.verdict) ? "note" : "why", c.because]]));
+  if (c.values && c.experiments) article.append(make("h3", {}, "Values"), scale(c));
+  if (c.experiments) article.append(...curves(c), ...runs(c));
+  if (c.command) article.append(make("h3", {}, "Check it"), make("pre", {}, c.command));
+  if (c.code) article.append(make("h3", {}, "The code that measures it"), ...c.code.map(code));
+}
+
+function code(name) {
+  const source = data.sources[name];
+  return make("div", {}, make("p", { class: "small" }, linked(source.page, name),
+                              ` (${source.path}, line ${source.line})`),
+    make("pre", { tabindex: 0 }, source.text));
+}
+
+function runs(c) {
+  const values = Object.fromEntries((c.values || []).map(([seed, , text]) => [seed, text]));
+  const rows = c.experiments.flatMap(e => (papers[c.paper].runs[e] || []).map(
+    ([seed, minutes, commit, torch, hardware], k) => make("tr", {},
+      make("td", {}, e), make("td", { class: "number" }, seed),
+      make("td", { class: "number" }, values[seed] ?? ""),
+      make("td", { class: "number" }, minutes.toFixed(1)),
+      make("td", {}, commit), make("td", {}, torch), make("td", {}, hardware))));
+  if (!rows.length) return [];
+  const head = ["experiment", "seed", "seed's value", "minutes", "commit", "torch", "hardware"];
+  return [make("h3", {}, "Runs"), make("div", { class: "wide", tabindex: 0, role: "region",
+    "aria-label": "runs" }, make("table", {},
+      make("thead", {}, make("tr", {}, ...head.map(h => make("th", { scope: "col" }, h)))),
+      make("tbody", {}, ...rows)))];
+}
+
+// ---- addresses -----------------------------------------------------------------------------------
+
+const query = () => new URLSearchParams(
+  filters.filter(f => at(f).value).map(f => [f, at(f).value])).toString();
+
+const addressed = () => claims.find(c => address(c) === location.hash);
+
+function route() {
+  const hash = location.hash.slice(1), claim = addressed();
+  if (!claim) {
+    const given = new URLSearchParams(hash.startsWith("?") ? hash.slice(1) : "");
+    for (const f of filters) at(f).value = given.get(f) || "";
+    list();
+    if (hash && !hash.startsWith("?")) at("count").prepend(`There is no claim ${hash}. `);
+  }
+  for (const id of ["filters", "count", "list"]) at(id).hidden = Boolean(claim);
+  at("claim").hidden = !claim;
+  document.title = claim ? `${claim.paper}/${claim.id}` : "Claims";
+  if (claim) {
+    at("more").hidden = true;
+    show(claim);
+    at("claim").focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
+}
+
+function theme(name) {
+  document.documentElement.dataset.theme = name;
+}
+
+function start() {
+  let kept = null;
+  try { kept = localStorage.getItem("theme"); } catch { /* a browser may forbid it */ }
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  theme(["light", "dark"].includes(kept) ? kept : system.matches ? "dark" : "light");
+  at("theme").addEventListener("click", () => {
+    theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+    try { localStorage.setItem("theme", document.documentElement.dataset.theme); } catch { /**/ }
+  });
+  at("home").hidden = !data.papers.some(p => p.page);
+  choices("paper", "all papers", data.papers.map(p => [p.name, p.title]));
+  choices("kind", "all kinds", Object.entries(data.kinds));
+  choices("verdict", "all verdicts", Object.keys(data.verdicts).map(v => [v, v]));
+  choices("skill", "all skills", Object.keys(data.skills).map(s => [s, s]));
+  const changed = () => {
+    list();
+    history.replaceState(null, "", "#?" + query());
+  };
+  for (const event of ["input", "change"]) at("filters").addEventListener(event, changed);
+  at("filters").addEventListener("reset", () => setTimeout(changed));
+  at("filters").addEventListener("submit", event => event.preventDefault());
+  at("more").addEventListener("click", () => list(true));
+  addEventListener("hashchange", route);
+  addEventListener("keydown", event => {
+    if (event.key === "Escape" && !at("claim").hidden) location.hash = "?" + query();
+  });
+  let drawn = innerWidth;  // a phone that hides its address bar changes the height alone
+  addEventListener("resize", () => {
+    const claim = drawn !== innerWidth && addressed();
+    drawn = innerWidth;
+    if (claim) show(claim);
+  });
+  route();
+}

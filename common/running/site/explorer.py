@@ -1,0 +1,248 @@
+"""The claims explorer: every claim of every paper in one HTML page that needs nothing else.
+
+The page is :file:`explorer.html` with its style, its script and the data inside. What is said of a
+claim comes from the same functions as the reports; the curves are thinned to what a screen shows.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+import textwrap
+from collections.abc import Container, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.config import one_line
+from common.evidence import report
+from common.evidence.claims import Claim
+from common.evidence.counting import is_formula
+from common.evidence.paper import Judgement, Paper
+from common.evidence.results import Result
+from common.evidence.verdicts import VERDICTS
+from common.files import ROOT
+from common.running.site.names import Source, find, functions, measuring, parsed
+
+HERE = Path(__file__).parent
+
+SHOWN_POINTS = 120
+"""Of a curve, evenly chosen; a phone has 400 pixels."""
+
+KINDS = {"runs": "measured in runs", "formula": "formula, computed from the code",
+         "row": "row of a published table", "out": "not measured here"}
+"""As the report counts claims, and what nothing measures apart."""
+
+Study = dict[str, list[str]]
+"""A skill to the papers that teach it."""
+
+
+def kind(claim: Claim) -> str:
+    """A key of :data:`KINDS`."""
+    if not claim.measure:
+        return "out"
+    return "row" if claim.each else "formula" if is_formula(claim) else "runs"
+
+
+def skills(text: str) -> Study:
+    """The skills of STUDY.md's first table, each with the papers its row links to.
+
+    Args:
+        text: of ``papers/STUDY.md``.
+    """
+    found: Study = {}
+    table = re.search(r"\| skill \|.*\n\|[ -]*---.*\n((?:\|.*\n)+)", text)
+    for line in table[1].splitlines() if table else []:
+        skill = line.strip("| ").split(" | ")[0]
+        links = re.findall(r"\]\(([a-z_0-9]+)/", line)
+        found[skill] = [p for p in dict.fromkeys(links) if p != "common"]
+    return found
+
+
+# ---- a claim -------------------------------------------------------------------------------------
+
+def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
+    """What the page knows about a claim, and the code that measures it."""
+    claim, (low, high) = j.claim, j.claim.band
+    code = measure_of(paper, claim)
+    said = {
+        "paper": paper.name, "id": claim.id, "kind": kind(claim), "verdict": j.verdict,
+        "where": claim.where, "says": claim.says, "obtained": claim.obtained,
+        "published": report.published(j), "band": report.band(j), "measured": report.measured(j),
+        "why": claim.judge.get("why", ""), "because": claim.because,
+        "afterwards": claim.afterwards, "stale": j.stale, "by": j.by,
+        "command": command(paper, j), "code": [key(s) for s in code],
+        "experiments": list(dict.fromkeys(claim.experiments)),
+        "metrics": metrics_of(paper, j, code),
+        "own": "" if claim.measure.get("versus") else claim.measure.get("metric", ""),
+        "percent": claim.show.endswith("%"), "step": claim.measure.get("step"),
+        "at": finite(claim.published), "low": finite(low), "high": finite(high),
+        "middle": finite(j.middle), "interval": [finite(v) for v in j.interval or ()],
+        "values": [[seed, finite(v), report.number(v, claim.show)]
+                   for seed, v in zip(seeds_of(paper, j), j.values, strict=False)],
+    }
+    return {k: one_line(Exception(v)) if k in ("why", "because", "afterwards", "says") else v
+            for k, v in said.items() if v not in (None, "", [], False)}, code
+
+
+def of_source(source: Source, modules: Container[str]) -> dict[str, Any]:
+    """What the page knows about a piece of code; its page in the API, where there is one."""
+    said = {"path": str(source.path.relative_to(ROOT)), "line": source.first,
+            "text": textwrap.dedent(source.text)}
+    page = f"api/{source.module}.html#{key(source)}"
+    return said | ({"page": page} if source.module in modules else {})
+
+
+def finite(value: float | None) -> float | None:
+    """A number as JSON has it, to six digits; None for what it has not."""
+    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
+
+
+def seeds_of(paper: Paper, j: Judgement) -> list[int]:
+    """The seeds behind a judgement's values; one that means nothing for a formula."""
+    if not (j.claim.experiments and j.values):
+        return [0]
+    runs = [{r.seed for r in paper.results.get(e, []) if r.seed < j.plan[-1]}
+            for e in j.claim.experiments]
+    return sorted(set.intersection(*runs))
+
+
+def command(paper: Paper, j: Judgement) -> str:
+    """The line that checks a claim; empty where nothing measures it."""
+    if j.claim.experiments or not j.claim.measure:
+        return report.command(paper, j)
+    name = j.claim.measure["function"]
+    given = ", ".join(f"{k}={v!r}" for k, v in j.claim.measure.get("arguments", {}).items())
+    return f'python -c "from papers.{paper.name}.facts import {name}; print({name}({given}))"'
+
+
+def key(source: Source) -> str:
+    """A piece of code's dotted name."""
+    return f"{source.module}.{source.name}"
+
+
+def measure_of(paper: Paper, claim: Claim) -> list[Source]:
+    """The code that measures a claim: its function and what that calls in the same file, or the
+    functions that make its metric, at most three."""
+    if "function" in claim.measure:
+        return called(paper.folder / "facts.py", claim.measure["function"])
+    if "metric" not in claim.measure:
+        return []
+    found = measuring(paper, claim.measure["metric"])
+    return (found or evaluations(paper))[:3]
+
+
+def evaluations(paper: Paper) -> list[Source]:
+    """Where metrics come from whose names are made at run time: a worklist's jobs, evaluations."""
+    found = [find(path, name) for path in sorted(paper.folder.glob("*.py"))
+             for name, _ in functions(parsed(path)[1])
+             if name.endswith((".do", ".evaluate")) and path.stem != "facts"]
+    return [s for s in found if s]
+
+
+def called(path: Path, name: str, seen: tuple[str, ...] = ()) -> list[Source]:
+    """A function of a file, then those functions of the file that it calls, at most six."""
+    source = find(path, name)
+    if source is None or name in seen:
+        return []
+    found = [source]
+    for node in ast.walk(ast.parse(source.text)):
+        if isinstance(node, ast.Name) and node.id not in (f.name for f in found):
+            found += [s for s in called(path, node.id, (*seen, *(f.name for f in found)))
+                      if s.text.startswith("def") and s not in found]
+    return found[:6]
+
+
+# ---- its runs ------------------------------------------------------------------------------------
+
+def metrics_of(paper: Paper, j: Judgement, code: Sequence[Source]) -> list[str]:
+    """The metrics whose curves show what a claim is about: at most three."""
+    runs = [r for e in j.claim.experiments for r in paper.results.get(e, [])[:1]]
+    known = [m for m in dict.fromkeys(m for r in runs for m in r.curves) if drawn(runs, m)]
+    named = [j.claim.measure.get("metric", "")]
+    if "function" in j.claim.measure:
+        named += re.findall(r"[\"']([\w./-]+)[\"']", "\n".join(s.text for s in code))
+    chosen = [m for m in dict.fromkeys(named) if m in known]
+    return (chosen or [m for m in known if m == "train_loss"])[:3]
+
+
+def drawn(runs: Sequence[Result], metric: str) -> bool:
+    """Whether a metric makes a curve in one of the runs."""
+    return any(len(r.curves[metric][0]) > 2 for r in runs if metric in r.curves)
+
+
+def curves_of(paper: Paper, claims: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The curves the claims show: experiment to metric to [seed, steps, values] of its runs."""
+    wanted = {(e, m) for c in claims for e in c.get("experiments", [])
+              for m in c.get("metrics", [])}
+    found: dict[str, Any] = {}
+    for experiment, metric in sorted(wanted):
+        lines = [[r.seed, *thinned(*r.curves[metric])]
+                 for r in paper.results.get(experiment, []) if metric in r.curves]
+        if lines:
+            found.setdefault(experiment, {})[metric] = lines
+    return found
+
+
+def thinned(steps: Sequence[float], values: Sequence[float]) -> list[list[float | None]]:
+    """A curve's steps and values, rounded to four digits, evenly chosen, with both its ends."""
+    n = len(steps)
+    every = max(1.0, (n - 1) / (SHOWN_POINTS - 1))
+    chosen = [round(k * every) for k in range(min(n, SHOWN_POINTS))]
+    return [[int(steps[i]) for i in chosen],
+            [float(f"{values[i]:.4g}") if math.isfinite(values[i]) else None for i in chosen]]
+
+
+def runs_of(paper: Paper) -> dict[str, list[list[Any]]]:
+    """Experiment to [seed, minutes, commit, torch, hardware] of its runs."""
+    def of_run(r: Result) -> list[Any]:
+        parts = r.record["segments"]
+        commits = dict.fromkeys(s["commit"][:10] + ("+changes" if s["dirty"] else "")
+                                for s in parts)
+        return [r.seed, round(r.record["seconds"] / 60, 1), ", ".join(commits),
+                ", ".join(dict.fromkeys(s["versions"]["torch"] for s in parts)),
+                "; ".join(dict.fromkeys(report.on_what(s["hardware"]) for s in parts))]
+    needed = {e for c in paper.claims for e in c.experiments}
+    return {e: [of_run(r) for r in runs] for e, runs in paper.results.items() if e in needed}
+
+
+# ---- the page ------------------------------------------------------------------------------------
+
+def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
+         modules: Container[str] = ()) -> str:
+    """The explorer's HTML.
+
+    Args:
+        found: the papers with their judgements.
+        study: the skills, see :func:`skills`.
+        modules: those with a page in the site's API; without any the page stands alone.
+    """
+    sources: dict[str, dict[str, Any]] = {}
+    papers, claims, curves = [], [], {}
+    for paper, judgements in found:
+        own = []
+        for said, code in (of_claim(paper, j) for j in judgements):
+            own.append(said)
+            sources |= {key(s): of_source(s, modules) for s in code}
+        claims += own
+        curves[paper.name] = curves_of(paper, own)
+        about = paper.about
+        papers.append({"name": paper.name, "title": about["title"], "authors": about["authors"],
+                       "year": about["year"], "link": about["link"], "runs": runs_of(paper),
+                       "page": f"papers/{paper.name}/index.html" if modules else ""})
+    names = {p["name"] for p in papers}
+    data = {"papers": papers, "kinds": KINDS, "verdicts": VERDICTS, "sources": sources,
+            "skills": {k: v for k, v in study.items() if names & set(v)}, "claims": claims}
+    blocks = [block("data", data), *(block(f"curves-{k}", v) for k, v in curves.items())]
+    text, style, *scripts = ((HERE / name).read_text(encoding="utf-8") for name in (
+        "explorer.html", "explorer.css", "explorer.js", "curves.js"))
+    parts = {"STYLE": style, "SCRIPT": "\n".join(scripts), "DATA": "\n".join(blocks)}
+    return re.sub(r"<!--(STYLE|DATA|SCRIPT)-->", lambda m: parts[m[1]], text)
+
+
+def block(name: str, content: Any) -> str:
+    """Data as a script element that nothing executes; no text in it can end the element."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = text.replace("<", "\\u003c")
+    return f'<script type="application/json" id="{name}">{text}</script>'

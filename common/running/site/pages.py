@@ -1,0 +1,179 @@
+"""The pages of the site, as Markdown that Sphinx reads.
+
+The committed READMEs and reports are taken as they are, but for their links: a document leads to a
+document, a module to its page of the API, any other file to a page that shows it. Figures are not
+read by Sphinx: they lie once beside the pages and are loaded when they come into sight.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from common.evidence.counting import count
+from common.evidence.paper import Judgement, Paper
+from common.evidence.picture import MARKS, NAME
+from common.evidence.story import story
+from common.evidence.verdicts import VERDICTS
+from common.files import ROOT
+
+Found = Sequence[tuple[Paper, Sequence[Judgement]]]
+
+FENCE = re.compile(r"(^ *```.*?^ *```[^\S\n]*$)", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
+HREF = re.compile(r'(<a [^>]*href=")([^":]+)\.md(#[^"]*)?"')
+
+LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json"}
+
+
+@dataclass
+class Pages:
+    """All pages of a site, by their path in the source folder.
+
+    Attributes:
+        documents: the committed Markdown files that are part of it, from the root.
+        modules: dotted names of the modules the API has.
+        made: the text of each page.
+    """
+
+    documents: set[str]
+    modules: set[str]
+    made: dict[str, str] = field(default_factory=dict)
+
+    def add(self, path: str, text: str) -> None:
+        """Take a page, its links led to where their targets are in the site."""
+        parts = FENCE.split(text)
+        anchors = set(re.findall(r'\bid="([^"]+)"', text))
+        self.made[path] = "".join(
+            part if k % 2 else self.linked(part, PurePosixPath(path), anchors)
+            for k, part in enumerate(parts))
+
+    def linked(self, text: str, page: PurePosixPath, anchors: set[str]) -> str:
+        """Text with its links rewritten; ``anchors`` are the ids that stand in the page as HTML."""
+        def of_link(m: re.Match[str]) -> str:
+            mark, label, target = m.groups()
+            path, _, fragment = target.partition("#")
+            if ":" in target or (not path and fragment not in anchors):
+                return m[0]
+            if not path:
+                return f'<a href="#{fragment}">{label}</a>'
+            if mark:
+                return (f'<img src="{path}" alt="{html.escape(label, quote=True)}" loading="lazy" '
+                        'class="figure">')
+            return self.led(label, posix(page.parent / path), fragment, page)
+        return HREF.sub(lambda m: f'{m[1]}{m[2]}.html{m[3] or ""}"', LINK.sub(of_link, text))
+
+    def led(self, label: str, target: str, fragment: str, page: PurePosixPath) -> str:
+        """A link to a file of the repository as one to its page; without one the bare label."""
+        if target in self.documents or target in self.made:
+            if fragment and f'id="{fragment}"' in (ROOT / target).read_text(encoding="utf-8"):
+                to = relative(target.removesuffix(".md") + ".html", page)
+                return f'<a href="{to}#{fragment}">{label}</a>'
+            return f"[{label}](/{target}{'#' * bool(fragment)}{fragment})"
+        module = target.removesuffix(".py").replace("/", ".")
+        if target.endswith(".py") and module in self.modules:
+            return f"[{label}](/api/{module}.md)"
+        if target.endswith(".svg"):
+            return f'<a href="{relative(target, page)}">{label}</a>'
+        if not (ROOT / target).is_file():
+            return label
+        self.add_file(target)
+        return f"[{label}](/files/{target}.md)"
+
+    def add_file(self, target: str) -> str:
+        """The page that shows a text file of the repository; returns its path."""
+        path = f"files/{target}.md"
+        if path not in self.made:
+            content = (ROOT / target).read_text(encoding="utf-8", errors="replace")
+            language = LANGUAGES.get(PurePosixPath(target).suffix, "text")
+            self.made[path] = (f"---\norphan: true\nhide-toc: true\n---\n# {target}\n\n"
+                               f"{fenced(content, language)}\n")
+        return path
+
+
+def posix(path: PurePosixPath) -> str:
+    """A path without ``..``."""
+    return os.path.normpath(path).replace(os.sep, "/")
+
+
+def relative(target: str, page: PurePosixPath) -> str:
+    """A path of the site as a page's link has it."""
+    return os.path.relpath(target, page.parent).replace(os.sep, "/")
+
+
+def fenced(text: str, language: str) -> str:
+    """Text as a block of code, whatever backquotes it has."""
+    longest = max([2, *(len(m) for m in re.findall(r"`{3,}", text))])
+    fence = "`" * (longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
+def toctree(title: str, entries: Sequence[str]) -> str:
+    """A part of the sidebar that the page itself does not show."""
+    caption = f":caption: {title}\n" * bool(title)
+    return f":::{{toctree}}\n:hidden:\n{caption}\n" + "\n".join(entries) + "\n:::\n"
+
+
+# ---- the front page and a paper's ----------------------------------------------------------------
+
+def strip(judgements: Sequence[Judgement]) -> str:
+    """What was measured in runs as a strip of its verdicts' proportions, and all of it in words."""
+    counted = count(judgements)
+    parts = [f'<span style="flex: {n}; background: {MARKS.get(v, ("", "#b8bec5"))[1]}"></span>'
+             for v in VERDICTS if (n := counted.statements[v])]
+    return (f'<span class="strip" aria-hidden="true">{"".join(parts)}</span>'
+            f'<span class="counted">{html.escape("; ".join(counted.words))}</span>')
+
+
+def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
+    """A paper on the front page: picture, title, what it shows, verdicts."""
+    about = {k: html.escape(str(v)) for k, v in paper.about.items()}
+    base = f"papers/{paper.name}"
+    return (f'<a class="card" href="{base}/index.html">'
+            f'<img src="{base}/figures/{about["picture"]}.svg" alt="" loading="lazy">'
+            f'<strong>{about["title"]}</strong><span>{about["authors"]} {about["year"]}</span>'
+            f'<span class="shows">{about["shows"]}</span>{strip(judgements)}</a>')
+
+
+def front(found: Found, rest: Sequence[str]) -> str:
+    """The front page.
+
+    Args:
+        found: the papers.
+        rest: further documents for the sidebar, as ``title <path>``.
+    """
+    about = (ROOT / "README.md").read_text(encoding="utf-8").split("\n\n")[1]
+    cards = "\n".join(card(p, js) for p, js in found)
+    papers = [f"{p.about['title']} </papers/{p.name}/index>" for p, _ in found]
+    return "\n".join([
+        "---\nhide-toc: true\n---", "# Papers to code", "", about, "",
+        '<p class="ways"><a href="claims.html">Every claim</a> · <a href="papers/STUDY.html">What '
+        'to study here</a> · <a href="README.html">Run it</a> · <a href="api/index.html">The code'
+        "</a></p>", "", f'<div class="cards">\n{cards}\n</div>', "",
+        toctree("Papers", papers), toctree("This repository", rest)])
+
+
+def of_paper(paper: Paper, judgements: Sequence[Judgement], modules: Sequence[str]) -> str:
+    """A paper's own page: its story, verdicts and figures, and the ways into it."""
+    about = paper.about
+    told = re.sub(r"\[([^\]]+)\]\(#([^()]+)\)", lambda m: (
+        f'<a href="../../claims.html#{paper.name}/{m[2]}">{m[1]}</a>'), story(paper, judgements))
+    report = (paper.folder / "REPORT.md").read_text(encoding="utf-8")
+    figures = {name: caption for caption, name in re.findall(
+        r"!\[(.*)\]\(figures/(\w+)\.svg\)", report)}
+    picture = [f'<img src="figures/{NAME}.svg" alt="{html.escape(figures.pop(NAME))}" '
+               f'class="figure">'] if NAME in figures else []
+    rest = [f'<img src="figures/{name}.svg" alt="" loading="lazy" class="figure">\n\n{caption}'
+            for name, caption in figures.items()]
+    ways = ("[The method](README.md), [code beside the paper](code.md), [the report](REPORT.md), "
+            f'<a href="../../claims.html#?paper={paper.name}">every claim</a>.')
+    return "\n\n".join([
+        "---\nhide-toc: true\n---", f"# {about['title']}", f"{about['authors']} ({about['year']}), "
+        f"[{about['link']}]({about['link']}): {about['shows']}.", ways, told,
+        f'<p>{strip(judgements)}</p>', *picture, "## Figures", *rest, "## Modules",
+        "\n".join(f"- [{m}](/api/{m}.md)" for m in modules),
+        toctree("", ["The method <README>", "Code beside the paper <code>", "Report <REPORT>"])])

@@ -1,0 +1,87 @@
+"""A real browser, where one is installed."""
+
+import shutil
+import time
+
+import pytest
+
+
+class Browser:
+    """Debian's chromium without a window, as a reader's screen.
+
+    Args:
+        driver: selenium's.
+    """
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def open(self, path, hash="", width=1200, dark=False):
+        """A file's page at a width of the screen; what was logged before is forgotten."""
+        self.width = width
+        self.run_cdp("Emulation.setDeviceMetricsOverride", width=width, height=900,
+                     deviceScaleFactor=1, mobile=width < 500)
+        self.run_cdp("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.driver.get("about:blank")
+        self.driver.get_log("browser")
+        self.driver.get(f"{path.as_uri()}{hash}")
+
+    def run_cdp(self, command, **arguments):
+        self.driver.execute_cdp_cmd(command, arguments)
+
+    def js(self, text):
+        """The value of an expression in the page."""
+        return self.driver.execute_script(f"return {text}")
+
+    def wait(self, text, seconds=10):
+        """Until an expression in the page is true."""
+        end = time.monotonic() + seconds
+        while not self.js(text):
+            assert time.monotonic() < end, f"not so after {seconds} s: {text}"
+            time.sleep(0.05)
+
+    def all(self, selector):
+        """The elements that match and are seen."""
+        found = self.driver.find_elements("css selector", selector)
+        return [e for e in found if e.is_displayed()]
+
+    def press(self, selector, *keys):
+        (element,) = self.all(selector)
+        element.send_keys(*keys)
+
+    def point_at(self, selector):
+        """Move the mouse to the middle of an element."""
+        from selenium.webdriver import ActionChains
+        ActionChains(self.driver).move_to_element(self.all(selector)[0]).perform()
+
+    def choose(self, name, value):
+        """Choose in a list of choices, as a reader does."""
+        from selenium.webdriver.support.select import Select
+        Select(self.all(f"#{name}")[0]).select_by_value(value)
+
+    @property
+    def errors(self):
+        """What the page logged on the console since it was opened."""
+        return self.driver.get_log("browser")
+
+    @property
+    def scrolls_sideways(self):
+        """A phone's innerWidth grows with what does not fit, so the width asked for counts."""
+        return self.js("document.documentElement.scrollWidth") > self.width
+
+
+@pytest.fixture(scope="module")
+def browser():
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("no chromium with its driver: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    made = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield Browser(made)
+    made.quit()

@@ -1,0 +1,63 @@
+"""The notebook for those who start in one: made from its cells, and executed."""
+
+import os
+
+import pytest
+
+from common.errors import UserError
+from common.running import notebook
+
+nbformat = pytest.importorskip("nbformat")
+COMMITTED = notebook.SOURCE.with_suffix(".ipynb")
+
+
+def test_the_committed_notebook_is_what_its_cells_make():
+    assert COMMITTED.read_text() == notebook.written(notebook.SOURCE.read_text())
+    nbformat.validate(nbformat.read(COMMITTED, as_version=4))
+    assert not [c for c in nbformat.read(COMMITTED, as_version=4).cells if c.get("outputs")]
+
+
+def test_cells():
+    text = '"""About."""\n# %% [markdown]\n# # A\n#\n# b\n\n# %%\nx = 1\n\n\ny\n'
+    assert notebook.cells(text) == [
+        ("markdown", "# A\n\nb"), ("code", "x = 1\n\n\ny")]
+
+
+@pytest.mark.parametrize("text, said", [
+    ("# %% [raw]\n# a\n", "a cell begins with '# %% [raw]'"),
+    ("# %% [markdown]\n# a\nx = 1\n", "a cell of text has the line 'x = 1'"),
+])
+def test_what_is_no_cell_is_said(text, said):
+    with pytest.raises(UserError) as e:
+        notebook.cells(text)
+    assert said in str(e.value)
+
+
+def test_check(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(notebook, "SOURCE", tmp_path / "steps.py")
+    (tmp_path / "steps.py").write_text("# %%\nx = 1\n")
+    assert notebook.main(["--check"]) == 1
+    assert notebook.main([]) == 0 and notebook.main(["--check"]) == 0
+    (tmp_path / "steps.py").write_text("# %%\nx = 2\n")
+    assert notebook.main(["--check"]) == 1
+    assert "differs from" in capsys.readouterr().out
+    with pytest.raises(UserError, match="unknown word 'all'"):
+        notebook.main(["all"])
+
+
+@pytest.mark.slow
+def test_every_cell_runs_and_says_what_it_should():
+    nbclient = pytest.importorskip("nbclient")
+    made = nbformat.read(COMMITTED, as_version=4)
+    client = nbclient.NotebookClient(made, timeout=300, resources={
+        "metadata": {"path": str(COMMITTED.parent)}})
+    client.execute(env=os.environ | {"PYTHONPATH": str(notebook.ROOT)})
+    outputs = [o for c in made.cells for o in c.get("outputs", [])]
+    assert not [o for o in outputs if o.get("name") == "stderr"], "it is not quiet"
+    texts = "\n".join(o.get("text", "") + o.get("data", {}).get("text/markdown", "")
+                      for o in outputs)
+    for said in ("quick_bn", "published 96.60%, band 95.60% to 97.60%", "**Statements of the paper",
+                 "with BN, test accuracy after 10,000 steps"):
+        assert said in texts, said
+    kinds = [k for o in outputs for k in o.get("data", {})]
+    assert "image/png" in kinds and "image/svg+xml" in kinds

@@ -1,0 +1,199 @@
+"""The site as Sphinx builds it: whole, without dead links, readable on a phone and in the dark."""
+
+import json
+import os
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from common.errors import UserError
+from common.evidence.paper import papers
+from common.files import ROOT
+from common.running.site import build, explorer
+
+NAME = "batchnorm"
+PAGES = ["index", f"papers/{NAME}/index", f"papers/{NAME}/README", f"papers/{NAME}/REPORT",
+         f"papers/{NAME}/code", f"api/papers.{NAME}.model", "papers/STUDY"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A site of one paper, with the API of its own modules: the folder, and Sphinx's warnings."""
+    pytest.importorskip("furo", reason="Sphinx's theme is not installed")
+    found = [(p, p.judgements()) for p in papers([NAME])]
+    listed = {k: v for k, v in build.modules(found).items() if k.startswith(f"papers.{NAME}.")}
+    to = build.cleared(tmp_path_factory.mktemp("sites") / "small")
+    warnings = build.build(found, listed, to)
+    (to / "claims.html").write_text(explorer.page(found, {}, listed))
+    return to, warnings
+
+
+class Page(HTMLParser):
+    """The links of a page, what it loads to be drawn, and its ids."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.loads, self.ids = [], [], set()
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.ids |= {given[k] for k in ("id", "name") if given.get(k)}
+        self.links += [given[k] for k in ("href", "src") if given.get(k)]
+        if tag in ("link", "script", "img", "iframe"):
+            self.loads += self.links[-1:]
+
+
+def dead(site):
+    """The links of a site that lead nowhere, and those that need a network to draw a page."""
+    found = {p: Page(p) for p in site.rglob("*.html")}
+    for path, page in found.items():
+        for link in page.links:
+            target, _, fragment = unquote(link).partition("#")
+            if target.startswith(("https:", "http:", "data:", "mailto:")):
+                continue
+            file = (path.parent / target.split("?")[0]).resolve() if target else path
+            known = found.get(file)
+            if not file.exists() or (known and fragment and "claims.html" not in target
+                                     and "api" not in file.parts and fragment not in known.ids):
+                yield f"{path.relative_to(site)}: {link}"
+
+
+def test_nothing_is_warned_of_and_no_link_is_dead(small):
+    site, warnings = small
+    assert not warnings
+    assert not list(dead(site))
+
+
+def test_a_dead_link_would_be_found(tmp_path):
+    (tmp_path / "a.html").write_text('<a href="b.html">b</a><a href="#c">c</a><p id="d">'
+                                     '<a href="#d">d</a><img src="https://e.org/f.png">')
+    assert list(dead(tmp_path)) == ["a.html: b.html", "a.html: #c"]
+
+
+def test_pages_need_no_network(small):
+    site, _ = small
+    for path in site.rglob("*.html"):
+        assert not [x for x in Page(path).loads if "//" in x], path.name
+    for path in site.rglob("*.css"):
+        assert "url(http" not in path.read_text() and "@import" not in path.read_text()
+
+
+def test_a_paper_has_its_story_report_method_and_code(small):
+    site, _ = small
+    folder = site / "papers" / NAME
+    index = (folder / "index.html").read_text()
+    for page in ("README.html", "code.html", "REPORT.html", "../../claims.html#?paper=batchnorm"):
+        assert f'href="{page}"' in index
+    assert {p.name for p in folder.glob("figures/*.svg")} == {
+        p.name for p in (ROOT / "papers" / NAME / "figures").glob("*.svg")}
+    assert 'id="fig1a-speed"' in (folder / "REPORT.html").read_text()
+
+
+def test_names_beside_the_paper_lead_to_their_place_in_the_api(small):
+    site, _ = small
+    page = Page(site / "papers" / NAME / "code.html")
+    links = [x for x in page.links if f"/api/papers.{NAME}.model.html#" in x]
+    ids = Page(site / "api" / f"papers.{NAME}.model.html").ids
+    assert len(links) >= 6 and not [x for x in links if x.partition("#")[2] not in ids]
+
+
+def test_the_explorer_leads_to_pages_that_are_there(small):
+    site, _ = small
+    text = (site / "claims.html").read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
+    for thing in [*data["papers"], *(s for s in data["sources"].values() if "page" in s)]:
+        path, _, anchor = thing["page"].partition("#")
+        assert not anchor or anchor in Page(site / path).ids, thing["page"]
+    assert any("page" in s for s in data["sources"].values())
+
+
+def test_the_search_knows_words_of_the_pages(small):
+    site, _ = small
+    assert "mini-batch" in (site / "papers" / NAME / "REPORT.html").read_text()
+    assert "sigmoid" in (site / "searchindex.js").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("width, dark", [(400, False), (400, True), (1200, False), (1200, True)],
+                         ids=["phone", "phone, dark", "wide", "wide, dark"])
+def test_pages_in_a_browser(browser, small, page, width, dark):
+    site, _ = small
+    browser.open(site / f"{page}.html", width=width, dark=dark)
+    assert not browser.scrolls_sideways
+    ground = browser.js("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, ground.strip("rgba()").split(",")[:3])) < 150) == dark
+    assert browser.all("h1") and not browser.errors
+
+
+def test_search_works_from_the_file_system(browser, small):
+    site, _ = small
+    browser.open(site / "search.html")
+    browser.driver.get((site / "search.html").as_uri() + "?q=sigmoid")
+    browser.wait("document.querySelectorAll('#search-results li a').length > 0")
+    assert not browser.errors
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("words, said", [
+    (["nothing"], "unknown paper 'nothing'"),
+    (["too=a"], "unknown key 'too'; did you mean 'to'?"),
+    (["only=code"], "only=code: expected claims, or nothing"),
+])
+def test_words_it_does_not_know_are_said(words, said):
+    with pytest.raises(UserError) as e:
+        build.main(words)
+    assert said in str(e.value)
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("all of it")
+    with pytest.raises(UserError, match="expected a folder that is missing, empty or made by"):
+        build.main([NAME, f"to={tmp_path}"])
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_an_earlier_site_is_replaced(tmp_path):
+    build.cleared(tmp_path / "site")
+    (tmp_path / "site" / "old.html").write_text("")
+    assert not [p for p in build.cleared(tmp_path / "site").iterdir() if p.name != build.MARK]
+
+
+def test_without_sphinx_one_line_says_what_to_install(tmp_path, monkeypatch, end_of):
+    for name in [n for n in sys.modules if n.partition(".")[0] == "sphinx"] + ["sphinx"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    code, said = end_of(lambda: build.main([NAME, f"to={tmp_path / 'site'}"]))
+    assert code == 2 and said.err.count("\n") == 1
+    assert "is not installed: pip install -e '.[site]'" in said.err
+    assert not (tmp_path / "site").exists()
+
+
+def test_docstrings_are_read_as_they_were_meant():
+    lines = ["Largest |x| of ``a | b``, see ``{one:", "two}``.", "", "    papers site", "", "Then."]
+    build.readable(None, "module", "", None, None, lines)
+    assert lines == ["Largest \\|x\\| of ``a | b``, see ``{one: two}``.", "", "::", "",
+                     "    papers site", "", "Then."]
+
+
+# ---- all of it -----------------------------------------------------------------------------------
+
+@pytest.mark.slow
+def test_the_whole_site(browser, tmp_path):
+    """Of $PAPERS_SITE, where CI has built it, or of one that is built here."""
+    pytest.importorskip("furo", reason="Sphinx's theme is not installed")
+    site = Path(os.environ.get("PAPERS_SITE") or tmp_path / "site")
+    if not site.exists():
+        assert build.main([f"to={site}"]) == 0
+    assert not list(dead(site))
+    assert sum(p.stat().st_size for p in site.rglob("*")) < 60e6
+    for paper in papers():
+        for page in ("index", "README", "code", "REPORT"):
+            browser.open(site / "papers" / paper.name / f"{page}.html", width=400)
+            assert not browser.scrolls_sideways and not browser.errors, f"{paper.name}/{page}"
+    browser.open(site / "claims.html")
+    assert len(browser.all("#list li")) == 100 and not browser.errors

@@ -1,0 +1,261 @@
+"""The claims explorer: its data, and what a reader does with it in a real browser."""
+
+import json
+import math
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.evidence.paper import papers
+from common.evidence.verdicts import VERDICTS
+from common.files import ROOT
+from common.running.site import build, explorer
+
+ENTER, ESCAPE, END, ARROW_LEFT = "\ue007", "\ue00c", "\ue010", "\ue012"  # WebDriver's codes
+OPENED = "document.activeElement.id === 'claim'"  # a claim is shown, and has the focus
+NAMES = ["batchnorm", "lbfgs"]
+STUDY = explorer.skills((ROOT / "papers" / "STUDY.md").read_text())
+
+
+def judged(names):
+    return [(p, p.judgements()) for p in papers(names)]
+
+
+@pytest.fixture(scope="module")
+def found():
+    return judged(NAMES)
+
+
+@pytest.fixture(scope="module")
+def page(found, tmp_path_factory):
+    path = tmp_path_factory.mktemp("site") / "claims.html"
+    path.write_text(explorer.page(found, STUDY))
+    return path
+
+
+def data_of(path):
+    text = path.read_text()
+    blocks = re.findall(r'<script type="application/json" id="([\w-]+)">(.*?)</script>', text)
+    return {name: json.loads(content) for name, content in blocks}
+
+
+# ---- the data ------------------------------------------------------------------------------------
+
+def test_skills_are_those_of_the_study_page():
+    assert STUDY["batch normalisation"] == ["batchnorm"]
+    assert STUDY["second order"] == ["lbfgs", "levenberg_marquardt"]
+    assert explorer.skills("| skill | read |\n| --- | --- |\n| a | [b](c/d.md), "
+                           "[e](../common/f.py) |\n\ntext\n") == {"a": ["c"]}
+
+
+def test_every_claim_is_there_with_its_verdict_and_kind(found, page):
+    claims = data_of(page)["data"]["claims"]
+    assert [(c["paper"], c["id"], c["verdict"]) for c in claims] == [
+        (p.name, j.claim.id, j.verdict) for p, js in found for j in js]
+    kinds = {c["id"]: c["kind"] for c in claims}
+    assert kinds["alg1-mean"] == "formula" and kinds["fig1a-bn-10k"] == "runs"
+    assert kinds["fig3-inception-steps"] == "out"
+    assert sum(k == "row" for k in kinds.values()) == 48 * 4  # the minima of lbfgs
+
+
+def test_values_and_curves_are_those_of_the_results(page):
+    found = data_of(page)
+    (claim,) = (c for c in found["data"]["claims"] if c["id"] == "fig1a-bn-10k")
+    assert claim["metrics"] == ["accuracy"] and claim["experiments"] == ["bn"]
+    lines = found["curves-batchnorm"]["bn"]["accuracy"]
+    for (seed, steps, values), (own, value, text) in zip(lines, claim["values"], strict=True):
+        record = json.loads((ROOT / f"papers/batchnorm/results/bn/seed{seed}.json").read_text())
+        real = dict(zip(*record["curves"]["accuracy"], strict=True))
+        assert own == seed and math.isclose(value, real[10000], rel_tol=1e-5)
+        assert text == f"{real[10000]:.2%}"
+        assert (steps[0], steps[-1]) == (min(real), max(real)) and len(steps) <= 120
+        assert np.allclose(values, [real[s] for s in steps], rtol=1e-3)
+    runs = found["data"]["papers"][0]["runs"]["bn"]
+    assert [r[0] for r in runs] == [line[0] for line in lines]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 120, 121, 1000])
+def test_thinning_keeps_both_ends(length):
+    steps, values = explorer.thinned(np.arange(length), np.full(length, math.inf))
+    assert steps[0] == 0 and steps[-1] == length - 1 and len(steps) == min(length, 120)
+    assert sorted(set(steps)) == steps and set(values) == {None}
+
+
+def test_no_text_ends_the_data_or_becomes_a_tag():
+    text = explorer.block("a", {"b": "</script><img onerror=x>"})
+    assert text.count("<") == 2 and json.loads(text.split(">", 1)[1].rsplit("<", 1)[0]) == {
+        "b": "</script><img onerror=x>"}
+
+
+def test_the_script_makes_no_markup_of_texts():
+    scripts = [(explorer.HERE / n).read_text() for n in ("explorer.js", "curves.js")]
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(",
+                         "".join(scripts))
+
+
+def test_every_measured_claim_shows_its_code_and_a_command():
+    for paper in papers():
+        for claim in paper.claims:
+            if claim.measure:
+                assert explorer.measure_of(paper, claim), f"{paper.name}/{claim.id}"
+
+
+def test_the_command_of_a_formula_computes_it(found, capsys):
+    paper, judgements = found[0]
+    (j,) = (j for j in judgements if j.claim.id == "alg2-unbiased")
+    line = re.fullmatch(r'python -c "(.*)"', explorer.command(paper, j))[1]
+    exec(line)
+    assert capsys.readouterr().out.strip() == "1.016949152542"
+
+
+def test_the_explorer_alone_needs_no_sphinx(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sphinx", None)
+    assert build.main(["batchnorm", "only=claims", f"to={tmp_path / 'a'}"]) == 0
+    assert "the claims explorer" in capsys.readouterr().out
+    assert (tmp_path / "a" / "claims.html").is_file()
+
+
+# ---- in a browser --------------------------------------------------------------------------------
+
+def test_filters(browser, page, found):
+    browser.open(page)
+    everything = sum(len(js) for _, js in found)
+    assert f"{everything} of {everything} claims" in browser.all("#count")[0].text
+    assert len(browser.all("#list li")) == 100
+    browser.press("#more", ENTER)
+    assert browser.js("document.querySelectorAll('#list li').length") == everything
+
+    browser.choose("paper", "batchnorm")
+    assert f"{len(found[0][1])} of" in browser.all("#count")[0].text
+    browser.choose("verdict", "not reproduced")
+    failed = [j for j in found[0][1] if j.verdict == "not reproduced"]
+    assert len(browser.all("#list li")) == len(failed)
+    browser.press("#text", "median hardly")
+    assert [e.get_attribute("href").split("#")[1] for e in browser.all("#list a")] == [
+        "batchnorm/fig1c-median"]
+    browser.press("#filters button", ENTER)  # all claims
+    browser.wait("document.querySelectorAll('#list li').length > 1")
+    browser.choose("skill", "second order")
+    browser.choose("kind", "formula")
+    shown = [e.get_attribute("href").split("#")[1] for e in browser.all("#list a")]
+    assert len(shown) == 8 and all(s.startswith("lbfgs/") for s in shown)
+    assert browser.js("location.hash") == "#?kind=formula&skill=second+order"
+    browser.open(page, "#?paper=batchnorm&verdict=undecided")
+    assert len(browser.all("#list li")) == sum(j.verdict == "undecided" for j in found[0][1])
+    assert not browser.errors
+
+
+def test_a_claims_own_address(browser, page):
+    browser.open(page, "#batchnorm/fig1a-bn-10k")
+    text = browser.all("#claim")[0].text
+    record = json.loads((ROOT / "papers/batchnorm/results/bn/seed0.json").read_text())
+    commit = record["segments"][0]["commit"][:10]
+    for said in ("with BN, test accuracy after 10,000 steps", "reproduced", "96.60%", "n = 10",
+                 "95.60% … 97.60%", "papers reproduce batchnorm claims=fig1a-bn-10k seeds=10",
+                 "BatchNormRecipe.evaluate", "def evaluate(self", commit):
+        assert said in text, said
+    assert not browser.all("#filters") and browser.js("document.title") == (
+        "batchnorm/fig1a-bn-10k")
+    assert len(browser.all("#claim path.curve")) == 10
+    assert not browser.errors
+
+
+@pytest.mark.parametrize("claim, own", [("fig1a-bn-10k", True), ("fig1a-gap-end", False),
+                                        ("fig1a-speed", False)])
+def test_the_published_value_is_drawn_only_over_curves_of_its_own_metric(browser, page, claim, own):
+    browser.open(page, f"#batchnorm/{claim}")
+    for mark in (".published", ".band"):
+        assert browser.js(f"document.querySelector('svg[tabindex] {mark}') !== null") == own
+    assert browser.all("#claim svg[tabindex] path.curve")
+
+
+def test_alone_it_leads_nowhere_else(browser, page):
+    browser.open(page, "#batchnorm/fig1a-bn-10k")
+    assert not [e for e in browser.all("a[href]") if "claims.html#" not in e.get_attribute("href")]
+
+
+def test_a_curve_tells_its_values_to_mouse_and_keyboard(browser, page):
+    browser.open(page, "#batchnorm/fig1a-bn-10k")
+    record = json.loads((ROOT / "papers/batchnorm/results/bn/seed0.json").read_text())
+    last = record["curves"]["accuracy"][1][-1]
+    chart = "#claim svg[tabindex]"
+    browser.press(chart, END)
+    said = browser.all(".readout")[0].text
+    assert said.startswith("step 50,000: bn") and f"seed 0: {100 * last:.4g} %" in said
+    browser.press(chart, ARROW_LEFT)
+    assert not browser.all(".readout")[0].text.startswith("step 50,000")
+    browser.point_at(chart)
+    step = int(re.match(r"step ([\d,]+)", browser.all(".readout")[0].text)[1].replace(",", ""))
+    assert 20000 < step < 30000  # the middle
+    assert not browser.errors
+
+
+def test_keyboard_alone_leads_to_a_claim_and_back(browser, page):
+    browser.open(page, "#?paper=batchnorm")
+    browser.press("#list li:first-child a", ENTER)
+    browser.wait(OPENED)
+    (following,) = [e for e in browser.all("#claim nav a") if e.text == "next"]
+    following.send_keys(ENTER)
+    browser.wait("document.title === 'batchnorm/alg1-variance'")
+    browser.driver.switch_to.active_element.send_keys(ESCAPE)
+    browser.wait("document.title === 'Claims'")
+    assert browser.all("#filters") and browser.js("location.hash") == "#?paper=batchnorm"
+
+
+def test_an_address_of_nothing_is_said(browser, page):
+    browser.open(page, "#batchnorm/%E0%A4%A")
+    assert "There is no claim" in browser.all("#count")[0].text
+    assert not browser.errors
+
+
+@pytest.mark.parametrize("hash", ["", "#batchnorm/fig1a-speed", "#batchnorm/alg1-mean",
+                                  "#batchnorm/fig3-inception-steps", "#lbfgs/minima-rosenbrock_2"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_readable_on_a_phone_and_in_the_dark(browser, page, hash, dark):
+    browser.open(page, hash, width=400, dark=dark)
+    assert not browser.scrolls_sideways
+    ground, ink = (brightness(browser.js(f"getComputedStyle(document.body).{k}"))
+                   for k in ("backgroundColor", "color"))
+    lighter, darker = max(ground, ink), min(ground, ink)
+    assert (ground < ink) == dark and (lighter + 0.05) / (darker + 0.05) > 7  # WCAG's AAA
+    assert not browser.errors
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_verdicts_can_be_read(browser, page, dark):
+    browser.open(page, dark=dark)
+    ground = brightness(browser.js("getComputedStyle(document.body).backgroundColor"))
+    for verdict in VERDICTS:
+        kind = verdict.replace(" ", "-")
+        ink = brightness(browser.js(
+            f"(() => {{ const e = document.createElement('p'); e.className = 'v-{kind}';"
+            "document.body.append(e); return getComputedStyle(e).color; })()"))
+        assert (max(ground, ink) + 0.05) / (min(ground, ink) + 0.05) > 4.5, verdict  # WCAG's AA
+
+
+def brightness(colour):
+    """Relative luminance of a colour such as ``rgb(1, 2, 3)``, as WCAG defines it."""
+    parts = [int(v) / 255 for v in re.findall(r"\d+", colour)[:3]]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+@pytest.mark.slow
+def test_all_claims_are_painted_within_three_seconds(browser, tmp_path):
+    """Of the site in $PAPERS_SITE, where CI has built it, or of a page that is made here."""
+    path = Path(os.environ.get("PAPERS_SITE") or tmp_path) / "claims.html"
+    if not path.exists():
+        path.write_text(explorer.page(judged([]), STUDY))
+    assert path.stat().st_size < 5e6
+    browser.open(path)
+    paint = browser.js("performance.getEntriesByName('first-contentful-paint')[0]?.startTime "
+                       "?? performance.now()")  # what is not painted yet counts until now
+    assert paint < 3000 and len(browser.all("#list li")) == 100
+    for paper in data_of(path)["data"]["papers"]:
+        browser.open(path, f"#?paper={paper['name']}")
+        browser.press("#list li:first-child a", ENTER)
+        browser.wait(OPENED)
+        assert browser.all("#claim h2") and not browser.errors, paper["name"]

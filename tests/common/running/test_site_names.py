@@ -1,0 +1,101 @@
+"""Code beside the paper: every name of every README's table stands for something."""
+
+import inspect
+
+import pytest
+
+from common.errors import UserError
+from common.evidence.paper import paper_names, papers
+from common.running.site import beside, names
+from common.running.site.pages import Pages
+
+
+@pytest.mark.parametrize("name", paper_names())
+def test_every_name_of_a_papers_table_stands_for_something(name):
+    (paper,) = papers([name])
+    found = names.rows(paper)
+    assert len(found) >= 4
+    assert not [row.says for row in found if not row.names], "a row without a name"
+
+
+def paper(name="batchnorm"):
+    return papers([name])[0]
+
+
+@pytest.mark.parametrize("cell", [
+    "`model.batch_norms`", "`models.batch_norm`", "`nothing.py`", "`BatchNorm.infer`",
+    "`model.BatchNorm.inference`, `.backwards`", "`optim.lrs`", "`experiment=bnn`",
+    "`Q` in `model.batch_norm`", "`momentums=0.1` of `model.BatchNorm`",
+    "`common/evidence/plotting.py: draw_nothing`"])
+def test_a_name_that_stands_for_nothing_is_said(cell):
+    with pytest.raises(UserError, match="the table from the paper to the code names"):
+        list(names.of_cell(paper(), cell))
+
+
+@pytest.mark.parametrize("cell, kinds", [
+    ("`model.batch_norm` (readable), `model.BatchNormByHand.forward`", ["object"] * 2),
+    ("`model.BatchNorm.inference`, `.forward`", ["object"] * 2),
+    ("`BatchNorm.inference`", ["object"]),
+    ("`μ` in `model.batch_norm`", ["word", "object"]),
+    ("`model.BatchNorm` with `momentum=0.1`", ["object", "word"]),
+    ("`config.yaml`, `plots.py`, `model`", ["file", "module", "module"]),
+    ("`optim.lr`; experiments `sweep_bn`, `sweep…`, `experiment=quick`",
+     ["key", *["experiment"] * 3]),
+    ("`common/evidence/plotting.py: performance_profile`, `common/problems`",
+     ["object", "module"]),
+    ("metrics `accuracy_population`", ["word"]),
+])
+def test_what_names_stand_for(cell, kinds):
+    assert [n.kind for n in names.of_cell(paper(), cell)] == kinds
+
+
+def test_a_sibling_belongs_to_the_class_before_it():
+    *_, last = names.of_cell(paper(), "`model.BatchNorm.inference`, `.forward`")
+    assert last.source.name == "BatchNorm.forward"
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "BatchNormByHand.backward", "BatchNorm",
+                                  "population_statistics", "Network.forward"])
+def test_lines_are_those_that_python_finds(name):
+    model = paper().module("model")
+    thing = model
+    for part in name.split("."):
+        thing = getattr(thing, part)
+    lines, first = inspect.getsourcelines(thing)
+    found = names.find(paper().folder / "model.py", name)
+    assert (found.first, found.text + "\n") == (first, "".join(lines))
+    assert found.module == "papers.batchnorm.model"
+
+
+def test_a_constant_is_found_too():
+    found = names.find(paper("levenberg_marquardt").folder / "model.py", "REASONS")
+    assert found.text.startswith("REASONS")
+    assert names.find(paper().folder / "model.py", "batch_norm.nothing") is None
+
+
+def test_a_table_that_is_missing_or_has_other_columns_is_said(tmp_path, monkeypatch):
+    found = paper()
+    monkeypatch.setattr(found, "folder", tmp_path)
+    (tmp_path / "README.md").write_text("# Nothing\n")
+    with pytest.raises(UserError, match="expected a heading 'From the paper to the code'"):
+        names.rows(found)
+    (tmp_path / "README.md").write_text(
+        "## From the paper to the code\n\n| a | b |\n|---|---|\n| a \\| a | b | c |\n")
+    with pytest.raises(UserError, match=r"row 1 .* has 3 cells: expected 2"):
+        names.rows(found)
+
+
+def test_metrics_are_traced_to_the_functions_that_make_them():
+    assert [s.name for s in names.measuring(paper(), "accuracy")] == ["BatchNormRecipe.evaluate"]
+    assert not names.measuring(paper(), "accuracies")
+    (made,) = names.measuring(paper("bayes_by_backprop"), "pruned_95")  # f"pruned_{…}"
+    assert made.name == "BayesRecipe.posterior_metrics"
+
+
+def test_the_page_has_each_place_beside_its_lines():
+    text = beside.page(paper(), Pages(set(), {"papers.batchnorm.model"}))
+    says = text.index("section 3, the six gradient equations")
+    code = text.index("def backward(ctx, dy")
+    assert says < code < text.index("Algorithm 2, lines 7–10")
+    name = "papers.batchnorm.model"
+    assert f"/api/{name}.html#{name}.BatchNormByHand.backward" in text

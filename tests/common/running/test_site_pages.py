@@ -1,0 +1,67 @@
+"""Links of committed documents, as they lead from page to page of the site."""
+
+import pytest
+
+from common.evidence.paper import papers
+from common.files import ROOT
+from common.running.site import pages
+from common.running.site.pages import Pages
+
+DOCUMENTS = {"README.md", "papers/README.md", "papers/batchnorm/README.md",
+             "papers/batchnorm/REPORT.md"}
+
+
+def linked(text, page="papers/batchnorm/README.md"):
+    made = Pages(DOCUMENTS, {"papers.batchnorm.model"})
+    made.add(page, text)
+    return made.made.pop(page), made.made
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("[a](REPORT.md)", "[a](/papers/batchnorm/REPORT.md)"),
+    ("[a](../README.md#what-makes)", "[a](/papers/README.md#what-makes)"),
+    ("[a](REPORT.md#alg1-mean)", '<a href="REPORT.html#alg1-mean">a</a>'),
+    ("[`a`](model.py)", "[`a`](/api/papers.batchnorm.model.md)"),
+    ("[a](figures/fig1a.svg)", '<a href="figures/fig1a.svg">a</a>'),
+    ("![a < b](figures/fig1a.svg)", '<img src="figures/fig1a.svg" alt="a &lt; b" loading="lazy" '
+                                    'class="figure">'),
+    ("[a](results/)", "a"),
+    ("[a](../nothing/README.md)", "a"),
+    ("[a](#a-heading)", "[a](#a-heading)"),
+    ('<a id="b"></a>[a](#b)', '<a id="b"></a><a href="#b">a</a>'),
+    ("[a](https://arxiv.org/abs/1502.03167)", "[a](https://arxiv.org/abs/1502.03167)"),
+    ('<a href="REPORT.md">a</a>', '<a href="REPORT.html">a</a>'),
+    ("```\n[a](REPORT.md)\n```", "```\n[a](REPORT.md)\n```"),
+])
+def test_links_lead_to_pages(text, expected):
+    found, more = linked(text)
+    assert found == expected and not more
+
+
+def test_a_file_that_is_no_page_gets_one():
+    found, more = linked("[a](config.yaml)")
+    assert found == "[a](/files/papers/batchnorm/config.yaml.md)"
+    text = more["files/papers/batchnorm/config.yaml.md"]
+    assert (ROOT / "papers/batchnorm/config.yaml").read_text().rstrip() in text
+
+
+def test_a_block_of_code_holds_any_text():
+    assert pages.fenced("a\n```\nb\n````\n", "text") == "`````text\na\n```\nb\n````\n`````"
+
+
+def test_the_strip_has_the_proportions_of_the_verdicts():
+    (paper,) = papers(["batchnorm"])
+    judgements = paper.judgements()
+    measured = [j.verdict for j in judgements if j.claim.experiments or not j.claim.measure]
+    text = pages.strip(judgements)
+    for verdict in set(measured):
+        assert f"{measured.count(verdict)} {verdict}" in text
+        assert f"flex: {measured.count(verdict)};" in text
+
+
+def test_a_papers_page_tells_its_story_with_links_to_the_claims():
+    (paper,) = papers(["batchnorm"])
+    text = pages.of_paper(paper, paper.judgements(), ["papers.batchnorm.model"])
+    assert '<a href="../../claims.html#batchnorm/fig1a-speed">' in text
+    for figure in paper.folder.glob("figures/*.svg"):
+        assert f'src="figures/{figure.name}"' in text
