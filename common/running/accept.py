@@ -16,7 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from common.config import completed, identity
+from common.config import Config, completed, identity
 from common.errors import UserError, nearest
 from common.evidence import results
 from common.evidence.paper import Paper, papers
@@ -24,6 +24,7 @@ from common.evidence.provenance import git
 from common.evidence.report import on_what
 from common.files import ROOT, locked, runs_root, write_atomic
 from common.running import collect
+from common.running.collect import PRECISION, own_config
 from common.running.plan import run_folder
 from common.training import checkpoint
 
@@ -142,14 +143,15 @@ class Home:
             UserError: it does not belong here, or is being trained.
         """
         _, paper_name, experiment, seed = name.split("/")
-        paper = self.paper(paper_name, experiment)
+        paper = self.paper(paper_name, experiment.partition(PRECISION)[0])
+        own = own_config(paper, experiment)
         for file in files:
             if file not in (*collect.FOLLOWED, checkpoint.NAME):
                 raise UserError(f"{file}: expected {', '.join(collect.FOLLOWED)} or "
                                 f"{checkpoint.NAME}")
         folder = run_folder(paper.name, experiment, int(seed.removeprefix("seed")))
         if checkpoint.NAME in files:
-            step = check_checkpoint(paper, experiment, files[checkpoint.NAME])
+            step = check_checkpoint(own, files[checkpoint.NAME])
             if checkpoint.newest_step(folder) >= step and not self.replace:
                 return
         elif any((folder / file).exists() for file in files):
@@ -188,8 +190,8 @@ def check_result(paper: Paper, experiment: str, seed: int, content: bytes) -> No
         raise UserError("it does not say on what machine it was made") from e
 
 
-def check_checkpoint(paper: Paper, experiment: str, content: bytes) -> int:
-    """The step of a checkpoint that belongs here.
+def check_checkpoint(own: Config, content: bytes) -> int:
+    """The step of a checkpoint that belongs to runs of a configuration.
 
     Raises:
         UserError: it is damaged, of another configuration, or not of this repository's history.
@@ -199,14 +201,15 @@ def check_checkpoint(paper: Paper, experiment: str, content: bytes) -> int:
         path.write_bytes(content)
         try:
             state = checkpoint.read(path)
-            its = completed(state["config"], paper.config(experiment))
+            its = completed(state["config"], own)
             segments, step = state["segments"], int(state["step"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError,
                 AttributeError, RecursionError) as e:
             raise UserError("its checkpoint is damaged") from e
     its.pop("data.fingerprint", None)
-    if its != identity(paper.config(experiment)):
-        raise UserError(f"its checkpoint was made with a configuration that is not {experiment}'s")
+    if its != identity(own):
+        raise UserError("its checkpoint was made with a configuration that is not "
+                        f"{own.experiment}'s")
     check_history(segments)
     return step
 

@@ -199,7 +199,7 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     if overrides.get("train.vectorize") and overrides.get("train.side_by_side", 1) != 1:
         raise UserError(f"train.side_by_side={overrides['train.side_by_side']}: not with "
                         "train.vectorize=true, which trains all seeds as one network")
-    with distributed.group():
+    with distributed.group(), budget.ended_by_sigterm():
         done = train_by_turns(recipe_class, experiments, names, seeds, overrides, budget)
     if distributed.rank() == 0:
         report(done, program, experiments)

@@ -9,7 +9,9 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from common.errors import UserError
+from common.config import Config, identity
+from common.errors import UserError, nearest
+from common.evidence.paper import Paper, papers
 from common.evidence.provenance import digests, state_of_code
 from common.files import ROOT, runs_root, write_atomic
 from common.running.unpack import Refused, members
@@ -80,7 +82,7 @@ def units() -> Iterator[dict[str, Path]]:
     yield from new(ROOT.glob("papers/*/results/*/pace.json"))
     yield from new([*ROOT.glob("papers/*/results/*/*.safetensors"),
                     *ROOT.glob("papers/*/weights/*")])
-    runs = sorted((f for f in runs_root().glob("*/*/seed*") if may_count(f.parent.name)),
+    runs = sorted((f for f in runs_root().glob("*/*/seed*") if may_count(f.parent)),
                   key=lambda f: -f.stat().st_mtime)
     for folder in runs:
         finished = (folder / "result.json").exists()
@@ -91,10 +93,41 @@ def units() -> Iterator[dict[str, Path]]:
         yield {in_runs(path): path}
 
 
-def may_count(name: str) -> bool:
-    """Whether runs of a folder may be an experiment's own: those with its values, which stand in
-    the name where they are changed, but for a precision."""
-    return all(changed.startswith("train.precision=") for changed in name.split(",")[1:])
+PRECISION = ",train.precision="
+"""Between an experiment and a precision of its own, in the name of a run's folder."""
+
+
+def own_config(paper: Paper, name: str) -> Config:
+    """The configuration of the runs in a folder ``runs/<paper>/<name>``, where they count.
+
+    Args:
+        name: an experiment, or one with a precision that counts for it.
+
+    Raises:
+        UserError: such runs are no experiment's own.
+    """
+    experiment, _, precision = name.partition(PRECISION)
+    known = paper.experiments.experiments
+    if experiment not in known:
+        raise UserError(f"{paper.name} has no experiment {experiment!r}"
+                        f"{nearest(experiment, known)}")
+    own = paper.config(experiment)
+    if not precision:
+        return own
+    found = paper.experiments.resolve(experiment, 0, {"train.precision": precision})
+    if not paper.experiments.counts(identity(found), own):
+        raise UserError(f"{paper.name}/{experiment} does not count in {precision}")
+    return found
+
+
+def may_count(folder: Path) -> bool:
+    """Whether runs in a folder ``runs/<paper>/<name>`` may be an experiment's own."""
+    try:
+        (paper,) = papers([folder.parent.name])
+        own_config(paper, folder.name)
+    except UserError:
+        return False
+    return True
 
 
 def in_runs(path: Path) -> str:

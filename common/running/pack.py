@@ -18,7 +18,7 @@ from pathlib import Path
 
 from common import data
 from common.compressed import compress
-from common.config import one_line
+from common.config import names_file, one_line, start_of
 from common.errors import UserError, nearest
 from common.evidence.paper import Paper
 from common.evidence.provenance import CODE, DIGESTS, git, state_of_code
@@ -47,7 +47,7 @@ def pack(paper: Paper, experiments: Sequence[str], to: Path, part: int,
 
     Args:
         paper: whose experiments.
-        experiments: whose data and unfinished runs come along.
+        experiments: whose data, unfinished runs and runs to start from come along.
         to: the folder for the bundle; parts of an earlier one in it are removed.
         part: bytes a part has at most.
         wheels: packages that come along, none if empty.
@@ -60,12 +60,13 @@ def pack(paper: Paper, experiments: Sequence[str], to: Path, part: int,
         UserError: no clone, uncommitted code, data not at hand, or no such package.
     """
     commit = committed()
+    print("packing the committed code; about half a minute", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as name:
         staging = Path(name)
         (staging / "code.tar.xz").write_bytes(archive())
         for its in data_of(paper, experiments):
             shutil.copytree(compressed(its), staging / "data" / its)
-        for run in unfinished(paper, experiments):
+        for run in runs_that_travel(paper, experiments):
             there = staging / "runs" / run.relative_to(runs_root())
             there.mkdir(parents=True)
             for file in RUN_FILES:
@@ -145,11 +146,28 @@ def compressed(name: str) -> Path:
     return folder
 
 
-def unfinished(paper: Paper, experiments: Sequence[str]) -> list[Path]:
-    """The folders of runs that have a checkpoint and no result."""
-    return [f.parent for e in experiments
+def runs_that_travel(paper: Paper, experiments: Sequence[str]) -> list[Path]:
+    """The folders of runs that are not finished, and of those that others start from.
+
+    The latter also where they are finished: their weights lie in the checkpoint.
+    """
+    sources = sources_of(paper, experiments)
+    return [f.parent for e in dict.fromkeys([*sources, *experiments])
             for f in sorted((runs_root() / paper.name / e).glob(f"seed*/{checkpoint.NAME}"))
-            if not finished_here(paper, e, int(f.parent.name.removeprefix("seed")))]
+            if e in sources
+            or not finished_here(paper, e, int(f.parent.name.removeprefix("seed")))]
+
+
+def sources_of(paper: Paper, experiments: Sequence[str]) -> list[str]:
+    """The experiments that these start from, and those that they start from in turn."""
+    found: list[str] = []
+    waiting = list(experiments)
+    while waiting:
+        needed = start_of(paper.config(waiting.pop()))
+        if needed and not names_file(needed) and needed not in found:
+            found.append(needed)
+            waiting.append(needed)
+    return found
 
 
 def download(packages: Sequence[str], python: str, folder: Path) -> None:

@@ -188,6 +188,18 @@ def test_a_run_goes_on_at_home_from_the_furthest_checkpoint(tmp_path, home):
     assert checkpoint.newest_step(folder) == 30
 
 
+def test_a_run_in_a_precision_that_counts_comes_home_too(tmp_path, home, monkeypatch):
+    other = home.paper.experiments.resolve("base", 0, {"train.precision": "bfloat16"})
+    config = identity(other) | {"data.fingerprint": "f"}
+    name = "runs/toy/base,train.precision=bfloat16/seed0"
+    files = {k.replace("runs/toy/base/seed0", name): v
+             for k, v in paused(home, tmp_path / "c", 20, config=config).items()}
+    assert "does not count in bfloat16" in take(tmp_path, files).refused[0][1]
+    monkeypatch.setattr(home.paper.experiments, "counts", lambda flat, own: flat["optim.lr"] == 0.1)
+    assert take(tmp_path, files).taken == [name]
+    assert checkpoint.newest_step(home.root / name) == 20
+
+
 @pytest.mark.parametrize(("changes", "why"), [
     ({"segments": [{"commit": "f" * 40, "dirty": False}]}, "not in this branch's history"),
     ({"config": {"optim.lr": 3.0}}, "a configuration that is not base's"),

@@ -18,23 +18,24 @@ def tree(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "ROOT", root)
     monkeypatch.setenv("PAPERS_RUNS", str(root / "runs"))
     for age, (name, size) in enumerate([
-            ("papers/demo/results/wide/seed1.json", 3000),
-            ("papers/demo/weights/wide.safetensors", 90_000),
-            ("papers/demo/results/wide/seed0.json", 3000),
-            ("papers/demo/results/old/seed0.json", 3000), ("papers/demo/results/.gitkeep", 0)]):
+            ("papers/batchnorm/results/bn/seed1.json", 3000),
+            ("papers/batchnorm/weights/bn.safetensors", 90_000),
+            ("papers/batchnorm/results/bn/seed0.json", 3000),
+            ("papers/batchnorm/results/old/seed0.json", 3000),
+            ("papers/batchnorm/results/.gitkeep", 0)]):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(os.urandom(size))
         os.utime(root / name, (10**9 - age, 10**9 - age))
-    old = root / "papers/demo/results/old/seed0.json"
+    old = root / "papers/batchnorm/results/old/seed0.json"
     (root / "common").mkdir()
-    (root / DIGESTS).write_text(f"{sha256(old)}  papers/demo/results/old/seed0.json\n")
-    for run, files in (("paused/seed0", ("checkpoint.safetensors", "metrics.jsonl")),
-                       ("wide/seed0", ("checkpoint.safetensors", "metrics.jsonl", "result.json")),
-                       ("wide,optim.lr=1/seed0", ("metrics.jsonl",))):
-        (root / "runs/demo" / run).mkdir(parents=True)
+    (root / DIGESTS).write_text(f"{sha256(old)}  papers/batchnorm/results/old/seed0.json\n")
+    for run, files in (("plain/seed0", ("checkpoint.safetensors", "metrics.jsonl")),
+                       ("bn/seed0", ("checkpoint.safetensors", "metrics.jsonl", "result.json")),
+                       ("bn,optim.lr=1/seed0", ("metrics.jsonl",))):
+        (root / "runs/batchnorm" / run).mkdir(parents=True)
         for file in files:
-            (root / "runs/demo" / run / file).write_bytes(os.urandom(40_000))
-    (root / "runs/demo/wide/pace.json").write_text("{}")
+            (root / "runs/batchnorm" / run / file).write_bytes(os.urandom(40_000))
+    (root / "runs/batchnorm/bn/pace.json").write_text("{}")
     return root
 
 
@@ -46,31 +47,33 @@ def names(path):
 def test_the_newest_results_come_first_and_nothing_old(tree, tmp_path):
     (path,), left = collect.collect(tmp_path / "out", 10**6)
     assert not left and names(path) == [
-        collect.INDEX, "papers/demo/results/wide/seed1.json", "papers/demo/results/wide/seed0.json",
-        "papers/demo/weights/wide.safetensors", *names(path)[4:-1],
-        "runs/demo/wide/pace.json"]
+        collect.INDEX, "papers/batchnorm/results/bn/seed1.json",
+        "papers/batchnorm/results/bn/seed0.json",
+        "papers/batchnorm/weights/bn.safetensors", *names(path)[4:-1],
+        "runs/batchnorm/bn/pace.json"]
     assert set(names(path)[4:-1]) == {
-        "runs/demo/paused/seed0/metrics.jsonl", "runs/demo/paused/seed0/checkpoint.safetensors",
-        "runs/demo/wide/seed0/metrics.jsonl"}
-    assert collect.read(path)["papers/demo/results/wide/seed1.json"] == (
-        tree / "papers/demo/results/wide/seed1.json").read_bytes()
+        "runs/batchnorm/plain/seed0/metrics.jsonl",
+        "runs/batchnorm/plain/seed0/checkpoint.safetensors",
+        "runs/batchnorm/bn/seed0/metrics.jsonl"}
+    assert collect.read(path)["papers/batchnorm/results/bn/seed1.json"] == (
+        tree / "papers/batchnorm/results/bn/seed1.json").read_bytes()
 
 
 def test_no_file_is_larger_and_a_run_stays_together(tree, tmp_path):
     made, left = collect.collect(tmp_path / "out", 110_000)
     assert len(made) > 2 and not left
     assert all(p.stat().st_size <= 110_000 for p in made)
-    (whole,) = [p for p in made if "runs/demo/paused/seed0/metrics.jsonl" in names(p)]
-    assert "runs/demo/paused/seed0/checkpoint.safetensors" in names(whole)
+    (whole,) = [p for p in made if "runs/batchnorm/plain/seed0/metrics.jsonl" in names(p)]
+    assert "runs/batchnorm/plain/seed0/checkpoint.safetensors" in names(whole)
     again, _ = collect.collect(tmp_path / "out", 10**6)
     assert sorted((tmp_path / "out").iterdir()) == again, "those of before are gone"
 
 
 def test_what_is_too_large_is_said(tree, tmp_path):
-    (tree / "runs/demo/paused/seed0/checkpoint.safetensors").write_bytes(bytes(300_000))
+    (tree / "runs/batchnorm/plain/seed0/checkpoint.safetensors").write_bytes(bytes(300_000))
     made, left = collect.collect(tmp_path / "out", 110_000)
-    assert left == ["runs/demo/paused/seed0/checkpoint.safetensors (0.3 MB)"]
-    assert any("runs/demo/paused/seed0/metrics.jsonl" in names(p) for p in made)
+    assert left == ["runs/batchnorm/plain/seed0/checkpoint.safetensors (0.3 MB)"]
+    assert any("runs/batchnorm/plain/seed0/metrics.jsonl" in names(p) for p in made)
 
 
 @pytest.mark.parametrize("damage", [
@@ -88,7 +91,9 @@ def test_a_damaged_file_is_one_line(tmp_path, damage):
 
 
 @pytest.mark.parametrize(("name", "counts"), [
-    ("resnet20", True), ("resnet20,train.precision=tf32", True), ("resnet20,optim.lr=0.2", False),
-    ("resnet20,optim.lr=0.2,train.precision=tf32", False)])
-def test_runs_with_values_of_their_own_stay(name, counts):
-    assert collect.may_count(name) is counts
+    ("resnet/resnet20", True), ("resnet/resnet32,train.precision=tf32", True),
+    ("resnet/resnet32,train.precision=bfloat16", False), ("resnet/resnet20,optim.lr=0.2", False),
+    ("resnet/resnet32,optim.lr=0.2,train.precision=tf32", False), ("resnet/resnet33", False),
+    ("batchnorm/quick_bn,train.precision=bfloat16", False), ("nopaper/resnet20", False)])
+def test_runs_with_values_of_their_own_stay(name, counts, tmp_path):
+    assert collect.may_count(tmp_path / name) is counts

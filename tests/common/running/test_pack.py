@@ -101,7 +101,19 @@ def test_runs_that_are_not_finished_come_along(monkeypatch):
     for seed in (0, 2, 3):
         checkpoint.save(runs_root() / f"batchnorm/bn/seed{seed}", {"step": 10})
     (runs_root() / "batchnorm/bn/seed1").mkdir()
-    assert [f.name for f in pack.unfinished(paper, ["bn", "plain"])] == ["seed0", "seed2"]
+    assert [f.name for f in pack.runs_that_travel(paper, ["bn", "plain"])] == ["seed0", "seed2"]
+
+
+def test_what_runs_start_from_comes_along_finished_or_not(monkeypatch):
+    (paper,) = papers(["deep_compression"])
+    chain = ["lenet300_pruned_1", "lenet300_reference"]
+    assert pack.sources_of(paper, ["lenet300_pruned_2"]) == chain
+    assert pack.sources_of(paper, ["lenet300_reference"]) == []
+    monkeypatch.setattr(pack, "finished_here", lambda paper, experiment, seed: True)
+    for name in [*chain, "lenet300_pruned_2"]:
+        checkpoint.save(runs_root() / f"deep_compression/{name}/seed0", {"step": 10})
+    found = pack.runs_that_travel(paper, ["lenet300_pruned_2"])
+    assert [f.parent.name for f in found] == chain
 
 
 @pytest.fixture

@@ -78,6 +78,20 @@ def test_a_finished_run_is_not_trained_again(trial):
     assert after["segments"] == before["segments"], "this process had no share in it"
 
 
+def test_an_error_in_the_final_evaluation_costs_no_update(trial, tmp_path):
+    """The last state is on disk before it is looked at."""
+    class Failing(Toy):
+        def evaluate(self, step, final):
+            if final:
+                raise RuntimeError("looked at")
+            return super().evaluate(step, final)
+    with pytest.raises(RuntimeError, match="looked at"):
+        trial(recipe=Failing, train__steps=38)
+    assert checkpoint.read(tmp_path / "run" / checkpoint.NAME)["step"] == 38
+    _, metrics, _ = trial(recipe=stopping_at(0), train__steps=38)
+    assert metrics == trial("whole", train__steps=38)[1]
+
+
 def test_the_final_step_is_evaluated_and_reported_not_the_best(trial, tmp_path):
     class Worsening(Toy):
         def evaluate(self, step, final):
