@@ -127,9 +127,10 @@ def drawn(found: Sequence[dict[str, Any]]) -> bytes:
 
 
 def kept() -> list[dict[str, Any]]:
-    """Everything that was kept, by paper and name."""
-    return [json.loads(p.read_text(encoding="utf-8"))
-            for p in sorted(ROOT.glob("papers/*/exports/*.json"))]
+    """Everything that was kept, by data set, the largest network first."""
+    found = [json.loads(p.read_text(encoding="utf-8"))
+             for p in sorted(ROOT.glob("papers/*/exports/*.json"))]
+    return sorted(found, key=lambda f: (f["data"], -f["forms"]["torch"]["bytes"]))
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
