@@ -1,12 +1,15 @@
 """Muon against an SVD in float64, Nesterov's SGD against torch's, schedules and Lookahead."""
 
 import copy
+import re
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from common.files import ROOT
 from papers.airbench.optim import (
     COEFFICIENTS,
     Muon,
@@ -116,6 +119,18 @@ def test_muon_serves_any_network_and_takes_up_where_it_stopped():
     for one, other in zip(first, second, strict=True):
         other.load_state_dict(copy.deepcopy(one.state_dict()))
     assert train(network, *first, 5) == train(again, *second, 5)
+
+
+def test_the_readmes_example_runs_and_gives_every_weight_to_one_optimiser():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "papers/airbench/README.md").read_text(),
+                         re.DOTALL)
+    network = nn.Sequential(OrderedDict(a=nn.Linear(3, 4), head=nn.Linear(4, 2)))
+    network(torch.ones(2, 3)).sum().backward()
+    names = {"network": network, "torch": torch}
+    exec(code, names)
+    held = [p for o in names["optimizers"] for g in o.param_groups for p in g["params"]]
+    assert sorted(map(id, held)) == sorted(map(id, network.parameters()))
+    assert [p.shape for p in names["optimizers"][0].param_groups[0]["params"]] == [(4, 3)]
 
 
 def test_muon_takes_a_closure_and_leaves_weights_without_gradient_alone():

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from common.data import load
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
@@ -180,6 +181,16 @@ def test_channels_have_mean_0_and_variance_1():
     assert made.inputs.double().mean().item() == pytest.approx(0, abs=1e-5)
     assert made.inputs.double().std().item() == pytest.approx(1, abs=1e-4)
     assert made.inputs.shape[1:] == (1, 32, 32)
+
+
+def test_on_cifar10_the_channels_are_the_scripts_constants(real_data):
+    real_data("uoft-cs/cifar10")
+    made = AirbenchRecipe.__new__(AirbenchRecipe)
+    made.measure(load("cifar10").train)
+    for found, printed in ((made.mean, (0.4914, 0.4822, 0.4465)),
+                           (made.std, (0.2470, 0.2435, 0.2616))):
+        torch.testing.assert_close(found.flatten() / 255, torch.tensor(printed),
+                                   rtol=0, atol=5e-5)
 
 
 def test_batches_are_crops_of_reflected_images_mirrored_by_epoch():
