@@ -88,7 +88,7 @@ def gains(paper: Paper) -> tuple[str, str, Figure]:
             right.plot(found, [y] * len(found), "|", color=COLOUR[row], ms=9)
             right.plot(np.mean(found), y, "o", color=COLOUR[row], ms=6)
     right.set_yticks(np.arange(len(rows))[::-1], [LABELS[r] for r in rows])
-    right.set(xlabel="accuracy after three epochs (%), a quarter of the width",
+    right.set(xlabel="accuracy after three epochs (%), ours",
               ylim=(-0.6, len(rows) - 0.4))
     return "gains", (
         "What each addition buys. Left: the epochs after which the published rows reach 94 %. "
