@@ -112,6 +112,7 @@ def picture(found: Sequence[dict[str, Any]]) -> Figure:
                     axes.scatter(*at[:2], s=12 + at[2] / 8000, marker=MARKS[form], color=colour,
                                  zorder=2)
             axes.set(title=data, xscale="log", xlabel="time an image, one at a time (ratio)")
+            axes.xaxis.set_minor_formatter("")
             axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=2)
         panels[0][0].set_ylabel("test error (%)")
         plotting.legend_below(made, *((LABELS[form], {"marker": mark, "color": "black", "ls": ""})
@@ -127,9 +128,15 @@ def drawn(found: Sequence[dict[str, Any]]) -> bytes:
 
 
 def kept() -> list[dict[str, Any]]:
-    """Everything that was kept, by paper and name."""
-    return [json.loads(p.read_text(encoding="utf-8"))
-            for p in sorted(ROOT.glob("papers/*/exports/*.json"))]
+    """Everything that was kept, by data set, the largest network first."""
+    found = [json.loads(p.read_text(encoding="utf-8"))
+             for p in sorted(ROOT.glob("papers/*/exports/*.json"))]
+    return sorted(found, key=lambda f: (f["data"], -f["forms"]["torch"]["bytes"]))
+
+
+def ratio(value: float) -> str:
+    """With two decimals, or where that is too few with two digits."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
@@ -143,6 +150,6 @@ def table(found: Sequence[dict[str, Any]]) -> str:
         for form, m in f["forms"].items():
             cells = [f"{f['paper']} `{f['name']}`", LABELS[form], f"{m['bytes'] / 1000:,.0f}",
                      f"{m['error']:.2f}", f"{100 * m['same']:.2f}",
-                     *(f"{m['milliseconds'][n] / first[n]:.2f}" for n in first)]
+                     *(ratio(m["milliseconds"][n] / first[n]) for n in first)]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

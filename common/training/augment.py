@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.errors import UserError
+
 
 class PadCropFlip:
-    """Random crops of zero-padded images, each mirrored with probability 1/2.
+    """Random crops of padded images, each mirrored with probability 1/2.
 
     Args:
         images: float, shape (n, c, h, w): the data as the network is to see it, since the
             padding is zeros in these units.
-        pad: pixels of zeros on each side.
+        pad: pixels added on each side.
         flip: whether to mirror at all.
+        border: what they are: zeros, or the image reflected in its outermost pixels.
+
+    Raises:
+        UserError: a reflection wider than the image.
     """
 
-    def __init__(self, images: Tensor, pad: int, flip: bool = True):
+    def __init__(self, images: Tensor, pad: int, flip: bool = True,
+                 border: Literal["zeros", "reflect"] = "zeros"):
         self.h, self.w = images.shape[-2:]
+        if border == "reflect" and pad >= min(self.h, self.w):
+            raise UserError(f"a reflection {pad} pixels wide: expected less than the images' "
+                            f"{min(self.h, self.w)} pixels")
         self.pad, self.flip = pad, flip
-        self.padded = F.pad(images, (pad, pad, pad, pad))
+        self.padded = F.pad(images, (pad, pad, pad, pad),
+                            mode="constant" if border == "zeros" else border)
         self.channels, self.rows, self.columns = (
             torch.arange(k, device=images.device) for k in (images.shape[1], self.h, self.w))
 

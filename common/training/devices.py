@@ -14,6 +14,15 @@ from common.errors import UserError
 from common.training.sums import wide
 
 
+def missing(name: str) -> str:
+    """Why there is no such device, in a few words."""
+    if not name.startswith("cuda"):
+        return f"torch {torch.__version__} has no such device"
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    return f"torch sees {torch.cuda.device_count()} cards"
+
+
 def choose_device(name: str, float64: bool = False) -> torch.device:
     """The device ``train.device`` names; ``auto`` takes an accelerator where there is one.
 
@@ -32,7 +41,8 @@ def choose_device(name: str, float64: bool = False) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device).tolist()  # there are devices without numbers
     except Exception as e:  # each backend has its own
-        raise UserError(f"train.device={name}: not available here; try auto, cpu or cuda") from e
+        raise UserError(f"train.device={name}: not available here ({missing(name)}); try "
+                        + " or ".join(d for d in ("auto", "cpu", "cuda") if d != name)) from e
     if float64 and widest_float(device) != torch.float64:
         raise UserError(f"train.device={name}: expected a device with float64, in which this paper "
                         "computes, such as cpu")

@@ -26,6 +26,9 @@ SHORT = {"train.steps": 3, "train.eval_every": 2, "train.log_every": 2, "train.c
          "train.threads": 1, "train.device": "cpu", "record": False}
 HELD_OUT = {"data.name": "digits", "data.evaluate_on": "validation", "data.validation": 20}
 SYMMETRY = {"task.name": "symmetry", "model.networks": 3, "model.loss": "squared"}
+AIR = {"model.widths": [4, 6, 6], "model.magnify": 8, "train.batch_size": 30,
+       "augment.flip": "alternating", "measure.views": 2, "optim.frozen_after": 0.5,
+       "train.steps": 5, "train.eval_every": 4}
 BBB = {"data.validation": 20, "model.units": 4, "train.batch_size": 20, "measure.samples": 3}
 PLAIN = {k: v for k, v in BBB.items() if k != "measure.samples"}
 REGRESSION = {"task.name": "regression", "model.units": 4, "measure.samples": 3}
@@ -50,6 +53,11 @@ LOOK = {"measure.images": 30, "measure.directions": 2, "measure.products": 2,
         "train.batch_size": 20, "measure.train_images": 90}
 
 BRANCHES: dict[str, dict[str, dict]] = {
+    "airbench": {
+        "sgd": HELD_OUT | AIR | {"optim.lookahead": "late"},
+        "learned": AIR | {"model.first": "learned"},
+        "muon": AIR | {"optim.rule": "muon"},
+    },
     "backprop": {
         "digits": HELD_OUT | {"model.networks": 3, "model.hidden": 3},
         "symmetry": SYMMETRY | {"optim.gentle": 2},

@@ -11,6 +11,11 @@ from common.training.recipe import Planned
 from common.training.steps import InBlocks, OneByOne
 
 SMALL = {
+    "airbench": {
+        "quick_sgd": {"model.widths": [4, 6, 6], "train.batch_size": 8},
+        "quick_sgd late": {"model.widths": [4, 6, 6], "train.batch_size": 400,
+                           "optim.lookahead": "late", "model.first": "learned"},
+        "quick_muon": {"model.widths": [4, 6, 6], "train.batch_size": 8}},
     "batchnorm": {"quick_bn": {"model.population_batches": 3}, "quick_plain": {}},
     "backprop": {"symmetry": {"model.networks": 4}, "xor_hidden_2": {"model.networks": 4},
                  "quick": {}},

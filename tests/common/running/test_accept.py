@@ -83,6 +83,16 @@ def test_a_result_goes_to_its_place(tmp_path, home, made, capsys):
     assert capsys.readouterr().out == f"accepted {PLACE}\n"
 
 
+def test_a_result_may_measure_more_than_earlier_ones(tmp_path, home, made):
+    record = json.loads(made)
+    home.paper.results = {"base": [SimpleNamespace(metrics={"accuracy": 0.5})]}
+    more = record["metrics"] | {"another": 1.0}
+    assert take(tmp_path, {PLACE: result(made, home.first, metrics=more)}).taken == [PLACE]
+    home.paper.results = {"base": [SimpleNamespace(metrics={"accuracy": 0.5, "gone": 1.0})]}
+    refused = take(tmp_path, {PLACE: result(made, home.first)}, replace=True).refused
+    assert "not those of the experiment: gone missing" in refused[0][1]
+
+
 def test_a_different_result_is_replaced_only_when_told(tmp_path, home, made):
     take(tmp_path, {PLACE: result(made, home.first)})
     other = result(made, home.first, seconds=3.0)

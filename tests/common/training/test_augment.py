@@ -1,8 +1,10 @@
 """Augmentation against the obvious per-sample loop."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
+from common.errors import UserError
 from common.training.augment import PadCropFlip
 
 
@@ -40,3 +42,21 @@ def test_the_generator_decides_everything():
     a, b, c = (augment(index, **augment.draw(4, torch.Generator().manual_seed(s)))
                for s in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_a_reflected_border_is_torchs_reflection():
+    images = torch.randn(6, 3, 5, 4)
+    augment = PadCropFlip(images, 2, border="reflect")
+    index = torch.randint(0, 6, (100,))
+    drawn = augment.draw(100, torch.Generator().manual_seed(0))
+    out = augment(index, **drawn)
+    for k, image in enumerate(out):
+        padded = F.pad(images[index[k]], (2, 2, 2, 2), mode="reflect")
+        dy, dx = drawn["offset"][:, k, 0].tolist()
+        assert torch.equal(image, crop(padded, dy, dx, drawn["flip"][k].item()))
+    assert torch.equal(PadCropFlip(images, 0, border="reflect").padded, images)
+
+
+def test_a_reflection_as_wide_as_the_image_is_one_line():
+    with pytest.raises(UserError, match="4 pixels wide: expected less than the images' 4 pixels"):
+        PadCropFlip(torch.zeros(1, 1, 5, 4), 4, border="reflect")

@@ -1,0 +1,44 @@
+"""What a step of airbench94 costs: precision, the resting first bias, Muon beside SGD."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from common.experiments import Experiments
+from common.running.bench import Contender, stand_in
+from papers.airbench.train import AirbenchRecipe, Config
+
+STEPS = 3
+
+
+def recipe(experiment: str = "airbench94", **changes: Any) -> AirbenchRecipe:
+    """A recipe on random images, batches of 256 unless ``changes`` say otherwise."""
+    known = Experiments(Config, Path(__file__).with_name("config.yaml"))
+    return AirbenchRecipe(known.resolve(experiment, 0, {
+        "train.batch_size": 256, **{k.replace("__", "."): v for k, v in changes.items()}}))
+
+
+def contender(name: str, made: AirbenchRecipe) -> Contender:
+    """Steps of a recipe."""
+    return Contender(name, lambda: [made.step(k) for k in range(STEPS)], STEPS)
+
+
+def benches() -> Iterator[tuple[str, list[Contender]]]:
+    """Yield (title, contenders) of each comparison."""
+    with stand_in((3, 32, 32)):
+        resting = recipe()
+        resting.model.first.bias.requires_grad = False  # and no gradient goes through group 1
+        yield "a step of 256 images", [
+            contender("airbench94", recipe()), contender("the first bias at rest", resting),
+            contender("in float32", recipe(train__precision="float32"))]
+        yield "a step of 2,000 images", [
+            contender("with SGD", recipe("muon", train__batch_size=2000, optim__rule="sgd")),
+            contender("with Muon", recipe("muon", train__batch_size=2000))]
+
+
+def steps() -> Iterator[tuple[str, AirbenchRecipe]]:
+    """Yield (name, recipe) of steps that are timed beside their limit, a product of float32."""
+    with stand_in((3, 32, 32)):
+        yield "airbench94 in float32", recipe(train__precision="float32")
