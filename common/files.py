@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def is_clone() -> bool:
     """Whether this code lies in a clone or an archive of the repository, not among packages."""
-    return (ROOT / "pyproject.toml").is_file()
+    return not {"site-packages", "dist-packages"} & set(ROOT.parts)
 
 
 def runs_root() -> Path:

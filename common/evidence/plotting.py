@@ -147,24 +147,27 @@ def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:
     axes.legend(fontsize=7)
 
 
-def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metric: str,
-                    path: Path) -> Path:
-    """Draw training loss and one metric of several runs to a PNG file.
+def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metrics: Sequence[str],
+                    path: Path, loss_name: str = "training loss") -> Path:
+    """Draw the losses and some metrics of several runs to a PNG file.
 
     Args:
         curves: run name to curves, see :func:`common.evidence.results.curves`.
-        metric: the metric of the second panel.
+        metrics: those of the second panel.
         path: the file to write.
+        loss_name: what the losses are.
     """
     with style():
         made, (left, right) = figure(2)
         for name, run in curves.items():
             left.plot(*run["train_loss"], label=name)
-            if metric in run:
-                right.plot(*run[metric], label=name, marker="." if len(run[metric][0]) < 3 else "")
-        left.set(xlabel="step", ylabel="training loss")
-        right.set(xlabel="step", ylabel=metric.replace("_", " "))
-        if len(curves) <= 10:
+            for metric in metrics:
+                if metric in run:
+                    right.plot(*run[metric], marker="." if len(run[metric][0]) < 3 else "",
+                               label=name if len(metrics) == 1 else f"{name}: {metric}")
+        left.set(xlabel="step", ylabel=loss_name)
+        right.set(xlabel="step", ylabel=", ".join(metrics).replace("_", " "))
+        if len(curves) * len(metrics) <= 10:
             right.legend(fontsize=7)
         write_atomic(path, png(made))
     return path

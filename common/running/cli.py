@@ -104,8 +104,8 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
     Returns:
         For each run ``config``, ``metrics``, ``folder``, ``label``, ``seconds``, ``recorded``,
         ``before``, the metrics of the committed result of the same run, if there was one,
-        ``there``, whether it was finished already, and ``by``, the commit that finished it then
-        if it is not that of today's code.
+        ``there``, whether it was finished already, ``by``, the commit that finished it then
+        if it is not that of today's code, and ``shown`` and ``loss_name`` of its recipe.
 
     Raises:
         UserError, Paused: see :func:`common.training.loop.run_all`; or the runs are to take turns
@@ -153,7 +153,8 @@ def record(experiments: Experiments, of: Job, recipe: Recipe, ended: training.En
         recipe.publish(paper_folder, results.write(path, **common))
         results.difference_path(paper_folder, config.experiment, config.seed).unlink(True)
     return {"config": config, "metrics": metrics, "folder": folder, "label": of.label,
-            "seconds": history["seconds"], "before": before, "recorded": of.recorded}
+            "seconds": history["seconds"], "before": before, "recorded": of.recorded,
+            "shown": recipe.shown(list(metrics)), "loss_name": recipe.loss_name}
 
 
 def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file: str,
@@ -296,12 +297,12 @@ def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -
     """Print finished runs, a table for each kind, draw their curves and say what comes next."""
     from common.evidence import plotting  # matplotlib takes a second, and only this needs it
 
-    kinds: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    kinds: dict[tuple[tuple[str, ...], str], list[dict[str, Any]]] = {}
     for d in done:  # experiments of a paper may measure quite different things: a table for each
-        kinds.setdefault(tuple(d["metrics"])[:4], []).append(d)
-    for names, alike in kinds.items():
+        kinds.setdefault((tuple(d["shown"][0]), d["loss_name"]), []).append(d)
+    for (names, _), alike in kinds.items():
         table(names, alike)
-    for names, alike in kinds.items():
+    for (names, _), alike in kinds.items():
         for d in alike:
             if d["before"] is not None:
                 print(f"{d['label']}: {names[0]} {d['metrics'][names[0]]:.6g}; the result that "
@@ -309,10 +310,10 @@ def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -
     if there := [d["label"] + (f" (by the code of {d['by']})" if d["by"] else "")
                  for d in done if d["there"]]:
         print(f"finished before, nothing was trained: {', '.join(there)} (fresh=true trains anew)")
-    for names, alike in kinds.items():
+    for (_, loss_name), alike in kinds.items():
         curves = {d["label"]: results.curves(tracking.read(d["folder"])) for d in alike}
         picture = plotting.learning_curves(
-            curves, names[0], alike[0]["folder"].parent / "curves.png")
+            curves, alike[0]["shown"][1], alike[0]["folder"].parent / "curves.png", loss_name)
         print(f"learning curves: {shown(picture)}")
     if any(d["recorded"] for d in done):
         print(f"results: papers/{experiments.path.parent.name}/results/   "

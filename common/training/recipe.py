@@ -45,6 +45,7 @@ class Recipe:
             modules, optimisers and whatever else has a ``state_dict``, tensors, numbers, lists of
             numbers. A subclass adds its own; those that are None are left out.
         float64: whether the paper computes in double precision, which not every device has.
+        loss_name: what a step returns, for the axis of a run's picture.
         device: where the run computes.
         data: what it learns from; its name and fingerprint go into the result.
         chance: the run's random generator on its device, None on a CPU, where torch's default
@@ -55,7 +56,7 @@ class Recipe:
     """
 
     kept: tuple[str, ...] = ("model", "optimizer")
-    float64 = False
+    float64, loss_name = False, "training loss"
     data: DataSet
     model: nn.Module
     optimizer: torch.optim.Optimizer | None = None
@@ -99,6 +100,10 @@ class Recipe:
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """Metrics after ``step`` updates; ``final`` is True once, after the last one."""
         raise NotImplementedError
+
+    def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
+        """Which of the final metrics stand in the table of runs that end, and which it draws."""
+        return names[:4], names[:1]
 
     def rates(self, step: int) -> dict[str, float]:
         """What update ``step`` (from 0) sets in the optimiser's groups, such as ``lr``.

@@ -129,33 +129,60 @@ def histograms(paper: Paper) -> tuple[str, str, Figure]:
         "run of each task."), made
 
 
-def plateau(paper: Paper) -> tuple[str, str, Figure]:
-    """E of the ideal symmetry network against the scale of its weights, for both losses."""
-    made, panels = figure(2, width=4.2)
+STARTS = [(0.3, -3.0), (0.1, -1.0)]
+DOTS = [0, 10, 100, 1000]
+"""Where the paths on the plateau begin, as scales of hidden and output weights, and its dots."""
+
+
+def ideal_error(a: torch.Tensor, v: torch.Tensor, loss: str) -> torch.Tensor:
+    """E of symmetry networks of the ideal pattern; scales a, v and E in float64, (networks,)."""
     task = symmetry()
     # in double precision, so that the order of a sum cannot move a contour
     pattern = torch.tensor([1.0, 2.0, 4.0, -4.0, -2.0, -1.0], dtype=torch.float64)
-    hidden, output = (torch.linspace(*range_, 61, dtype=torch.float64)
-                      for range_ in ((0, 6), (-4, 14)))
-    a, v = torch.meshgrid(hidden, output, indexing="ij")
     x = task.groups[0].double() @ pattern  # zero for symmetric vectors
-    h1, h2 = (torch.sigmoid(s * a[..., None] * x - a[..., None] / 2) for s in (1, -1))
-    y = torch.sigmoid(v[..., None] / 2 - v[..., None] * (h1 + h2))
-    y = y.reshape(-1, 64, 1)
+    a, v = a[:, None], v[:, None]
+    h1, h2 = (torch.sigmoid(s * a * x - a / 2) for s in (1, -1))
+    y = torch.sigmoid(v / 2 - v * (h1 + h2))
+    return Loss(loss).error(y[..., None], task.targets.double())
+
+
+def descent(start: tuple[float, float], loss: str, rate: float = 0.01) -> torch.Tensor:
+    """Both scales, (updates + 1, 2), as gradient descent changes them and nothing else."""
+    scales, points = torch.tensor(start, dtype=torch.float64), []
+    for _ in range(DOTS[-1] + 1):
+        points.append(scales)
+        at = scales.clone().requires_grad_()
+        (g,) = torch.autograd.grad(ideal_error(at[:1], at[1:], loss).sum(), at)
+        scales = scales - rate * g
+    return torch.stack(points)
+
+
+def plateau(paper: Paper) -> tuple[str, str, Figure]:
+    """E of the ideal symmetry network against the scale of its weights, for both losses."""
+    made, panels = figure(2, width=4.2)
+    hidden, output = (torch.linspace(*range_, 66, dtype=torch.float64)
+                      for range_ in ((-0.5, 6), (-4, 14)))
+    a, v = torch.meshgrid(hidden, output, indexing="ij")
     for axes, name in zip(panels, ("squared", "cross_entropy"), strict=True):
-        e = Loss(name).error(y, task.targets.double()).reshape(61, 61)
+        e = ideal_error(a.flatten(), v.flatten(), name).reshape(a.shape)
         levels = np.linspace(0, float(e.max()), 15) if name == "squared" else np.geomspace(
             1, float(e.max()), 15)
         drawn = axes.contourf(hidden, output, e.T, levels=levels, cmap="viridis", extend="min")
         made.colorbar(drawn, ax=axes, label="E")
+        for start, colour in zip(STARTS, ("white", COLOURS[1]), strict=True):
+            points = descent(start, name).numpy().round(4)  # the same figure on every processor
+            axes.plot(*points.T, color=colour, lw=1.5)
+            axes.plot(*points[DOTS].T, "o", color=colour, ms=4)
         axes.set(xlabel="scale of the hidden weights", ylabel="scale of the output's weights",
-                 title=name.replace("_", "-"))
+                 title=name.replace("_", "-"), xlim=(-0.5, 6), ylim=(-4, 14))
         axes.grid(False)
     return "plateau", (
         "The error of a network with the ideal pattern 1 : 2 : 4 : −4 : −2 : −1, against the "
         "scales of its hidden and output weights; contour steps are equal on the left and "
         "logarithmic on the right. While hidden weights are small the best an output can say is no "
-        "to every vector: under squared error that is the level plain at the left edge, E ≈ 4 (8 "
+        "to every vector: under squared error that is the level plain at the left, E ≈ 4 (8 "
         "of 64 cases wrong), where failed networks sit; under cross-entropy it is E ≈ 24, and the "
-        "way to the solution at the upper right goes on falling long after squared error is flat."
+        "way to the solution at the upper right goes on falling long after squared error is flat. "
+        "Paths: gradient descent on the two scales alone, at a rate of 0.01, from two starts; dots "
+        "after 0, 10, 100 and 1,000 updates. The white one arrives; the other ends on the level."
     ), made

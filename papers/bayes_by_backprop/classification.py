@@ -156,6 +156,10 @@ class BayesRecipe(Supervised):
         normal_(every, self.config.seed, "noise", index, self.chance)
         return [e.view(s) for e, s in zip(every.split(sizes), shapes, strict=True)]
 
+    def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
+        """How often it is wrong, and how sure it is."""
+        return ["error", "selected_error", "nll", "entropy"], ["error"]
+
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """Errors in % with the mean weights, and the validation cost that selects.
 

@@ -113,6 +113,12 @@ class ModesRecipe(Recipe):
         return [deep_learning_time(c.layers, s, u0, uf, τ) if 0 < u0 < s else math.nan
                 for s, u0, uf in zip(c.strengths, u0s, ends, strict=True)]
 
+    def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
+        """When each mode was learned, and when in theory; their strengths as they grow."""
+        modes = range(len(self.config.model.strengths))
+        return ([f"{name}_{k}" for k in modes for name in ("time", "theory")],
+                [f"u_{k}" for k in modes])
+
     def growing(self) -> list[float]:
         """The part of random weights that grows, as a balanced start: |(W²ᵀu_α + W¹v_α)/2|²."""
         below, above = self.first[0] @ self.V, self.first[-1].T @ self.U

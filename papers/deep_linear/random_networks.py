@@ -25,7 +25,7 @@ class Signal(nn.Module):
 class ProductRecipe(Recipe):
     """Section 3: a step multiplies one more random N × N matrix to the product."""
 
-    float64 = True
+    float64, loss_name = True, "squared length of a vector"
     config: Config
     model: Signal
 
@@ -63,6 +63,8 @@ class ProductRecipe(Recipe):
 
 class ChaosRecipe(ProductRecipe):
     """Section 4: x^(l+1) = g W tanh(x^l) with random orthogonal W; a step is a layer."""
+
+    loss_name = "q, variance of a layer's inputs"
 
     def load_data(self) -> None:
         """The first layer's inputs, of variance q_0 exactly."""

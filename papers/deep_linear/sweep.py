@@ -24,7 +24,7 @@ class SweepRecipe(Worklist):
     The gradient needs no images, only Σ¹¹ and Σ³¹ over all of them.
     """
 
-    columns = ("time", "rate", "start", "left", "stable")
+    columns, loss_name = ("time", "rate", "start", "left", "stable"), "part of the error left"
     config: Config
 
     def load_data(self) -> None:
@@ -94,6 +94,11 @@ class SweepRecipe(Worklist):
             if (time, left) < (best[0], best[3]) or best[1] == 0:
                 best = (time, rate, first, left)
         return *best, stable
+
+    def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
+        """The updates that every depth takes, and at which rate."""
+        times = [f"time_{depth}" for depth in self.jobs]
+        return [n for t in times for n in (t, t.replace("time", "rate"))], times
 
     def summary(self, row: tuple[float, ...]) -> float:  # type: ignore[override]
         """The error that was left with the fastest rate."""

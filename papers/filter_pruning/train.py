@@ -128,7 +128,7 @@ class SensitivityRecipe(Recipe):
     ``table`` holds the error in % of every layer and share, shares of a layer side by side.
     """
 
-    kept = ("model", "mean", "table")
+    kept, loss_name = ("model", "mean", "table"), "error, %"
     config: Config
 
     def load_data(self) -> None:

@@ -84,7 +84,7 @@ class State(nn.Module):
 class HopfieldRecipe(Recipe):
     """Start at patterns or at random, sweep until nothing changes, measure overlaps."""
 
-    kept = (*Recipe.kept, "changed")
+    kept, loss_name = (*Recipe.kept, "changed"), "neurons changed, as a fraction"
     config: Config
     model: State
 

@@ -36,6 +36,7 @@ class Sums(nn.Module):
 class LayersRecipe(Recipe):
     """A step draws one more network; its signals are added to those of the networks before it."""
 
+    loss_name = "mean square of s, last hidden layer"
     config: Config
     model: Sums
 
@@ -88,6 +89,10 @@ class LayersRecipe(Recipe):
         self.model.values += found
         return found[0, -1]
 
+    def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
+        """What the layers do to signals, up and down."""
+        return names[:4], ["forward", "backward"]
+
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """Means over the networks so far; of every hidden layer k, finally, the first five.
 
@@ -123,6 +128,7 @@ class LayersRecipe(Recipe):
 class ConvolutionsRecipe(Recipe):
     """He et al.'s example: what is left in conv2 of a random gradient at the top of model B."""
 
+    loss_name = "ln of the gradient that is left"
     config: Config
     model: Sums
 
@@ -156,6 +162,7 @@ class ConvolutionsRecipe(Recipe):
 class SurfaceRecipe(Recipe):
     """Fig. 5: how much of both costs' surface over two weights is plateau."""
 
+    loss_name = "how much more is plateau"
     config: Config
     model: Sums
 

@@ -173,7 +173,7 @@ class MinimaRecipe(Worklist):
     """A step solves the next problem, from its published start to its end."""
 
     config: Config
-    columns = Outcome._fields
+    columns, loss_name = Outcome._fields, "log₁₀ of evaluations"
     collection = "moré, garbow & hillstrom"
 
     def listed(self) -> list[Problem]:

@@ -88,7 +88,7 @@ class MinpackRecipe(Worklist):
     """
 
     config: Config
-    columns = ("nfev", "njev", "info", "norm")
+    columns, loss_name = ("nfev", "njev", "info", "norm"), "norm of the residuals"
     collection = "moré, garbow & hillstrom"
 
     def listed(self) -> list[Run]:

@@ -172,7 +172,7 @@ class ViewRecipe(Recipe):
 class SurfaceRecipe(ViewRecipe):
     """Loss and accuracy on a line or a plane."""
 
-    columns = ("loss", "accuracy")
+    columns, loss_name = ("loss", "accuracy"), "loss at a point"
 
     @property
     def dimensions(self) -> int:
@@ -220,7 +220,7 @@ class SurfaceRecipe(ViewRecipe):
 class CurvatureRecipe(ViewRecipe):
     """The Hessian's smallest and largest eigenvalue on a plane, by Lanczos' method."""
 
-    columns = ("smallest", "largest")
+    columns, loss_name = ("smallest", "largest"), "|λ_min/λ_max| at a point"
 
     def step(self, number: int) -> Tensor:
         """Both eigenvalues at one point; returns |λ_min/λ_max|."""

@@ -22,7 +22,7 @@ SMALL = {
     "bayes_by_backprop": {
         "quick_bbb": {"measure.samples": 2}, "quick_sgd": {},
         "quick_sgd dropout": {"model.arm": "dropout"},
-        "quick_bbb gaussian": {"measure.samples": 2, "prior.kind": "gaussian"},
+        "quick_bbb mixture": {"measure.samples": 2, "prior.kind": "mixture"},
         "quick_bbb autograd": {"measure.samples": 2, "optim.fast": False},
         # Adam is torch's own, and knows on a CUDA card alone how not to wait
         "regression_bbb": {"measure.samples": 2, "optim.rule": "sgd"},

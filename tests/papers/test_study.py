@@ -9,7 +9,8 @@ from common.evidence.paper import paper_names, papers
 from common.files import ROOT
 
 PAGES = ["papers/STUDY.md", "README.md", "common/README.md", "common/running/README.md",
-         "CONTRIBUTING.md", "papers/README.md", *(f"papers/{n}/README.md" for n in paper_names())]
+         "CONTRIBUTING.md", "CHANGELOG.md", "papers/README.md",
+         *(f"papers/{n}/README.md" for n in paper_names())]
 NUMBER = re.compile(r"(\S+)\s\(`(\w+)/([\w.-]+)`\)")
 
 

@@ -35,7 +35,7 @@ MARK = ".papers-site"
 
 REST = {"README": "Run it", "papers/STUDY": "What to study here", "papers/README": "Adding a paper",
         "common/README": "How it is built", "common/running/README": "Many runs, other machines",
-        "CONTRIBUTING": "How a change is made"}
+        "CONTRIBUTING": "How a change is made", "CHANGELOG": "What changed"}
 """Documents beside the papers, with their names in the sidebar."""
 
 EXTRAS = ("bench", "plots", "facts", "__main__")

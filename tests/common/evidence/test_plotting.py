@@ -27,8 +27,20 @@ def test_svg_is_deterministic_and_follows_the_data():
 
 def test_learning_curves_are_a_png(tmp_path):
     run = {"train_loss": [[1, 2], [0.5, 0.4]], "accuracy": [[2], [0.9]]}
-    path = plotting.learning_curves({"a": run}, "accuracy", tmp_path / "c.png")
+    path = plotting.learning_curves({"a": run}, ["accuracy"], tmp_path / "c.png")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_learning_curves_draw_what_they_are_asked_for_and_say_what_it_is(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plotting, "png", lambda made: drawn.append(made) or b"")
+    run = {"train_loss": [[1, 2], [0.5, 0.4]], "u_0": [[1, 2], [0, 1]], "u_1": [[1, 2], [0, 2]],
+           "other": [[1, 2], [7, 7]]}
+    plotting.learning_curves({"a": run}, ["u_0", "u_1"], tmp_path / "c.png", "part left")
+    left, right = drawn[0].axes
+    assert (left.get_ylabel(), right.get_ylabel()) == ("part left", "u 0, u 1")
+    assert [(l.get_label(), *l.get_ydata()) for l in right.lines] == [
+        ("a: u_0", 0, 1), ("a: u_1", 0, 2)]
 
 
 def test_a_performance_profile_counts_solved_problems():

@@ -89,7 +89,7 @@ def test_runs_that_measure_different_things_each_have_a_table(tmp_path, capsys):
             json.dumps({"step": 1, "loss": 2.0, f"eval/{metric}": 3.0}) + "\n", encoding="utf-8")
         done.append({"label": name, "metrics": {metric: 3.0}, "seconds": 1.0, "there": True,
                      "by": "4f2e7ce", "before": {metric: 4.0}, "folder": folder,
-                     "recorded": True})
+                     "recorded": True, "shown": ([metric], [metric]), "loss_name": "loss"})
     cli.report(done, "train.py", experiments(tmp_path))
     said = capsys.readouterr().out
     assert "one: mean 3; the result that stood here before: 4" in said

@@ -16,7 +16,7 @@ from common.running import command
 @pytest.mark.slow
 def test_a_wheel_trains_where_it_is_started(tmp_path):
     """Built from a copy of what is committed or new, unpacked as pip does."""
-    copy, site, here = (tmp_path / n for n in ("copy", "site", "here"))
+    copy, site, here = (tmp_path / n for n in ("copy", "site-packages", "here"))
     listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"],
                             check=True, capture_output=True, text=True).stdout.splitlines()
     for name in listed:
@@ -56,6 +56,6 @@ def test_runs_of_a_package_lie_in_the_working_folder(monkeypatch, tmp_path):
     assert is_clone()
     monkeypatch.delenv("PAPERS_RUNS")
     assert runs_root() == ROOT / "runs"
-    monkeypatch.setattr("common.files.ROOT", tmp_path)
+    monkeypatch.setattr("common.files.ROOT", tmp_path / "site-packages")
     monkeypatch.chdir(tmp_path)
     assert not is_clone() and runs_root() == tmp_path / "runs"

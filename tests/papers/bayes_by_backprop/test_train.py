@@ -24,12 +24,17 @@ from papers.bayes_by_backprop.train import BayesRecipe, Config
 EXPERIMENTS = Experiments(Config, ROOT / "papers/bayes_by_backprop/config.yaml")
 
 
-def made(name="quick_bbb", seed=0, **overrides):
-    return BayesRecipe(EXPERIMENTS.resolve(name, seed, {
+MIXTURE = {"prior.kind": "mixture", "model.rho": -3.0, "optim.lr": 0.001}
+
+
+def made(name="mixture", seed=0, **overrides):
+    """The recipe of an experiment, or of quick_bbb with the scale mixture in place of its prior."""
+    start = MIXTURE if name == "mixture" else {}
+    return BayesRecipe(EXPERIMENTS.resolve("quick_bbb" if start else name, seed, start | {
         k.replace("__", "."): v for k, v in overrides.items()}))
 
 
-@pytest.mark.parametrize("arm", ["quick_bbb", "quick_sgd"])
+@pytest.mark.parametrize("arm", ["quick_bbb", "quick_sgd", "mixture"])
 def test_golden_curve_of_20_steps(arm, num_regression):
     r = made(arm)
     r.model.double()  # the mixture's slope is so sharp that rounding to single precision shows
