@@ -49,7 +49,7 @@ def whitened(eps: float) -> float:
     found = covariance(patches(x))
     expected = torch.linalg.eigvalsh(found).flip(0)
     expected = expected / (expected + eps)
-    return (covariance(outputs) - torch.diag(expected)).abs().max().item()
+    return round((covariance(outputs) - torch.diag(expected)).abs().max().item(), 6)
 
 
 def whitened_to_identity() -> float:
@@ -65,7 +65,7 @@ def whitened_with_eps() -> float:
 def signs() -> float:
     """Largest sum of a whitening filter and its negative: both signs of every filter are there."""
     filters = whitening(digit_images())
-    return (filters[:len(filters) // 2] + filters[len(filters) // 2:]).abs().max().item()
+    return round((filters[:len(filters) // 2] + filters[len(filters) // 2:]).abs().max().item(), 6)
 
 
 def passed_on() -> float:
@@ -108,7 +108,7 @@ def iteration_off(rows: int = 48, columns: int = 96) -> float:
     g /= g.norm()
     found = torch.linalg.svdvals(newton_schulz(g, eps=0.0)).numpy()
     expected = quintic(torch.linalg.svdvals(g).numpy(), 3)
-    return float(np.abs(np.sort(found) - np.sort(expected)).max())
+    return round(float(np.abs(np.sort(found) - np.sort(expected)).max()), 12)
 
 
 def vectors_off(rows: int = 48, columns: int = 96) -> float:
@@ -116,7 +116,7 @@ def vectors_off(rows: int = 48, columns: int = 96) -> float:
     g = torch.randn(rows, columns, generator=generator(0, "iteration"), dtype=torch.float64)
     u, _, vt = torch.linalg.svd(g, full_matrices=False)
     inside = u.T @ newton_schulz(g) @ vt.T
-    return (inside - torch.diag(inside.diagonal())).abs().max().item()
+    return round((inside - torch.diag(inside.diagonal())).abs().max().item(), 12)
 
 
 def spectrum(smallest: float, steps: int, which: str) -> float:

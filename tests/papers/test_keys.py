@@ -29,14 +29,15 @@ SYMMETRY = {"task.name": "symmetry", "model.networks": 3, "model.loss": "squared
 AIR = {"model.widths": [4, 6, 6], "model.magnify": 8, "train.batch_size": 30,
        "augment.flip": "alternating", "measure.views": 2, "optim.frozen_after": 0.5,
        "train.steps": 5, "train.eval_every": 4}
-BBB = {"data.validation": 20, "model.units": 4, "train.batch_size": 20, "measure.samples": 3}
-PLAIN = {k: v for k, v in BBB.items() if k != "measure.samples"}
+BBB = {"data.validation": 20, "model.units": 4, "train.batch_size": 20, "measure.samples": 3,
+       "prior.kind": "mixture"}
+PLAIN = {"data.validation": 20, "model.units": 4, "train.batch_size": 20}
 REGRESSION = {"task.name": "regression", "model.units": 4, "measure.samples": 3}
 BANDIT = {"task.name": "bandit", "data.name": "mushroom", "model.units": 4, "task.agents": 6,
           "task.updates": 2, "task.memory": 7, "train.batch_size": 3, "task.epsilon": 0.5}
 CAFFE = HELD_OUT | {"model.magnify": 2, "train.batch_size": 20, "schedule.stages": [],
                     "schedule.policy": "fixed", "schedule.base_lr": 0.001}
-DROPOUT = {"model.hidden": [6, 6], "train.batch_size": 20}
+DROPOUT = {"data.validation": 20, "model.hidden": [6, 6], "train.batch_size": 20}
 LENET = {"model.hidden": [6, 5], "train.batch_size": 20}
 PROBLEMS = {"task.name": "published", "task.budget": 4}
 MINPACK = {"task.name": "minpack", "optim.method": "more"}
