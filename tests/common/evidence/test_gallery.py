@@ -1,4 +1,4 @@
-"""README's table of papers: strips that count every verdict, and a beginning one reads to its end."""
+"""README's table of papers: strips that count every verdict, and a short way to its end."""
 
 import re
 from collections import Counter
