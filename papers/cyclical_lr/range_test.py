@@ -101,12 +101,17 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def main(argv: list[str]) -> int:
     """The command line; see the module's text."""
-    if len(argv) != 1 or argv[0] in ("--help", "-h"):
+    if argv and argv[0] in ("--help", "-h"):
         print(__doc__.strip())
         return 0
+    if len(argv) != 1:
+        raise UserError(f"{' '.join(argv) or 'no argument'}: expected one, the folder of a finished "
+                        "range test, as in python papers/cyclical_lr/range_test.py "
+                        "runs/cyclical_lr/range_test/seed0")
     path = Path(argv[0])
     rates, accuracies = read(path)
     found = edges(rates, accuracies)
+    print(f"the rate rose to {rates.max():.2g}")
     print("the accuracy never rose: try other rates" if found is None else
           f"schedule.base_lr={found[0]:.2g} schedule.max_lr={found[1]:.2g}")
     with style():
