@@ -105,8 +105,8 @@ def main(argv: list[str]) -> int:
         print(__doc__.strip())
         return 0
     if len(argv) != 1:
-        raise UserError(f"{' '.join(argv) or 'no argument'}: expected one, the folder of a finished "
-                        "range test, as in python papers/cyclical_lr/range_test.py "
+        raise UserError(f"{' '.join(argv) or 'no argument'}: expected one, the folder of a finished"
+                        " range test, as in python papers/cyclical_lr/range_test.py "
                         "runs/cyclical_lr/range_test/seed0")
     path = Path(argv[0])
     rates, accuracies = read(path)
