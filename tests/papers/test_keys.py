@@ -305,9 +305,13 @@ def ignored(branch: Branch, name: str, before: str) -> list:
     return silent
 
 
-CASES = [pytest.param(paper, name, marks=[pytest.mark.slow] * (name != next(iter(branches))))
+LONG = ("airbench", "large_batch", "warm_start")
+"""Papers of which even one branch takes seconds."""
+
+CASES = [pytest.param(paper, name, marks=[pytest.mark.slow] * (
+            name != next(iter(branches)) or paper in LONG))
          for paper, branches in BRANCHES.items() for name in branches]
-"""Every branch; a plain pytest tries each paper's first one."""
+"""Every branch; a plain pytest tries most papers' first one."""
 
 
 @pytest.mark.parametrize(("paper", "name"), CASES)
