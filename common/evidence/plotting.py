@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,26 @@ def svg(made: Figure) -> bytes:
     made.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     lines = buffer.getvalue().decode().splitlines()
     return ("\n".join(line.rstrip() for line in lines) + "\n").encode()
+
+
+def alike(one: bytes, other: bytes) -> bool:
+    """Whether two SVGs are the same picture to a hundredth of a point.
+
+    What is computed while a figure is drawn ends in other last digits on another processor.
+    """
+    if one == other:
+        return True
+    (words, numbers), (words_too, numbers_too) = taken_apart(one), taken_apart(other)
+    return words == words_too and np.allclose(numbers, numbers_too, rtol=0, atol=0.01)
+
+
+def taken_apart(picture: bytes) -> tuple[list[str], list[float]]:
+    """An SVG's text between its decimal numbers, and those; generated names become their order."""
+    names: dict[str, str] = {}
+    text = re.sub(r"\b[a-zA-Z][0-9a-f]{10}\b",
+                  lambda m: names.setdefault(m[0], f"name{len(names)}"), picture.decode())
+    parts = re.split(r"(-?\d+\.\d+)", text)
+    return parts[::2], [float(p) for p in parts[1::2]]
 
 
 def png(made: Figure, dpi: int = 130) -> bytes:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from common.evidence import plotting
 from common.files import ROOT
@@ -74,3 +75,22 @@ def test_a_notebooks_backend_in_the_environment_is_no_matter():
         [sys.executable, "-c", "import common.evidence.plotting"], cwd=ROOT, capture_output=True,
         env=os.environ | {"MPLBACKEND": "module://there_is_no_such_backend"}, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def picture(y=0.5, colour="C0", label="a"):
+    made, axes = plotting.figure(width=3, height=2)
+    axes.plot([0, 1], [0, y], "o-", color=colour, label=label)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.legend()
+    return plotting.svg(made)
+
+
+def test_last_digits_make_no_other_picture():
+    """They depend on the processor; so do the names that matplotlib makes of a path's digits."""
+    assert picture() != picture(0.5 + 1e-6)
+    assert plotting.alike(picture(), picture(0.5 + 1e-6))
+
+
+@pytest.mark.parametrize("other", [{"y": 0.505}, {"colour": "C1"}, {"label": "b"}])
+def test_what_a_reader_sees_does(other):
+    assert not plotting.alike(picture(), picture(**other))
