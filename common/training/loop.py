@@ -6,21 +6,37 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.config import completed, differences, identity
 from common.errors import Paused, UserError
 from common.files import empty, locked, shown
+from common.segments import Origin, Segment
 from common.training import checkpoint, distributed, start, tracking
 from common.training.budget import Budget
 from common.training.progress import Progress
 from common.training.recipe import Recipe
 from common.training.steps import OneByOne, Steps, steps_of
 
-Ended = tuple[dict[str, float], dict[str, Any]]
-"""The metrics of the final step, and ``{"seconds": training time of all attempts,
-"segments": the provenance of each, "first_losses": of the first updates}``."""
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        metrics: of the final step.
+        seconds: training time of all attempts.
+        segments: the provenance of each.
+        first_losses: of the first updates.
+    """
+
+    metrics: dict[str, float]
+    seconds: float
+    segments: list[Segment]
+    first_losses: list[float]
+
 
 FIRST = 20
 """So many losses of a run's beginning are kept, where rounding has not yet grown: they tell whether
@@ -31,7 +47,7 @@ COSTLY, SHARE = 0.5, 0.05
 all runs that take turns together."""
 
 
-def run(recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
+def run(recipe: Recipe, folder: Path, name: str, origin: Origin,
         budget: Budget | None = None) -> Ended:
     """Train a recipe to its last step, resuming where ``folder`` holds a checkpoint.
 
@@ -39,7 +55,7 @@ def run(recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
         recipe: what to train.
         folder: the run's folder, for checkpoints and metrics.
         name: the run's name in messages.
-        segment: the provenance of this process (commit, hardware …), kept with the checkpoint.
+        origin: the provenance of this process, kept with the checkpoint.
         budget: when to stop sooner.
 
     Raises:
@@ -47,18 +63,18 @@ def run(recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
             it, it cannot be written, or the loss is no longer finite.
         Paused: the budget was over first; a checkpoint of the last update is written.
     """
-    (ended,) = run_all([recipe], [folder], [name], segment, budget=budget)
+    (ended,) = run_all([recipe], [folder], [name], origin, budget=budget)
     return ended
 
 
 def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[str],
-            segment: dict[str, Any], together: Callable[[Sequence[Recipe]], Any] | None = None,
+            origin: Origin, together: Callable[[Sequence[Recipe]], Any] | None = None,
             budget: Budget | None = None, source: start.Source | None = None) -> list[Ended]:
     """Train several runs of this process, each with a folder of its own.
 
     Args:
         recipes, folders, names: of each run, see :func:`run`.
-        segment: the provenance of this process.
+        origin: the provenance of this process.
         together: makes of the recipes what takes their steps as one, such as
             :class:`common.training.vectorised.SideBySide`. Without it each run takes its own
             steps, and they take turns, which fills a graphics card.
@@ -78,8 +94,8 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
                 locked(folder, f"another process is training in {shown(folder)}"))
         begin_anew(recipes, folders)
         locks.enter_context(budget.ended_by_sigterm())
-        runs = [Run(*parts, segment, len(recipes), source)
-                for parts in zip(recipes, folders, names, strict=True)]
+        runs = [Run(recipe, folder, name, origin, len(recipes), source)
+                for recipe, folder, name in zip(recipes, folders, names, strict=True)]
         for r in runs:
             locks.callback(r.close)
         if together is not None:
@@ -91,8 +107,7 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
         else:
             take_turns([advance([r], steps_of(r.recipe, r.recipe.config.train.steps), budget)
                         for r in runs])
-    return [(r.metrics, {"seconds": r.seconds, "segments": r.segments,
-                         "first_losses": r.first_losses}) for r in runs]
+    return [Ended(r.metrics, r.seconds, r.segments, r.first_losses) for r in runs]
 
 
 def begin_anew(recipes: Sequence[Recipe], folders: Sequence[Path]) -> None:
@@ -209,45 +224,44 @@ class Run:
         first: the step it starts from.
         finished: whether the final evaluation is in its checkpoint.
         good: the step of its newest checkpoint.
-        writes: whether this process writes to the folder; one of several does.
+        tracker: writes the metrics; None where another process writes to the folder.
         seconds: training time of all attempts, its share where several train side by side.
         metrics: of the newest evaluation.
         first_losses: of the first updates; fewer where the run began before they were kept.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, name: str, segment: dict[str, Any],
+    def __init__(self, recipe: Recipe, folder: Path, name: str, origin: Origin,
                  companions: int = 1, source: start.Source | None = None):
         self.recipe, self.folder, self.name, self.companions = recipe, folder, name, companions
         self.fixed = identity(recipe.config) | {"data.fingerprint": recipe.data.fingerprint}
-        self.first, self.window, self.seconds = 0, [0.0, 0], 0.0
-        self.finished = False
-        segments: list[dict[str, Any]] = []
+        self.first, self.seconds, self.finished = 0, 0.0, False
+        self.window: list[float] = [0.0, 0]
+        segments: list[Segment] = []
         self.first_losses: list[float] = []
         self.metrics: dict[str, float] = {}
-        saved = checkpoint.load(folder)
+        saved = checkpoint.of_run(folder)
         if saved is not None:
-            there = completed(saved["config"], recipe.config)
+            there = completed(saved.config, recipe.config)
             if there != self.fixed:
                 raise UserError(f"{shown(folder)} holds a run of another configuration: "
                                 f"{', '.join(differences(there, self.fixed))}; add fresh=true to "
                                 "discard it")
-            recipe.load_state(saved["recipe"])
-            checkpoint.set_random_states(saved["random"])
-            self.first, self.window, self.seconds = saved["step"], saved["window"], saved["seconds"]
-            segments, self.metrics = saved["segments"], saved["metrics"]
-            self.finished = saved["finished"]
-            self.first_losses = saved.get("first_losses", [])
+            recipe.load_state(saved.recipe)
+            checkpoint.set_random_states(saved.random)
+            self.first, self.window, self.seconds = saved.step, saved.window, saved.seconds
+            segments, self.metrics, self.finished = saved.segments, saved.metrics, saved.finished
+            self.first_losses = saved.first_losses
         else:
             start.begin(recipe, source)
         began = {"started_from": recipe.started_from} if recipe.started_from else {}
-        mine = [] if self.finished else [segment | {"from_step": self.first} | began]
+        mine = [] if self.finished else [
+            Segment.model_validate(origin.written() | {"from_step": self.first} | began)]
         self.segments = [*segments, *mine]  # who only looks at a finished run had no share in it
         self.good = self.first
-        self.writes = distributed.rank() == 0
         evaluated = self.finished or self.first < recipe.config.train.steps
-        lines = saved.get("lines") if saved else None  # unknown to checkpoints of earlier versions
-        self.tracker = (tracking.Tracker(folder, recipe.config, self.first, name, evaluated, lines)
-                        if self.writes else None)
+        lines = saved.lines if saved else None
+        self.tracker = None if distributed.rank() else tracking.Tracker(
+            folder, recipe.config, self.first, name, evaluated, lines)
         self.before, self.started = self.seconds, time.perf_counter()
         self.saved_at, self.cost = self.started, 0.0
 
@@ -268,13 +282,13 @@ class Run:
         mean = self.window[0] / max(self.window[1], 1)
         self.window = [0.0, 0]
         rate = self.recipe.rate(step)
-        if self.writes:  # not every optimiser has a learning rate
+        if self.tracker is not None:  # not every optimiser has a learning rate
             self.tracker.log(step, loss=mean, **({} if rate is None else {"lr": rate}))
         return mean
 
     def evaluate(self, step: int, final: bool = False) -> None:
         """Evaluate and log the metrics."""
-        if not self.writes:
+        if self.tracker is None:
             return
         self.metrics = self.recipe.evaluate(step, final=final)
         self.recipe.train_mode()
@@ -302,15 +316,16 @@ class Run:
         if not all(p.isfinite().all() for n in networks for p in n.parameters()):
             raise self.diverged("a weight is not finite", step)
         distributed.check_agreement(networks)
-        if not self.writes:
+        if self.tracker is None:
             return
         self.tracker.flush()
         self.seconds = self.before + (time.perf_counter() - self.started) / self.companions
         checkpoint.save(self.folder, {
             "config": self.fixed, "step": step, "recipe": self.recipe.state(),
             "random": checkpoint.random_states(), "window": self.window, "seconds": self.seconds,
-            "segments": self.segments, "metrics": self.metrics, "finished": self.finished,
-            "first_losses": self.first_losses, "lines": self.tracker.state})
+            "segments": [s.written() for s in self.segments], "metrics": self.metrics,
+            "finished": self.finished, "first_losses": self.first_losses,
+            "lines": self.tracker.state.written()})
         self.good, self.saved_at = step, time.perf_counter()
         self.cost = self.saved_at - started
 
