@@ -151,17 +151,6 @@ def test_an_infinite_weight_is_never_checkpointed(trial, tmp_path):
     assert checkpoint.load(tmp_path / "run")["step"] == 10
 
 
-@pytest.mark.parametrize(("cost", "companions", "due"), [
-    (0.4, 1, True), (0.6, 1, False), (0.4, 8, False), (0.03, 8, True)])
-def test_costly_checkpoints_take_a_small_share_of_the_time_all_runs_together(
-        trial, tmp_path, cost, companions, due):
-    made, _, _ = trial(train__steps=1)
-    run = training.Run(made, tmp_path / "run", "toy", results.origin(made.device), companions)
-    run.saved_at, run.cost = time.perf_counter() - 5.0, cost
-    assert run.due(10 * made.config.train.checkpoint_every) == due
-    run.close()
-
-
 def test_an_unwritable_folder_is_one_line(trial, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write the run's folder .*PAPERS_RUNS"):
