@@ -19,6 +19,10 @@ class Model(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def written(self) -> dict[str, Any]:
+        """The parts that were given, as a file holds them."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
 
 class Open(Model):
     """The same, and it may have parts that nobody here reads."""

@@ -14,6 +14,7 @@ os.environ["MPLBACKEND"] = "agg"  # figures go to files; what a notebook left th
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -24,11 +25,11 @@ from common.files import write_atomic
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 """Okabe and Ito's palette, told apart by colour-blind readers."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib has a type for the name of every key
     "svg.hashsalt": "papers-to-code", "svg.fonttype": "path", "font.family": "DejaVu Sans",
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.alpha": 0.25, "legend.frameon": False, "axes.titlesize": 10, "lines.linewidth": 1.4,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS), "path.simplify": False,
+    "axes.prop_cycle": cycler(color=COLOURS), "path.simplify": False,
 }
 
 
@@ -118,13 +119,17 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]],
         points: (x, y, label) of each.
         size: of the letters, in points.
     """
-    axes.figure.draw_without_rendering()
-    around = size * axes.figure.dpi / 72 / 2
+    drawn = axes.get_figure(root=True)
+    if drawn is None:
+        return
+    drawn.draw_without_rendering()
+    around = size * drawn.dpi / 72 / 2
     taken = [Bbox.from_extents(x - around, y - around, x + around, y + around)
              for x, y in axes.transData.transform([p[:2] for p in points])]
     inside = axes.get_window_extent()
-    for *at, label in points:
-        text = axes.annotate(label, at, PLACES[0][:2], textcoords="offset points", fontsize=size)
+    for x, y, label in points:
+        text = axes.annotate(label, (x, y), PLACES[0][:2], textcoords="offset points",
+                             fontsize=size)
         for dx, dy, ha, va in [*PLACES, PLACES[0]]:
             text.set(position=(dx, dy), ha=ha, va=va)
             box = text.get_window_extent()

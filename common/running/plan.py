@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from common.errors import UserError, nearest
 from common.evidence import results
 from common.evidence.claims import Claim
 from common.evidence.paper import Paper
-from common.evidence.provenance import card, machine, provenance
+from common.evidence.provenance import origin
 from common.files import ROOT, runs_root
 from common.running.runs import Outcome as Outcome
 from common.running.runs import Run, run_folder, train_command
@@ -79,7 +78,7 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
     def add(name: str, seed: int, why: str) -> None:
         config = paper.config(name)
         needed = start_of(config)
-        needs = ()
+        needs: tuple[str, ...] = ()
         if needed and not names_file(needed):
             its = lacking(paper, needed, seed, again) if needed in wanted else ""
             if its or start.find(paper.experiments, needed, seed) is None:
@@ -96,12 +95,12 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
         found[name, seed] = Run(paper.name, name, (seed,), why, left, takes,
                                 None if pace is None else left * pace, elsewhere, needs=needs)
 
-    planned = {e: min(paper.experiments.planned(e)[-1], seeds or math.inf)
+    planned = {e: min(paper.experiments.planned(e)[-1], seeds or paper.experiments.planned(e)[-1])
                for c in claims for e in c.experiments}
     for seed in range(max(planned.values(), default=0)):
-        wanted = dict.fromkeys(e for c in claims for e in c.experiments
-                               if seed == 0 or (not c.repeatable and seed < planned[e]))
-        wanted = [name for name in wanted if can_be_made_here(paper, name)]
+        asked = dict.fromkeys(e for c in claims for e in c.experiments
+                              if seed == 0 or (not c.repeatable and seed < planned[e]))
+        wanted = [name for name in asked if can_be_made_here(paper, name)]
         for name in wanted:
             if (name, seed) not in found and (why := lacking(paper, name, seed, again)):
                 add(name, seed, why)
@@ -156,8 +155,7 @@ def cards() -> int:
 
 def this_machine() -> str:
     """This machine's graphics card or, without one, its processor, as paces name them."""
-    of_card = card(torch.device("cuda")) if cards() else {}
-    return machine(provenance()["hardware"] | of_card)
+    return origin(torch.device("cuda" if cards() else "cpu")).hardware.machine
 
 
 def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
@@ -183,8 +181,8 @@ def known_pace(paper: Paper, experiment: str, threads: int
     made = paper.results.get(experiment, [])
     run = next((r for r in made if results.is_current(r, config, paper.experiments)), None)
     if run is not None:
-        its = [machine(s["hardware"]) for s in run.record["segments"]]
-        seconds = run.record["seconds"] / run.record["config"]["train"]["steps"]
+        its = [s.hardware.machine for s in run.record.segments]
+        seconds = run.record.seconds / run.record.config["train"]["steps"]
     elif kept := results.read_pace(paper.folder / "results" / experiment, config):
         its, seconds = [kept.cpu], kept.best()[1]
     else:

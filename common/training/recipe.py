@@ -31,7 +31,8 @@ from common.training.rows import Row as Row
 from common.training.rows import as_tensor, on_device, scalar
 from common.training.sums import fraction
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, ...]
+"""Inputs, labels, and whatever else a loss looks at."""
 
 
 class Recipe:
@@ -221,7 +222,7 @@ class Planned(Recipe):
         """Put a row's rates into the optimiser."""
         for name in self._rates:
             value = scalar(row[name])
-            for group in self.optimizer.param_groups:
+            for group in self.optimizer.param_groups if self.optimizer else ():
                 group[name] = value
 
     def step(self, number: int) -> Tensor:
@@ -242,6 +243,7 @@ class Supervised(Planned):
     """
 
     chunk, device_chunk = 1000, 5000
+    optimizer: torch.optim.Optimizer
 
     def __init__(self, config: Config):
         super().__init__(config)

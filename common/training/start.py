@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +22,7 @@ from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT, runs_root, shown
 from common.training import checkpoint
+from common.typed import checked
 
 if TYPE_CHECKING:
     from common.training.recipe import Recipe
@@ -115,9 +116,9 @@ def find(experiments: Experiments, name: str, seed: int) -> Weights | None:
     """
     own, folder = experiments.resolve(name, seed), experiments.path.parent
     run = runs_root() / folder.name / name / f"seed{seed}"
-    saved = checkpoint.load(run)
-    if saved and saved.get("finished"):
-        flat = {k: v for k, v in saved["config"].items() if k != "data.fingerprint"}
+    saved = checkpoint.of_run(run)
+    if saved and saved.finished:
+        flat = {k: v for k, v in saved.config.items() if k != "data.fingerprint"}
         tensors = networks_of(saved)
         if tensors and experiments.counts(completed(flat, own), own):
             return Weights(run / checkpoint.NAME, tensors)
@@ -161,12 +162,12 @@ def read_file(path: Path, name: str) -> dict[str, Tensor]:
         with safe_open(path, "pt") as f:
             if "state" not in (f.metadata() or {}):
                 return {k: f.get_tensor(k) for k in f.keys()}
-        return networks_of(checkpoint.read(path))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
+        return networks_of(checked(checkpoint.Saved, checkpoint.read(path), "its state"))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, UserError) as e:
         raise UserError(f"start_from={name}: {shown(path)} is damaged or no file of weights: "
                         f"{one_line(e)[:160]}") from e
 
 
-def networks_of(saved: dict[str, Any]) -> dict[str, Tensor]:
+def networks_of(saved: checkpoint.Saved) -> dict[str, Tensor]:
     """The tensors of a checkpoint's model; none where it has no model."""
-    return {k: v for k, v in saved["recipe"].get("model", {}).items() if isinstance(v, Tensor)}
+    return {k: v for k, v in saved.recipe.get("model", {}).items() if isinstance(v, Tensor)}

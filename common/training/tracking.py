@@ -13,6 +13,7 @@ from typing import Any
 from common.config import Config, as_dict, one_line
 from common.errors import UserError
 from common.files import shown, write_atomic
+from common.training.checkpoint import Lines
 
 FILE = "metrics.jsonl"
 
@@ -60,7 +61,7 @@ class Tracker:
     """
 
     def __init__(self, folder: Path, config: Config, step: int, name: str,
-                 evaluated: bool = True, expected: dict[str, Any] | None = None):
+                 evaluated: bool = True, expected: Lines | None = None):
         kept = read(folder, until=step) if step else []
         if not evaluated:
             kept = [line for line in kept
@@ -69,8 +70,8 @@ class Tracker:
         text = "".join(self._counted(line) for line in kept)
         if expected is not None and self.state != expected:
             raise UserError(f"{shown(folder / FILE)} is not what belongs to the checkpoint of step "
-                            f"{step}: expected {expected['lines']} lines up to there, found "
-                            f"{self._lines}{' others' * (self._lines == expected['lines'])}; put "
+                            f"{step}: expected {expected.lines} lines up to there, found "
+                            f"{self._lines}{' others' * (self._lines == expected.lines)}; put "
                             "it back, or add fresh=true to start anew")
         if text or (folder / FILE).exists():
             write_atomic(folder / FILE, text)
@@ -111,8 +112,8 @@ class Tracker:
                 self._wandb = None
 
     @property
-    def state(self) -> dict[str, Any]:
-        return {"lines": self._lines, "sha256": self._digest.hexdigest()}
+    def state(self) -> Lines:
+        return Lines(lines=self._lines, sha256=self._digest.hexdigest())
 
     def _counted(self, line: dict[str, Any]) -> str:
         text = json.dumps(line) + "\n"

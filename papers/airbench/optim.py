@@ -8,13 +8,13 @@ the same length. It serves any network: see README.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from common.training.descent import SGDByTensors
+from common.training.descent import SGDByTensors, Tensors
 from common.training.schedules import linear
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -94,7 +94,7 @@ class Muon(torch.optim.Optimizer):
                                  "dimensions; give it to another optimiser")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient; returns the closure's loss, if any."""
         loss = None
         if closure is not None:
@@ -103,15 +103,15 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    self._update(p, group)
+                    self._update(p, p.grad, group)
         return loss
 
-    def _update(self, p: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, p: Tensor, g: Tensor, group: dict[str, Any]) -> None:
         momentum, state = group["momentum"], self.state[p]
         if "velocity" not in state:
-            state["velocity"] = torch.zeros_like(p.grad)
-        v = state["velocity"].mul_(momentum).add_(p.grad)
-        along = p.grad + momentum * v if group["nesterov"] else v
+            state["velocity"] = torch.zeros_like(g)
+        v = state["velocity"].mul_(momentum).add_(g)
+        along = g + momentum * v if group["nesterov"] else v
         if group["normalise"]:
             p.mul_(math.sqrt(len(p)) / p.norm())
         matrix = along.reshape(len(p), -1)
@@ -124,8 +124,8 @@ class Muon(torch.optim.Optimizer):
 class NesterovByTensors(SGDByTensors):
     """Nesterov's SGD whose rate may be a tensor on the device: the step is g + momentum·v."""
 
-    def _velocities(self, params: list[Tensor], grads: Sequence[Tensor], momentum: Tensor | float,
-                    ) -> list[Tensor]:
+    def _velocities(self, params: list[Tensor], grads: Tensors, momentum: Tensor | float,
+                    ) -> Tensors:
         velocities = super()._velocities(params, grads, momentum)
         return torch._foreach_add(grads, torch._foreach_mul(velocities, momentum))
 

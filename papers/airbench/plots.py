@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from common.data import digits, generator
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, band, figure
-from papers.airbench.augment import Flips
+from papers.airbench.augment import Flip, Flips
 from papers.airbench.facts import configuration, quintic
 
 COLOUR = dict(zip(("baseline", "whiten", "dirac", "scalebias", "lookahead", "mirror", "muon"),
@@ -111,7 +111,8 @@ def gains(paper: Paper) -> tuple[str, str, Figure]:
 def flips() -> tuple[str, str, Figure]:
     made, panels = figure(2, width=4.0, height=3.4)
     images = digits().train.images[:10, 0][[2, 3, 4, 5, 7]].numpy() / 255
-    for axes, kind in zip(panels, ("random", "alternating"), strict=True):
+    kinds: tuple[Flip, ...] = ("random", "alternating")
+    for axes, kind in zip(panels, kinds, strict=True):
         mirrored, epochs = Flips(len(images), kind, 4), range(6)
         rows = []
         for k in epochs:

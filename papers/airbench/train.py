@@ -24,6 +24,7 @@ from common.data import Split
 from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.augment import PadCropFlip
+from common.training.devices import place
 from common.training.recipe import Batch, Row, Supervised
 from common.training.rows import scalar
 from common.training.sums import fraction
@@ -179,7 +180,7 @@ class AirbenchRecipe(Supervised):
             raise UserError(f"model.magnify={model.magnify}: {e}") from e
         if model.first == "whitening":
             self.model.first.weight.data.copy_(whitening(self.inputs[:WHITENED]))
-        self.model.to(self.device, memory_format=self.layout)
+        place(self.model, self.device, self.layout)
         self.augmented = self.cropped()
         self.optimizer = nesterov_sgd(self.groups(optim), optim.momentum, self.device)
         self.muon = None

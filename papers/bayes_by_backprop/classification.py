@@ -79,8 +79,15 @@ class BayesRecipe(Supervised):
         self.test_inputs = self.prepare(self.test.images).to(self.device)
         self.test_labels = self.test.labels.to(self.device)
         if c.model.arm == "bbb" and c.optim.fast:
-            self.descend = make_update(self.model.bayesian[0].prior, c.train.compile,
+            self.descend = make_update(self.posterior.bayesian[0].prior, c.train.compile,
                                        c.optim.slope == "mean")
+
+    @property
+    def posterior(self) -> Network:
+        """The model of the arm whose weights have a posterior."""
+        if not isinstance(self.model, Network):
+            raise TypeError(f"model.arm={self.config.model.arm}: its weights have no posterior")
+        return self.model
 
     def rates(self, step: int) -> dict[str, float]:
         """α, divided by 10 at the milestones."""
@@ -98,7 +105,7 @@ class BayesRecipe(Supervised):
         total = x.new_zeros(())
         for _ in range(self.config.optim.samples):
             nll = F.cross_entropy(self.model(x), y, reduction="sum")
-            total = total + scalar(row["π"]) * self.model.kl() + nll
+            total = total + scalar(row["π"]) * self.posterior.kl() + nll
         return total / self.config.optim.samples
 
     def update(self, row: Row) -> Tensor:
@@ -118,7 +125,7 @@ class BayesRecipe(Supervised):
         """
         self.set_rates(row)
         x, y = self.batch(row)
-        layers, k = self.model.bayesian, self.config.optim.samples
+        layers, k = self.posterior.bayesian, self.config.optim.samples
         number = row["number"] if x.device.type == "cpu" else 0
         with torch.no_grad():
             σ = [l.σ for l in layers]
@@ -135,8 +142,8 @@ class BayesRecipe(Supervised):
             nll = F.cross_entropy(h, y, reduction="sum")
             g = torch.autograd.grad(nll, w)
             loss += nll.detach()
-            for known, *now in zip(samples, ε, w, g, strict=True):
-                known.append(tuple(now))
+            for known, e, wi, gi in zip(samples, ε, w, g, strict=True):
+                known.append((e, wi, gi))
         lr, π = self.optimizer.param_groups[0]["lr"], scalar(row["π"])
         with torch.no_grad():
             for l, s, drawn in zip(layers, σ, samples, strict=True):
@@ -150,9 +157,9 @@ class BayesRecipe(Supervised):
             index: different for every draw of a run; on other devices than a CPU, where the run's
                 own generator draws, it does not count.
         """
-        shapes = [l.μ.shape for l in self.model.bayesian]
+        shapes = [l.μ.shape for l in self.posterior.bayesian]
         sizes = [s.numel() for s in shapes]
-        every = self.model.bayesian[0].μ.new_empty(sum(sizes))
+        every = self.posterior.bayesian[0].μ.new_empty(sum(sizes))
         normal_(every, self.config.seed, "noise", index, self.chance)
         return [e.view(s) for e, s in zip(every.split(sizes), shapes, strict=True)]
 
@@ -190,7 +197,7 @@ class BayesRecipe(Supervised):
     def probabilities(self, x: Tensor, samples: int) -> Tensor:
         """Class probabilities (samples or 1, n, classes); 0 samples: the mean weights."""
         if self.config.model.arm == "bbb":
-            return predict(self.model, x, samples)
+            return predict(self.posterior, x, samples)
         return torch.softmax(self.predict(x), 1)[None]
 
     def final_metrics(self) -> dict[str, float]:
@@ -221,7 +228,7 @@ class BayesRecipe(Supervised):
     @torch.no_grad()
     def posterior_metrics(self) -> dict[str, float]:
         """Fig. 3, Fig. 4 and Table 2."""
-        layers = self.model.bayesian
+        layers = self.posterior.bayesian
         μ = torch.cat([l.μ[:, :-1].flatten() for l in layers])
         σ = torch.cat([l.σ[:, :-1].flatten() for l in layers])
         metrics = {"weight_sd": (σ**2 + μ**2).mean().sub(μ.mean() ** 2).sqrt().item(),
@@ -231,7 +238,7 @@ class BayesRecipe(Supervised):
             metrics[f"log_snr_{q}"] = ratio[int(q / 100 * (len(ratio) - 1))].item()
         keep = {k: v.clone() for k, v in self.model.state_dict().items()}
         for part in PRUNED:
-            prune(self.model, part)
+            prune(self.posterior, part)
             pruned = self.probabilities(self.test_inputs, 0).mean(0)
             metrics[f"pruned_{round(100 * part)}"] = wrong(pruned, self.test_labels)
             self.model.load_state_dict(keep)

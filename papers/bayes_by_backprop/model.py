@@ -8,6 +8,8 @@ all log-densities summed over weights, the likelihood summed over the minibatch 
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -134,7 +136,7 @@ class Network(nn.Sequential):
 
     def kl(self) -> Tensor:
         """log q(w|θ) − log P(w) of the weights last drawn, summed over all layers, in nats."""
-        return sum(l.kl() for l in self.bayesian)
+        return functools.reduce(operator.add, (l.kl() for l in self.bayesian))
 
     def sample(self, on: bool) -> None:
         """Draw weights in every call (True) or use the means (False)."""

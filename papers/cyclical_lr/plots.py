@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,7 +52,7 @@ def range_test_figure(paper: Paper) -> tuple[str, str, Figure]:
 
 
 def rates_of(axes: Axes, paper: Paper, name: str, iterations: int, label: str = "",
-             **look: str) -> None:
+             **look: Any) -> None:
     """An experiment's learning rate against iterations."""
     steps = np.arange(0, iterations + 1, 25)
     schedule = paper.experiments.resolve(name).schedule
@@ -117,7 +118,7 @@ def table3(paper: Paper) -> tuple[str, str, Figure]:
     axes.plot([c.published for c in claims], places, "o", color=COLOURS[6], mfc="none",
               label="published")
     measured = [(y, r.metrics["accuracy"]) for y, c in zip(places, claims, strict=True)
-                for r in paper.results.get(c.measure["experiment"], [])]
+                for r in paper.results.get(c.experiments[0], [])]
     if measured:
         axes.plot([a for _, a in measured], [y for y, _ in measured], "x", color=COLOURS[0],
                   label="measured")

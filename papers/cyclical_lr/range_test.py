@@ -28,7 +28,8 @@ WINDOW = 3
 """Evaluations averaged before a rise is looked for."""
 
 
-def edges(rates: Sequence[float], accuracies: Sequence[float]) -> tuple[float, float] | None:
+def edges(rates: Sequence[float] | np.ndarray, accuracies: Sequence[float] | np.ndarray
+          ) -> tuple[float, float] | None:
     """The two rates to note: where the accuracy starts to increase, and where that ends.
 
     Section 3.3 asks for the rate "when the accuracy starts to increase" and for that "when the
@@ -67,7 +68,8 @@ def edges(rates: Sequence[float], accuracies: Sequence[float]) -> tuple[float, f
     return float(rates[lower]), float(rates[max(upper, lower)])
 
 
-def draw(axes: Axes, rates: Sequence[float], accuracies: Sequence[float],
+def draw(axes: Axes, rates: Sequence[float] | np.ndarray,
+         accuracies: Sequence[float] | np.ndarray,
          found: tuple[float, float] | None, colour: str = COLOURS[0], label: str = "") -> None:
     """Accuracy against rate, with the edges as lines."""
     axes.plot(rates, accuracies, ".-", color=colour, lw=1, ms=4, label=label or None)

@@ -60,7 +60,7 @@ MARKERS = {"trained": "o", "pruned": "v", "shared": "x", "fine-tuned": "D", "fil
 def stages(paper: Paper) -> tuple[str, str, Figure]:
     """Error against size, stage by stage."""
     made, panels = figure(2, width=4.3, height=3.4)
-    claims = {c.id: c for c in paper.claims}
+    claims = {c.id: c.published for c in paper.claims if c.published is not None}
     for axes, (name, network, title, (short, prunings)) in zip(panels, NETWORKS, strict=True):
         seeds = sorted({r.seed for r in paper.results.get(f"{name}_reference", [])})
         for seed in seeds:
@@ -68,9 +68,9 @@ def stages(paper: Paper) -> tuple[str, str, Figure]:
             colour = COLOURS[seed % 6]
             axes.plot([p[1] for p in points], [p[2] for p in points], color=colour, lw=1,
                       label=f"seed {seed}")
-            for stage, kb, error in points:
-                axes.plot(kb, error, MARKERS[stage], color=colour, ms=5)
-        known = [(kb, claims[i].published) for kb, i in PUBLISHED[short]]
+            for stage, kb, percent in points:
+                axes.plot(kb, percent, MARKERS[stage], color=colour, ms=5)
+        known = [(kb, claims[i]) for kb, i in PUBLISHED[short]]
         axes.plot(*zip(*known, strict=True), "*--", color="black", ms=9, lw=1, label="published")
         for (kb, error), text in zip(known, ("", "÷12", f"÷{40 if short == '300' else 39}"),
                                      strict=True):

@@ -44,7 +44,8 @@ def empty(axes: Axes) -> None:
 
 def published(paper: Paper, claim: str) -> float:
     """The published value of a claim."""
-    return next(c.published for c in paper.claims if c.id == claim)
+    return next(c.published for c in paper.claims
+                if c.id == claim and c.published is not None)
 
 
 def final(paper: Paper, experiment: str, metric: str) -> list[float]:

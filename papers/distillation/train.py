@@ -149,6 +149,7 @@ class DistillationRecipe(Supervised):
         if v.shape != (n, self.data.classes):
             raise UserError(f"its logits are {tuple(v.shape)}, expected one for each of the "
                             f"{n} training images and {self.data.classes} classes")
+        assert self.v is not None
         self.v.copy_(v.float()[self.members])
         return taken
 

@@ -220,7 +220,7 @@ class AutoencoderRecipe(DropoutRecipe):
 
     model: Autoencoder  # type: ignore[assignment]
 
-    def network(self) -> Autoencoder:
+    def network(self) -> Autoencoder:  # type: ignore[override]
         model = self.config.model
         if len(model.hidden) != 1:
             raise UserError(f"model.hidden={model.hidden}: expected the one hidden layer of an "

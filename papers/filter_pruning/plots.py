@@ -36,7 +36,7 @@ def errors(run: Result) -> tuple[list[int], list[float], np.ndarray]:
     """Layers, shares with 0 in front, and the error in %, (layers, shares)."""
     found = {(int(k.split("_")[1]), float(k.split("_")[2])): v
              for k, v in run.metrics.items() if k.startswith("error_")}
-    layers, shares = (sorted({k[i] for k in found}) for i in (0, 1))
+    layers, shares = sorted({k for k, _ in found}), sorted({p for _, p in found})
     whole = run.at("error", None)
     table = [[whole, *(found[layer, share] for share in shares)] for layer in layers]
     return layers, [0.0, *shares], np.array(table)
@@ -56,10 +56,10 @@ def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
     norms.legend(fontsize=7, loc="lower left")
     for run in paper.results.get("sensitivity", [])[:1]:
         layers, shares, table = errors(run)
-        for layer, row in zip(layers, table, strict=True):
+        for number, row in zip(layers, table, strict=True):
             single.plot([100 * p for p in shares], row, "-", lw=1.0,
-                        color=STAGES[3 * (layer // 2 - 1) // len(layers)])
-            single.annotate(str(layer), (100 * shares[-1], row[-1]), (3, 0), va="center",
+                        color=STAGES[3 * (number // 2 - 1) // len(layers)])
+            single.annotate(str(number), (100 * shares[-1], row[-1]), (3, 0), va="center",
                             textcoords="offset points", fontsize=6)
     for which, colour in WHICH:
         name = "sensitivity" + ("" if which == "smallest" else f"_{which}")

@@ -24,7 +24,7 @@ from common.training.descent import sgd
 from common.training.recipe import Batch, Recipe, Row, Supervised
 from common.training.schedules import divided
 from common.training.sums import fraction
-from papers.filter_pruning.model import cut, filters_left, kept, prunable, prune
+from papers.filter_pruning.model import convolution, cut, filters_left, kept, prunable, prune
 from papers.filter_pruning.networks import build, initialise, left
 from papers.filter_pruning.settings import Config
 
@@ -179,7 +179,7 @@ class SensitivityRecipe(Recipe):
         layer = self.layers[number // len(c.view.shares)]
         share = c.view.shares[number % len(c.view.shares)]
         network = copy.deepcopy(self.model)
-        weight = network.get_submodule(layer.conv).weight
+        weight = convolution(network, layer.conv).weight
         cut(network, layer, kept(weight, filters_left(len(weight), share), c.plan.which,
                                  self.generator("filters", layer.number)))
         self.table[number] = self.error(network)

@@ -127,7 +127,7 @@ def answers(paper: Paper) -> tuple[str, str, Figure]:
                 axes.plot([k] * len(values), values, "o", color=colour, ms=4.5)
                 axes.plot([k - 0.25, k + 0.25], [np.mean(values)] * 2, color=colour)
             claim = claims.get(f"{name}-f1-{arm}")
-            if claim:
+            if claim and claim.published is not None:
                 axes.plot([k - 0.35, k + 0.35], [100 * claim.published] * 2, color="black", lw=2,
                           label=None if seen else "published")
             seen = seen or bool(claim)

@@ -149,6 +149,7 @@ def by_rate(problem: Problem, c: Config, rate: float) -> Outcome:
         optimizer.zero_grad()
         loss = problem.f(x)
         loss.backward()
+        assert x.grad is not None
         f, size = loss.item(), x.grad.norm().item()
         if not (math.isfinite(f) and math.isfinite(size)):
             return Outcome(math.inf, math.inf, k, k, -1)
@@ -205,6 +206,7 @@ class DigitsRecipe(Supervised):
 
     float64 = True
     config: Config
+    optimizer: LineSearch
 
     def prepare(self, images: Tensor) -> Tensor:
         return rearrange(images, "n c h w -> n (c h w)").double() / 255

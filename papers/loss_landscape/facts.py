@@ -14,6 +14,7 @@ from common.evidence.results import Result
 from common.experiments import Experiments
 from papers.loss_landscape.model import (
     MLP,
+    Normalisation,
     flat,
     grid,
     moved,
@@ -29,14 +30,25 @@ FACTOR = 10.0
 """By which the paper multiplies one layer and divides the next (section 3, p. 4)."""
 
 
+def batch_norms(network: MLP) -> list[nn.BatchNorm1d]:
+    """The layers of a network that have running statistics."""
+    return [n for n in network.norms if isinstance(n, nn.BatchNorm1d)]
+
+
+def statistics(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Its running mean and variance, (c,) each."""
+    return norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+
+
 def small_network(bn: bool) -> MLP:
     """A random network in double precision; its batch statistics are no ones and zeros."""
     network = MLP(8, [12, 12], 4, "relu", bn, generator(0, "facts")).double()
     if bn:
-        for norm in network.norms:
+        for norm in batch_norms(network):
             norm.eps = 0.0  # the one thing in BN that is not invariant
-            norm.running_mean.copy_(torch.randn(12, generator=generator(0, "mean")))
-            norm.running_var.copy_(torch.rand(12, generator=generator(0, "var")) + 0.5)
+            mean, var = statistics(norm)
+            mean.copy_(torch.randn(12, generator=generator(0, "mean")))
+            var.copy_(torch.rand(12, generator=generator(0, "var")) + 0.5)
     return network.eval()
 
 
@@ -57,8 +69,9 @@ def rescaled(network: MLP, bn: bool, each: bool = False) -> MLP:
     c = torch.linspace(1, FACTOR, 12).double() if each else torch.full((12,), FACTOR).double()
     first.weight.mul_(c[:, None])
     if bn:
-        other.norms[0].running_mean.mul_(c)
-        other.norms[0].running_var.mul_(c**2)
+        mean, var = statistics(batch_norms(other)[0])
+        mean.mul_(c)
+        var.mul_(c**2)
     else:
         first.bias.mul_(c)
         second.weight.div_(FACTOR)
@@ -72,7 +85,7 @@ def inputs() -> tuple[Tensor, Tensor]:
             torch.randint(0, 4, (64,), generator=draw))
 
 
-def pictures(bn: bool, how: str, each: bool = False) -> tuple[float, Tensor]:
+def pictures(bn: bool, how: Normalisation, each: bool = False) -> tuple[float, Tensor]:
     """The loss of two networks that are one function, along the same Gaussian numbers.
 
     Lines end at 1 with normalisation, which is a distance of about ‖θ‖; without, at the first
@@ -106,7 +119,7 @@ def same_outputs(bn: bool, each: bool = False) -> float:
     return round(((one - other).abs().max() / one.abs().max()).item(), 12)
 
 
-def scale_invariance(bn: bool, how: str, each: bool = False) -> float:
+def scale_invariance(bn: bool, how: Normalisation, each: bool = False) -> float:
     """Largest difference of both lines of :func:`pictures` over the first one's largest loss."""
     _, (one, other) = pictures(bn, how, each)
     return round(((one - other).abs().max() / one.max()).item(), 12)

@@ -50,11 +50,13 @@ def of_folder(folder: Path) -> View:
     Raises:
         UserError: there is none, or it is of another kind of run.
     """
-    saved = checkpoint.load(folder)
+    saved = checkpoint.of_run(folder)
     try:
-        config, table = saved["config"], saved["recipe"]["table"].double()
+        if saved is None:
+            raise KeyError("checkpoint")
+        config, table = saved.config, saved.recipe["table"].double()
         points, task = config["view.points"], config["task.name"]
-        table[saved["step"]:] = float("nan")
+        table[saved.step:] = float("nan")
         shape = [points] * (config["view.dimensions"] if task == "surface" else 2)
         names = ("loss", "accuracy") if task == "surface" else ("smallest", "largest")
         return View(grid(points, config["view.reach"]).numpy(),

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from einops import rearrange, reduce
 from torch import Tensor, nn
 
+from common.training.layers import list_of
+
 Weights = dict[str, Tensor]
 Normalisation = Literal["filter", "layer", "none"]
 Activation = Literal["relu", "sigmoid", "maxout"]
@@ -205,9 +207,9 @@ class MLP(nn.Module):
         pieces = PIECES if activation == "maxout" else 1
         self.activation = activation
         sizes = [inputs, *hidden]
-        self.hidden = nn.ModuleList(
+        self.hidden = list_of(
             nn.Linear(below, pieces * above, bias=not bn) for below, above in pairwise(sizes))
-        self.norms = nn.ModuleList(
+        self.norms = list_of(
             nn.BatchNorm1d(pieces * above) if bn else nn.Identity() for above in hidden)
         self.out = nn.Linear(sizes[-1], classes)
         variance = 1 if activation == "sigmoid" else 2

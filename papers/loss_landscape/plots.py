@@ -16,7 +16,7 @@ from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, figure
 from common.evidence.results import Result
 from papers.loss_landscape import facts, look
-from papers.loss_landscape.model import grid
+from papers.loss_landscape.model import Normalisation, grid
 
 ARMS = {"sb_wd0": "batch 128", "lb_wd0": "batch 8192", "sb_wd": "batch 128, decay",
         "lb_wd": "batch 8192, decay"}
@@ -104,7 +104,7 @@ def lines(paper: Paper) -> tuple[str, str, Figure]:
 
 def curve(run: Result, name: str) -> np.ndarray:
     """The numbered metrics ``name_0``, ``name_1``, … of a run as one array."""
-    found = []
+    found: list[float] = []
     while f"{name}_{len(found)}" in run.metrics:
         found.append(run.metrics[f"{name}_{len(found)}"])
     return np.array(found)
@@ -179,8 +179,9 @@ def straight(paper: Paper) -> tuple[str, str, Figure]:
 
 def invariance() -> tuple[str, str, Figure]:
     made, panels = figure(2, width=3.6, height=2.8, sharey=True)
-    for axes, (how, title) in zip(panels, (("none", "no normalisation"),
-                                           ("filter", "filter-normalised")), strict=True):
+    ways: list[tuple[Normalisation, str]] = [("none", "no normalisation"),
+                                             ("filter", "filter-normalised")]
+    for axes, (how, title) in zip(panels, ways, strict=True):
         reach, both = facts.pictures(False, how)
         x = torch.linspace(-reach, reach, len(both[0]))
         axes.plot(x, both[0], color=COLOURS[0], lw=3, alpha=0.5, label="a network")

@@ -25,6 +25,7 @@ from common.running.cli import main
 from common.training.augment import PadCropFlip
 from common.training.compiling import compile_parts
 from common.training.descent import sgd
+from common.training.devices import place
 from common.training.recipe import Batch, Row, Supervised
 from common.training.schedules import divided
 from papers.resnet import weights
@@ -105,7 +106,7 @@ class ResNetRecipe(Supervised):
         except ValueError as e:
             raise UserError(f"model.depth={model.depth}: {e}") from e
         initialise(self.model, generator(self.config.seed, "init"))
-        self.model.to(self.device, memory_format=self.layout)
+        place(self.model, self.device, self.layout)
         decayed = [p for p in self.model.parameters() if p.dim() > 1 or optim.decay == "all"]
         others = [p for p in self.model.parameters() if not (p.dim() > 1 or optim.decay == "all")]
         self.optimizer = sgd(

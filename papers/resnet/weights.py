@@ -35,7 +35,7 @@ from common.config import one_line
 from common.errors import UserError
 from common.evidence import card as cards
 from common.files import shown, write_atomic
-from papers.resnet.model import ResNet, cifar_resnet
+from papers.resnet.model import Block, ResNet, Shortcut, cifar_resnet
 
 MEAN = "input.mean"
 
@@ -177,7 +177,7 @@ def load(path: Path, padding: Padding = "behind") -> tuple[ResNet, Tensor | None
     mean = state.pop(MEAN, None)
     blocks = len({n.split(".")[1] for n in state if n.startswith("layer1.")})
     projections = [n for n in state if "shortcut." in n]
-    kind = "A" if not projections else "C" if any(
+    kind: Shortcut = "A" if not projections else "C" if any(
         n.startswith("layer1.0.shortcut") for n in projections) else "B"
     if not blocks or "conv1.weight" not in state or "fc.weight" not in state:
         raise UserError(f"{shown(path)}: expected a CIFAR ResNet with conv1, layer1 … layer3 and "
@@ -199,6 +199,6 @@ def load_plain(path: Path) -> tuple[ResNet, Tensor | None]:
     """Like :func:`load`, for a network without shortcuts, where padding does not arise."""
     network, mean = load(path)
     for module in network.modules():
-        if hasattr(module, "shortcut"):
+        if isinstance(module, Block):
             module.shortcut = None
     return network, mean

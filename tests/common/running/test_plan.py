@@ -13,7 +13,8 @@ from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.running import cli, plan
 from common.running.plan import Run
-from tests.common.toy import YAML, Config, Toy, experiments
+from common.segments import Segment
+from tests.common.toy import YAML, Config, Toy, experiments, recorded, share
 
 
 def run(threads, k=0):
@@ -48,17 +49,16 @@ def demo(tmp_path, found=None):
 
 def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("PAPERS_RUNS", str(tmp_path))
-    record = {"seconds": 50.0, "config": {"train": {"steps": 100}},
-              "segments": [{"hardware": {"cpu": results.provenance()["hardware"]["cpu"],
-                                         "capability": "another"}}]}
-    another = results.processor(record["segments"][0]["hardware"])
+    here = results.provenance().hardware
+    record = recorded(seconds=50.0, segments=[share(cpu=here.cpu, capability="another")])
+    another = record.segments[0].hardware.processor
     paper = demo(tmp_path)
     run = SimpleNamespace(record=record, config=identity(paper.config("base")))
     paper.results["base"] = [run]
     assert plan.known_pace(paper, "base", 1) == (0.5, (another,))
-    record["segments"].append({"hardware": results.provenance()["hardware"]})
+    record.segments.append(Segment.model_validate(share(50, **here.written())))
     assert plan.known_pace(paper, "base", 1) == (0.5, (another,)), "begun there, resumed here"
-    record["segments"].pop()
+    record.segments.pop()
     assert plan.known_pace(paper, "faster", 1) == (None, ())
     results.add_pace(paper.folder / "results/faster", paper.config("faster"), "another", 2, 0.7)
     assert plan.known_pace(paper, "faster", 1) == (0.7, ("another",))
@@ -156,13 +156,13 @@ def test_what_is_finished_here_or_published_need_not_be_made(tmp_path):
     assert listed(plan.plan(paper, claims("tuned"), 1)) == only
     assert listed(plan.plan(paper, claims("tuned"), 2))[1:] == [
         ("base/seed1", "needed", ()), ("tuned/seed1", "missing", ("base/seed1",))]
-    weights = done[0]["folder"] / "checkpoint.safetensors"
+    weights = done[0].job.folder / "checkpoint.safetensors"
     published = paper.folder / "weights/base.safetensors"
     published.parent.mkdir()
     weights.rename(published)
     assert listed(plan.plan(paper, claims("tuned"), 1)) == only
     published.unlink()
-    (done[0]["folder"] / "checkpoint.previous.safetensors").unlink()  # result.json is left
+    (done[0].job.folder / "checkpoint.previous.safetensors").unlink()  # result.json is left
     runs = plan.plan(paper, claims("tuned"), 1)
     assert listed(runs)[0] == ("base/seed0", "needed", ()) and runs[0].left == 40
 
