@@ -35,9 +35,8 @@ from common.errors import UserError
 from common.evidence import card as cards
 from common.files import shown
 from common.training import published
+from common.training.start import MEAN
 from papers.resnet.model import ResNet, cifar_resnet
-
-MEAN = "input.mean"
 
 TEST_IMAGES = 10_000
 """Of CIFAR-10, on which the networks are evaluated."""
