@@ -88,7 +88,7 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
             its = lacking(paper, *needed, again) if needed[0] in wanted(needed[1]) else ""
             there = ((ROOT / begin).exists() if filed
                      else start.find(paper.experiments, begin, seed) is not None)
-            if its or not there or (filed and needed in found):
+            if its or not there:
                 needs = (f"{needed[0]}/seed{needed[1]}",)
                 if needed not in found:
                     add(*needed, its or "needed")
