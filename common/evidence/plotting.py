@@ -138,6 +138,53 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]],
         taken.append(box)
 
 
+def empty(axes: Axes) -> None:
+    """Say that nothing has been measured."""
+    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
+
+
+def dots(axes: Axes, x: float, values: Sequence[float], colour: str, marker: str = "o",
+         spread: float = 0.0, **options: Any) -> None:
+    """Every run's value in a column of its own, none without runs.
+
+    Args:
+        axes: where to draw.
+        x: the column's middle.
+        values: of each run.
+        colour, marker, options: of the dots.
+        spread: how far to each side they stand, in their order; 0: above one another.
+    """
+    if values:
+        sides = np.linspace(-spread, spread, len(values)) if len(values) > 1 else 0.0
+        axes.plot(np.full(len(values), x) + sides, values, marker=marker, ls="", color=colour,
+                  **options)
+
+
+def published_bar(axes: Axes, x: float, value: float, half: float = 0.35) -> None:
+    """A published value as a bar across the column of the runs; the legend names the first.
+
+    Args:
+        axes: where to draw.
+        x: the column's middle.
+        value: what was published.
+        half: of the bar's width.
+    """
+    seen = "published" in axes.get_legend_handles_labels()[1]
+    axes.plot([x - half, x + half], [value] * 2, color="black", lw=2,
+              label=None if seen else "published")
+
+
+def explain(axes: Axes, *signs: tuple[str, dict[str, Any]]) -> None:
+    """Entries of the legend for signs that have none of their own.
+
+    Args:
+        axes: whose legend.
+        signs: what each entry says, and the options of the line that stands for it.
+    """
+    for text, options in signs:
+        axes.plot([], [], label=text, **options)
+
+
 def legend_below(made: Figure, *signs: tuple[str, dict[str, Any]], columns: int = 4) -> None:
     """A legend of the whole figure under its panels, where it covers no data.
 

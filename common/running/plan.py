@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -62,8 +63,9 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
          jobs: int | None = None, threads: int | None = None) -> list[Run]:
     """The runs these claims still need: seed 0 of every experiment, then seed 1 …
 
-    Before a run that starts from another experiment comes that one's of the same seed, where its
-    weights are not there or are still to be made anew.
+    Before a run that starts from another experiment comes that one's of the same seed, and before
+    one that starts from a file the paper's run that leaves it, where these weights are not there or
+    are still to be made anew.
 
     Args:
         paper: whose claims.
@@ -77,14 +79,18 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
 
     def add(name: str, seed: int, why: str) -> None:
         config = paper.config(name)
-        needed = start_of(config)
+        begin = start_of(config)
+        filed = names_file(begin)
+        needed = maker(paper, begin) if filed else (begin, seed) if begin else None
         needs: tuple[str, ...] = ()
-        if needed and not names_file(needed):
-            its = lacking(paper, needed, seed, again) if needed in wanted else ""
-            if its or start.find(paper.experiments, needed, seed) is None:
-                needs = (f"{needed}/seed{seed}",)
-                if (needed, seed) not in found:
-                    add(needed, seed, its or "needed")
+        if needed and needed != (name, seed):
+            its = lacking(paper, *needed, again) if needed[0] in wanted(needed[1]) else ""
+            there = ((ROOT / begin).exists() if filed
+                     else start.find(paper.experiments, begin, seed) is not None)
+            if its or not there:
+                needs = (f"{needed[0]}/seed{needed[1]}",)
+                if needed not in found:
+                    add(*needed, its or "needed")
         takes = max(1, cores() // jobs) if jobs else min(
             config.train.threads or threads or cores(), cores())
         here = finished_here(paper, name, seed) and why != "needed"
@@ -97,14 +103,33 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
 
     planned = {e: min(paper.experiments.planned(e)[-1], seeds or paper.experiments.planned(e)[-1])
                for c in claims for e in c.experiments}
-    for seed in range(max(planned.values(), default=0)):
-        asked = dict.fromkeys(e for c in claims for e in c.experiments
+
+    def wanted(seed: int) -> list[str]:
+        names = dict.fromkeys(e for c in claims for e in c.experiments
                               if seed == 0 or (not c.repeatable and seed < planned[e]))
-        wanted = [name for name in asked if can_be_made_here(paper, name)]
-        for name in wanted:
+        return [name for name in names if can_be_made_here(paper, name)]
+
+    for seed in range(max(planned.values(), default=0)):
+        for name in wanted(seed):
             if (name, seed) not in found and (why := lacking(paper, name, seed, again)):
                 add(name, seed, why)
     return list(found.values())
+
+
+LEFT = re.compile(r"(?:weights/([^/]+?)(?:-seed(\d+))?|results/([^/]+)/[a-z_]+(\d+))\.safetensors")
+"""Files that a finished run leaves in its paper's folder."""
+
+
+def maker(paper: Paper, file: str) -> tuple[str, int] | None:
+    """Experiment and seed of the run that leaves a file; None where it is none of this paper's.
+
+    Args:
+        paper: whose experiments.
+        file: as ``start_from`` names it, ``papers/<paper>/…``.
+    """
+    match = LEFT.fullmatch(file.removeprefix(f"papers/{paper.name}/"))
+    name, seed = (match[1] or match[3], match[2] or match[4] or "0") if match else ("", "0")
+    return (name, int(seed)) if name in paper.experiments.experiments else None
 
 
 def can_be_made_here(paper: Paper, experiment: str) -> bool:

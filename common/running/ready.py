@@ -68,6 +68,17 @@ def read(source: str, images: int) -> Ready:
     Raises:
         UserError: there is no such network, or it is none that classifies images.
     """
+    paper, name, recipe = trained(source)
+    test = recipe.data.test[:images]
+    return Ready(paper, name, recipe.data.name, Shipped(recipe).eval(), test.images, test.labels,
+                 recipe.data.train[:CALIBRATION].images)
+
+
+def trained(source: str) -> tuple[str, str, Supervised]:
+    """The paper, a file's name without suffix, and the recipe with its trained network.
+
+    Args, raises: as :func:`read`.
+    """
     if source.endswith(".safetensors"):
         paper, experiment, seed, tensors = from_file(source)
     else:
@@ -81,10 +92,8 @@ def read(source: str, images: int) -> Ready:
         start.fit(recipe.model, tensors)  # trained; start_with may prune them, or shrink them
     except UserError as e:
         raise UserError(f"{source}: does not fit {paper}/{experiment}: {e}") from e
-    test = recipe.data.test[:images]
     name = Path(source).stem if source.endswith(".safetensors") else f"{experiment}-seed{seed}"
-    return Ready(paper, name, recipe.data.name, Shipped(recipe).eval(), test.images, test.labels,
-                 recipe.data.train[:CALIBRATION].images)
+    return paper, name, recipe
 
 
 Found = tuple[str, str, int, dict[str, Tensor]]

@@ -36,6 +36,9 @@ class Weights:
     tensors: dict[str, Tensor]
 
 
+MEAN = "input.mean"
+"""The name under which files of weights hold the mean image (of pixels in 0 … 1)."""
+
 Source = Callable[[Config], Weights]
 """Finds what a configuration starts from; see :func:`load`."""
 
@@ -80,6 +83,29 @@ def fit(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         taken[name] = there
     network.load_state_dict(taken)
     return taken
+
+
+def fit_with_mean(network: nn.Module, mean: Tensor, weights: dict[str, Tensor],
+                  ) -> tuple[dict[str, Tensor], Tensor]:
+    """:func:`fit`, and the mean image that the network was trained with.
+
+    Args:
+        network: whose parameters and buffers are loaded.
+        mean: of the images here, for weights without one.
+        weights: tensors by name; the mean image is called :data:`MEAN`.
+
+    Returns:
+        The tensors that were taken, and the mean image, on the device of ``mean``.
+
+    Raises:
+        UserError: a tensor is missing or of another shape.
+    """
+    taken, there = fit(network, weights), weights.get(MEAN)
+    if there is None:
+        return taken, mean
+    if there.shape != mean.shape:
+        raise UserError(f"{MEAN} is {tuple(there.shape)} there, {tuple(mean.shape)} here")
+    return taken | {MEAN: there}, there.to(mean.device)
 
 
 def load(experiments: Experiments, config: Config) -> Weights:

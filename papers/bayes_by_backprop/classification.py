@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from common import data
 from common.config import DataConfig
 from common.data import DataSet, Split, generator
+from common.training import published
+from common.training.certainty import calibration_error, nll, uncertainty
 from common.training.descent import sgd
 from common.training.noise import normal_
 from common.training.recipe import Batch, Row, Supervised
 from common.training.rows import scalar
 from common.training.schedules import divided
-from common.training.sums import fraction, wide
+from common.training.sums import fraction
+from papers.bayes_by_backprop import weights
 from papers.bayes_by_backprop.model import (
+    BayesianLayer,
     Network,
     affine,
-    calibration_error,
     kl_weights,
     make_update,
     predict,
     prune,
-    uncertainty,
 )
 from papers.bayes_by_backprop.settings import Config, make_prior, plain_network
 
 OTHER_RULES = {"selected_by_samples": "sampled_nll", "selected_by_error": "validation_error"}
 """Other readings of what Table 1 is selected by: the test error's name, and what is lowest."""
+
+SHIPPED = "gaussian_400"
+"""The experiment whose first posterior is published in ``weights/``."""
 
 DRAWN = 5
 """Networks whose cost ``sampled_nll`` averages."""
@@ -244,12 +251,32 @@ class BayesRecipe(Supervised):
             self.model.load_state_dict(keep)
         return metrics
 
+    def shipped(self) -> nn.Module:
+        """Of a posterior the network of the mean weights, of torch's own layers."""
+        if not isinstance(self.model, Network):
+            return super().shipped()
+        layers: list[nn.Module] = []
+        for part in self.model:
+            if isinstance(part, BayesianLayer):
+                mean = part.μ.detach()
+                layer = nn.Linear(mean.shape[1] - 1, mean.shape[0])
+                layer.load_state_dict({"weight": mean[:, :-1], "bias": mean[:, -1]})
+                part = layer
+            layers.append(part)
+        return nn.Sequential(*layers)
+
+    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+        """Leave the first posterior of one experiment in ``weights/``, with what it is."""
+        if (self.config.experiment != SHIPPED or self.config.seed
+                or not isinstance(self.model, Network)):
+            return
+        weights.save(paper_folder / "weights" / f"{SHIPPED}.safetensors", self.model,
+                     self.config.prior, published.made_by(record) | {
+                         "samples": self.config.measure.samples} | {
+                         k: record["metrics"][k] for k in ("error", "ensemble_error", "nll",
+                                                           "ece")})
+
 
 def wrong(p: Tensor, labels: Tensor) -> float:
     """Error of probabilities (n, classes), in %."""
     return 100 * fraction(p.argmax(1) != labels)
-
-
-def nll(p: Tensor, labels: Tensor) -> float:
-    """−log p of the right class, mean over examples, in nats."""
-    return -wide(p).clamp(min=1e-12).log().gather(1, labels[:, None]).mean().item()

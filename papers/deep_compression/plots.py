@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, figure
+from common.evidence.plotting import COLOURS, band, empty, explain, figure
 from papers.deep_compression.coding import SharedTensor, Tensors, code_lengths, read
 from papers.deep_compression.facts import SHAPES, kilobytes
 
@@ -26,11 +25,6 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield pattern(paper)
     yield codebook(paper)
     yield tickets(paper)
-
-
-def empty(axes: Axes) -> None:
-    """Say that nothing has been measured."""
-    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
 
 
 def walk(paper: Paper, name: str, network: str, prunings: int, seed: int,
@@ -80,8 +74,8 @@ def stages(paper: Paper) -> tuple[str, str, Figure]:
         axes.margins(y=0.2)
         if not seeds:
             axes.text(0.97, 0.9, "no run yet", ha="right", transform=axes.transAxes)
-    for stage, marker in MARKERS.items():
-        panels[0].plot([], [], marker, color="grey", label=stage)
+    explain(panels[0], *((stage, {"marker": marker, "ls": "", "color": "grey"})
+                         for stage, marker in MARKERS.items()))
     shown = {label: handle for axes in panels
              for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     made.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=6, fontsize=8)

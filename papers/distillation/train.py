@@ -41,6 +41,9 @@ from papers.distillation.model import (
 STUDENT = {"start_from": Not("")}
 SHIFTED = {"measure.classes": Not([])}
 
+TEACHERS = ("teacher", "search_teacher_0.3")
+"""The experiments whose logits are left for students, as config.yaml names them."""
+
 PAIRS = ((2, 3, 7), (7, 2, 9))
 """(d, a, b): of the training images of d, those most like an a, and most like a b, are shown."""
 
@@ -243,11 +246,11 @@ class TeacherRecipe(DistillationRecipe):
         return loss
 
     def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
-        """Leave the first seed's logits of all training images, and a few images to be shown.
+        """Leave a chosen teacher's logits of all training images, and a few images to be shown.
 
         ``logits`` (n, N), float16; ``images`` (4, h, w), uint8, and ``shown`` (4, N), their logits.
         """
-        if self.config.seed:
+        if self.config.seed or self.config.experiment not in TEACHERS:
             return
         v = self.logits_of_all(self.model).cpu()
         chosen = torch.tensor([k for pair in PAIRS for k in examples(v, self.train.labels, *pair)])

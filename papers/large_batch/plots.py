@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure
+from common.evidence.plotting import COLOURS, dots, empty, explain, figure, published_bar
 from common.evidence.results import Result
 
 SMALL, LARGE, LOSS, ACCURACY = COLOURS[0], COLOURS[1], COLOURS[6], COLOURS[2]
@@ -24,11 +23,6 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield between(paper)
     yield sharpness(paper)
     yield answers(paper)
-
-
-def empty(axes: Axes) -> None:
-    """Say that nothing has been measured."""
-    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
 
 
 def on_line(run: Result, split: str, metric: str) -> np.ndarray:
@@ -84,14 +78,12 @@ def sharpness(paper: Paper) -> tuple[str, str, Figure]:
                     at = 2.6 * g + a + 0.3 * m - 0.15
                     name = f"sharpness_{space}_{ε}_{mode}" if space else f"eigenvalue_{mode}"
                     values = [r.at(name, None) for r in paper.results.get(f"f1_{arm}", [])]
-                    if values:
-                        axes.plot([at] * len(values), values, marker, color=colour, ms=4.5,
-                                  fillstyle="full" if mode == "batch" else "none")
+                    dots(axes, at, values, colour, marker, ms=4.5,
+                         fillstyle="full" if mode == "batch" else "none")
                 short = "1e-3" if ε == "0.001" else "5e-4"
                 claim = claims.get(f"table{number}-f1-{arm}-{short}")
                 if space and claim and claim.published:
-                    axes.plot([2.6 * g + a - 0.4, 2.6 * g + a + 0.4], [claim.published] * 2,
-                              color="black", lw=2)
+                    published_bar(axes, 2.6 * g + a, claim.published, 0.4)
         if not axes.lines:
             empty(axes)
         axes.set(yscale="log", title=title, xlim=(-0.7, 2.6 * (len(groups) - 1) + 1.7))
@@ -99,10 +91,9 @@ def sharpness(paper: Paper) -> tuple[str, str, Figure]:
                         [f"{b}\nε = {e}" if e else b for _, e in groups for b in ("256", "6,000")],
                         fontsize=7)
     panels[0].set_ylabel("sharpness (%)")
-    for marker, label in (("o", "batch statistics"), ("s", "moving averages")):
-        panels[0].plot([], [], marker, color="grey", label=label,
-                       fillstyle="full" if marker == "o" else "none")
-    panels[0].plot([], [], color="black", lw=2, label="published")
+    explain(panels[0], *((label, {"marker": marker, "ls": "", "color": "grey", "fillstyle": fill})
+                         for marker, label, fill in (("o", "batch statistics", "full"),
+                                                     ("s", "moving averages", "none"))))
     panels[0].legend(fontsize=7)
     return "sharpness", (
         "F1's minima after batches of 256 and of 6,000: metric (3) in the full space and in random "
@@ -118,22 +109,19 @@ def answers(paper: Paper) -> tuple[str, str, Figure]:
     for axes, name, title in zip(panels, ("hoffer", "tenth"),
                                  ("60,000 images, 128 against 4,096",
                                   "6,000 images, 128 against 1,024"), strict=True):
-        seen = False
         for k, (arm, _) in enumerate(ANSWERS):
             values = [100 * r.at("accuracy", None)
                       for r in paper.results.get(f"{name}_{arm}", [])]
             colour = SMALL if arm == "sb" else LARGE
+            dots(axes, k, values, colour, ms=4.5)
             if values:
-                axes.plot([k] * len(values), values, "o", color=colour, ms=4.5)
                 axes.plot([k - 0.25, k + 0.25], [np.mean(values)] * 2, color=colour)
             claim = claims.get(f"{name}-f1-{arm}")
             if claim and claim.published is not None:
-                axes.plot([k - 0.35, k + 0.35], [100 * claim.published] * 2, color="black", lw=2,
-                          label=None if seen else "published")
-            seen = seen or bool(claim)
+                published_bar(axes, k, 100 * claim.published)
         axes.set_xticks(range(5), [label for _, label in ANSWERS])
         axes.set(title=title, xlim=(-0.6, 4.6))
-        if seen:
+        if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right", fontsize=7)
         if not axes.lines:
             empty(axes)

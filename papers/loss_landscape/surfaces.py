@@ -32,9 +32,6 @@ from papers.loss_landscape.model import (
 from papers.loss_landscape.networks import build
 from papers.loss_landscape.settings import Config
 
-MEAN = "input.mean"
-"""The name under which files of weights hold the mean image (of pixels in 0 … 1)."""
-
 CHUNK, DEVICE_CHUNK = 250, 5000
 """Images at a time on a CPU, and elsewhere."""
 
@@ -105,13 +102,7 @@ class ViewRecipe(Recipe):
 
     def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Also the mean image the network was trained with, where the file holds it."""
-        taken = start.fit(self.model, weights)
-        if MEAN in weights:
-            if weights[MEAN].shape != self.mean.shape:
-                raise UserError(f"{MEAN} is {tuple(weights[MEAN].shape)} there, "
-                                f"{tuple(self.mean.shape)} here")
-            self.mean = weights[MEAN].to(self.device)
-            taken[MEAN] = weights[MEAN]
+        taken, self.mean = start.fit_with_mean(self.model, self.mean, weights)
         return taken
 
     @property

@@ -22,11 +22,11 @@ from common.config import key
 from common.data import Split, generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
-from common.training.augment import PadCropFlip
+from common.training.augment import Cropped, PadCropFlip
 from common.training.compiling import compile_parts
 from common.training.descent import sgd
 from common.training.devices import place
-from common.training.recipe import Batch, Row, Supervised
+from common.training.recipe import Batch, Row
 from common.training.schedules import divided
 from papers.resnet import weights
 from papers.resnet.model import (
@@ -76,10 +76,10 @@ class Config(BaseConfig):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
-class ResNetRecipe(Supervised):
+class ResNetRecipe(Cropped):
     """Section 4.2's training, and the measurements of Table 6, Fig. 6 and Fig. 7."""
 
-    kept = (*Supervised.kept, "wrong", "seen", "recent", "warming")
+    kept = (*Cropped.kept, "wrong", "seen", "recent", "warming")
     chunk, device_chunk = 250, 5000  # larger ones fall out of a processor's cache
     config: Config
     model: ResNet
@@ -139,19 +139,6 @@ class ResNetRecipe(Supervised):
         optim = self.config.optim
         first = optim.warm_up_lr if self.warming else optim.lr
         return {"lr": divided(first, optim.milestones, step)}
-
-    def row(self, step: int) -> Row:
-        """Also where the images of a batch are cropped, and which are mirrored."""
-        row = super().row(step)
-        if self.augmented is None:
-            return row
-        return row | self.augmented.draw(len(row["index"]), self.generator("augment", step))
-
-    def batch(self, row: Row) -> Batch:
-        if self.augmented is None:
-            return super().batch(row)
-        index = row["index"]
-        return self.augmented(index, row["offset"], row["flip"]), self.labels[index]
 
     def loss(self, batch: Batch, row: Row) -> Tensor:
         x, y = batch

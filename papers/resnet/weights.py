@@ -21,23 +21,22 @@ no shape tells; :func:`padded_behind` reorders the channels of such a state dict
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from common.config import one_line
 from common.errors import UserError
 from common.evidence import card as cards
-from common.files import shown, write_atomic
+from common.files import shown
+from common.training import published
+from common.training.start import MEAN
 from papers.resnet.model import Block, ResNet, Shortcut, cifar_resnet
-
-MEAN = "input.mean"
 
 TEST_IMAGES = 10_000
 """Of CIFAR-10, on which the networks are evaluated."""
@@ -60,15 +59,10 @@ def save(path: Path, network: ResNet, mean: Tensor, sidecar: dict[str, Any]) -> 
     Raises:
         UserError: the files cannot be written.
     """
-    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    tensors[MEAN] = mean.cpu().contiguous()
     about = {"depth": str(sidecar["depth"]), "shortcut": sidecar["shortcut"], "padding": "behind",
-             "data": sidecar["data"], "metric": f"test error {sidecar['error']:.2f} %",
-             "experiment": sidecar["experiment"], "seed": str(sidecar["seed"]),
-             "commit": sidecar["commits"][-1]}
-    write_atomic(path, lambda p: save_file(tensors, p, about))
-    write_atomic(path.with_suffix(".json"), json.dumps(sidecar, indent=1) + "\n")
-    write_atomic(path.with_suffix(".md"), card(path.stem, sidecar))
+             "metric": f"test error {sidecar['error']:.2f} %"}
+    published.save(path, network.state_dict() | {MEAN: mean}, about, sidecar,
+                   card(path.stem, sidecar))
 
 
 def card(name: str, sidecar: dict[str, Any]) -> str:

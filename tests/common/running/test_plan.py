@@ -172,6 +172,36 @@ def test_a_file_to_start_from_is_no_run(tmp_path):
     assert listed(plan.plan(paper, claims("filed"), 1)) == [("filed/seed0", "missing", ())]
 
 
+FILED = """
+  student: {help: goes on from base's file, start_from: papers/toy/results/base/logits0.safetensors}
+  other: {help: of another paper, start_from: papers/more/weights/base.safetensors}
+"""
+
+
+def test_a_file_that_a_run_leaves_comes_after_that_run(tmp_path, monkeypatch):
+    paper, claims = toy(tmp_path, FILED)
+    monkeypatch.setattr(plan, "ROOT", tmp_path)
+    file = tmp_path / "papers/toy/results/base/logits0.safetensors"
+    students = [(f"student/seed{k}", "missing", ("base/seed0",)) for k in (0, 1)]
+    assert listed(plan.plan(paper, claims("student", "other"), 2)) == [
+        ("base/seed0", "needed", ()), students[0], ("other/seed0", "missing", ()), students[1],
+        ("other/seed1", "missing", ())], "whatever the student's seed, the file is seed 0's"
+    files.write_atomic(file, "logits")
+    assert listed(plan.plan(paper, claims("student"), 1)) == [("student/seed0", "missing", ())]
+    assert listed(plan.plan(paper, claims("student", "base"), 2)) == [
+        ("base/seed0", "missing", ()), students[0], students[1], ("base/seed1", "missing", ())]
+
+
+@pytest.mark.parametrize(("file", "made"), [
+    ("papers/toy/weights/base.safetensors", ("base", 0)),
+    ("papers/toy/weights/base-seed3.safetensors", ("base", 3)),
+    ("papers/toy/results/faster/weights2.safetensors", ("faster", 2)),
+    ("papers/toy/results/unknown/weights2.safetensors", None),
+    ("papers/more/weights/base.safetensors", None), ("a.safetensors", None)])
+def test_who_leaves_a_file(tmp_path, file, made):
+    assert plan.maker(toy(tmp_path)[0], file) == made
+
+
 def test_joined_seeds_need_what_each_of_them_needs(tmp_path):
     paper, claims = toy(tmp_path)
     assert listed(plan.side_by_side(plan.plan(paper, claims("tuned"), 2))) == [

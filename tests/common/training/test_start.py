@@ -236,3 +236,15 @@ def test_no_weights_are_left_out_in_silence(tmp_path):
     with pytest.raises(UserError, match="start_from=base: expected a run that the paper's"):
         loop.run(Toy(experiments.resolve("tuned")), tmp_path / "run", "tuned",
                  results.origin(torch.device("cpu")))
+
+
+def test_a_mean_image_comes_with_the_weights_where_there_is_one():
+    donor, mine, mean = nn.Linear(3, 2), nn.Linear(3, 2), torch.zeros(1, 4, 4)
+    there = torch.rand(1, 4, 4)
+    taken, found = start.fit_with_mean(mine, mean, donor.state_dict() | {"epoch": torch.ones(1)})
+    assert torch.equal(mine.weight, donor.weight) and found is mean
+    assert taken.keys() == donor.state_dict().keys()
+    taken, found = start.fit_with_mean(mine, mean, donor.state_dict() | {"input.mean": there})
+    assert torch.equal(found, there) and torch.equal(taken["input.mean"], there)
+    with pytest.raises(UserError, match=r"input\.mean is \(4, 4\) there, \(1, 4, 4\) here"):
+        start.fit_with_mean(mine, mean, donor.state_dict() | {"input.mean": there[0]})

@@ -20,7 +20,7 @@ from common.training import start
 from papers.loss_landscape import facts, look, plots, train
 from papers.loss_landscape.model import flat, shaped
 from papers.loss_landscape.networks import build
-from papers.loss_landscape.surfaces import MEAN, chosen, loss_and_accuracy
+from papers.loss_landscape.surfaces import chosen, loss_and_accuracy
 
 PATH = ROOT / "papers/loss_landscape/config.yaml"
 EXPERIMENTS = Experiments(train.Config, PATH)
@@ -149,13 +149,13 @@ def test_a_file_of_weights_brings_its_mean_image(tmp_path):
     assert r.mean.abs().sum() > 0, "that of the training images"
     weights = {k: v + 0.01 for k, v in r.model.state_dict().items()}
     mean = torch.rand(1, 8, 8)
-    save_file(weights | {MEAN: mean, "epoch": torch.ones(1)}, tmp_path / "w.safetensors")
+    save_file(weights | {start.MEAN: mean, "epoch": torch.ones(1)}, tmp_path / "w.safetensors")
     there = made("surface_resnet20", RESNET | {"start_from": str(tmp_path / "w.safetensors")})
     start.begin(there, lambda c: start.load(EXPERIMENTS, c))
     assert torch.equal(there.mean, mean)
     torch.testing.assert_close(there.weights["fc.weight"], r.weights["fc.weight"] + 0.01)
     torch.testing.assert_close(there.inputs, there.pixels / 255 - mean)
-    save_file(weights | {MEAN: torch.rand(3, 8, 8)}, tmp_path / "w.safetensors")
+    save_file(weights | {start.MEAN: torch.rand(3, 8, 8)}, tmp_path / "w.safetensors")
     with pytest.raises(UserError, match=r"input.mean is \(3, 8, 8\) there, \(1, 8, 8\) here"):
         start.begin(there, lambda c: start.load(EXPERIMENTS, c))
     deeper = made("surface_resnet20", RESNET | {
@@ -169,7 +169,7 @@ def test_the_repositorys_networks_fit(name):
     config = EXPERIMENTS.resolve(f"surface_{name}")
     state = load_file(ROOT / config.start_from)
     network = build(config.model, (3, 32, 32), 10, torch.Generator())
-    assert start.fit(network, state).keys() == state.keys() - {MEAN}
+    assert start.fit(network, state).keys() == state.keys() - {start.MEAN}
 
 
 OWN = "tests.papers.loss_landscape.own_network"
