@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from common.data import generator
 from common.evidence.results import Result
-from common.experiments import Experiments
 from papers.loss_landscape.model import (
     MLP,
     Normalisation,
@@ -23,7 +21,6 @@ from papers.loss_landscape.model import (
     random_direction,
     reduced_curvatures,
 )
-from papers.loss_landscape.settings import Config
 from papers.loss_landscape.surfaces import loss_and_accuracy
 
 FACTOR = 10.0
@@ -185,22 +182,6 @@ def false_nonconvexity() -> float:
             D @ torch.tensor([a, b], dtype=torch.float64)) for b in at] for a in at])
         found += bool(reduced_curvatures(f, 0.1).min() < torch.linalg.eigvalsh(H)[0] - 1e-9)
     return float(found)
-
-
-def points(experiment: str) -> float:
-    """Points of an experiment's plane."""
-    known = Experiments(Config, Path(__file__).with_name("config.yaml"))
-    return float(known.resolve(experiment).view.points ** 2)
-
-
-def share_of_dimensions() -> float:
-    """2 of the weights of the small networks on MNIST, in %: a random plane's expected share.
-
-    Of the weights alone: directions leave biases and batch normalisation as they are.
-    """
-    with torch.device("meta"):
-        network = MLP(784, [128, 128], 10, bn=True)
-    return 200 / sum(p.numel() for p in network.parameters() if p.dim() > 1)
 
 
 def more_subtle(runs: dict[str, Result]) -> float:

@@ -169,9 +169,12 @@ def bounds(views: dict[str, View]) -> tuple[float, float]:
 
 def main(argv: list[str]) -> int:
     """The command line; see the module's text."""
-    if not argv or argv[0] in ("--help", "-h"):
+    if argv and argv[0] in ("--help", "-h"):
         print(__doc__.strip())
         return 0
+    if not argv:
+        raise UserError("expected the folder of a run, such as "
+                        "runs/loss_landscape/surface_resnet20/seed0; --help says more")
     folders = [Path(a) for a in argv]
     views = {shown(f): of_folder(f) for f in folders}
     for name, v in views.items():

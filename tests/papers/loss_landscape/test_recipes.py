@@ -102,8 +102,51 @@ def test_the_centre_is_the_network_itself_and_metrics_follow_from_the_table():
     assert found["centre"] == pytest.approx(0.05) and found["highest"] == pytest.approx(30.05)
     assert found["rise"] == pytest.approx((2 * 7.5 + 0) / 4), "half way to the edge"
     assert found["below_0.1"] == pytest.approx(100 * (f < 0.1).double().mean().item())
-    assert 0 < found["nonconvex"] < 100
-    assert found["nonconvex_low"] <= 100
+
+
+@pytest.mark.parametrize(("least", "low_inner"), [(0.0, True), (3.9, True), (20.0, False)])
+def test_convexity_is_counted_where_the_closed_form_has_it(least, low_inner):
+    """f = 20 (1 − cos πα) + β²: curved downwards in α where |α| > ½, where f > 20.
+
+    Turned over, f = 20 (1 + cos πα) + β² is so about the middle.
+    """
+    r = made("quick_surface", {"start_from": ""})
+    at = np.linspace(-1, 1, 21)
+    for sign in (-1, 1):
+        f = least + 20 * (1 + sign * np.cos(np.pi * at[:, None])) + at[None] ** 2
+        r.table[:, 0] = torch.from_numpy(f).flatten()
+        found = r.evaluate(441, True)
+        inner = list(itertools.product(range(1, 20), repeat=2))
+        down = {k for k in inner if sign * np.cos(np.pi * at[k[0]]) > 1e-9}
+        low = {k for k in inner if f[k] < 4}
+        assert bool(low) == low_inner and 0 < len(down) < len(inner)
+        assert found["nonconvex"] == pytest.approx(100 * len(down) / len(inner))
+        if low:
+            assert found["nonconvex_low"] == pytest.approx(100 * len(down & low) / len(low))
+        else:
+            assert "nonconvex_low" not in found, "nothing is said of no points"
+
+
+def test_a_plane_around_no_network_says_nothing():
+    r = made("quick_surface", SMALL)
+    r.model.out.weight.data.fill_(float("nan"))
+    for k in range(9):
+        r.step(k)
+    with pytest.raises(UserError, match=r"the loss at these weights is above 1e\+06 or not"):
+        r.evaluate(9, True)
+    r = made("quick_curvature", SMALL)
+    r.model.out.weight.data.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"view.reach=1: .* not finite at the point \[-1.0, -1.0\]"):
+        r.step(0)
+
+
+def test_ratios_are_of_negative_curvature_to_the_largest():
+    r = made("quick_curvature", SMALL)
+    pairs = {(-1.0, 2.0): 0.5, (0.5, 2.0): 0.0, (-3.0, 1.5): 2.0, (-1.0, -0.5): 2.0,
+             (0.0, 0.0): 0.0, (-1.0, 0.0): 1e6, (-1e9, 1.0): 1e6, (2.0, 2.0): 0.0, (0.0, 1.0): 0.0}
+    r.table = torch.tensor(list(pairs), dtype=torch.float64)
+    assert r.ratios().tolist() == list(pairs.values())
+    assert r.evaluate(9, True)["below_0.1"] == pytest.approx(400 / 9)
 
 
 def test_a_line_has_its_points_as_metrics():
@@ -172,27 +215,6 @@ def test_the_repositorys_networks_fit(name):
     assert start.fit(network, state).keys() == state.keys() - {start.MEAN}
 
 
-OWN = "tests.papers.loss_landscape.own_network"
-
-
-def test_a_network_of_ones_own():
-    changes = SMALL | {"model.kind": "own", "model.own": f"{OWN}:softmax"}
-    r = made("quick_surface", changes)
-    δ, η = r.directions()
-    W, b = r.model[1].weight.detach().numpy(), r.model[1].bias.detach().numpy()
-    x = r.pixels.numpy().reshape(40, 64) / 255
-    for k in (0, 4, 7):  # the closed form of a softmax
-        z = x @ (W + (k // 3 - 1) * δ["1.weight"].numpy()
-                 + (k % 3 - 1) * η["1.weight"].numpy()).T + b
-        p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
-        expected = -np.log(p[range(40), r.labels.numpy()]).mean()
-        assert r.step(k).item() == pytest.approx(expected, rel=1e-5)
-    for name, said in ((f"{OWN}:nothing", "expected module:function"), ("nowhere:f", "nowhere"),
-                       ("", "expected module:function"), (f"{OWN}:number", "it made a int")):
-        with pytest.raises(UserError, match=said):
-            made("quick_surface", changes | {"model.own": name})
-
-
 def test_the_path_is_the_weights_after_every_epoch_and_the_line_goes_from_end_to_end():
     r = made("quick_train", SHORT | {"model.bn": False})
     r.train_mode()
@@ -254,6 +276,9 @@ def test_the_images_are_the_same_for_every_seed():
     ("quick_train", {"train.eval_every": 500}, "less than half of the 900 steps"),
     ("surface_resnet20", {"model.depth": 21, "data.name": "digits"}, r"expected 6n\+2"),
     ("quick_surface", {"data.name": "mushroom"}, "mushroom"),
+    ("quick_surface", {"view.reach": 1e300}, r"view.reach=1e\+300: expected .* at most 1e\+06"),
+    ("quick_curvature", {"view.reach": 1e30}, r"view.reach=1e\+30: expected .* at most 1e\+06"),
+    ("quick_train", {"view.distance": 1e300}, r"view.distance=1e\+300: expected .* at most 1e\+06"),
 ])
 def test_bad_values_end_in_one_line(name, changes, said):
     with pytest.raises(UserError, match=said) as e:
@@ -294,6 +319,10 @@ def test_a_stopped_run_can_be_looked_at(end_of, tmp_path):
     assert code == 0 and (run.job.folder / "landscape.png").stat().st_size > 1000
     code, said = end_of(lambda: look.main([str(run.job.folder), str(other.job.folder)]))
     assert code == 2 and "of one kind" in said.err
+    code, said = end_of(lambda: look.main([]))
+    assert code == 2 and "expected the folder of a run" in said.err
+    code, said = end_of(lambda: look.main(["--help"]))
+    assert code == 0 and "side by side" in said.out
     code, said = end_of(lambda: look.main([str(tmp_path)]))
     assert code == 2 and "expected the folder of a run" in said.err
 
