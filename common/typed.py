@@ -6,12 +6,15 @@ in it, what stood there and what was expected.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import UserError, nearest
+from common.files import shown
 
 
 class Model(BaseModel):
@@ -59,6 +62,21 @@ def checked(model: type[M], content: Any, where: str) -> M:
         return model.model_validate(content)
     except ValidationError as e:
         raise UserError(f"{where}: {said(e.errors(include_url=False)[0], model)}") from e
+
+
+def read_json(model: type[M], path: Path) -> M:
+    """A JSON file as a model.
+
+    Raises:
+        UserError: it cannot be read, is not JSON, or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
+    except (ValueError, RecursionError) as e:
+        raise UserError(f"{shown(path)} is not JSON: {' '.join(str(e).split())[:160]}") from e
+    return checked(model, content, shown(path))
 
 
 def said(error: Any, model: type[Model]) -> str:

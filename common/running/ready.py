@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from common.config import completed, flatten, one_line
+from common.config import completed, flatten
 from common.errors import UserError, nearest
 from common.evidence.paper import paper_names, papers
 from common.files import ROOT, shown
 from common.training import start
 from common.training.recipe import Supervised
+from common.typed import read_json
 
 CALIBRATION = 512
 """Training images from which the ranges of activations are taken."""
@@ -114,11 +114,11 @@ def from_file(source: str) -> Found:
     if not sidecar.exists():  # weights0.safetensors lies beside the result seed0.json
         sidecar = at.with_name(re.sub(r"^\D+", "seed", at.stem) + ".json")
     try:
-        said = json.loads(sidecar.read_text(encoding="utf-8"))
-        experiment, seed, flat = said["experiment"], said["seed"], flatten(said["config"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        said = read_json(start.Sidecar, sidecar)
+    except UserError as e:
         raise UserError(f"{source}: expected {sidecar.name} beside it, which says what run made "
-                        f"it: {one_line(e)[:160]}") from e
+                        f"it: {e}") from e
+    experiment, seed, flat = said.experiment, said.seed, flatten(said.config)
     (found,) = papers([paper])
     own = found.experiments.resolve(experiment, seed)
     complete = completed({k: v for k, v in flat.items() if k != "data.fingerprint"}, own)

@@ -7,13 +7,13 @@ from its own checkpoint no longer needs them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -22,10 +22,23 @@ from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT, runs_root, shown
 from common.training import checkpoint
-from common.typed import checked
+from common.typed import Open, checked, read_json
 
 if TYPE_CHECKING:
     from common.training.recipe import Recipe
+
+
+class Sidecar(Open):
+    """What lies as JSON beside a file of weights; the result of the run that made them, or less.
+
+    Attributes:
+        experiment, seed: of that run.
+        config: its configuration, nested or flat.
+    """
+
+    experiment: str
+    seed: int = Field(ge=0)
+    config: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -159,17 +172,16 @@ def is_of(sidecar: Path, experiments: Experiments, own: Config) -> bool:
     """Whether the JSON beside published weights says that they are of this configuration and seed.
 
     Weights without one are taken by their name.
+
+    Raises:
+        UserError: it is damaged.
     """
-    try:
-        said = json.loads(sidecar.read_text(encoding="utf-8"))
-        known = keys(type(own))
-        flat = {k: v for k, v in flatten(said["config"]).items()
-                if k not in known or not known[k].neutral}
-        return said["seed"] == own.seed and experiments.counts(completed(flat, own), own)
-    except FileNotFoundError:
+    if not sidecar.exists():
         return True
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+    said, known = read_json(Sidecar, sidecar), keys(type(own))
+    flat = {k: v for k, v in flatten(said.config).items()
+            if k not in known or not known[k].neutral}
+    return said.seed == own.seed and experiments.counts(completed(flat, own), own)
 
 
 def read_file(path: Path, name: str) -> dict[str, Tensor]:

@@ -10,19 +10,36 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field, model_validator
+
 from common.config import Config, as_dict, one_line
 from common.errors import UserError
 from common.files import shown, write_atomic
-from common.training.checkpoint import Lines
+from common.training.checkpoint import Lines, Number
+from common.typed import Open, checked
 
 FILE = "metrics.jsonl"
+
+
+class Line(Open):
+    """A line of the metrics file: a step, its loss, and what it was evaluated to as ``eval/…``."""
+
+    step: int = Field(ge=0)
+    loss: Number = 0.0
+
+    @model_validator(mode="after")
+    def _numbers(self) -> Line:
+        for k, v in (self.model_extra or {}).items():
+            if k.startswith("eval/") and type(v) not in (int, float):
+                raise ValueError(f"{k}: {str(v)[:60]!r}: expected a number")
+        return self
 
 
 def read(folder: Path, until: int | None = None) -> list[dict[str, Any]]:
     """The lines of a run's metrics file up to a step; a line cut short by a kill is left out.
 
     Raises:
-        UserError: a whole line that is no object with a step.
+        UserError: a whole line that is no :class:`Line`.
     """
     path, lines = folder / FILE, []
     if path.exists():
@@ -30,11 +47,12 @@ def read(folder: Path, until: int | None = None) -> list[dict[str, Any]]:
         for number, text in enumerate(texts, 1):
             try:
                 line = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if not isinstance(line, dict) or type(line.get("step")) is not int:
-                raise UserError(f"{shown(path)}, line {number}: expected an object with a step, "
-                                f"found {text[:60]}; add fresh=true to start anew")
+            try:
+                checked(Line, line, f"{shown(path)}, line {number}")
+            except UserError as e:
+                raise UserError(f"{e}; add fresh=true to start anew") from e
             if until is None or line["step"] <= until:
                 lines.append(line)
     return lines

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from common.training.descent import SGDByTensors, Tensors
 from common.training.schedules import linear
+from papers.airbench.model import AirNet
+from papers.airbench.settings import OptimConfig
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """a, b, c of the quintic a·x + b·x³ + c·x⁵: steep at zero, and near one for what it is fed with."""
@@ -203,3 +205,44 @@ def interpolate(slow: nn.Module, fast: nn.Module, forth: float | Tensor,
         if s.is_floating_point():
             s.lerp_(f, forth)
             f.lerp_(s, back)
+
+
+# ---- what is trained how -------------------------------------------------------------------------
+
+THOUSAND = 1024
+"""Images that ``optim.lr`` and ``optim.weight_decay`` are for."""
+
+
+def shifts(model: AirNet) -> list[nn.Parameter]:
+    """BN's biases."""
+    return [m.bias for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def filters(model: AirNet) -> list[nn.Parameter]:
+    """The weights of the 3×3 convolutions."""
+    return [p for p in model.groups.parameters() if p.dim() == 4]
+
+
+def groups(model: AirNet, optim: OptimConfig, batch_size: int) -> list[dict[str, Any]]:
+    """SGD's parameters by their highest rate (``top``), its schedule (``rate``), their decay.
+
+    The author's losses are sums over the batch, ours is the mean: rates are times the batch.
+    Decay is decoupled: torch multiplies it with the rate, so it is divided by the rate here.
+    """
+    b = batch_size
+    first = [] if model.first.bias is None else [model.first.bias]
+    if optim.rule == "muon":
+        shift, head = optim.shift_lr * b, optim.head_lr * b
+        decay, others = optim.decay * b, [model.head.weight]
+    else:
+        scale = b / THOUSAND / step_length(optim.momentum)
+        head = optim.lr * scale
+        shift, decay = head * optim.bias_scale, optim.weight_decay * scale
+        others = [*filters(model), model.head.weight]
+        if model.first.weight.requires_grad:
+            others.append(model.first.weight)
+    parts = [(shifts(model), shift, "height"), (others, head, "height"),
+             (first, shift if optim.rule == "muon" else head, "first")]
+    return [{"params": params, "lr": top, "top": top, "rate": rate,
+             "weight_decay": decay / top if top else 0.0} for params, top, rate in parts
+            if params]

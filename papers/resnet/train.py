@@ -186,11 +186,12 @@ class ResNetRecipe(Cropped):
         """Leave the trained network in ``weights/``, with what it is beside it."""
         config = self.config
         name = config.experiment + (f"-seed{config.seed}" if config.seed else "")
-        weights.save(paper_folder / "weights" / f"{name}.safetensors", self.model, self.mean, {
-            "experiment": config.experiment, "seed": config.seed, "data": config.data.name,
-            "depth": config.model.depth, "shortcut": config.model.shortcut,
-            "error": record["metrics"]["error"], "config": record["config"],
-            "commits": [s["commit"] for s in record["segments"]]})
+        said = weights.Sidecar(
+            experiment=config.experiment, seed=config.seed, data=config.data.name,
+            depth=config.model.depth, shortcut=config.model.shortcut,
+            error=record["metrics"]["error"], config=record["config"],
+            commits=[s["commit"] for s in record["segments"]])
+        weights.save(paper_folder / "weights" / f"{name}.safetensors", self.model, self.mean, said)
 
 
 recipe = ResNetRecipe

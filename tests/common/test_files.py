@@ -2,12 +2,14 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
-from common.files import cache_root, empty, locked, sha256, shown, write_atomic
+from common.files import ROOT, cache_root, empty, locked, sha256, shown, write_atomic
 
 
 def test_text_bytes_and_functions_are_written(tmp_path):
@@ -36,6 +38,29 @@ def test_keep_moves_the_old_file(tmp_path):
 def test_sha256(tmp_path):
     write_atomic(tmp_path / "f", "abc")
     assert sha256(tmp_path / "f").startswith("ba7816bf8f01cfea")
+
+
+def test_a_link_that_leads_to_itself_is_shown(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    assert shown(tmp_path / "loop/a") == str(tmp_path / "loop/a")
+
+
+@pytest.mark.parametrize("variable", ["PAPERS_RUNS", "PAPERS_DATA", "PAPERS_CACHE"])
+def test_a_folder_that_is_a_link_to_itself_is_one_line(tmp_path, variable):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "tail").symlink_to(tmp_path / "loop" / "more")
+    known = {"PAPERS_RUNS": "quick_plain", "PAPERS_DATA": "plain", "PAPERS_CACHE": "quick_plain"}
+    for link in ("loop", "tail"):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "papers/batchnorm/train.py"), "train.steps=2",
+             f"experiment={known[variable]}"], capture_output=True, text=True, timeout=120,
+            env=os.environ | {"PAPERS_RUNS": str(tmp_path / "runs"),
+                              variable: str(tmp_path / link)})
+        if variable == "PAPERS_CACHE":  # digits need none
+            assert done.returncode == 0, done.stderr
+        else:
+            assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+            assert str(tmp_path / link) in done.stderr
 
 
 def test_shown_is_relative_where_it_can_be(tmp_path, monkeypatch):

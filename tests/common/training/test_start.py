@@ -145,7 +145,8 @@ def test_published_weights_count_where_they_are_of_the_run(tmp_path, file, said,
     if said is not None:
         own = identity(experiments.resolve("base"))
         config = own | {"optim.lr": said.get("lr", own["optim.lr"])}
-        path.with_suffix(".json").write_text(json.dumps({"seed": said["seed"], "config": config}))
+        path.with_suffix(".json").write_text(json.dumps(
+            {"experiment": "base", "seed": said["seed"], "config": config}))
     found = start.find(experiments, "base", seed)
     assert (found is not None) == there
     if there:
@@ -153,6 +154,21 @@ def test_published_weights_count_where_they_are_of_the_run(tmp_path, file, said,
         start.begin(recipe, lambda config: start.load(experiments, config))
         assert same(recipe.model.state_dict(), weights)
         assert recipe.started_from == {"name": "base", "sha256": checkpoint.digest("", weights)}
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("no", "is not JSON"), ("[]", "[]: expected a mapping"), ("{}", "expected 'experiment'"),
+    ('{"experiment": "base", "seed": "0", "config": {}}', "seed: '0': expected a whole number"),
+    ('{"experiment": "base", "seed": 0, "config": []}', "config: []: expected a mapping")])
+def test_a_damaged_file_beside_published_weights_is_one_line(tmp_path, text, message):
+    experiments = known(tmp_path)
+    path = experiments.path.parent / "weights/base.safetensors"
+    path.parent.mkdir()
+    save_file(dict(Toy(experiments.resolve("base")).model.state_dict()), path)
+    path.with_suffix(".json").write_text(text)
+    with pytest.raises(UserError) as e:
+        start.find(experiments, "base", 0)
+    assert message in str(e.value) and "base.json" in str(e.value) and "\n" not in str(e.value)
 
 
 def filed(tmp_path, path):
