@@ -246,7 +246,7 @@ class BayesRecipe(Supervised):
 
     def shipped(self) -> nn.Module:
         """Of a posterior the network of the mean weights, of torch's own layers."""
-        if self.config.model.arm != "bbb":
+        if not isinstance(self.model, Network):
             return super().shipped()
         layers: list[nn.Module] = []
         for part in self.model:
@@ -260,7 +260,8 @@ class BayesRecipe(Supervised):
 
     def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
         """Leave the first posterior of one experiment in ``weights/``, with what it is."""
-        if self.config.experiment != SHIPPED or self.config.seed:
+        if self.config.experiment != SHIPPED or self.config.seed or not isinstance(
+                self.model, Network):
             return
         weights.save(paper_folder / "weights" / f"{SHIPPED}.safetensors", self.model,
                      self.config.prior, published.made_by(record) | {
