@@ -267,8 +267,8 @@ class BayesRecipe(Supervised):
 
     def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
         """Leave the first posterior of one experiment in ``weights/``, with what it is."""
-        if (self.config.experiment != SHIPPED or self.config.seed
-                or not isinstance(self.model, Network)):
+        if self.config.experiment != SHIPPED or self.config.seed or not isinstance(
+                self.model, Network):
             return
         weights.save(paper_folder / "weights" / f"{SHIPPED}.safetensors", self.model,
                      self.config.prior, published.made_by(record) | {

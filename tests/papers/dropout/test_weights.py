@@ -14,6 +14,7 @@ from common.files import ROOT
 from common.running import export
 from common.running.ready import Ready, Shipped
 from papers.dropout import weights
+from papers.dropout.model import Network
 from papers.dropout.train import Config, recipe
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/dropout/config.yaml")
@@ -56,6 +57,20 @@ def test_what_is_written_is_the_network_in_half_precision(tmp_path):
     card = path.with_suffix(".md").read_text()
     assert all(word in card for word in ("64-32-24-10 units", "`abc123`", "seed 0",
                                          f"Test error {said['error']:.2f} %"))
+
+
+def test_the_error_is_that_of_the_network_that_is_written(tmp_path, monkeypatch):
+    def always_seven(network):
+        made = Network(64, [32, 24], 10, "logistic", "bernoulli", 0.8, 0.7)
+        for p in made.parameters():
+            p.data.zero_()
+        made.layers[-1].bias.data[7] = 1.0
+        return made
+    monkeypatch.setattr(weights, "rounded", always_seven)
+    r = published(tmp_path)
+    said = json.loads((tmp_path / "weights/dropout.json").read_text())
+    assert said["error"] == pytest.approx(
+        100 * (r.eval_labels != 7).double().mean().item()) != said["error_float32"]
 
 
 def test_the_recipe_is_as_it_was(tmp_path):
