@@ -140,7 +140,7 @@ def hessian_products(f: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tens
         f: a row of weights (n,) → a scalar.
         x: (n,).
     """
-    _, back = torch.func.vjp(torch.func.grad(f), x)
+    back = torch.func.vjp(torch.func.grad(f), x)[1]
     return lambda v: back(v)[0]
 
 
