@@ -113,7 +113,7 @@ class Cost:
         """Minutes on two cores, and those that were spent on a graphics card."""
         made, every = (f"{s / 120:,.0f}" for s in (self.made, self.made + self.missing))
         said = made if not (self.missing or self.unknown) else f"{made} of {every}"
-        said += f" and {self.unknown} runs nobody has timed" if self.unknown else ""
+        said += f" and {self.unknown} untimed runs" if self.unknown else ""
         return said + (f"; {self.on_card / 60:,.1f} on a card" if self.on_card else "")
 
 

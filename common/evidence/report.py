@@ -12,9 +12,9 @@ from pathlib import Path
 
 from common.config import one_line
 from common.errors import UserError
-from common.evidence import picture, plotting, results
+from common.evidence import gallery, picture, plotting, results
 from common.evidence.claims import Claim
-from common.evidence.counting import cost, count, is_formula
+from common.evidence.counting import count, is_formula
 from common.evidence.paper import Judgement, Paper, paper_names, papers
 from common.evidence.story import outdated, story
 from common.evidence.verdicts import CONFIDENCE, VERDICTS, confidence
@@ -254,25 +254,6 @@ def on_what(hardware: Hardware) -> str:
     return f"{hardware.gpu} ({', '.join(said)}) with {cpu}"
 
 
-def row(paper: Paper, judgements: list[Judgement]) -> str:
-    """A paper's line in README's table."""
-    statements = "; ".join(count(judgements).words)
-    base = f"papers/{paper.name}"
-    picture = f"{base}/figures/{paper.about['picture']}.svg"
-    return line([
-        f"[{paper.about['title']}]({base}/README.md), {paper.about['authors']} "
-        f"{paper.about['year']}", paper.about["shows"],
-        f"[{statements}]({base}/REPORT.md)", cost(paper).words,
-        f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>'])
-
-
-def gallery(rows: list[str]) -> str:
-    """README's table of papers, of a line each."""
-    head = ["paper", "what it shows", "statements of the paper, by verdict",
-            "minutes on two cores: spent, of all", "picture"]
-    return "\n".join([table(head, []), *rows])
-
-
 def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     """Everything the named papers' reports consist of.
 
@@ -295,12 +276,14 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
             rows += [old for old in text.splitlines() if f"(papers/{name}/README.md)" in old
                      and old.startswith("| [")]
             continue
-        rows.append(row(paper, judgements))
+        rows.append(line(gallery.cells(paper, judgements)))
         for told in outdated(paper, judgements):
             print(f"warning: {told}; tell it as it is", file=sys.stderr)
         if names and name not in names:
             continue
         captions = {}
+        drawn = gallery.strip(count(judgements))
+        files[paper.folder / f"figures/{gallery.NAME}.svg"] = drawn.encode()
         with plotting.style():
             if (every := picture.draw(judgements)) is not None:
                 files[paper.folder / f"figures/{picture.NAME}.svg"] = plotting.svg(every)
@@ -316,7 +299,8 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise UserError(f"README.md: expected the gallery between the lines {BEGIN} and {END}")
     before, rest = text.split(BEGIN)
-    files[readme] = f"{before}{BEGIN}\n{gallery(rows)}\n{END}{rest.split(END)[1]}".encode()
+    files[readme] = "\n".join([
+        before + BEGIN, table(list(gallery.HEAD), []), *rows, END + rest.split(END)[1]]).encode()
     return files, extra
 
 

@@ -1,0 +1,50 @@
+"""README's table of papers: strips that count every verdict, and a short way to its end."""
+
+import re
+from collections import Counter
+from xml.etree import ElementTree
+
+import pytest
+
+from common.evidence import gallery
+from common.evidence.counting import Count, Table
+from common.files import ROOT
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def parts(counted):
+    drawn = ElementTree.fromstring(gallery.strip(counted))
+    rects = [(float(r.get("x")), float(r.get("width")), r.find(f"{SVG}title").text)
+             for r in drawn.iter(f"{SVG}rect")]
+    return rects, [t.text for t in drawn.iter(f"{SVG}text")]
+
+
+def test_a_strip_has_a_part_for_every_verdict_that_occurs():
+    counted = Count(Counter({"not run": 56, "undecided": 2, "reproduced": 10}), 15, 14, (
+        Table("a", 3, 4, 2), Table("b", 0, 3, 6)))
+    rects, texts = parts(counted)
+    assert [said for *_, said in rects] == ["10 reproduced", "2 undecided", "56 not run"]
+    assert texts == ["10", "2", "56", "14 of 15 formulas, 3 of 7 rows of tables"]
+    ends = [x + width + 1 for x, width, _ in rects]
+    assert [x for x, *_ in rects] == pytest.approx([0, *ends[:-1]], abs=0.11)
+    assert ends[-1] == pytest.approx(gallery.WIDTH, abs=0.11)
+    wide = [width + 1 - gallery.LEAST for _, width, _ in rects]
+    assert wide[2] / wide[0] == pytest.approx(5.6, rel=0.02)
+    assert min(width for _, width, _ in rects) >= gallery.LEAST - 1
+
+
+@pytest.mark.parametrize("counted, texts", [
+    (Count(Counter({"not run": 1}), 0, 0, ()), ["1"]),
+    (Count(Counter(), 2, 2, ()), ["2 of 2 formulas"]),
+    (Count(Counter(), 0, 0, ()), []),
+])
+def test_what_there_is_nothing_of_is_not_drawn(counted, texts):
+    assert parts(counted)[1] == texts
+
+
+def test_readme_is_read_to_the_end_of_its_gallery():
+    """At most a thousand words; what only a screen reader says, and addresses, do not count."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- end of gallery -->")[0]
+    seen = re.sub(r"\]\([^)]*\)|<[^>]*>", " ", text)
+    assert 300 < len(re.findall(r"\w[\w'’.,-]*", seen)) <= 1000
