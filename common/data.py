@@ -292,7 +292,7 @@ def _decode(name: str, source: Source, rows: Callable, where: str) -> DataSet:
             raise UserError(f"cannot read {name} from {where}: {reason}") from e
         images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
         if labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
-            found = labels.min() if labels.dtype.kind in "iu" else labels.flat[0]
+            found = (labels.min() if labels.dtype.kind in "iu" else labels.ravel()[:1]).tolist()
             raise UserError(f"cannot read {name} from {where}: {source.label} {found!r} in "
                             f"{split}: expected whole numbers from 0 on")
         splits.append(Split(torch.from_numpy(np.ascontiguousarray(images)),

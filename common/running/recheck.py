@@ -141,7 +141,7 @@ def stop_after(recipe: Recipe, updates: int, budget: Budget) -> None:
         if number + 1 >= updates:
             budget.stop()
         return step(number)
-    recipe.step = counted  # type: ignore[method-assign]
+    recipe.step = counted  # type: ignore[method-assign]  # this one object's
 
 
 @torch.no_grad()

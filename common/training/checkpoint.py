@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PlainValidator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -30,7 +30,14 @@ from common.typed import Model, checked
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
 
-Number = int | Annotated[float, Field(allow_inf_nan=True)]
+def number(value: Any) -> float:
+    """A number, finite or not, as it is: 3 does not become 3.0."""
+    if type(value) not in (int, float):
+        raise ValueError(f"{str(value)[:60]!r}: expected a number")
+    return value
+
+
+Number = Annotated[float, PlainValidator(number)]
 
 
 class Lines(Model):

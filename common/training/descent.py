@@ -34,7 +34,7 @@ class SGDByTensors(torch.optim.SGD):
     """
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch: a closure or none
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
             params, grads = descended(group)

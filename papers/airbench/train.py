@@ -65,7 +65,7 @@ class AirbenchRecipe(Supervised):
         return images.float().sub_(self.mean).div_(self.std)
 
     @functools.cached_property
-    def order(self) -> Epochs:  # type: ignore[override]
+    def order(self) -> Epochs:  # type: ignore[override]  # whole epochs
         return Epochs(len(self.inputs), self.config.train.batch_size, self.config.seed)
 
     @functools.cached_property

@@ -37,7 +37,7 @@ class Solver(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "multiplier": 1.0, "weight_decay": 0.0, **options})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch: a closure or none
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
             params, g = descended(group)

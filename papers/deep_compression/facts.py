@@ -80,7 +80,7 @@ def centroid_gradient() -> float:
             w.retain_grad()
         return dense
 
-    network.weights = kept  # type: ignore[method-assign]
+    network.weights = kept  # type: ignore[method-assign]  # to see gradients
     network(x).sin().sum().backward()
     worst, gradients = 0.0, {n: w.grad for n, w in dense.items() if w.grad is not None}
     for name, c in network.C.items():

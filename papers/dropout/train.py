@@ -240,9 +240,9 @@ class DropoutRecipe(Supervised):
 class AutoencoderRecipe(DropoutRecipe):
     """Section 7.1's autoencoder, trained by squared error, and section 7.2's activations."""
 
-    model: Autoencoder  # type: ignore[assignment]
+    model: Autoencoder  # type: ignore[assignment]  # in place of a classifier
 
-    def network(self) -> Autoencoder:  # type: ignore[override]
+    def network(self) -> Autoencoder:  # type: ignore[override]  # likewise
         model = self.config.model
         if len(model.hidden) != 1:
             raise UserError(f"model.hidden={model.hidden}: expected the one hidden layer of an "

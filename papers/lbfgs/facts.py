@@ -139,7 +139,7 @@ def descent_escape_error() -> float:
 def newton_distance(kind: str, steps: int) -> float:
     """Distance to the saddle after some steps of Newton's method from (1, 10⁻³)."""
     x = torch.tensor([1.0, 1e-3], dtype=torch.float64, requires_grad=True)
-    optimizer = Newton([x], kind)  # type: ignore[arg-type]
+    optimizer = Newton([x], kind)  # type: ignore[arg-type]  # claims say which
     for _ in range(steps):
         optimizer.step(lambda: saddle(x))
     return digits(x.detach().norm())

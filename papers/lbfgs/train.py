@@ -110,7 +110,7 @@ def optimiser(config: OptimConfig, params: Iterable[Tensor]) -> LineSearch:
         return BFGS(params, fixed=True)
     if config.method == "descent":
         return SteepestDescent(params, fixed=True)
-    return Newton(params, config.method, fixed=True)  # type: ignore[arg-type]
+    return Newton(params, config.method, fixed=True)  # type: ignore[arg-type]  # those left
 
 
 def closeness(problem: Problem) -> Callable[[float], bool]:
@@ -189,7 +189,7 @@ class MinimaRecipe(Worklist):
     def do(self, job: Problem) -> Outcome:
         return minimise(job, self.config)
 
-    def summary(self, row: Outcome) -> float:  # type: ignore[override]
+    def summary(self, row: Outcome) -> float:  # type: ignore[override]  # of do()
         """log₁₀ of a problem's evaluations."""
         return math.log10(row.evaluations)
 

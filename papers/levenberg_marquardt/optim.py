@@ -271,7 +271,7 @@ class LevenbergMarquardt(torch.optim.Optimizer):
         self._checked: dict[tuple, int] = {}  # residuals of an example, by what was checked
 
     @torch.no_grad()
-    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:  # type: ignore[override]
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:  # type: ignore[override]  # torch: a closure or none
         """One iteration on the examples ``inputs`` (m …) and ``targets`` (m …).
 
         Returns:

@@ -103,10 +103,9 @@ def labelled(folder, split, labels):
 
 
 @pytest.mark.parametrize(("split", "labels", "message"), [
-    ("train", ["cat", "dog"], "label np.str_('cat') in train: expected whole numbers from 0 on"),
-    ("test", ["1", "2"], "label np.str_('1') in test"),
-    ("train", [0.5, 1.0], "label np.float64(0.5) in train"),
-    ("train", [0, -1, 1], "label np.int64(-1) in train"), ("test", [3, -1], "in test: expected wh"),
+    ("train", ["cat", "dog"], "label ['cat'] in train: expected whole numbers from 0 on"),
+    ("train", ["1", "2"], "label ['1'] in train"), ("train", [0.5, 1.0], "label [0.5] in train"),
+    ("train", [0, -1, 1], "label -1 in train"), ("test", [3, -1], "label -1 in test: expected wh"),
     ("train", [0, 1, 3], "class 2 has no image in train: expected some of every class"),
     ("test", [0, 11], "class 10 has no image in train")])
 def test_labels_that_are_none_are_one_line(small_hub, split, labels, message):

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.config import Config, TrackingConfig
@@ -53,6 +53,7 @@ def test_a_line_that_is_no_measurement_is_named(tmp_path, line, message):
     assert "\n" not in str(e.value) and str(e.value).endswith("add fresh=true to start anew")
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=60))
 def test_whatever_bytes_stand_in_the_file_it_is_read_or_one_line(content):
     with tempfile.TemporaryDirectory() as name:
