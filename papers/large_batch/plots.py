@@ -15,6 +15,8 @@ SMALL, LARGE, LOSS, ACCURACY = COLOURS[0], COLOURS[1], COLOURS[6], COLOURS[2]
 ARMS = (("sb", "batches of 256", SMALL), ("lb", "batches of 6,000", LARGE))
 MODES = (("batch", "o"), ("moving", "s"))
 EPSILONS = (("0.001", "10⁻³"), ("0.0005", "5·10⁻⁴"))
+HIGHEST = 2.5
+"""Where the picture of the line ends: a little above the loss of guessing, log 10."""
 ANSWERS = (("sb", "SB"), ("lb", "LB"), ("lr", "+LR"), ("gbn", "+GBN"), ("ra", "+RA"))
 
 
@@ -32,13 +34,13 @@ def on_line(run: Result, split: str, metric: str) -> np.ndarray:
 
 
 def between(paper: Paper) -> tuple[str, str, Figure]:
-    """Fig. 3(a), all seeds: loss on a logarithmic scale, accuracy below it."""
+    """Fig. 3(a), all seeds: loss above, accuracy below."""
     made, (above, below) = figure(1, 2, width=6.2, height=2.6, sharex=True)
     runs = paper.results.get("f1_lb", [])
-    for axes, metric in ((above, "loss"), (below, "accuracy")):
+    for axes, metric, scale in ((above, "loss", 1), (below, "accuracy", 100)):
         for split, style in (("train", "-"), ("test", "--")):
             if runs:
-                values = np.stack([on_line(r, split, metric) for r in runs])
+                values = scale * np.stack([on_line(r, split, metric) for r in runs])
                 α = np.linspace(-1, 2, values.shape[1])
                 colour = LOSS if metric == "loss" else ACCURACY
                 axes.plot(α, values.mean(0), style, color=colour,
@@ -46,22 +48,22 @@ def between(paper: Paper) -> tuple[str, str, Figure]:
                 axes.fill_between(α, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
         if not runs:
             empty(axes)
-        for at, (_, label, colour) in zip((0, 1), ARMS, strict=True):
+        for at, (_, label, colour), word in zip((0, 1), ARMS, ("flat", "sharp"), strict=True):
             axes.axvline(at, color=colour, lw=1.2)
             if axes is above:
-                axes.annotate(label, (at, 1.01), xycoords=("data", "axes fraction"), ha="center",
-                              va="bottom", color=colour)
+                axes.annotate(f"{label}: {word}", (at, 1.01), xycoords=("data", "axes fraction"),
+                              ha="center", va="bottom", color=colour)
     if runs:
-        above.set_yscale("log")
         above.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    above.set(ylabel="cross-entropy")
-    below.set(ylabel="accuracy", xlim=(-1, 2), xlabel="α on the line from small batches (0) "
-                                                      "to large ones (1)")
+    above.set(ylabel="cross-entropy", ylim=(0, HIGHEST))
+    below.set(ylabel="accuracy (%)", xlim=(-1, 2), xlabel="α on the line from small batches (0) "
+                                                          "to large ones (1)")
     return "line", (
         "Fig. 3(a): F1 on MNIST along the line through the minima of batches of 256 and 6,000, "
-        f"mean and range of {len(runs)} pair{'s' * (len(runs) != 1)} with the same first weights; "
-        "loss (logarithmic, where the paper's is linear) of 5,000 training images and of the test "
-        "images, batch normalisation by their own statistics."), made
+        f"mean and range of {len(runs)} pair{'s' * (len(runs) != 1)} with the same first weights: "
+        "about the small batches' minimum nothing happens, a quarter of the way beyond the large "
+        "batches' the network is lost. Loss (it goes on beyond the picture) and accuracy of 5,000 "
+        "training images and of the test images, batch normalisation by their statistics."), made
 
 
 def sharpness(paper: Paper) -> tuple[str, str, Figure]:
@@ -91,10 +93,13 @@ def sharpness(paper: Paper) -> tuple[str, str, Figure]:
                         [f"{b}\nε = {e}" if e else b for _, e in groups for b in ("256", "6,000")],
                         fontsize=7)
     panels[0].set_ylabel("sharpness (%)")
+    panels[2].set_ylabel("eigenvalue of ∇²f")
     explain(panels[0], *((label, {"marker": marker, "ls": "", "color": "grey", "fillstyle": fill})
                          for marker, label, fill in (("o", "batch statistics", "full"),
-                                                     ("s", "moving averages", "none"))))
-    panels[0].legend(fontsize=7)
+                                                     ("s", "moving averages", "none"))),
+            ("published", {"color": "black", "lw": 2}))
+    made.legend(*panels[0].get_legend_handles_labels(), fontsize=7, ncols=3,
+                loc="outside lower center")
     return "sharpness", (
         "F1's minima after batches of 256 and of 6,000: metric (3) in the full space and in random "
         "directions, and the largest eigenvalue of the Hessian. A dot is a seed; full ones by "

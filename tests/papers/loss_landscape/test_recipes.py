@@ -286,6 +286,11 @@ def test_bad_values_end_in_one_line(name, changes, said):
     assert "\n" not in str(e.value)
 
 
+def test_the_papers_plane_has_the_papers_size():
+    c = EXPERIMENTS.resolve("surface_paper")
+    assert (c.view.points, c.view.images, c.train.steps) == (51, 10_000, 2601)
+
+
 def test_small_and_large_batches_see_as_many_images_and_nearly_as_many_rates():
     runs = {n: EXPERIMENTS.resolve(n) for n in ("sb_wd0", "lb_wd0", "sb_wd", "lb_wd")}
     for name, c in runs.items():
@@ -332,5 +337,5 @@ def test_every_figure_is_drawn_without_any_run(monkeypatch):
     monkeypatch.setattr(paper, "results", {})
     monkeypatch.setattr(paper, "folder", ROOT / "nowhere")
     names = [name for name, _, figure in plots.draw(paper) if figure.get_axes()]
-    assert names == ["landscapes", "lines", "curvature", "batches", "paths", "straight",
+    assert names == ["landscapes", "lines", "curvature", "batches", "f1", "paths", "straight",
                      "invariance"]
