@@ -105,7 +105,7 @@ def test_curvature_through_layers_that_are_differentiable_once():
     ("large_batch/quick", "expected one experiment, of quick_sb, quick_lb"),
     ("large_batch/f2", "unknown experiment 'f2'"),
     ("large_batch/f1_sb", "measure.images=5000: expected at most the 1437"),
-    ("hopfield/quick", "expected a network that makes a logit"),
+    ("hopfield/quick", "expected one experiment, of quick_hebb"),
     ("backprop/quick", "expected a network that makes a logit"),
 ])
 def test_what_is_no_network_for_images_is_one_line(of, said):
@@ -121,5 +121,5 @@ def test_a_run_of_a_paper_s_network_from_a_checkpoint(tmp_path):
     (run,) = cli.train(theirs.module("train").recipe, theirs.experiments, "quick_sb", [0], short)
     (view,) = cli.train(train.recipe, EXPERIMENTS, "quick_surface", [0], SMALL | {
         "model.kind": "paper", "model.of": "large_batch/quick_sb",
-        "start_from": str(run["folder"] / "checkpoint.safetensors")})
-    assert 0 < view["metrics"]["centre"] < np.log(10)
+        "start_from": str(run.job.folder / "checkpoint.safetensors")})
+    assert 0 < view.metrics["centre"] < np.log(10)
