@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -104,6 +104,7 @@ def parts(model: type[Model], place: Sequence[int | str]) -> list[str]:
     """The names in a file of the parts of a model, or of the model in it that a place leads to."""
     fields = {f.alias or name: f for name, f in model.model_fields.items()}
     inner = fields[str(place[0])].annotation if str(place[0]) in fields else None
-    if len(place) > 1 and isinstance(inner, type) and issubclass(inner, Model):
-        return parts(inner, place[1:])
+    for kind in (inner, *get_args(inner)):  # a part that may be absent is one of two kinds
+        if len(place) > 1 and isinstance(kind, type) and issubclass(kind, Model):
+            return parts(kind, place[1:])
     return list(fields)
