@@ -7,7 +7,6 @@ honoured: elsewhere it is refused and no part of the run's :func:`identity`.
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -152,13 +151,18 @@ class Key:
     only: tuple[Condition, ...]
 
 
-@functools.cache
+KEYS: dict[type, Mapping[str, Key]] = {}
+"""What :func:`keys` has found; a class is looked through once."""
+
+
 def keys(schema: type[Config]) -> Mapping[str, Key]:
     """All leaf keys of a structured configuration by dotted name, in order of declaration."""
+    if schema in KEYS:
+        return KEYS[schema]
     found: dict[str, Key] = {}
     own = {k: conditions.alternatives(only) for k, only in schema.honoured.items()}
 
-    def walk(cls: type, prefix: str) -> None:
+    def walk(cls: Any, prefix: str) -> None:  # a dataclass, for which there is no type
         hints = get_type_hints(cls)
         for f in fields(cls):
             hint, name = hints[f.name], prefix + f.name
@@ -176,7 +180,7 @@ def keys(schema: type[Config]) -> Mapping[str, Key]:
                               own.get(name, f.metadata.get("only", ALWAYS)))
 
     walk(schema, "")
-    return MappingProxyType(found)
+    return KEYS.setdefault(schema, MappingProxyType(found))
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -124,8 +124,15 @@ def _mushroom_rows(path: Path) -> list[list[str]]:
     except OSError as e:
         raise NotAtHand(f"cannot read {path}: {e.strerror}; expected $PAPERS_DATA to hold "
                         f"{MUSHROOMS}") from e
-    if not rows or any(len(r) != 23 or r[0] not in "ep" for r in rows):
-        raise UserError(f"{path}: expected rows of a class, e or p, and 22 attributes")
+    except (UnicodeDecodeError, csv.Error) as e:
+        raise UserError(f"{path} is no CSV table in UTF-8: {one_line(e)}") from e
+    for number, row in enumerate(rows, 2):
+        if len(row) != 23 or row[0] not in ("e", "p") or "" in row:
+            raise UserError(f"{path}, line {number}: {','.join(row)[:60]!r}: expected a class, e "
+                            "or p, and 22 attributes")
+    if {row[0] for row in rows} != {"e", "p"}:
+        raise UserError(f"{path}: expected rows of both classes, e and p, found "
+                        f"{', '.join(sorted({row[0] for row in rows})) or 'none'}")
     return rows
 
 
@@ -284,6 +291,14 @@ def _decode(name: str, source: Source, rows: Callable, where: str) -> DataSet:
             reason = one_line(e.__cause__ or e)[:160]
             raise UserError(f"cannot read {name} from {where}: {reason}") from e
         images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+        if labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
+            found = (labels.min() if labels.dtype.kind in "iu" else labels.ravel()[:1]).tolist()
+            raise UserError(f"cannot read {name} from {where}: {source.label} {found!r} in "
+                            f"{split}: expected whole numbers from 0 on")
         splits.append(Split(torch.from_numpy(np.ascontiguousarray(images)),
                             torch.from_numpy(labels.astype(np.int64))))
+    counts = splits[0].labels.bincount(minlength=int(splits[1].labels.max()) + 1)
+    if not counts.all():
+        raise UserError(f"cannot read {name} from {where}: class {int(counts.argmin())} has no "
+                        "image in train: expected some of every class")
     return assemble(name, *splits)

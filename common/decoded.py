@@ -60,7 +60,7 @@ def fingerprint(*tensors: Tensor) -> str:
     digest = hashlib.sha256()
     for t in tensors:
         digest.update(f"{t.dtype}{tuple(t.shape)}".encode())
-        digest.update(t.contiguous().numpy())
+        digest.update(t.contiguous().numpy().data)
     return digest.hexdigest()
 
 

@@ -22,7 +22,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -47,6 +47,10 @@ from common.typed import Model, Open, checked
 
 NAME = r"[A-Za-z][\w.+-]*"
 """What experiments may be called: their results have folders of that name."""
+
+C = TypeVar("C", bound=Config)
+"""A paper's own configuration."""
+
 
 class Entry(Open):
     """An entry under ``experiments``; its other parts are keys of the configuration."""
@@ -85,7 +89,7 @@ class Experiment:
     precisions: tuple[str, ...] = ("float32",)
 
 
-class Experiments:
+class Experiments(Generic[C]):
     """The experiments of one ``config.yaml``, checked against the paper's schema.
 
     Args:
@@ -97,7 +101,7 @@ class Experiments:
             precision.
     """
 
-    def __init__(self, schema: type[Config], path: Path):
+    def __init__(self, schema: type[C], path: Path):
         self.schema, self.path, self.known = schema, path, keys(schema)
         self._blank = OmegaConf.structured(schema)
         self._sound: set[str] = set()  # experiments that set no key where it is not honoured
@@ -218,7 +222,7 @@ class Experiments:
             raise UserError(f"unknown experiment {name!r}{nearest(name, self.names())}")
         return [name]
 
-    def resolve(self, name: str, seed: int = 0, overrides: dict[str, Any] | None = None) -> Config:
+    def resolve(self, name: str, seed: int = 0, overrides: dict[str, Any] | None = None) -> C:
         """The configuration of one experiment and seed.
 
         Args:
@@ -253,10 +257,10 @@ class Experiments:
                           else f"{shown(self.path)}: {name}: ")
         return config
 
-    def _check_start(self, config: Config, where: str) -> None:
+    def _check_start(self, config: C, where: str) -> None:
         """Refuse an experiment to start from that is not there, or that starts from this one."""
-        led = [config.experiment]
-        while (name := start_of(config)) and not names_file(name):
+        led, at = [config.experiment], config
+        while (name := start_of(at)) and not names_file(name):
             said = f"{where}start_from={name}: "
             if name not in self.experiments:
                 raise UserError(f"{said}unknown experiment{nearest(name, self.experiments)}")
@@ -265,9 +269,9 @@ class Experiments:
                     "expected another experiment than itself" if name == led[-1]
                     else f"goes in a circle: {', '.join([*led, name])}"))
             led.append(name)
-            config = self._made(self.experiments[name], 0, {})
+            at = self._made(self.experiments[name], 0, {})
 
-    def _made(self, experiment: Experiment, seed: int, overrides: dict[str, Any]) -> Config:
+    def _made(self, experiment: Experiment, seed: int, overrides: dict[str, Any]) -> C:
         """The configuration as an object of the schema, each value of its type and range."""
         chosen = self.defaults | experiment.overrides | overrides
         config = copy.deepcopy(self._blank)
@@ -281,7 +285,7 @@ class Experiments:
             except OmegaConfBaseException as e:
                 raise UserError(f"{k}={v}: expected {self.known[k].type}, "
                                 f"got {type(v).__name__} {v!r}") from e
-        resolved: Config = OmegaConf.to_object(config)  # type: ignore[assignment]
+        resolved: Any = OmegaConf.to_object(config)
         check_bounds(resolved)
         resolved.check()
         return resolved
@@ -314,7 +318,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file is missing or not YAML.
     """
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
+        content: Any = OmegaConf.to_container(OmegaConf.load(path))
     except OSError as e:
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
     except Exception as e:  # yaml's and omegaconf's errors share no base

@@ -45,7 +45,7 @@ def cache_root() -> Path:
 def shown(path: Path) -> str:
     """A path as messages and files show it: relative to the clone or the working folder."""
     for base in (Path.cwd(), ROOT):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, OSError, RuntimeError):  # a link may lead to itself
             return str(path.resolve().relative_to(base))
     return str(path)
 

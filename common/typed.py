@@ -6,18 +6,25 @@ in it, what stood there and what was expected.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import UserError, nearest
+from common.files import shown
 
 
 class Model(BaseModel):
     """A mapping with known parts, each of its own type; nothing is converted silently."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def written(self) -> dict[str, Any]:
+        """The parts that were given, as a file holds them."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
 
 
 class Open(Model):
@@ -57,6 +64,21 @@ def checked(model: type[M], content: Any, where: str) -> M:
         raise UserError(f"{where}: {said(e.errors(include_url=False)[0], model)}") from e
 
 
+def read_json(model: type[M], path: Path) -> M:
+    """A JSON file as a model.
+
+    Raises:
+        UserError: it cannot be read, is not JSON, or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
+    except (ValueError, RecursionError) as e:
+        raise UserError(f"{shown(path)} is not JSON: {' '.join(str(e).split())[:160]}") from e
+    return checked(model, content, shown(path))
+
+
 def said(error: Any, model: type[Model]) -> str:
     """One of pydantic's errors in the words of this repository.
 
@@ -82,6 +104,7 @@ def parts(model: type[Model], place: Sequence[int | str]) -> list[str]:
     """The names in a file of the parts of a model, or of the model in it that a place leads to."""
     fields = {f.alias or name: f for name, f in model.model_fields.items()}
     inner = fields[str(place[0])].annotation if str(place[0]) in fields else None
-    if len(place) > 1 and isinstance(inner, type) and issubclass(inner, Model):
-        return parts(inner, place[1:])
+    for kind in (inner, *get_args(inner)):  # a part that may be absent is one of two kinds
+        if len(place) > 1 and isinstance(kind, type) and issubclass(kind, Model):
+            return parts(kind, place[1:])
     return list(fields)

@@ -53,61 +53,29 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from common.config import one_line
 from common.errors import UserError
-from common.evidence.verdicts import WAYS
+from common.evidence.verdicts import Judge as Judge
 from common.experiments import read_yaml
 from common.files import shown
 from common.typed import Model, Open, checked
 
 
 class Measure(Model):
-    """What ``measure`` may say."""
+    """What ``measure`` may say; either ``function``, or ``experiment`` and ``metric``."""
 
     experiment: str | None = None
     metric: str | None = None
     step: int | None = Field(None, ge=0)
     versus: str | None = None
     function: str | None = None
-    experiments: list[str] | None = None
-    arguments: dict[str, Any] | None = None
-
-
-class Judge(Model):
-    """What ``judge`` may say."""
-
-    within: list[float] | None = Field(None, min_length=2, max_length=2)
-    at_least: float | None = None
-    at_most: float | None = None
-    exactly: float | None = Field(None, ge=0)
-    sd: float | None = Field(None, ge=0)
-    why: str = ""
-    by: Literal[WAYS] = "mean"  # type: ignore[valid-type]
-    trials: int | None = Field(None, gt=0)
-
-
-class Entry(Model):
-    """An entry of ``claims``, as it stands for one claim."""
-
-    id: str = Field(min_length=1)
-    where: str
-    says: str
-    published: float | None = None
-    obtained: str = ""
-    show: str = ".4g"
-    measure: Measure = Measure()
-    judge: Judge = Judge()
-    because: str = ""
-    afterwards: str = ""
-    each: str = ""
-    row: str = ""
-    column: str = ""
+    experiments: list[str] = Field(default_factory=list)
+    arguments: dict[str, Any] = Field(default_factory=dict)
 
 
 class File(Open):
@@ -123,18 +91,17 @@ class File(Open):
     claims: list[Any]
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(Model):
     """One published statement; the fields are those of ``claims.yaml``."""
 
-    id: str
+    id: str = Field(min_length=1)
     where: str
     says: str
     published: float | None = None
     obtained: str = ""
     show: str = ".4g"
-    measure: dict[str, Any] = field(default_factory=dict)
-    judge: dict[str, Any] = field(default_factory=dict)
+    measure: Measure | None = None
+    judge: Judge = Judge()
     because: str = ""
     afterwards: str = ""
     each: str = ""
@@ -142,25 +109,34 @@ class Claim:
     column: str = ""
 
     @property
+    def function(self) -> str:
+        """The function of ``facts.py`` that measures it; empty where a metric does or nothing."""
+        return (self.measure.function if self.measure else None) or ""
+
+    @property
     def repeatable(self) -> bool:
         """Whether one run settles it, because no seed can change what it measures."""
-        return "exactly" in self.judge
+        return self.judge.exactly is not None
 
     @property
     def experiments(self) -> list[str]:
         """The experiments whose results it needs."""
-        named = [self.measure.get("experiment"), self.measure.get("versus")]
-        return [n for n in named if n] + list(self.measure.get("experiments", []))
+        if self.measure is None:
+            return []
+        named = [self.measure.experiment, self.measure.versus, *self.measure.experiments]
+        return [n for n in named if n]
 
     @property
     def band(self) -> tuple[float, float]:
         """The lowest and highest value that agree with the claim."""
-        low, high = self.judge.get("at_least", -math.inf), self.judge.get("at_most", math.inf)
-        if "within" in self.judge:
-            low, high = (self.published + w for w in self.judge["within"])
-        if "exactly" in self.judge:
-            low, high = (self.published + s * self.judge["exactly"] for s in (-1, 1))
-        return float(low), float(high)
+        judge, published = self.judge, self.published
+        low = -math.inf if judge.at_least is None else judge.at_least
+        high = math.inf if judge.at_most is None else judge.at_most
+        if judge.within is not None and published is not None:
+            low, high = (published + w for w in judge.within)
+        if judge.exactly is not None and published is not None:
+            low, high = published - judge.exactly, published + judge.exactly
+        return low, high
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -198,10 +174,9 @@ def read(path: Path) -> tuple[dict[str, Any], list[Claim]]:
     for entry in [e for one in listed for e in spread(one, path)]:
         name = entry.get("id", "without id") if isinstance(entry, dict) else "without id"
         where = f"{shown(path)}: claim {name!r}"
-        checked(Entry, entry, where)
+        claim = checked(Claim, entry, where)
         if any(c.id == name for c in claims):
             raise UserError(f"{where}: expected an id used once")
-        claim = Claim(**entry)
         _check(claim, where)
         claims.append(claim)
     return about, claims
@@ -255,31 +230,27 @@ def _check(claim: Claim, where: str) -> None:
     if claim.published is not None and not claim.obtained.startswith(SOURCES):
         raise UserError(f"{where}: expected 'obtained' to say how the number came here, beginning "
                         f"with one of {', '.join(SOURCES)}")
-    if not claim.measure:
+    measure, judge = claim.measure, claim.judge
+    if measure is None:
         if not claim.because:
             raise UserError(f"{where} is not measured: expected 'because' to say why")
         return
-    if "function" not in claim.measure and not {"experiment", "metric"} <= claim.measure.keys():
+    if measure.function is None and None in (measure.experiment, measure.metric):
         raise UserError(f"{where}: expected 'function', or 'experiment' and 'metric', in 'measure'")
-    if not {"within", "at_least", "at_most", "exactly"} & claim.judge.keys():
+    around = judge.within is not None or judge.exactly is not None
+    bounded = judge.at_least is not None or judge.at_most is not None
+    if not around and not bounded:
         raise UserError(f"{where}: expected 'within', 'at_least', 'at_most' or 'exactly' in "
                         "'judge'")
-    if {"within", "exactly"} & claim.judge.keys() and claim.published is None:
+    if around and claim.published is None:
         raise UserError(f"{where}: expected a 'published' value to judge around")
-    _check_numbers(claim, where)
-    if claim.experiments and not claim.judge.get("why"):
-        raise UserError(f"{where}: expected 'why' in 'judge', the reason for the band's width")
-
-
-def _check_numbers(claim: Claim, where: str) -> None:
-    """Refuse bands that nothing can lie in, and shares of nothing."""
-    judge = claim.judge
-    if sum(bool(keys & judge.keys()) for keys in (
-            {"within"}, {"exactly"}, {"at_least", "at_most"})) > 1:
+    if (judge.within is not None) + (judge.exactly is not None) + bounded > 1:
         raise UserError(f"{where}: expected one of 'within', 'exactly' and bounds in 'judge'")
     low, high = claim.band
     if low > high:
         raise UserError(f"{where}: the band ends at {high:g}, below its beginning {low:g}")
-    if (judge.get("by") == "share") != ("trials" in judge):
+    if (judge.by == "share") != (judge.trials is not None):
         raise UserError(f"{where}: expected 'trials', how many a run makes, with by: share and "
                         "only there")
+    if claim.experiments and not judge.why:
+        raise UserError(f"{where}: expected 'why' in 'judge', the reason for the band's width")

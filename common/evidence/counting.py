@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from common.evidence import results
 from common.evidence.claims import Claim
 from common.evidence.paper import Judgement, Paper
+from common.evidence.results import Record
 from common.evidence.verdicts import VERDICTS
+from common.segments import Hardware
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,10 @@ def cost(paper: Paper) -> Cost:
     for name, runs in planned(paper.claims, paper).items():
         left = runs - sum(r.seed < runs for r in paper.results.get(name, []))
         each = of_one(paper, name)
-        if left > 0 and each is None:
-            unknown += left
-        elif left > 0:
-            missing += left * each
+        if each is None:
+            unknown += max(left, 0)
+        else:
+            missing += max(left, 0) * each
     return Cost(made, missing, unknown, on_card)
 
 
@@ -153,20 +154,20 @@ def of_one(paper: Paper, name: str) -> float | None:
     return threads * seconds * config.train.steps
 
 
-def core_seconds(record: dict[str, Any]) -> float:
+def core_seconds(record: Record) -> float:
     """Seconds of a run times the threads it used; runs of one thread go side by side.
 
     What was done on a graphics card does not count, see :func:`card_seconds`.
     """
-    return weighed(record, lambda hardware: 0.0 if "gpu" in hardware else hardware["threads"])
+    return weighed(record, lambda hardware: 0.0 if hardware.gpu else hardware.threads)
 
 
-def card_seconds(record: dict[str, Any]) -> float:
+def card_seconds(record: Record) -> float:
     """Seconds of a run on a graphics card; its share of them where others took turns with it."""
-    return weighed(record, lambda hardware: float("gpu" in hardware))
+    return weighed(record, lambda hardware: float(hardware.gpu is not None))
 
 
-def weighed(record: dict[str, Any], weight: Callable[[dict[str, Any]], float]) -> float:
+def weighed(record: Record, weight: Callable[[Hardware], float]) -> float:
     """A run's seconds times a weight, which is averaged over its steps.
 
     A resumed run may have had other hardware before.
@@ -175,8 +176,8 @@ def weighed(record: dict[str, Any], weight: Callable[[dict[str, Any]], float]) -
         record: a result.
         weight: of the hardware of a segment.
     """
-    steps = record["config"]["train"]["steps"]
-    ends = [*(s["from_step"] for s in record["segments"][1:]), steps]
-    made = sum((end - s["from_step"]) * weight(s["hardware"])
-               for s, end in zip(record["segments"], ends, strict=True))
-    return record["seconds"] * made / steps
+    steps = record.config["train"]["steps"]
+    ends = [*(s.from_step for s in record.segments[1:]), steps]
+    made = sum((end - s.from_step) * weight(s.hardware)
+               for s, end in zip(record.segments, ends, strict=True))
+    return record.seconds * made / steps

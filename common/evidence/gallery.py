@@ -13,7 +13,7 @@ from common.evidence.verdicts import VERDICTS
 NAME = "strip"
 """Of the strip's file."""
 
-HEAD = ("paper", "what it shows", "verdicts", "minutes on two cores", "picture")
+HEAD = ("paper", "what it says", "verdicts", "minutes on two cores", "picture")
 
 WIDTH, HEIGHT, LEAST = 260, 18, 20
 """Of a strip, and of its narrowest part, in which two digits fit; in pixels."""

@@ -79,11 +79,11 @@ class History:
         A run repeated without a change gives the same bits, and a file that is rewritten may name
         any commit: earlier versions of it with the same metrics count.
         """
-        commits = [result.record["segments"][-1]["commit"]]
+        commits = [result.record.segments[-1].commit]
         for blob in self.versions.get(path, ()):
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 before = json.loads(self.text(blob))
-                if before["metrics"] == result.record["metrics"]:
+                if before["metrics"] == result.metrics:
                     commits.append(before["segments"][-1]["commit"])
         return min(commits, key=lambda c: self.order.get(c, math.inf))
 
@@ -108,11 +108,11 @@ def broken(paper: Paper, history: History) -> list[str]:
 
 def of_result(result: Result, history: History) -> Iterator[str]:
     """Commits that are not of this history, and data that are not what they are called."""
-    for segment in result.record["segments"]:
-        if segment["commit"] not in history.commits:
-            yield f"{result.name}: commit {segment['commit'][:10]} is not of this history"
-    name, found = result.record["data"]["name"], result.record["data"]["fingerprint"]
-    wanted = result.record["config"]["data"]["name"]
+    for segment in result.record.segments:
+        if segment.commit not in history.commits:
+            yield f"{result.name}: commit {segment.commit[:10]} is not of this history"
+    name, found = result.record.data.name, result.record.data.fingerprint
+    wanted = result.record.config["data"]["name"]
     if wanted in FINGERPRINTS and wanted != "digits" and name != wanted:
         yield f"{result.name}: its data are called {name} and should be {wanted}"
     if FINGERPRINTS.get(name, found) != found:

@@ -16,7 +16,7 @@ import numpy as np
 from common.config import Config
 from common.errors import UserError, nearest
 from common.evidence import results
-from common.evidence.claims import Claim, read, read_table
+from common.evidence.claims import Claim, Measure, read, read_table
 from common.evidence.results import Result
 from common.evidence.verdicts import Interval, decide
 from common.experiments import Experiments
@@ -46,7 +46,7 @@ class Judgement:
     @property
     def by(self) -> str:
         """What was judged: mean, median or share."""
-        return self.claim.judge.get("by", "mean")
+        return self.claim.judge.by
 
     @property
     def middle(self) -> float:
@@ -87,7 +87,7 @@ class Paper:
                     raise UserError(
                         f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} names the unknown "
                         f"experiment {name!r}{nearest(name, self.experiments.experiments)}")
-            if claim.judge.get("by") == "median" and self.plan(claim)[-1] < 6:
+            if claim.judge.by == "median" and self.plan(claim)[-1] < 6:
                 raise UserError(f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} is judged by "
                                 "its median: expected at least 6 planned seeds")
         self.results = results.read_all(folder, self.schema)
@@ -125,11 +125,10 @@ class Paper:
         Raises:
             UserError: it asks for a metric, step or function that is not there.
         """
-        if not claim.measure:
+        if claim.measure is None:
             return Judgement(claim, "not run")
         if not claim.experiments:
-            arguments = claim.measure.get("arguments", {})
-            value = exact(self.function(claim), json.dumps(arguments))
+            value = exact(self.function(claim), json.dumps(claim.measure.arguments))
             low, high = claim.band
             return Judgement(claim, "reproduced" if low <= value <= high else "not reproduced",
                              (value,))
@@ -158,16 +157,15 @@ class Paper:
 
     def measured(self, claim: Claim, runs: dict[str, Result]) -> float:
         """What one seed's runs say about a claim."""
-        measure = claim.measure
-        if "function" in measure:
-            return float(self.function(claim)(runs, **measure.get("arguments", {})))
-        metric, step = measure["metric"], measure.get("step")
-        value = runs[measure["experiment"]].at(metric, step)
-        return value - runs[measure["versus"]].at(metric, step) if "versus" in measure else value
+        of = claim.measure or Measure()
+        if of.experiment is None or of.metric is None or of.function is not None:
+            return float(self.function(claim)(runs, **of.arguments))
+        value = runs[of.experiment].at(of.metric, of.step)
+        return value - runs[of.versus].at(of.metric, of.step) if of.versus else value
 
     @functools.cache  # noqa: B019, a paper lives as long as its report
-    def config(self, experiment: str) -> Config:
-        """The configuration of an experiment, whatever the seed."""
+    def config(self, experiment: str) -> Any:
+        """The configuration of an experiment, whatever the seed; of the paper's own class."""
         return self.experiments.resolve(experiment)
 
     @functools.cache  # noqa: B019, likewise
@@ -184,7 +182,7 @@ class Paper:
 
     def function(self, claim: Claim) -> Callable[..., float]:
         """The function of ``facts.py`` a claim names."""
-        name, facts = claim.measure["function"], self.module("facts")
+        name, facts = claim.function, self.module("facts")
         if not callable(getattr(facts, name, None)):
             raise UserError(f"claim {claim.id!r}: papers/{self.name}/facts.py has no function "
                             f"{name!r}{nearest(name, vars(facts))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ os.environ["MPLBACKEND"] = "agg"  # figures go to files; what a notebook left th
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -23,11 +25,11 @@ from common.files import write_atomic
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 """Okabe and Ito's palette, told apart by colour-blind readers."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib has a type for the name of every key
     "svg.hashsalt": "papers-to-code", "svg.fonttype": "path", "font.family": "DejaVu Sans",
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.alpha": 0.25, "legend.frameon": False, "axes.titlesize": 10, "lines.linewidth": 1.4,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS), "path.simplify": False,
+    "axes.prop_cycle": cycler(color=COLOURS), "path.simplify": False,
 }
 
 
@@ -53,6 +55,26 @@ def svg(made: Figure) -> bytes:
     made.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     lines = buffer.getvalue().decode().splitlines()
     return ("\n".join(line.rstrip() for line in lines) + "\n").encode()
+
+
+def alike(one: bytes, other: bytes) -> bool:
+    """Whether two SVGs are the same picture to a hundredth of a point.
+
+    What is computed while a figure is drawn ends in other last digits on another processor.
+    """
+    if one == other:
+        return True
+    (words, numbers), (words_too, numbers_too) = taken_apart(one), taken_apart(other)
+    return words == words_too and np.allclose(numbers, numbers_too, rtol=0, atol=0.01)
+
+
+def taken_apart(picture: bytes) -> tuple[list[str], list[float]]:
+    """An SVG's text between its decimal numbers, and those; generated names become their order."""
+    names: dict[str, str] = {}
+    text = re.sub(r"\b[a-zA-Z][0-9a-f]{10}\b",
+                  lambda m: names.setdefault(m[0], f"name{len(names)}"), picture.decode())
+    parts = re.split(r"(-?\d+\.\d+)", text)
+    return parts[::2], [float(p) for p in parts[1::2]]
 
 
 def png(made: Figure, dpi: int = 130) -> bytes:
@@ -97,19 +119,70 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]],
         points: (x, y, label) of each.
         size: of the letters, in points.
     """
-    axes.figure.draw_without_rendering()
-    around = size * axes.figure.dpi / 72 / 2
+    drawn = axes.get_figure(root=True)
+    if drawn is None:
+        return
+    drawn.draw_without_rendering()
+    around = size * drawn.dpi / 72 / 2
     taken = [Bbox.from_extents(x - around, y - around, x + around, y + around)
              for x, y in axes.transData.transform([p[:2] for p in points])]
     inside = axes.get_window_extent()
-    for *at, label in points:
-        text = axes.annotate(label, at, PLACES[0][:2], textcoords="offset points", fontsize=size)
+    for x, y, label in points:
+        text = axes.annotate(label, (x, y), PLACES[0][:2], textcoords="offset points",
+                             fontsize=size)
         for dx, dy, ha, va in [*PLACES, PLACES[0]]:
             text.set(position=(dx, dy), ha=ha, va=va)
             box = text.get_window_extent()
             if inside.x0 <= box.x0 and box.x1 <= inside.x1 and not box.count_overlaps(taken):
                 break
         taken.append(box)
+
+
+def empty(axes: Axes) -> None:
+    """Say that nothing has been measured."""
+    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
+
+
+def dots(axes: Axes, x: float, values: Sequence[float], colour: str, marker: str = "o",
+         spread: float = 0.0, **options: Any) -> None:
+    """Every run's value in a column of its own, none without runs.
+
+    Args:
+        axes: where to draw.
+        x: the column's middle.
+        values: of each run.
+        colour, marker, options: of the dots.
+        spread: how far to each side they stand, in their order; 0: above one another.
+    """
+    if values:
+        sides = np.linspace(-spread, spread, len(values)) if len(values) > 1 else 0.0
+        axes.plot(np.full(len(values), x) + sides, values, marker=marker, ls="", color=colour,
+                  **options)
+
+
+def published_bar(axes: Axes, x: float, value: float, half: float = 0.35) -> None:
+    """A published value as a bar across the column of the runs; the legend names the first.
+
+    Args:
+        axes: where to draw.
+        x: the column's middle.
+        value: what was published.
+        half: of the bar's width.
+    """
+    seen = "published" in axes.get_legend_handles_labels()[1]
+    axes.plot([x - half, x + half], [value] * 2, color="black", lw=2,
+              label=None if seen else "published")
+
+
+def explain(axes: Axes, *signs: tuple[str, dict[str, Any]]) -> None:
+    """Entries of the legend for signs that have none of their own.
+
+    Args:
+        axes: whose legend.
+        signs: what each entry says, and the options of the line that stands for it.
+    """
+    for text, options in signs:
+        axes.plot([], [], label=text, **options)
 
 
 def legend_below(made: Figure, *signs: tuple[str, dict[str, Any]], columns: int = 4) -> None:

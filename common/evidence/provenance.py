@@ -26,6 +26,7 @@ import torch
 
 from common.errors import UserError
 from common.files import ROOT, sha256
+from common.segments import Hardware, Origin, Versions
 
 CODE = ["*.py", "papers/*/config.yaml", "papers/*/published/*", "pyproject.toml"]
 """A change to these makes a tree dirty (published tables say what some runs do); results, reports
@@ -39,42 +40,26 @@ PACKAGES = ("torch", "numpy", "einops", "omegaconf", "datasets")
 
 
 @functools.cache
-def provenance() -> dict[str, Any]:
-    """The state of code and machine, taken once per process: commit, versions, hardware."""
+def provenance() -> Origin:
+    """The state of code and machine, taken once per process, of work on its processor."""
     commit, dirty = state_of_code(ROOT)
-    return {
-        "commit": commit,
-        "dirty": dirty,
-        "versions": {"python": platform.python_version()} | versions(PACKAGES),
-        "hardware": {"cpu": _cpu_name(), "cores": os.cpu_count(),
-                     "capability": torch.backends.cpu.get_cpu_capability(),
-                     "system": platform.system()},
-    }
+    return Origin(
+        commit=commit, dirty=dirty,
+        versions=Versions.model_validate({"python": platform.python_version()}
+                                         | versions(PACKAGES)),
+        hardware=Hardware(cpu=_cpu_name(), cores=os.cpu_count(),
+                          capability=torch.backends.cpu.get_cpu_capability(),
+                          system=platform.system(), device="cpu",
+                          threads=torch.get_num_threads()))
 
 
-def segment(device: torch.device) -> dict[str, Any]:
-    """The provenance of one process's share of a run."""
-    hardware = provenance()["hardware"] | {"device": device.type,
-                                           "threads": torch.get_num_threads()}
+def origin(device: torch.device) -> Origin:
+    """The provenance of this process's work on a device, with the threads it has now."""
+    used: dict[str, Any] = {"device": device.type, "threads": torch.get_num_threads()}
     if device.type == "cuda":
-        hardware |= card(device)
-    return provenance() | {"hardware": hardware}
-
-
-def processor(hardware: dict[str, Any]) -> str:
-    """A processor as far as its speed goes: its name, and the vector instructions torch uses.
-
-    The name alone may hide years of difference: virtual machines show one for a whole family.
-
-    Args:
-        hardware: of :func:`provenance` or of a result's segment.
-    """
-    return f"{hardware['cpu']} ({hardware['capability']})"
-
-
-def machine(hardware: dict[str, Any]) -> str:
-    """What a speed belongs to: the graphics card where there was one, else the processor."""
-    return hardware.get("gpu") or processor(hardware)
+        used |= card(device)
+    own = provenance()
+    return own.model_copy(update={"hardware": own.hardware.model_copy(update=used)})
 
 
 def state_of_code(root: Path) -> tuple[str, bool]:
@@ -121,7 +106,7 @@ def one_clone(root: Path) -> None:
 
 def say_uncommitted() -> None:
     """Say before a result is made that it will be of uncommitted code, if it will."""
-    if not provenance()["dirty"]:
+    if not provenance().dirty:
         return
     changed = (git(ROOT, "status", "--porcelain", "--", *CODE) or "").splitlines()
     names = [line.split(maxsplit=1)[-1] for line in changed]

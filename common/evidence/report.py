@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import Any
 
 from common.config import one_line
 from common.errors import UserError
@@ -20,6 +19,7 @@ from common.evidence.paper import Judgement, Paper, paper_names, papers
 from common.evidence.story import outdated, story
 from common.evidence.verdicts import CONFIDENCE, VERDICTS, confidence
 from common.files import ROOT, shown, write_atomic
+from common.segments import Hardware
 from common.training.progress import duration
 
 BEGIN, END = "<!-- gallery: made by papers report -->", "<!-- end of gallery -->"
@@ -58,8 +58,8 @@ def band(j: Judgement) -> str:
         return f"≥ {number(low, form)}"
     if math.isinf(low):
         return f"≤ {number(high, form)}"
-    if "exactly" in j.claim.judge and low < high:
-        return f"{number(j.claim.published, form)} ± {j.claim.judge['exactly']:g}"
+    if j.claim.judge.exactly is not None and j.claim.published is not None and low < high:
+        return f"{number(j.claim.published, form)} ± {j.claim.judge.exactly:g}"
     if low == high:
         return f"= {number(low, form)}"
     return f"{number(low, form)} … {number(high, form)}"
@@ -178,8 +178,8 @@ def details(paper: Paper, j: Judgement) -> str:
     claim = j.claim
     lines = [f'### <a id="{claim.id}"></a>{claim.id}: {j.verdict}', f"- Paper: {claim.where}; "
              + (f"value {claim.obtained}." if claim.published is not None else "no number.")]
-    if claim.judge.get("why"):
-        lines.append(f"- Band {band(j)}: {one_line(Exception(claim.judge['why']))}")
+    if claim.judge.why:
+        lines.append(f"- Band {band(j)}: {one_line(Exception(claim.judge.why))}")
     if claim.afterwards:
         lines.append("- Written or mended when its results were there already: "
                      + one_line(Exception(claim.afterwards)))
@@ -187,9 +187,9 @@ def details(paper: Paper, j: Judgement) -> str:
         looks = ", raised to ".join(map(str, j.plan))
         lines.append(f"- Runs: planned {looks} after a look at the verdict, for which the interval "
                      f"pays: it is of {confidence(j.plan):.1%}.")
-    if j.claim.judge.get("by", "mean") != "mean":
+    if j.by != "mean":
         lines.append(f"- Judged by the {j.by}" + (
-            f" of {j.claim.judge['trials']} trials a run." if j.by == "share" else " of its runs."))
+            f" of {claim.judge.trials} trials a run." if j.by == "share" else " of its runs."))
     if j.stale:
         lines.append(f"- Stale: {j.stale}")
     if claim.because:
@@ -203,7 +203,7 @@ def details(paper: Paper, j: Judgement) -> str:
         lines.append(f"- Run again: `{command(paper, j)}`")
     elif claim.measure:
         lines.append(f"- Computed from the code: `papers.{paper.name}.facts."
-                     f"{claim.measure['function']}`")
+                     f"{claim.function}`")
     return "\n".join(lines)
 
 
@@ -228,13 +228,12 @@ def runs(paper: Paper) -> str:
         alike: dict[str, list[results.Result]] = {}
         for r in made:
             alike.setdefault("; ".join(dict.fromkeys(
-                on_what(s["hardware"]) for s in r.record["segments"])), []).append(r)
+                on_what(s.hardware) for s in r.record.segments)), []).append(r)
         for hardware, found in alike.items():
-            segments = [s for r in found for s in r.record["segments"]]
-            commits = dict.fromkeys(s["commit"][:10] + ("+changes" if s["dirty"] else "")
-                                    for s in segments)
-            versions = dict.fromkeys(s["versions"]["torch"] for s in segments)
-            seconds = [r.record["seconds"] for r in found]
+            segments = [s for r in found for s in r.record.segments]
+            commits = dict.fromkeys(s.code for s in segments)
+            versions = dict.fromkeys(s.versions.torch for s in segments)
+            seconds = [r.record.seconds for r in found]
             rows.append([experiment, ", ".join(str(r.seed) for r in found),
                          f"{sum(seconds) / len(seconds) / 60:.1f}", ", ".join(commits),
                          ", ".join(versions), hardware])
@@ -243,15 +242,16 @@ def runs(paper: Paper) -> str:
     return table(["experiment", "seeds", "minutes a run", "commit", "torch", "hardware"], rows)
 
 
-def on_what(hardware: dict[str, Any]) -> str:
+def on_what(hardware: Hardware) -> str:
     """Processor and threads; of a graphics card its name, versions and precision before them."""
-    threads = hardware["threads"]
-    cpu = f"{results.processor(hardware)}, {threads} thread{'s' * (threads > 1)}"
-    if "gpu" not in hardware:
+    threads = hardware.threads
+    cpu = f"{hardware.processor}, {threads} thread{'s' * (threads > 1)}"
+    if hardware.gpu is None:
         return cpu
-    names = {"precision": "", "driver": "driver ", "cuda": "CUDA ", "cudnn": "cuDNN "}
-    said = [f"{word}{hardware[k]}" for k, word in names.items() if k in hardware]
-    return f"{hardware['gpu']} ({', '.join(said)}) with {cpu}"
+    words = {"": hardware.precision, "driver ": hardware.driver, "CUDA ": hardware.cuda,
+             "cuDNN ": hardware.cudnn}
+    said = [f"{word}{value}" for word, value in words.items() if value is not None]
+    return f"{hardware.gpu} ({', '.join(said)}) with {cpu}"
 
 
 def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
@@ -304,6 +304,11 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     return files, extra
 
 
+def same(path: Path, one: bytes, other: bytes) -> bool:
+    """Whether a file says the same; of pictures, see :func:`plotting.alike`."""
+    return plotting.alike(one, other) if path.suffix == ".svg" else one == other
+
+
 def main(argv: list[str]) -> int:
     """The command line; see the module's text."""
     unknown = [a for a in argv if a.startswith("-") and a not in ("--check", "--help", "-h")]
@@ -316,7 +321,7 @@ def main(argv: list[str]) -> int:
     papers(names)  # names are checked first
     files, extra = build(names)
     different = [p for p, content in files.items()
-                 if not p.exists() or p.read_bytes() != content]
+                 if not p.exists() or not same(p, p.read_bytes(), content)]
     if "--check" in argv:
         for path in sorted({*different, *extra}):
             print(f"differs from claims and results: {shown(path)}")

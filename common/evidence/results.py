@@ -14,40 +14,17 @@ from pydantic import Field, model_validator
 from common.config import Config, as_dict, completed, flatten, identity, keys, one_line
 from common.data import DataSet
 from common.errors import UserError, nearest
-from common.evidence.provenance import machine as machine
-from common.evidence.provenance import processor as processor
+from common.evidence.provenance import origin as origin
 from common.evidence.provenance import provenance as provenance
-from common.evidence.provenance import segment as segment
 from common.experiments import Experiments
 from common.files import shown, write_atomic
+from common.segments import Segment
 from common.training import tracking
-from common.typed import Model, Open, checked
+from common.training.loop import Ended
+from common.typed import Model, checked
 
 POINTS = 250
 """Curves longer than this are thinned evenly, keeping the first and last point."""
-
-
-class Hardware(Open):
-    """On what a part of a run was made; a card adds its name and versions."""
-
-    threads: int = Field(ge=1)
-    device: str
-
-
-class Versions(Open):
-    """Of the packages that computed."""
-
-    torch: str
-
-
-class Segment(Open):
-    """The provenance of one process that had a share in a run."""
-
-    commit: str
-    dirty: bool
-    versions: Versions
-    hardware: Hardware
-    from_step: int = Field(ge=0)
 
 
 class Data(Model):
@@ -107,7 +84,7 @@ class Result:
     metrics: dict[str, float]
     curves: dict[str, tuple[np.ndarray, np.ndarray]]
     config: dict[str, Any]
-    record: dict[str, Any]
+    record: Record
 
     def at(self, metric: str, step: int | None) -> float:
         """A metric at a step, or at the end.
@@ -151,7 +128,7 @@ def difference(paper_folder: Path, experiment: str, seed: int) -> str:
 
 
 def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
-          metrics: dict[str, float], history: dict[str, Any]) -> dict[str, Any]:
+          ended: Ended) -> dict[str, Any]:
     """Write the result of a finished run and return what was written.
 
     Args:
@@ -160,17 +137,16 @@ def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
         config: the run's configuration.
         data: what it saw.
         folder: the run's folder, whose metrics file gives the curves.
-        metrics: of the final step.
-        history: seconds and segments, from :func:`common.training.loop.run`.
+        ended: how it ended.
     """
     record: dict[str, Any] = {
         "paper": paper, "experiment": config.experiment, "seed": config.seed,
-        "metrics": metrics, "curves": curves(tracking.read(folder)),
+        "metrics": ended.metrics, "curves": curves(tracking.read(folder)),
         "config": as_dict(config), "data": {"name": data.name, "fingerprint": data.fingerprint},
-        "seconds": round(history["seconds"], 1), "segments": history["segments"],
+        "seconds": round(ended.seconds, 1), "segments": [s.written() for s in ended.segments],
     }
-    if first := history.get("first_losses"):
-        record["first_losses"] = [float(f"{v:.8g}") for v in first]
+    if ended.first_losses:
+        record["first_losses"] = [float(f"{v:.8g}") for v in ended.first_losses]
     lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in record.items()]
     write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")
     return record
@@ -213,18 +189,16 @@ def parse(path: Path, schema: type[Config]) -> Result:
         UserError: the file is damaged or misses a part.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        checked(Record, record, "it")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        record = checked(Record, content, "it")
         known = keys(schema)
-        flat = {k: v for k, v in flatten(record["config"]).items()
+        flat = {k: v for k, v in flatten(record.config).items()
                 if k not in known or not known[k].neutral}
         found = Result(
-            record["paper"], record["experiment"], int(record["seed"]),
-            {k: float(v) for k, v in record["metrics"].items()},
-            {k: (np.asarray(s), np.asarray(v)) for k, (s, v) in record["curves"].items()},
+            record.paper, record.experiment, record.seed, record.metrics,
+            {k: (np.asarray(s), np.asarray(v)) for k, (s, v) in content["curves"].items()},
             flat, record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
-            UserError) as e:
+    except (OSError, ValueError, TypeError, RecursionError, UserError) as e:
         why = str(e).removeprefix("it: ") if isinstance(e, UserError) else (
             f"{type(e).__name__} {one_line(e)}")
         raise UserError(f"result {shown(path)} is damaged: {why}; restore it with git or run its "
@@ -277,9 +251,10 @@ def add_pace(folder: Path, config: Config, cpu: str, threads: int, seconds: floa
     """Note a measured pace; those of another machine or configuration are dropped."""
     before = read_pace(folder, config)
     known = before.seconds if before and before.cpu == cpu else {}
-    known = {str(k): v for k, v in sorted((known | {threads: round(seconds, 6)}).items())}
+    every = sorted((known | {threads: round(seconds, 6)}).items())
     write_atomic(folder / "pace.json", json.dumps(
-        {"cpu": cpu, "seconds_per_step": known, "config": identity(config)}) + "\n")
+        {"cpu": cpu, "seconds_per_step": {str(k): v for k, v in every},
+         "config": identity(config)}) + "\n")
 
 
 def is_current(result: Result, config: Config, experiments: Experiments) -> bool:

@@ -19,17 +19,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 from scipy import special  # scipy.stats takes half a second to import
+
+from common.typed import Model
 
 ENOUGH_SEEDS = 3
 """With fewer runs a claim can be consistent with the paper, not reproduced."""
 
 CONFIDENCE = 0.95
 
-WAYS = ("mean", "median", "share")
+Way = Literal["mean", "median", "share"]
 """What ``judge: {by: …}`` may say."""
 
 VERDICTS: dict[str, str] = {
@@ -47,29 +50,49 @@ VERDICTS: dict[str, str] = {
 Interval = tuple[float, float]
 
 
-def decide(values: Sequence[float], band: Interval, judge: dict[str, Any] | None = None,
+class Judge(Model):
+    """What ``judge`` of a claim may say.
+
+    Attributes:
+        within: lower and upper distance from the published value.
+        at_least, at_most: bounds.
+        exactly: the tolerance around the published value where no seed can change a run.
+        sd: the spread of single runs known beforehand, for fewer than three seeds.
+        why: the reason for the band's width.
+        by: what is judged.
+        trials: of a run, by share.
+    """
+
+    within: list[float] | None = Field(None, min_length=2, max_length=2)
+    at_least: float | None = None
+    at_most: float | None = None
+    exactly: float | None = Field(None, ge=0)
+    sd: float | None = Field(None, ge=0)
+    why: str = ""
+    by: Way = "mean"
+    trials: int | None = Field(None, gt=0)
+
+
+def decide(values: Sequence[float], band: Interval, judge: Judge | None = None,
            plan: Sequence[int] = (ENOUGH_SEEDS,)) -> tuple[str, Interval | None]:
     """The verdict on what several runs measured.
 
     Args:
         values: one per seed, at least one.
         band: lowest and highest value that agree with the claim.
-        judge: of the claim: ``by``, ``trials`` (of a run, by share), ``sd`` (the spread of single
-            runs known beforehand, for fewer than three seeds), ``exactly`` (no seed can change
-            the runs: each has to lie inside).
+        judge: of the claim.
         plan: how many runs were planned; where that was raised after a look at the verdict, every
             number in turn. Each look costs its share of the confidence (Bonferroni).
 
     Returns:
         The verdict, and the interval it rests on (None for too few runs).
     """
-    judge = judge or {}
+    judge = judge or Judge()
     low, high = band
     inside = all(low <= v <= high for v in values)
-    by = judge.get("by", "mean")
-    if any(math.isnan(v) or (by == "mean" and math.isinf(v)) for v in values):
+    if any(math.isnan(v) or (judge.by == "mean" and math.isinf(v)) for v in values):
         return "undecided", None  # there is no mean, and another judgement was not agreed upon
-    if "exactly" in judge:
+    if judge.exactly is not None:
         return ("reproduced" if inside else "not reproduced"), None
     complete = len(values) >= max(plan[-1], ENOUGH_SEEDS)
     interval = interval_of(values, judge, confidence(plan))
@@ -77,7 +100,8 @@ def decide(values: Sequence[float], band: Interval, judge: dict[str, Any] | None
         return "consistent" if inside and not complete else "undecided", None
     if low <= interval[0] and interval[1] <= high:
         return ("reproduced" if complete else "consistent"), interval
-    if (interval[1] < low or high < interval[0]) and (complete or "sd" in judge):
+    if (interval[1] < low or high < interval[0]) and (
+            complete or judge.sd is not None):
         return "not reproduced", interval
     return "undecided", interval
 
@@ -87,16 +111,15 @@ def confidence(plan: Sequence[int]) -> float:
     return 1 - (1 - CONFIDENCE) / len(plan)
 
 
-def interval_of(values: Sequence[float], judge: dict[str, Any], level: float) -> Interval | None:
+def interval_of(values: Sequence[float], judge: Judge, level: float) -> Interval | None:
     """The interval a verdict rests on; None where there are too few values for one."""
-    by, sd = judge.get("by", "mean"), judge.get("sd")
-    if by == "share":
-        return of_share(sum(values) * judge["trials"], len(values) * judge["trials"], level)
-    if by == "median":
+    if judge.trials is not None:  # by share, and only there
+        return of_share(sum(values) * judge.trials, len(values) * judge.trials, level)
+    if judge.by == "median":
         return of_median(values, level)
     if len(values) >= ENOUGH_SEEDS:
         return of_mean(values, level)
-    return None if sd is None else of_few(values, sd, level)
+    return None if judge.sd is None else of_few(values, judge.sd, level)
 
 
 def of_mean(values: Sequence[float], level: float = CONFIDENCE) -> Interval:

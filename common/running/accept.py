@@ -16,17 +16,18 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from common.config import Config, completed, identity
+from common.config import Config, completed, identity, one_line
 from common.errors import UserError, nearest
 from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import git
-from common.evidence.report import on_what
 from common.files import ROOT, locked, runs_root, write_atomic
 from common.running import collect
 from common.running.collect import PRECISION, own_config
 from common.running.plan import run_folder
+from common.segments import Segment
 from common.training import checkpoint
+from common.typed import checked
 
 RESULT = re.compile(r"papers/(\w+)/results/([^/]+)/seed(0|[1-9]\d*)\.json")
 PACE = re.compile(r"(?:papers/(\w+)/results|runs/(\w+))/([^/]+)/pace\.json")
@@ -178,7 +179,7 @@ def check_result(paper: Paper, experiment: str, seed: int, content: bytes) -> No
             raise UserError(f"not a readable result: {why}") from e
     if (found.paper, found.experiment, found.seed) != (paper.name, experiment, seed):
         raise UserError(f"it is of {found.name}, not of the run in whose place it lies")
-    check_history(found.record["segments"])
+    check_history(found.record.segments)
     if not results.is_current(found, paper.config(experiment), paper.experiments):
         raise UserError(f"made with a configuration that is not {experiment}'s")
     there = next(iter(paper.results.get(experiment, [])), found)
@@ -186,10 +187,6 @@ def check_result(paper: Paper, experiment: str, seed: int, content: bytes) -> No
     if missing or not found.metrics:
         raise UserError("its metrics are not those of the experiment" + (
             f": {', '.join(sorted(missing))} missing" if missing else ""))
-    try:
-        [on_what(s["hardware"]) + s["versions"]["torch"] for s in found.record["segments"]]
-    except (KeyError, TypeError) as e:
-        raise UserError("it does not say on what machine it was made") from e
 
 
 def check_checkpoint(own: Config, content: bytes) -> int:
@@ -202,37 +199,33 @@ def check_checkpoint(own: Config, content: bytes) -> int:
         path = Path(folder) / checkpoint.NAME
         path.write_bytes(content)
         try:
-            state = checkpoint.read(path)
-            its = completed(state["config"], own)
-            segments, step = state["segments"], int(state["step"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError,
-                AttributeError, RecursionError) as e:
-            raise UserError("its checkpoint is damaged") from e
+            state = checked(checkpoint.Saved, checkpoint.read(path), "its state")
+            its = completed(state.config, own)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError,
+                UserError) as e:
+            raise UserError(f"its checkpoint is damaged: {one_line(e)}") from e
     its.pop("data.fingerprint", None)
     if its != identity(own):
         raise UserError("its checkpoint was made with a configuration that is not "
                         f"{own.experiment}'s")
-    check_history(segments)
-    return step
+    check_history(state.segments)
+    return state.step
 
 
-def check_history(segments: Any) -> None:
+def check_history(segments: Sequence[Segment]) -> None:
     """Refuse what unknown, changed or unrelated code had a share in.
 
     Args:
-        segments: the provenance of every process that had a share, as read from a file.
+        segments: the provenance of every process that had a share.
 
     Raises:
         UserError: naming the commit.
     """
-    if not isinstance(segments, list) or not segments or not all(
-            isinstance(s, dict) for s in segments):
-        raise UserError("it does not say by which code it was made")
     for segment in segments:
-        commit, dirty = segment.get("commit"), segment.get("dirty", True)
-        if not isinstance(commit, str) or not re.fullmatch(r"[0-9a-f]{40,64}", commit):
+        commit = segment.commit
+        if not re.fullmatch(r"[0-9a-f]{40,64}", commit):
             raise UserError(f"made at the commit {commit!r}: expected one of this repository")
-        if dirty is not False:
+        if segment.dirty:
             raise UserError(f"made by code that differed from commit {commit[:10]}")
         if git(ROOT, "merge-base", "--is-ancestor", commit, "HEAD") is None:
             raise UserError(f"made at commit {commit[:10]}, which is not in this branch's history")

@@ -15,8 +15,10 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from common import data
 from common.errors import UserError, nearest
@@ -53,22 +55,40 @@ def stand_in(shape: tuple[int, int, int], n: int = 2000) -> Iterator[data.Split]
     g = torch.Generator().manual_seed(0)
     split = data.Split(torch.randint(0, 256, (n, *shape), generator=g, dtype=torch.uint8),
                        torch.randint(0, 10, (n,), generator=g))
-    made, load = data.DataSet("random", split, split, "random"), data.load
-    data.load = lambda _: made
+    load = data.load
+
+    def made(name: str) -> data.DataSet:
+        return data.DataSet("random", split, split, "random")
+    data.load = made
     try:
         yield split
     finally:
         data.load = load
 
 
+class Stepping(Protocol):
+    """What takes numbered steps: a recipe, or several side by side."""
+
+    def step(self, number: int) -> Tensor: ...
+
+
+def taking(made: Stepping, steps: int) -> Callable[[], None]:
+    """The first steps of a recipe, as a contender runs them."""
+    def run() -> None:
+        for k in range(steps):
+            made.step(k)
+    return run
+
+
 def without_onednn(c: Contender) -> Contender:
     """The same with torch's own fully connected layers, not :mod:`common.training.linear`'s."""
     def run() -> None:
-        before, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False
+        mkldnn: Any = torch.backends.mkldnn  # whose properties torch's types do not know
+        before, mkldnn.enabled = mkldnn.enabled, False
         try:
             c.run()
         finally:
-            torch.backends.mkldnn.enabled = before
+            mkldnn.enabled = before
     return replace(c, name=f"{c.name}, without oneDNN", run=run)
 
 

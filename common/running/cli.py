@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from common.config import Config, as_dict, identity
 from common.errors import Paused, UserError
 from common.evidence import results
 from common.evidence.provenance import one_clone, say_uncommitted
 from common.experiments import Experiments
-from common.files import is_clone, runs_root, shown, write_atomic
+from common.files import is_clone, shown, write_atomic
+from common.running.jobs import Finished, Job, job, run_folder
 from common.running.words import help_text, parse_arguments
+from common.segments import Origin
 from common.training import checkpoint, distributed, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget
@@ -29,53 +31,9 @@ from common.training.steps import EAGER, steps_of
 from common.training.vectorised import SideBySide
 
 
-def run_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
-    """The folder of a run: ``runs/<paper>/<experiment>[,key=value …]/seed<k>``."""
-    name = ",".join([config.experiment, *(f"{k}={v}" for k, v in sorted(overrides.items()))])
-    name = name.replace("/", "_")
-    if len(name) > 150:
-        name = name[:130] + "-" + hashlib.sha256(name.encode()).hexdigest()[:12]
-    return runs_root() / paper / name / f"seed{config.seed}"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run as the command line asks for it.
-
-    Attributes:
-        config: its configuration.
-        folder: its folder below ``runs/``.
-        recorded: whether its result goes to ``papers/<paper>/results/``: the configuration is the
-            experiment's own, or its own but for a precision that counts; never of an installed
-            wheel, whose results nobody could commit.
-    """
-
-    config: Config
-    folder: Path
-    recorded: bool
-
-    @property
-    def label(self) -> str:
-        """paper/experiment/seed, for messages."""
-        return "/".join(self.folder.parts[-3:])
-
-
-def job(experiments: Experiments, name: str, seed: int, overrides: dict[str, Any]) -> Job:
-    """The run of an experiment and a seed, with some keys overridden.
-
-    Raises:
-        UserError: see :meth:`common.experiments.Experiments.resolve`.
-    """
-    config, own = experiments.resolve(name, seed, overrides), experiments.resolve(name)
-    asked = identity(config)
-    changed = {k: v for k, v in asked.items() if v != identity(own).get(k)}
-    return Job(config, run_folder(experiments.path.parent.name, config, changed),
-               config.record and experiments.counts(asked, own) and is_clone())
-
-
 def train(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: str,
           seeds: Sequence[int], overrides: dict[str, Any], budget: Budget | None = None,
-          ) -> list[dict[str, Any]]:
+          ) -> list[Finished]:
     """Train one experiment with some seeds, several as one batched network.
 
     Returns, raises: see :func:`train_all`.
@@ -91,7 +49,7 @@ def train(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name:
 
 def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, jobs: Sequence[Job],
               budget: Budget | None = None,
-              together: Callable[[Sequence[Recipe]], Any] | None = None) -> list[dict[str, Any]]:
+              together: Callable[[Sequence[Recipe]], Any] | None = None) -> list[Finished]:
     """Train some runs in this process and write their results.
 
     Args:
@@ -102,10 +60,7 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
         together: see :func:`common.training.loop.run_all`.
 
     Returns:
-        For each run ``config``, ``metrics``, ``folder``, ``label``, ``seconds``, ``recorded``,
-        ``before``, the metrics of the committed result of the same run, if there was one,
-        ``there``, whether it was finished already, ``by``, the commit that finished it then
-        if it is not that of today's code, and ``shown`` and ``loss_name`` of its recipe.
+        What became of each run.
 
     Raises:
         UserError, Paused: see :func:`common.training.loop.run_all`; or the runs are to take turns
@@ -118,43 +73,48 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
     if len(jobs) > 1 and together is None and recipes[0].device.type == "cpu":
         raise UserError(f"train.side_by_side={jobs[0].config.train.side_by_side}: expected a "
                         "graphics card; on a CPU papers reproduce … jobs=… runs several processes")
-    segment = results.segment(recipes[0].device)
-    if recipes[0].device.type != "cpu":
-        segment["hardware"]["precision"] = jobs[0].config.train.precision
-    if len(jobs) > 1:
-        segment["side_by_side"] = len(jobs)
-    if distributed.processes() > 1:
-        segment["processes"] = distributed.processes()
-    ended = training.run_all(recipes, [j.folder for j in jobs], [j.label for j in jobs], segment,
+    own = origin_of(jobs, recipes[0].device)
+    ended = training.run_all(recipes, [j.folder for j in jobs], [j.label for j in jobs], own,
                              together, budget, functools.partial(start.load, experiments))
     if distributed.rank():
         return []
-    by = [h["segments"][-1]["commit"] if was else segment["commit"]
-          for (_, h), was in zip(ended, there, strict=True)]
-    return [record(experiments, *each) | {
-        "there": was, "by": "" if commit == segment["commit"] else commit[:7]}
-        for *each, was, commit in zip(jobs, recipes, ended, there, by, strict=True)]
+    done = []
+    for each, recipe, end, was in zip(jobs, recipes, ended, there, strict=True):
+        by = end.segments[-1].commit if was else own.commit
+        done.append(Finished(each, end, record(experiments, each, recipe, end),
+                             recipe.shown(list(end.metrics)), recipe.loss_name, was,
+                             "" if by == own.commit else by[:7]))
+    return done
+
+
+def origin_of(jobs: Sequence[Job], device: torch.device) -> Origin:
+    """The provenance of this process, which trains some runs on a device."""
+    own, more = results.origin(device), dict[str, Any]()
+    if device.type != "cpu":
+        precision = jobs[0].config.train.precision
+        more["hardware"] = own.hardware.model_copy(update={"precision": precision})
+    if len(jobs) > 1:
+        more["side_by_side"] = len(jobs)
+    if distributed.processes() > 1:
+        more["processes"] = distributed.processes()
+    return own.model_copy(update=more)
 
 
 def record(experiments: Experiments, of: Job, recipe: Recipe, ended: training.Ended,
-           ) -> dict[str, Any]:
-    """Write the result of a run that ended; see :func:`train_all` for what is returned."""
-    metrics, history = ended
+           ) -> dict[str, float] | None:
+    """Write the result of a run that ended; returns the metrics of the one that it replaces."""
     paper_folder, config, folder = experiments.path.parent, of.config, of.folder
     write_atomic(folder / "config.json", json.dumps(as_dict(config), indent=1) + "\n")
-    common = dict(paper=paper_folder.name, config=config, data=recipe.data, folder=folder,
-                  metrics=metrics, history=history)
-    results.write(folder / "result.json", **common)
-    before = None
-    if of.recorded:
-        path = results.path_of(paper_folder, config.experiment, config.seed)
-        if path.exists():
-            before = results.read(path, experiments.schema).metrics
-        recipe.publish(paper_folder, results.write(path, **common))
-        results.difference_path(paper_folder, config.experiment, config.seed).unlink(True)
-    return {"config": config, "metrics": metrics, "folder": folder, "label": of.label,
-            "seconds": history["seconds"], "before": before, "recorded": of.recorded,
-            "shown": recipe.shown(list(metrics)), "loss_name": recipe.loss_name}
+    results.write(folder / "result.json", paper_folder.name, config, recipe.data, folder, ended)
+    if not of.recorded:
+        return None
+    path, before = results.path_of(paper_folder, config.experiment, config.seed), None
+    if path.exists():
+        before = results.read(path, experiments.schema).metrics
+    recipe.publish(paper_folder, results.write(
+        path, paper_folder.name, config, recipe.data, folder, ended))
+    results.difference_path(paper_folder, config.experiment, config.seed).unlink(True)
+    return before
 
 
 def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file: str,
@@ -210,7 +170,7 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
 
 def train_by_turns(recipe_class: Callable[[Any], Recipe], experiments: Experiments,
                    names: Sequence[str], seeds: Sequence[int], overrides: dict[str, Any],
-                   budget: Budget) -> list[dict[str, Any]]:
+                   budget: Budget) -> list[Finished]:
     """Train all experiments with all seeds: one by one, or as many at a time as ``train.*`` says.
 
     Returns, raises: see :func:`train_all`.
@@ -220,7 +180,7 @@ def train_by_turns(recipe_class: Callable[[Any], Recipe], experiments: Experimen
             return [d for name in names
                     for d in train(recipe_class, experiments, name, seeds, overrides, budget)]
         jobs = [job(experiments, name, seed, overrides) for seed in seeds for name in names]
-        size, done = jobs[0].config.train.side_by_side, []
+        size, done = jobs[0].config.train.side_by_side, list[Finished]()
         for k in range(0, len(jobs), size):
             try:
                 done += train_all(recipe_class, experiments, jobs[k:k + size], budget)
@@ -253,14 +213,14 @@ def pace(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: 
     recipes = [recipe_class(experiments.resolve(name, seed, overrides)) for seed in range(beside)]
     seconds = seconds_per_step(recipes)
     total = config.train.steps
-    hardware = results.segment(recipes[0].device)["hardware"]
-    share = beside if "gpu" in hardware else hardware["threads"]
+    hardware = results.origin(recipes[0].device).hardware
+    share = beside if hardware.gpu else hardware.threads
     paper_folder = experiments.path.parent
     folders = [run_folder(paper_folder.name, config, {}).parent]
     for folder in [*folders, paper_folder / "results" / name] if keep else folders:
-        results.add_pace(folder, config, results.machine(hardware), share, seconds)
+        results.add_pace(folder, config, hardware.machine, share, seconds)
     return (f"{name}: {1000 * seconds:,.1f} ms a step, {total:,} steps: "
-            f"{duration(total * seconds)} ({hardware['device']}, {hardware['threads']} "
+            f"{duration(total * seconds)} ({hardware.device}, {hardware.threads} "
             "threads, without evaluations)")
 
 
@@ -282,40 +242,40 @@ def seconds_per_step(recipes: Sequence[Recipe]) -> float:
     return (time.perf_counter() - started) / ((made - warm) * len(recipes))
 
 
-def table(names: Sequence[str], runs: Sequence[dict[str, Any]]) -> None:
+def table(names: Sequence[str], runs: Sequence[Finished]) -> None:
     """Print finished runs, a line each, with these metrics and the seconds they took."""
-    width = max(len(d["label"]) for d in runs) + 2
+    width = max(len(d.job.label) for d in runs) + 2
     columns = {m: max(10, len(m) + 2) for m in names}
     print(f"{'run':<{width}}" + "".join(f"{m:>{w}}" for m, w in columns.items())
           + f"{'seconds':>10}")
     for d in runs:
-        print(f"{d['label']:<{width}}" + "".join(
-            f"{d['metrics'][m]:>{w}.4f}" for m, w in columns.items()) + f"{d['seconds']:>10.1f}")
+        print(f"{d.job.label:<{width}}" + "".join(
+            f"{d.metrics[m]:>{w}.4f}" for m, w in columns.items()) + f"{d.ended.seconds:>10.1f}")
 
 
-def report(done: list[dict[str, Any]], program: str, experiments: Experiments) -> None:
+def report(done: list[Finished], program: str, experiments: Experiments) -> None:
     """Print finished runs, a table for each kind, draw their curves and say what comes next."""
     from common.evidence import plotting  # matplotlib takes a second, and only this needs it
 
-    kinds: dict[tuple[tuple[str, ...], str], list[dict[str, Any]]] = {}
+    kinds: dict[tuple[tuple[str, ...], str], list[Finished]] = {}
     for d in done:  # experiments of a paper may measure quite different things: a table for each
-        kinds.setdefault((tuple(d["shown"][0]), d["loss_name"]), []).append(d)
+        kinds.setdefault((tuple(d.shown[0]), d.loss_name), []).append(d)
     for (names, _), alike in kinds.items():
         table(names, alike)
     for (names, _), alike in kinds.items():
         for d in alike:
-            if d["before"] is not None:
-                print(f"{d['label']}: {names[0]} {d['metrics'][names[0]]:.6g}; the result that "
-                      f"stood here before: {d['before'].get(names[0], math.nan):.6g}")
-    if there := [d["label"] + (f" (by the code of {d['by']})" if d["by"] else "")
-                 for d in done if d["there"]]:
+            if d.before is not None:
+                print(f"{d.job.label}: {names[0]} {d.metrics[names[0]]:.6g}; the result that "
+                      f"stood here before: {d.before.get(names[0], math.nan):.6g}")
+    if there := [d.job.label + (f" (by the code of {d.by})" if d.by else "")
+                 for d in done if d.there]:
         print(f"finished before, nothing was trained: {', '.join(there)} (fresh=true trains anew)")
     for (_, loss_name), alike in kinds.items():
-        curves = {d["label"]: results.curves(tracking.read(d["folder"])) for d in alike}
+        curves = {d.job.label: results.curves(tracking.read(d.job.folder)) for d in alike}
         picture = plotting.learning_curves(
-            curves, alike[0]["shown"][1], alike[0]["folder"].parent / "curves.png", loss_name)
+            curves, alike[0].shown[1], alike[0].job.folder.parent / "curves.png", loss_name)
         print(f"learning curves: {shown(picture)}")
-    if any(d["recorded"] for d in done):
+    if any(d.job.recorded for d in done):
         print(f"results: papers/{experiments.path.parent.name}/results/   "
               f"next: papers report {experiments.path.parent.name}")
     else:

@@ -21,7 +21,7 @@ try:
     from submitit import AutoExecutor
     from submitit.helpers import Checkpointable
 except ImportError:  # an optional extra
-    AutoExecutor, Checkpointable = None, object
+    AutoExecutor, Checkpointable = None, object  # type: ignore[assignment, misc]  # no submitit
 
 LAUNCHERS = ("slurm", "local")
 """``slurm``, and submitit's stand-in for it: processes of this machine."""

@@ -44,7 +44,8 @@ def collect(to: Path, size: int) -> tuple[list[Path], list[str]]:
     """
     for old in to.glob("collected.*.tar"):
         old.unlink()
-    commit, made, left_out = state_of_code(ROOT)[0], [], []
+    commit = state_of_code(ROOT)[0]
+    made, left_out = list[Path](), list[str]()
     batch: dict[str, bytes] = {}
 
     def write() -> None:

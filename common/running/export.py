@@ -16,7 +16,10 @@ images before it gets its name. Keys:
     to       the file to write; default: the source's name in the working folder
     images   how many test images it is tried on, from the first on; default 10000
     compare  true: write no network, print a table of all forms instead
-    record   true: with compare, keep the table in papers/<paper>/exports/, for papers/STUDY.md
+    sure     true: write no network, print how sure it is and how right to be; where weights or
+             units are random, also the average of 20 networks that are drawn
+    record   true: with compare or sure, keep the table below papers/<paper>/exports/, for
+             papers/STUDY.md
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from common.files import shown
 from common.running.ready import Ready, read
 from common.running.words import parse_arguments
 
-KEYS = ("format", "int8", "to", "images", "compare", "record")
+KEYS = ("format", "int8", "to", "images", "compare", "sure", "record")
 SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -234,7 +237,7 @@ def main(argv: list[str]) -> int:
     kind, images = options.get("format", "onnx"), options.get("images", 10000)
     if kind not in SUFFIX:
         raise UserError(f"format={kind}: expected {' or '.join(SUFFIX)}")
-    for k in ("int8", "compare", "record"):
+    for k in ("int8", "compare", "sure", "record"):
         if not isinstance(options.get(k, False), bool):
             raise UserError(f"{k}={options[k]}: expected true or false")
     if not isinstance(images, int) or isinstance(images, bool) or images < 1:
@@ -242,6 +245,9 @@ def main(argv: list[str]) -> int:
     int8 = options.get("int8", False)
     if int8 and kind == "torch":
         raise UserError("int8=true: expected format=onnx")
+    if options.get("sure"):
+        from common.running import sure
+        return sure.main(source, bool(options.get("record")))
     if kind == "onnx":  # before the data is read
         needed("onnx", "onnxruntime", "onnxscript")
     ready = read(source, images)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from common.evidence import plotting
-from common.evidence.provenance import say_uncommitted, segment
+from common.evidence.provenance import origin, say_uncommitted
 from common.files import ROOT, write_atomic
 from common.running.export import Predict, reader, to_int8, to_onnx, torchs, tried
 from common.running.ready import Ready
@@ -70,7 +70,7 @@ def compare(ready: Ready) -> dict[str, Any]:
             times = {n: milliseconds(predict, ready.images[:n], calls)
                      for n, calls in BATCHES.items()}
             trials = {form: tried(p, ready) for form, p in predict.items()}
-        made = segment(torch.device("cpu"))
+        made = origin(torch.device("cpu")).written()
     finally:
         torch.set_num_threads(threads)
     return {"name": ready.name, "paper": ready.paper, "data": ready.data,

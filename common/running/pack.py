@@ -15,6 +15,7 @@ import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common import data
 from common.compressed import compress
@@ -26,6 +27,9 @@ from common.files import ROOT, cache_root, runs_root, sha256, write_atomic
 from common.running import unpack
 from common.running.plan import finished_here
 from common.training import checkpoint, tracking
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 WHEELS = ("omegaconf", "pydantic", "einops", "safetensors", "pyyaml", "tqdm", "pillow", "scipy",
           "scikit-learn", "matplotlib")
@@ -222,25 +226,27 @@ class Parts(io.RawIOBase):
     """
 
     def __init__(self, folder: Path, size: int):
-        self.folder, self.size, self.paths = folder, size, []
-        self._file, self._left = None, 0
+        self.folder, self.size, self.paths = folder, size, list[Path]()
+        self._file: io.BufferedWriter | None = None
+        self._left = 0
 
     def writable(self) -> bool:
         """It can be written."""
         return True
 
-    def write(self, content: bytes) -> int:
+    def write(self, content: Buffer) -> int:
         """Write on, across the end of a file."""
         rest = memoryview(content)
+        length = len(rest)
         while rest:
-            if not self._left:
+            if not self._left or self._file is None:
                 self.close()
                 self.paths.append(self.folder / f"bundle.{len(self.paths) + 1:03}")
                 self._file, self._left = open(self.paths[-1], "wb"), self.size
             count = min(len(rest), self._left)
             self._file.write(rest[:count])
             rest, self._left = rest[count:], self._left - count
-        return len(content)
+        return length
 
     def close(self) -> None:
         """Close the file that is open."""

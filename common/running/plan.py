@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from common.errors import UserError, nearest
 from common.evidence import results
 from common.evidence.claims import Claim
 from common.evidence.paper import Paper
-from common.evidence.provenance import card, machine, provenance
+from common.evidence.provenance import origin
 from common.files import ROOT, runs_root
 from common.running.runs import Outcome as Outcome
 from common.running.runs import Run, run_folder, train_command
@@ -63,8 +63,9 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
          jobs: int | None = None, threads: int | None = None) -> list[Run]:
     """The runs these claims still need: seed 0 of every experiment, then seed 1 …
 
-    Before a run that starts from another experiment comes that one's of the same seed, where its
-    weights are not there or are still to be made anew.
+    Before a run that starts from another experiment comes that one's of the same seed, and before
+    one that starts from a file the paper's run that leaves it, where these weights are not there or
+    are still to be made anew.
 
     Args:
         paper: whose claims.
@@ -78,14 +79,18 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
 
     def add(name: str, seed: int, why: str) -> None:
         config = paper.config(name)
-        needed = start_of(config)
-        needs = ()
-        if needed and not names_file(needed):
-            its = lacking(paper, needed, seed, again) if needed in wanted else ""
-            if its or start.find(paper.experiments, needed, seed) is None:
-                needs = (f"{needed}/seed{seed}",)
-                if (needed, seed) not in found:
-                    add(needed, seed, its or "needed")
+        begin = start_of(config)
+        filed = names_file(begin)
+        needed = maker(paper, begin) if filed else (begin, seed) if begin else None
+        needs: tuple[str, ...] = ()
+        if needed and needed != (name, seed):
+            its = lacking(paper, *needed, again) if needed[0] in wanted(needed[1]) else ""
+            there = ((ROOT / begin).exists() if filed
+                     else start.find(paper.experiments, begin, seed) is not None)
+            if its or not there:
+                needs = (f"{needed[0]}/seed{needed[1]}",)
+                if needed not in found:
+                    add(*needed, its or "needed")
         takes = max(1, cores() // jobs) if jobs else min(
             config.train.threads or threads or cores(), cores())
         here = finished_here(paper, name, seed) and why != "needed"
@@ -96,16 +101,35 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
         found[name, seed] = Run(paper.name, name, (seed,), why, left, takes,
                                 None if pace is None else left * pace, elsewhere, needs=needs)
 
-    planned = {e: min(paper.experiments.planned(e)[-1], seeds or math.inf)
+    planned = {e: min(paper.experiments.planned(e)[-1], seeds or paper.experiments.planned(e)[-1])
                for c in claims for e in c.experiments}
+
+    def wanted(seed: int) -> list[str]:
+        names = dict.fromkeys(e for c in claims for e in c.experiments
+                              if seed == 0 or (not c.repeatable and seed < planned[e]))
+        return [name for name in names if can_be_made_here(paper, name)]
+
     for seed in range(max(planned.values(), default=0)):
-        wanted = dict.fromkeys(e for c in claims for e in c.experiments
-                               if seed == 0 or (not c.repeatable and seed < planned[e]))
-        wanted = [name for name in wanted if can_be_made_here(paper, name)]
-        for name in wanted:
+        for name in wanted(seed):
             if (name, seed) not in found and (why := lacking(paper, name, seed, again)):
                 add(name, seed, why)
     return list(found.values())
+
+
+LEFT = re.compile(r"(?:weights/([^/]+?)(?:-seed(\d+))?|results/([^/]+)/[a-z_]+(\d+))\.safetensors")
+"""Files that a finished run leaves in its paper's folder."""
+
+
+def maker(paper: Paper, file: str) -> tuple[str, int] | None:
+    """Experiment and seed of the run that leaves a file; None where it is none of this paper's.
+
+    Args:
+        paper: whose experiments.
+        file: as ``start_from`` names it, ``papers/<paper>/…``.
+    """
+    match = LEFT.fullmatch(file.removeprefix(f"papers/{paper.name}/"))
+    name, seed = (match[1] or match[3], match[2] or match[4] or "0") if match else ("", "0")
+    return (name, int(seed)) if name in paper.experiments.experiments else None
 
 
 def can_be_made_here(paper: Paper, experiment: str) -> bool:
@@ -156,8 +180,7 @@ def cards() -> int:
 
 def this_machine() -> str:
     """This machine's graphics card or, without one, its processor, as paces name them."""
-    of_card = card(torch.device("cuda")) if cards() else {}
-    return machine(provenance()["hardware"] | of_card)
+    return origin(torch.device("cuda" if cards() else "cpu")).hardware.machine
 
 
 def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
@@ -183,8 +206,8 @@ def known_pace(paper: Paper, experiment: str, threads: int
     made = paper.results.get(experiment, [])
     run = next((r for r in made if results.is_current(r, config, paper.experiments)), None)
     if run is not None:
-        its = [machine(s["hardware"]) for s in run.record["segments"]]
-        seconds = run.record["seconds"] / run.record["config"]["train"]["steps"]
+        its = [s.hardware.machine for s in run.record.segments]
+        seconds = run.record.seconds / run.record.config["train"]["steps"]
     elif kept := results.read_pace(paper.folder / "results" / experiment, config):
         its, seconds = [kept.cpu], kept.best()[1]
     else:

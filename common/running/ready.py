@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from common.config import completed, flatten, one_line
+from common.config import completed, flatten
 from common.errors import UserError, nearest
 from common.evidence.paper import paper_names, papers
 from common.files import ROOT, shown
 from common.training import start
 from common.training.recipe import Supervised
+from common.typed import read_json
 
 CALIBRATION = 512
 """Training images from which the ranges of activations are taken."""
@@ -68,6 +68,17 @@ def read(source: str, images: int) -> Ready:
     Raises:
         UserError: there is no such network, or it is none that classifies images.
     """
+    paper, name, recipe = trained(source)
+    test = recipe.data.test[:images]
+    return Ready(paper, name, recipe.data.name, Shipped(recipe).eval(), test.images, test.labels,
+                 recipe.data.train[:CALIBRATION].images)
+
+
+def trained(source: str) -> tuple[str, str, Supervised]:
+    """The paper, a file's name without suffix, and the recipe with its trained network.
+
+    Args, raises: as :func:`read`.
+    """
     if source.endswith(".safetensors"):
         paper, experiment, seed, tensors = from_file(source)
     else:
@@ -81,10 +92,8 @@ def read(source: str, images: int) -> Ready:
         start.fit(recipe.model, tensors)  # trained; start_with may prune them, or shrink them
     except UserError as e:
         raise UserError(f"{source}: does not fit {paper}/{experiment}: {e}") from e
-    test = recipe.data.test[:images]
     name = Path(source).stem if source.endswith(".safetensors") else f"{experiment}-seed{seed}"
-    return Ready(paper, name, recipe.data.name, Shipped(recipe).eval(), test.images, test.labels,
-                 recipe.data.train[:CALIBRATION].images)
+    return paper, name, recipe
 
 
 Found = tuple[str, str, int, dict[str, Tensor]]
@@ -105,11 +114,11 @@ def from_file(source: str) -> Found:
     if not sidecar.exists():  # weights0.safetensors lies beside the result seed0.json
         sidecar = at.with_name(re.sub(r"^\D+", "seed", at.stem) + ".json")
     try:
-        said = json.loads(sidecar.read_text(encoding="utf-8"))
-        experiment, seed, flat = said["experiment"], said["seed"], flatten(said["config"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        said = read_json(start.Sidecar, sidecar)
+    except UserError as e:
         raise UserError(f"{source}: expected {sidecar.name} beside it, which says what run made "
-                        f"it: {one_line(e)[:160]}") from e
+                        f"it: {e}") from e
+    experiment, seed, flat = said.experiment, said.seed, flatten(said.config)
     (found,) = papers([paper])
     own = found.experiments.resolve(experiment, seed)
     complete = completed({k: v for k, v in flat.items() if k != "data.fingerprint"}, own)

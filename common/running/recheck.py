@@ -24,7 +24,6 @@ import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -88,8 +87,8 @@ def recorded(result: Result) -> Beginning:
     """What a result keeps of its run's beginning."""
     steps, means = result.curves.get("train_loss", ((0,), (0.0,)))
     step = int(steps[0]) if steps[0] <= FAR else 0
-    return Beginning(tuple(result.record.get("first_losses", ())), step, float(means[0]),
-                     result.record["data"]["fingerprint"])
+    return Beginning(tuple(result.record.first_losses), step, float(means[0]),
+                     result.record.data.fingerprint)
 
 
 def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beginning:
@@ -124,14 +123,14 @@ def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beg
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with contextlib.suppress(Paused):
-            training.run_all([made], [folder], [result.name], results.segment(made.device),
+            training.run_all([made], [folder], [result.name], results.origin(made.device),
                              budget=budget, source=source)
-        saved: dict[str, Any] = checkpoint.load(folder) or {}
-        if saved["step"] < updates:  # not because it is far enough
+        saved = checkpoint.of_run(folder)
+        if saved is None or saved.step < updates:  # not because it is far enough
             raise Paused(f"{result.name}: asked to end; what was looked at before is noted")
         lines = [line for line in tracking.read(folder) if "loss" in line]
     step, mean = (lines[0]["step"], lines[0]["loss"]) if lines else (0, 0.0)
-    return Beginning(tuple(saved["first_losses"]), step, mean, made.data.fingerprint)
+    return Beginning(tuple(saved.first_losses), step, mean, made.data.fingerprint)
 
 
 def stop_after(recipe: Recipe, updates: int, budget: Budget) -> None:
@@ -142,7 +141,7 @@ def stop_after(recipe: Recipe, updates: int, budget: Budget) -> None:
         if number + 1 >= updates:
             budget.stop()
         return step(number)
-    recipe.step = counted  # type: ignore[method-assign]
+    recipe.step = counted  # type: ignore[method-assign]  # this one object's
 
 
 @torch.no_grad()
@@ -164,7 +163,7 @@ def difference(paper: Paper, result: Result) -> str:
     """
     before = recorded(result)
     now = again(paper, result, before.updates)
-    known = result.record["data"]["name"] in FINGERPRINTS  # what is computed has other last bits
+    known = result.record.data.name in FINGERPRINTS  # what is computed has other last bits
     if known and now.fingerprint != before.fingerprint:    # elsewhere; its losses show the rest
         return (f"recorded with data of fingerprint {before.fingerprint[:10]}, the code makes "
                 f"{now.fingerprint[:10]}")
@@ -188,8 +187,8 @@ def chosen(paper: Paper, names: list[str], at_most: float) -> Iterator[Result]:
         if (names and experiment not in names) or experiment not in paper.experiments.experiments:
             continue
         first, beginning = found[0], recorded(found[0])
-        steps = first.record["config"]["train"]["steps"]
-        if beginning.updates and first.record["seconds"] * beginning.updates / steps <= at_most:
+        steps = first.record.config["train"]["steps"]
+        if beginning.updates and first.record.seconds * beginning.updates / steps <= at_most:
             yield first
 
 

@@ -145,7 +145,7 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
         finished: whether a run has left its result; one that ended without is paused.
         budget: every run gets what is left of it when it starts, less RESERVE.
     """
-    outcome, active, done = Outcome(waiting=list(runs)), [], 0
+    outcome, active, done = Outcome(waiting=list(runs)), list[Process](), 0
     waiting, limit, told, heard = outcome.waiting, jobs or cores(), False, time.monotonic()
     try:
         while active or (outcome.ready(()) and budget.left >= RESERVE + LEAST):

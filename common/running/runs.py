@@ -105,7 +105,8 @@ def side_by_side(runs: Sequence[Run]) -> list[Run]:
         there = joined.get((r.experiment, r.left))
         joined[r.experiment, r.left] = r if there is None else replace(
             there, seeds=there.seeds + r.seeds, needs=there.needs + r.needs,
-            seconds=None if r.seconds is None else there.seconds + r.seconds)
+            seconds=None if r.seconds is None or there.seconds is None
+            else there.seconds + r.seconds)
     return list(joined.values())
 
 

@@ -48,7 +48,8 @@ class Joined(io.RawIOBase):
     """
 
     def __init__(self, paths: list[Path]):
-        self._paths, self._file = list(paths), None
+        self._paths = list(paths)
+        self._file: io.BufferedReader | None = None
 
     def readable(self) -> bool:
         """It can be read."""
@@ -77,10 +78,11 @@ def members(tar: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo, IO[byt
         path = PurePosixPath(member.name)
         if member.isdir():
             continue
-        if (not member.isreg() or path.is_absolute() or ".." in path.parts or not path.parts
+        content = tar.extractfile(member) if member.isreg() else None
+        if (content is None or path.is_absolute() or ".." in path.parts or not path.parts
                 or "\\" in member.name or ":" in member.name):
             raise Refused(f"archive member {member.name!r}: expected an ordinary file inside it")
-        yield str(path), member, tar.extractfile(member)
+        yield str(path), member, content
 
 
 def extract(tar: tarfile.TarFile, to: Path) -> None:

@@ -37,8 +37,8 @@ def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, A
                             f"{octal[0]}")
         else:
             try:
-                overrides[name] = OmegaConf.to_container(
-                    OmegaConf.from_dotlist([f"value={value}"]))["value"]  # type: ignore[index]
+                read: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
+                overrides[name] = read["value"]
             except Exception as e:
                 raise UserError(f"cannot read the value of {word!r}: {one_line(e)}") from e
     return experiment, seeds, overrides

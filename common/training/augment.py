@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import UserError
+from common.training.recipe import Batch, Row, Supervised
 
 
 class PadCropFlip:
@@ -55,3 +56,27 @@ class PadCropFlip:
         channels = self.channels
         return self.padded[index[:, None, None, None], channels[None, :, None, None],
                            rows[:, None, :, None], columns[:, None, None, :]]
+
+
+class Cropped(Supervised):
+    """Learning from crops of padded images.
+
+    Attributes:
+        augmented: what crops them, set by ``build``; None: they are taken as they are.
+    """
+
+    augmented: PadCropFlip | None
+
+    def row(self, step: int) -> Row:
+        """Also where the images of a batch are cropped, and which are mirrored."""
+        row = super().row(step)
+        if self.augmented is None:
+            return row
+        return row | self.augmented.draw(len(row["index"]), self.generator("augment", step))
+
+    def batch(self, row: Row) -> Batch:
+        """Inputs, cropped where the configuration says so, and labels, both on the device."""
+        if self.augmented is None:
+            return super().batch(row)
+        index = row["index"]
+        return self.augmented(index, row["offset"], row["flip"]), self.labels[index]

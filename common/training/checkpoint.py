@@ -13,18 +13,69 @@ import random
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field, PlainValidator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from common.config import one_line
 from common.files import shown, write_atomic
+from common.segments import Segment
+from common.typed import Model, checked
 
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
+
+
+def number(value: Any) -> float:
+    """A number, finite or not, as it is: 3 does not become 3.0."""
+    if type(value) not in (int, float):
+        raise ValueError(f"{str(value)[:60]!r}: expected a number")
+    return value
+
+
+Number = Annotated[float, PlainValidator(number)]
+
+
+class Lines(Model):
+    """The metrics file that belongs to a checkpoint: how many lines, and their SHA-256."""
+
+    lines: int = Field(ge=0)
+    sha256: str
+
+
+class Saved(Model):
+    """A run's state, as its checkpoint holds it.
+
+    Attributes:
+        config: what decides what it computes, see :func:`common.config.identity`, and the
+            fingerprint of its data.
+        step: updates made.
+        recipe: see :meth:`common.training.recipe.Recipe.state`.
+        random: see :func:`random_states`.
+        window: sum and number of the losses since the last line of the log.
+        seconds: training time of all attempts.
+        segments: who had a share in it.
+        metrics: of the newest evaluation.
+        finished: whether that was the final one.
+        first_losses, lines: of the first updates, and of the metrics file; checkpoints of earlier
+            versions lack them.
+    """
+
+    config: dict[str, Any]
+    step: int = Field(ge=0)
+    recipe: dict[str, Any]
+    random: dict[str, Any]
+    window: list[Number] = Field(min_length=2, max_length=2)
+    seconds: float = Field(ge=0)
+    segments: list[Segment] = Field(min_length=1)
+    metrics: dict[str, Number]
+    finished: bool
+    first_losses: list[float] = Field(default_factory=list)
+    lines: Lines | None = None
 
 
 DAMAGED: set[Path] = set()
@@ -67,10 +118,24 @@ def load(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+def of_run(folder: Path) -> Saved | None:
+    """The state in the newest readable checkpoint of a run; None where there is none.
+
+    Raises:
+        UserError: it is not the state of a run.
+    """
+    state = load(folder)
+    return None if state is None else checked(Saved, state, f"checkpoint in {shown(folder)}")
+
+
 def newest_step(folder: Path) -> int:
-    """The step of a run's newest checkpoint, 0 without one."""
-    saved = load(folder)
-    return 0 if saved is None else saved["step"]
+    """The step of a run's newest checkpoint, 0 without one.
+
+    Raises:
+        UserError: see :func:`of_run`.
+    """
+    saved = of_run(folder)
+    return 0 if saved is None else saved.step
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -93,7 +158,7 @@ def digest(skeleton: str, tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         made.update(name.encode())
         flat = tensors[name].detach().cpu().contiguous().reshape(-1)
-        made.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
+        made.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
     return made.hexdigest()
 
 

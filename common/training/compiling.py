@@ -34,7 +34,8 @@ def compile_apart(f: Any, dynamic: bool | None = False) -> Any:
         raise UserError(f"train.compile=true or train.vectorize=true: expected a C++ compiler, and "
                         f"there is no {cxx} here; install one, or name it in $CXX")
     if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
-        return torch.compile(f, dynamic=dynamic, isolate_recompiles=True)
+        alone: dict[str, Any] = {"isolate_recompiles": True}  # torch's types do not know it yet
+        return torch.compile(f, dynamic=dynamic, **alone)
     return torch.compile(_with_code_of_its_own(f), dynamic=dynamic)
 
 
@@ -62,7 +63,7 @@ def compile_parts(network: nn.Module, kind: type[nn.Module]) -> nn.Module:
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MANY)
     for part in network.modules():
         if isinstance(part, kind):
-            part.forward = functools.partial(shared, part)  # type: ignore[method-assign]
+            part.forward = functools.partial(shared, part)
     return network
 
 

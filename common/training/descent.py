@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
+"""What torch does at once to many."""
 
 
 def sgd(params: Iterable[Any], device: torch.device, **options: Any) -> torch.optim.SGD:
@@ -31,7 +34,7 @@ class SGDByTensors(torch.optim.SGD):
     """
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch: a closure or none
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
             params, grads = descended(group)
@@ -42,8 +45,8 @@ class SGDByTensors(torch.optim.SGD):
                 grads = self._velocities(params, grads, momentum)
             torch._foreach_sub_(params, torch._foreach_mul(grads, group["lr"]))
 
-    def _velocities(self, params: list[Tensor], grads: Sequence[Tensor], momentum: Tensor | float,
-                    ) -> list[Tensor]:
+    def _velocities(self, params: list[Tensor], grads: Tensors, momentum: Tensor | float,
+                    ) -> Tensors:
         for p in params:
             if self.state[p].get("momentum_buffer") is None:
                 self.state[p]["momentum_buffer"] = torch.zeros_like(p)
@@ -53,7 +56,7 @@ class SGDByTensors(torch.optim.SGD):
         return velocities
 
 
-def descended(group: dict[str, Any]) -> tuple[list[Tensor], Sequence[Tensor]]:
+def descended(group: dict[str, Any]) -> tuple[list[Tensor], Tensors]:
     """The parameters of an optimiser's group that have gradients, and these, decay added."""
     params = [p for p in group["params"] if p.grad is not None]
     grads = [p.grad for p in params]

@@ -6,8 +6,10 @@ import contextlib
 import ctypes
 import os
 import sys
+from typing import Any
 
 import torch
+from torch import nn
 
 from common.data import stream_seed
 from common.errors import UserError
@@ -35,8 +37,9 @@ def choose_device(name: str, float64: bool = False) -> torch.device:
     """
     if name == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
-        fits = found is not None and (not float64 or widest_float(found) == torch.float64)
-        return found if fits else torch.device("cpu")
+        if found is not None and (not float64 or widest_float(found) == torch.float64):
+            return found
+        return torch.device("cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device).tolist()  # there are devices without numbers
@@ -47,6 +50,11 @@ def choose_device(name: str, float64: bool = False) -> torch.device:
         raise UserError(f"train.device={name}: expected a device with float64, in which this paper "
                         "computes, such as cpu")
     return device
+
+
+def place(network: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
+    """Move a network, its 4-dimensional weights in a layout of memory."""
+    network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's types lack it
 
 
 def same_bits_again(device: torch.device) -> None:
@@ -61,7 +69,8 @@ def same_bits_again(device: torch.device) -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # every output, before it is made
+    deterministic: Any = torch.utils.deterministic  # whose properties torch's types do not know
+    deterministic.fill_uninitialized_memory = False  # every output, before it is made
 
 
 def widest_float(device: torch.device) -> torch.dtype:

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar, cast, overload
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.training.noise import uniform_like
+
+M = TypeVar("M", bound=nn.Module, covariant=True)
+
+
+class ListOf(Protocol[M]):
+    """An ``nn.ModuleList`` whose members are of one class."""
+
+    def __iter__(self) -> Iterator[M]: ...
+
+    def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, k: int) -> M: ...
+
+    @overload
+    def __getitem__(self, k: slice) -> ListOf[M]: ...
+
+
+def list_of(members: Iterable[M]) -> ListOf[M]:
+    """Modules as an ``nn.ModuleList``, whose own type does not say what they are."""
+    return cast("ListOf[M]", nn.ModuleList(members))
 
 
 class Dropout(nn.Module):

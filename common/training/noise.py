@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +77,13 @@ def normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
+@runtime_checkable
+class Draws(Protocol):
+    """A module that draws random numbers."""
+
+    generator: torch.Generator | None
+
+
 def use_generator(model: nn.Module, generator: torch.Generator | None) -> None:
     """Let every module that draws random numbers draw them from one generator.
 
@@ -84,5 +92,5 @@ def use_generator(model: nn.Module, generator: torch.Generator | None) -> None:
         generator: of the device of the model; None: the default one again.
     """
     for module in model.modules():
-        if hasattr(module, "generator"):
+        if isinstance(module, Draws):
             module.generator = generator

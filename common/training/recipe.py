@@ -31,7 +31,7 @@ from common.training.rows import Row as Row
 from common.training.rows import as_tensor, on_device, scalar
 from common.training.sums import fraction
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, ...]  # inputs, labels, and whatever else a loss looks at
 
 
 class Recipe:
@@ -219,10 +219,8 @@ class Planned(Recipe):
 
     def set_rates(self, row: Row) -> None:
         """Put a row's rates into the optimiser."""
-        for name in self._rates:
-            value = scalar(row[name])
-            for group in self.optimizer.param_groups:
-                group[name] = value
+        for group in self.optimizer.param_groups if self.optimizer else ():
+            group.update({name: scalar(row[name]) for name in self._rates})
 
     def step(self, number: int) -> Tensor:
         """Make update ``number`` by itself, its row taken to the device."""
@@ -242,6 +240,7 @@ class Supervised(Planned):
     """
 
     chunk, device_chunk = 1000, 5000
+    optimizer: torch.optim.Optimizer
 
     def __init__(self, config: Config):
         super().__init__(config)

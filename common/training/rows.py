@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-Row = dict[str, Tensor | float]
-"""Indices of the examples, random offsets, rates …; numbers stay plain ones on a CPU."""
+Row = dict[str, Any]
+"""Tensors and numbers: indices of the examples, random offsets, rates …; numbers stay plain ones on
+a CPU. Which is which the name says, and no type."""
 
 
 def as_tensor(value: Tensor | float) -> Tensor:

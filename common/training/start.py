@@ -7,13 +7,13 @@ from its own checkpoint no longer needs them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -22,9 +22,23 @@ from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT, runs_root, shown
 from common.training import checkpoint
+from common.typed import Open, checked, read_json
 
 if TYPE_CHECKING:
     from common.training.recipe import Recipe
+
+
+class Sidecar(Open):
+    """What lies as JSON beside a file of weights; the result of the run that made them, or less.
+
+    Attributes:
+        experiment, seed: of that run.
+        config: its configuration, nested or flat.
+    """
+
+    experiment: str
+    seed: int = Field(ge=0)
+    config: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,9 @@ class Weights:
     path: Path
     tensors: dict[str, Tensor]
 
+
+MEAN = "input.mean"
+"""The name under which files of weights hold the mean image (of pixels in 0 … 1)."""
 
 Source = Callable[[Config], Weights]
 """Finds what a configuration starts from; see :func:`load`."""
@@ -81,6 +98,29 @@ def fit(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return taken
 
 
+def fit_with_mean(network: nn.Module, mean: Tensor, weights: dict[str, Tensor],
+                  ) -> tuple[dict[str, Tensor], Tensor]:
+    """:func:`fit`, and the mean image that the network was trained with.
+
+    Args:
+        network: whose parameters and buffers are loaded.
+        mean: of the images here, for weights without one.
+        weights: tensors by name; the mean image is called :data:`MEAN`.
+
+    Returns:
+        The tensors that were taken, and the mean image, on the device of ``mean``.
+
+    Raises:
+        UserError: a tensor is missing or of another shape.
+    """
+    taken, there = fit(network, weights), weights.get(MEAN)
+    if there is None:
+        return taken, mean
+    if there.shape != mean.shape:
+        raise UserError(f"{MEAN} is {tuple(there.shape)} there, {tuple(mean.shape)} here")
+    return taken | {MEAN: there}, there.to(mean.device)
+
+
 def load(experiments: Experiments, config: Config) -> Weights:
     """The weights that a configuration starts from.
 
@@ -115,9 +155,9 @@ def find(experiments: Experiments, name: str, seed: int) -> Weights | None:
     """
     own, folder = experiments.resolve(name, seed), experiments.path.parent
     run = runs_root() / folder.name / name / f"seed{seed}"
-    saved = checkpoint.load(run)
-    if saved and saved.get("finished"):
-        flat = {k: v for k, v in saved["config"].items() if k != "data.fingerprint"}
+    saved = checkpoint.of_run(run)
+    if saved and saved.finished:
+        flat = {k: v for k, v in saved.config.items() if k != "data.fingerprint"}
         tensors = networks_of(saved)
         if tensors and experiments.counts(completed(flat, own), own):
             return Weights(run / checkpoint.NAME, tensors)
@@ -132,17 +172,16 @@ def is_of(sidecar: Path, experiments: Experiments, own: Config) -> bool:
     """Whether the JSON beside published weights says that they are of this configuration and seed.
 
     Weights without one are taken by their name.
+
+    Raises:
+        UserError: it is damaged.
     """
-    try:
-        said = json.loads(sidecar.read_text(encoding="utf-8"))
-        known = keys(type(own))
-        flat = {k: v for k, v in flatten(said["config"]).items()
-                if k not in known or not known[k].neutral}
-        return said["seed"] == own.seed and experiments.counts(completed(flat, own), own)
-    except FileNotFoundError:
+    if not sidecar.exists():
         return True
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+    said, known = read_json(Sidecar, sidecar), keys(type(own))
+    flat = {k: v for k, v in flatten(said.config).items()
+            if k not in known or not known[k].neutral}
+    return said.seed == own.seed and experiments.counts(completed(flat, own), own)
 
 
 def read_file(path: Path, name: str) -> dict[str, Tensor]:
@@ -161,12 +200,12 @@ def read_file(path: Path, name: str) -> dict[str, Tensor]:
         with safe_open(path, "pt") as f:
             if "state" not in (f.metadata() or {}):
                 return {k: f.get_tensor(k) for k in f.keys()}
-        return networks_of(checkpoint.read(path))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
+        return networks_of(checked(checkpoint.Saved, checkpoint.read(path), "its state"))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, UserError) as e:
         raise UserError(f"start_from={name}: {shown(path)} is damaged or no file of weights: "
                         f"{one_line(e)[:160]}") from e
 
 
-def networks_of(saved: dict[str, Any]) -> dict[str, Tensor]:
+def networks_of(saved: checkpoint.Saved) -> dict[str, Tensor]:
     """The tensors of a checkpoint's model; none where it has no model."""
-    return {k: v for k, v in saved["recipe"].get("model", {}).items() if isinstance(v, Tensor)}
+    return {k: v for k, v in saved.recipe.get("model", {}).items() if isinstance(v, Tensor)}

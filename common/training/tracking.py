@@ -10,18 +10,36 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field, model_validator
+
 from common.config import Config, as_dict, one_line
 from common.errors import UserError
 from common.files import shown, write_atomic
+from common.training.checkpoint import Lines, Number
+from common.typed import Open, checked
 
 FILE = "metrics.jsonl"
+
+
+class Line(Open):
+    """A line of the metrics file: a step, its loss, and what it was evaluated to as ``eval/…``."""
+
+    step: int = Field(ge=0)
+    loss: Number = 0.0
+
+    @model_validator(mode="after")
+    def _numbers(self) -> Line:
+        for k, v in (self.model_extra or {}).items():
+            if k.startswith("eval/") and type(v) not in (int, float):
+                raise ValueError(f"{k}: {str(v)[:60]!r}: expected a number")
+        return self
 
 
 def read(folder: Path, until: int | None = None) -> list[dict[str, Any]]:
     """The lines of a run's metrics file up to a step; a line cut short by a kill is left out.
 
     Raises:
-        UserError: a whole line that is no object with a step.
+        UserError: a whole line that is no :class:`Line`.
     """
     path, lines = folder / FILE, []
     if path.exists():
@@ -29,11 +47,12 @@ def read(folder: Path, until: int | None = None) -> list[dict[str, Any]]:
         for number, text in enumerate(texts, 1):
             try:
                 line = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if not isinstance(line, dict) or type(line.get("step")) is not int:
-                raise UserError(f"{shown(path)}, line {number}: expected an object with a step, "
-                                f"found {text[:60]}; add fresh=true to start anew")
+            try:
+                checked(Line, line, f"{shown(path)}, line {number}")
+            except UserError as e:
+                raise UserError(f"{e}; add fresh=true to start anew") from e
             if until is None or line["step"] <= until:
                 lines.append(line)
     return lines
@@ -60,7 +79,7 @@ class Tracker:
     """
 
     def __init__(self, folder: Path, config: Config, step: int, name: str,
-                 evaluated: bool = True, expected: dict[str, Any] | None = None):
+                 evaluated: bool = True, expected: Lines | None = None):
         kept = read(folder, until=step) if step else []
         if not evaluated:
             kept = [line for line in kept
@@ -69,8 +88,8 @@ class Tracker:
         text = "".join(self._counted(line) for line in kept)
         if expected is not None and self.state != expected:
             raise UserError(f"{shown(folder / FILE)} is not what belongs to the checkpoint of step "
-                            f"{step}: expected {expected['lines']} lines up to there, found "
-                            f"{self._lines}{' others' * (self._lines == expected['lines'])}; put "
+                            f"{step}: expected {expected.lines} lines up to there, found "
+                            f"{self._lines}{' others' * (self._lines == expected.lines)}; put "
                             "it back, or add fresh=true to start anew")
         if text or (folder / FILE).exists():
             write_atomic(folder / FILE, text)
@@ -111,8 +130,8 @@ class Tracker:
                 self._wandb = None
 
     @property
-    def state(self) -> dict[str, Any]:
-        return {"lines": self._lines, "sha256": self._digest.hexdigest()}
+    def state(self) -> Lines:
+        return Lines(lines=self._lines, sha256=self._digest.hexdigest())
 
     def _counted(self, line: dict[str, Any]) -> str:
         text = json.dumps(line) + "\n"

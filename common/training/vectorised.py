@@ -7,7 +7,7 @@ and results, so that a run begun side by side can go on alone, and the other way
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
 from common.errors import UserError
 from common.training.compiling import compile_apart
-from common.training.recipe import Batch, Planned, Supervised
+from common.training.recipe import Batch, Planned, Recipe, Supervised
 
 
 class Objective(nn.Module):
@@ -46,24 +46,25 @@ class SideBySide:
         UserError: the recipe cannot be batched.
     """
 
-    def __init__(self, recipes: Sequence[Supervised]):
+    def __init__(self, recipes: Sequence[Recipe]):
         first = recipes[0]
-        own = not isinstance(first, Supervised) or (type(first).step, type(first).update) != (
-            Planned.step, Supervised.update)
-        if own:
+        if not isinstance(first, Supervised) or (type(first).step, type(first).update) != (
+                Planned.step, Supervised.update):
             raise UserError("train.vectorize=true: this paper's update is its own, not the shared "
                             "one; leave the key out")
-        self.recipes, self.first, self.device = list(recipes), first, first.device
-        for r in recipes:
+        self.recipes = [r for r in recipes if isinstance(r, Supervised)]
+        self.first, self.device = first, first.device
+        for r in self.recipes:
             r.batchable()
             r.net = r.model  # what is compiled is the batched step
             for name in ("inputs", "labels", "eval_inputs", "eval_labels"):
                 if torch.equal(getattr(r, name), getattr(first, name)):
                     setattr(r, name, getattr(first, name))  # one copy of the data for all
         self.plain_batches = type(first).batch is Supervised.batch and all(
-            r.inputs is first.inputs and r.labels is first.labels for r in recipes)
-        self.names = {p: f"model.{k}" for k, p in first.model.named_parameters()}
-        self.optimizer = type(first.optimizer)(
+            r.inputs is first.inputs and r.labels is first.labels for r in self.recipes)
+        self.names: dict[Tensor, str] = {p: f"model.{k}" for k, p in first.model.named_parameters()}
+        kind: Callable[..., torch.optim.Optimizer] = type(first.optimizer)
+        self.optimizer = kind(
             [{**group, "params": [torch.empty(len(recipes), *p.shape, device=p.device)
                                   for p in group["params"]]}
              for group in first.optimizer.param_groups])

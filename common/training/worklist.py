@@ -23,6 +23,7 @@ class Table(nn.Module):
 
     def __init__(self, rows: int, columns: int):
         super().__init__()
+        self.values: Tensor
         self.register_buffer("values", torch.zeros(rows, columns, dtype=torch.float64))
 
 

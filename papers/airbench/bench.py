@@ -29,7 +29,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
     """Yield (title, contenders) of each comparison."""
     with stand_in((3, 32, 32)):
         resting = recipe()
-        resting.model.first.bias.requires_grad = False  # and no gradient goes through group 1
+        resting.model.first.requires_grad_(False)  # and no gradient goes through group 1
         yield "a step of 256 images", [
             contender("airbench94", recipe()), contender("the first bias at rest", resting),
             contender("in float32", recipe(train__precision="float32"))]

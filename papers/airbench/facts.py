@@ -164,7 +164,7 @@ def petaflop(experiment: str, dropped: bool = False) -> float:
     length, moving = train.steps / batches, config.optim.frozen_after
     operations = TEST_IMAGES * VIEWS * counted(made, training=False)
     operations += epoch * moving * counted(made)
-    made.first.bias.requires_grad = False
+    made.first.requires_grad_(False)
     operations += epoch * (length - moving) * counted(made)
     return operations / 1e15
 

@@ -6,6 +6,8 @@ head whose outputs are scaled down. What the prose leaves open is the author's s
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -132,7 +134,7 @@ class AirNet(nn.Module):
         if first == "whitening":
             self.first.weight.requires_grad = False
         if identity:
-            for group in self.groups:
+            for group in (g for g in self.groups if isinstance(g, Group)):
                 dirac(group.conv1.weight)
                 dirac(group.conv2.weight)
         if head == "unit":
@@ -182,4 +184,4 @@ def views(x: Tensor, n: int) -> list[tuple[float, Tensor]]:
 
 def looked_at(network: Callable[[Tensor], Tensor], x: Tensor, n: int) -> Tensor:
     """The weighted mean of the logits over :func:`views`, (b, classes)."""
-    return sum(weight * network(v) for weight, v in views(x, n))
+    return functools.reduce(operator.add, (weight * network(v) for weight, v in views(x, n)))

@@ -8,14 +8,16 @@ the same length. It serves any network: see README.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from common.training.descent import SGDByTensors
+from common.training.descent import SGDByTensors, Tensors
 from common.training.schedules import linear
+from papers.airbench.model import AirNet
+from papers.airbench.settings import OptimConfig
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """a, b, c of the quintic a·x + b·x³ + c·x⁵: steep at zero, and near one for what it is fed with."""
@@ -94,7 +96,7 @@ class Muon(torch.optim.Optimizer):
                                  "dimensions; give it to another optimiser")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient; returns the closure's loss, if any."""
         loss = None
         if closure is not None:
@@ -103,15 +105,15 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    self._update(p, group)
+                    self._update(p, p.grad, group)
         return loss
 
-    def _update(self, p: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, p: Tensor, g: Tensor, group: dict[str, Any]) -> None:
         momentum, state = group["momentum"], self.state[p]
         if "velocity" not in state:
-            state["velocity"] = torch.zeros_like(p.grad)
-        v = state["velocity"].mul_(momentum).add_(p.grad)
-        along = p.grad + momentum * v if group["nesterov"] else v
+            state["velocity"] = torch.zeros_like(g)
+        v = state["velocity"].mul_(momentum).add_(g)
+        along = g + momentum * v if group["nesterov"] else v
         if group["normalise"]:
             p.mul_(math.sqrt(len(p)) / p.norm())
         matrix = along.reshape(len(p), -1)
@@ -124,8 +126,8 @@ class Muon(torch.optim.Optimizer):
 class NesterovByTensors(SGDByTensors):
     """Nesterov's SGD whose rate may be a tensor on the device: the step is g + momentum·v."""
 
-    def _velocities(self, params: list[Tensor], grads: Sequence[Tensor], momentum: Tensor | float,
-                    ) -> list[Tensor]:
+    def _velocities(self, params: list[Tensor], grads: Tensors, momentum: Tensor | float,
+                    ) -> Tensors:
         velocities = super()._velocities(params, grads, momentum)
         return torch._foreach_add(grads, torch._foreach_mul(velocities, momentum))
 
@@ -203,3 +205,44 @@ def interpolate(slow: nn.Module, fast: nn.Module, forth: float | Tensor,
         if s.is_floating_point():
             s.lerp_(f, forth)
             f.lerp_(s, back)
+
+
+# ---- what is trained how -------------------------------------------------------------------------
+
+THOUSAND = 1024
+"""Images that ``optim.lr`` and ``optim.weight_decay`` are for."""
+
+
+def shifts(model: AirNet) -> list[nn.Parameter]:
+    """BN's biases."""
+    return [m.bias for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def filters(model: AirNet) -> list[nn.Parameter]:
+    """The weights of the 3×3 convolutions."""
+    return [p for p in model.groups.parameters() if p.dim() == 4]
+
+
+def groups(model: AirNet, optim: OptimConfig, batch_size: int) -> list[dict[str, Any]]:
+    """SGD's parameters by their highest rate (``top``), its schedule (``rate``), their decay.
+
+    The author's losses are sums over the batch, ours is the mean: rates are times the batch.
+    Decay is decoupled: torch multiplies it with the rate, so it is divided by the rate here.
+    """
+    b = batch_size
+    first = [] if model.first.bias is None else [model.first.bias]
+    if optim.rule == "muon":
+        shift, head = optim.shift_lr * b, optim.head_lr * b
+        decay, others = optim.decay * b, [model.head.weight]
+    else:
+        scale = b / THOUSAND / step_length(optim.momentum)
+        head = optim.lr * scale
+        shift, decay = head * optim.bias_scale, optim.weight_decay * scale
+        others = [*filters(model), model.head.weight]
+        if model.first.weight.requires_grad:
+            others.append(model.first.weight)
+    parts = [(shifts(model), shift, "height"), (others, head, "height"),
+             (first, shift if optim.rule == "muon" else head, "first")]
+    return [{"params": params, "lr": top, "top": top, "rate": rate,
+             "weight_decay": decay / top if top else 0.0} for params, top, rate in parts
+            if params]

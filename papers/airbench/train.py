@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import copy
 import functools
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from torch import Tensor, nn
+from torch import Tensor
 
-from common.config import Config as BaseConfig
-from common.config import key
 from common.data import Split
 from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.augment import PadCropFlip
+from common.training.devices import place
 from common.training.recipe import Batch, Row, Supervised
 from common.training.rows import scalar
 from common.training.sums import fraction
@@ -31,89 +28,17 @@ from papers.airbench.augment import Epochs, Flips
 from papers.airbench.model import AirNet, looked_at, whitening
 from papers.airbench.optim import (
     Muon,
+    filters,
+    groups,
     height,
     interpolate,
     lookahead,
     nesterov_sgd,
-    step_length,
 )
+from papers.airbench.settings import VIEWS, Config
 
 WHITENED = 5000
 """Training images, the first ones, whose patches the first layer whitens."""
-
-THOUSAND = 1024
-"""Images that ``optim.lr`` and ``optim.weight_decay`` are for."""
-
-SGD, MUON = {"optim.rule": "sgd"}, {"optim.rule": "muon"}
-
-
-@dataclass
-class ModelConfig:
-    widths: list[int] = key([64, 256, 256], "channels of the three groups", least=1, some=True)
-    first: Literal["learned", "whitening"] = key(
-        "whitening", "first layer: frozen whitening filters and a bias, or random ones and BN")
-    dirac: bool = key(True, "start 3×3 convolutions as the identity, as far as channels go")
-    head: Literal["ninth", "unit"] = key(
-        "ninth", "torch's start and logits / 9, or weights of spread 1 and logits / inputs")
-    keep: float = key(0.6, "what BN's running statistics keep at a step", least=0, below=1)
-    magnify: int = key(1, "every pixel becomes magnify × magnify pixels", least=1)
-
-
-@dataclass
-class OptimConfig:
-    rule: Literal["sgd", "muon"] = key(
-        "sgd", "sgd: Nesterov's for all; muon: for 3×3 filters, SGD for the rest")
-    lr: float = key(11.5, "rate per 1,024 images, of a step as long as momentum makes it", least=0,
-                    only=SGD)
-    weight_decay: float = key(0.0153, "decay per 1,024 images, whatever the rate", least=0,
-                              only=SGD)
-    bias_scale: float = key(64.0, "how many times as fast BN's shifts learn", above=0, only=SGD)
-    muon_lr: float = key(0.24, "Muon's rate", least=0, only=MUON)
-    muon_momentum: float = key(0.6, "Muon's momentum, Nesterov's", above=0, below=1, only=MUON)
-    shift_lr: float = key(0.053, "rate of BN's shifts and the first bias, a summed loss", above=0,
-                          only=MUON)
-    head_lr: float = key(0.67, "rate of the head, a summed loss", above=0, only=MUON)
-    decay: float = key(2e-6, "weight decay of shifts and head, an image, whatever the rate",
-                       least=0, only=MUON)
-    momentum: float = key(0.85, "of Nesterov's SGD", above=0, below=1)
-    start: float = key(0.2, "the first rate, in parts of the highest", least=0)
-    peak: float = key(0.23, "when the rate is highest, in parts of the run; 0: at once", least=0,
-                      below=1)
-    end: float = key(0.07, "the last rate, in parts of the highest", least=0)
-    frozen_after: float = key(3.0, "epochs after which the first layer's bias rests; 0: never",
-                              least=0, only={"model.first": "whitening"})
-    smoothing: float = key(0.2, "label smoothing", least=0, below=1)
-    lookahead: Literal["none", "late", "always"] = key(
-        "always", "slow weights: from the start, or after three epochs and at each one's end")
-
-
-@dataclass
-class AugmentConfig:
-    translate: int = key(2, "pixels of reflection on each side before the random crop", least=0)
-    flip: Literal["none", "random", "alternating"] = key(
-        "alternating", "mirror by a coin in every epoch, or every image in every second one")
-
-
-@dataclass
-class MeasureConfig:
-    views: int = key(6, "views of a test image: 1, 2 (mirrored) or 6 (moved, too)", least=1, most=6)
-
-
-@dataclass
-class Config(BaseConfig):
-    model: ModelConfig = field(default_factory=ModelConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    measure: MeasureConfig = field(default_factory=MeasureConfig)
-
-    def check(self) -> None:
-        if self.measure.views not in VIEWS:
-            raise UserError(f"measure.views={self.measure.views}: expected 1, 2 or 6")
-        if len(self.model.widths) != 3:
-            raise UserError(f"model.widths={self.model.widths}: expected three numbers")
-
-
-VIEWS = (1, 2, 6)
 
 
 class AirbenchRecipe(Supervised):
@@ -140,7 +65,7 @@ class AirbenchRecipe(Supervised):
         return images.float().sub_(self.mean).div_(self.std)
 
     @functools.cached_property
-    def order(self) -> Epochs:  # type: ignore[override]
+    def order(self) -> Epochs:  # type: ignore[override]  # whole epochs
         return Epochs(len(self.inputs), self.config.train.batch_size, self.config.seed)
 
     @functools.cached_property
@@ -179,13 +104,14 @@ class AirbenchRecipe(Supervised):
             raise UserError(f"model.magnify={model.magnify}: {e}") from e
         if model.first == "whitening":
             self.model.first.weight.data.copy_(whitening(self.inputs[:WHITENED]))
-        self.model.to(self.device, memory_format=self.layout)
+        place(self.model, self.device, self.layout)
         self.augmented = self.cropped()
-        self.optimizer = nesterov_sgd(self.groups(optim), optim.momentum, self.device)
+        self.optimizer = nesterov_sgd(
+            groups(self.model, optim, self.config.train.batch_size), optim.momentum, self.device)
         self.muon = None
         if optim.rule == "muon":
-            self.muon = Muon([{"params": self.filters(), "top": optim.muon_lr, "rate": "height"}],
-                             lr=optim.muon_lr, momentum=optim.muon_momentum,
+            own = {"params": filters(self.model), "top": optim.muon_lr, "rate": "height"}
+            self.muon = Muon([own], lr=optim.muon_lr, momentum=optim.muon_momentum,
                              half=self.config.train.precision == "bfloat16")
         self.slow = None if optim.lookahead == "none" else copy.deepcopy(self.model)
 
@@ -195,38 +121,6 @@ class AirbenchRecipe(Supervised):
             return PadCropFlip(self.inputs, self.config.augment.translate, border="reflect")
         except UserError as e:
             raise UserError(f"augment.translate={self.config.augment.translate}: {e}") from e
-
-    def shifts(self) -> list[nn.Parameter]:
-        """BN's biases."""
-        return [m.bias for m in self.model.modules() if isinstance(m, nn.BatchNorm2d)]
-
-    def filters(self) -> list[nn.Parameter]:
-        """The weights of the 3×3 convolutions."""
-        return [p for p in self.model.groups.parameters() if p.dim() == 4]
-
-    def groups(self, optim: OptimConfig) -> list[dict[str, Any]]:
-        """SGD's parameters by their highest rate (``top``), its schedule (``rate``), their decay.
-
-        The author's losses are sums over the batch, ours is the mean: rates are times the batch.
-        Decay is decoupled: torch multiplies it with the rate, so it is divided by the rate here.
-        """
-        b = self.config.train.batch_size
-        first = [] if self.model.first.bias is None else [self.model.first.bias]
-        if optim.rule == "muon":
-            shift, head = optim.shift_lr * b, optim.head_lr * b
-            decay, others = optim.decay * b, [self.model.head.weight]
-        else:
-            scale = b / THOUSAND / step_length(optim.momentum)
-            head = optim.lr * scale
-            shift, decay = head * optim.bias_scale, optim.weight_decay * scale
-            others = [*self.filters(), self.model.head.weight]
-            if self.model.first.weight.requires_grad:
-                others.append(self.model.first.weight)
-        parts = [(self.shifts(), shift, "height"), (others, head, "height"),
-                 (first, shift if optim.rule == "muon" else head, "first")]
-        return [{"params": params, "lr": top, "top": top, "rate": rate,
-                 "weight_decay": decay / top if top else 0.0} for params, top, rate in parts
-                if params]
 
     def rates(self, step: int) -> dict[str, float]:
         """In parts of the highest: ``height`` of the triangle, ``first`` of the first layer's bias.
@@ -243,8 +137,8 @@ class AirbenchRecipe(Supervised):
 
     def rate(self, step: int) -> float:
         """That of the 3×3 filters."""
-        groups = (self.muon or self.optimizer).param_groups
-        mine = next(g for g in groups if any(p is self.filters()[0] for p in g["params"]))
+        every = (self.muon or self.optimizer).param_groups
+        mine = next(g for g in every if any(p is filters(self.model)[0] for p in g["params"]))
         return self.rates(step)["height"] * mine["top"]
 
     def set_rates(self, row: Row) -> None:
@@ -293,9 +187,8 @@ class AirbenchRecipe(Supervised):
         x, y = self.eval_inputs, self.eval_labels
         if not final:
             return {"accuracy_1": 100 * fraction(self.predict(x, 1).argmax(1) == y)}
-        logits = {n: self.predict(x, n) for n in VIEWS}
+        logits, own = {n: self.predict(x, n) for n in VIEWS}, self.config.measure.views
         right = {n: 100 * fraction(z.argmax(1) == y) for n, z in logits.items()}
-        own = self.config.measure.views
         return {"accuracy": right[own], "loss": F.cross_entropy(logits[own], y).item(),
                 **{f"accuracy_{n}": v for n, v in right.items()}}
 

@@ -156,7 +156,7 @@ class Descent(torch.optim.Optimizer):
         super().__init__(weights, {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch: a closure or none
         for group in self.param_groups:
             for w in group["params"]:
                 state = self.state[w]

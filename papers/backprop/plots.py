@@ -160,8 +160,8 @@ def descent(start: tuple[float, float], loss: str, rate: float = 0.01) -> torch.
 def plateau(paper: Paper) -> tuple[str, str, Figure]:
     """E of the ideal symmetry network against the scale of its weights, for both losses."""
     made, panels = figure(2, width=4.2)
-    hidden, output = (torch.linspace(*range_, 66, dtype=torch.float64)
-                      for range_ in ((-0.5, 6), (-4, 14)))
+    hidden, output = (torch.linspace(low, high, 66, dtype=torch.float64)
+                      for low, high in ((-0.5, 6), (-4, 14)))
     a, v = torch.meshgrid(hidden, output, indexing="ij")
     for axes, name in zip(panels, ("squared", "cross_entropy"), strict=True):
         e = ideal_error(a.flatten(), v.flatten(), name).reshape(a.shape)

@@ -147,11 +147,10 @@ class BackpropRecipe(Supervised):
         gentle = number < o.gentle
         group["lr"] = o.gentle_lr if gentle else o.lr
         group["momentum"] = o.gentle_momentum if gentle else o.momentum
-        parts = range(len(self.inputs)) if o.online else [slice(None)]
+        parts = [slice(k, k + 1) for k in range(len(self.inputs))] if o.online else [slice(None)]
         error = torch.zeros((), device=self.device)
         right = []
-        for part in parts:
-            cases = slice(part, part + 1) if o.online else part
+        for cases in parts:
             x, d, mask = self.inputs[cases], self.labels[cases], self.mask[:, cases]
             totals, outputs = self.model(self.groups(x))
             y = outputs[-1]

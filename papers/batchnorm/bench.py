@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from common.evidence import results
 from common.experiments import Experiments
-from common.running.bench import Contender, stand_in
+from common.running.bench import Contender, stand_in, taking
+from common.segments import Origin
 from common.training import loop as training
 from common.training.vectorised import SideBySide
 from papers.batchnorm.train import BatchNormRecipe, Config
@@ -40,25 +41,25 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
             "train.steps": STEPS, "train.eval_every": STEPS, "train.checkpoint_every": STEPS,
             "train.threads": 1})
         recipe = Unmeasured(config)
-        segment = results.segment(recipe.device)
+        origin = results.origin(recipe.device)
         with tempfile.TemporaryDirectory() as folders:
             yield f"shared loop and bare loop, {name}", [
-                Contender("bare loop", lambda r=recipe: bare(r), STEPS),
-                Contender("shared loop", lambda r=recipe, s=segment, f=folders: shared(r, s, f),
+                Contender("bare loop", functools.partial(bare, recipe), STEPS),
+                Contender("shared loop", functools.partial(shared, recipe, origin, folders),
                           STEPS)]
     for name in ("plain", "bn"):
         with stand_in((1, 28, 28)):
-            config = [experiments.resolve(name, seed, every) for seed in range(SEEDS)]
-            alone, together = BatchNormRecipe(config[0]), SideBySide(
-                [BatchNormRecipe(c) for c in config])
+            configs = [experiments.resolve(name, seed, every) for seed in range(SEEDS)]
+            alone, together = BatchNormRecipe(configs[0]), SideBySide(
+                [BatchNormRecipe(c) for c in configs])
         yield f"{SEEDS} seeds as one batched network, {name}", [
-            Contender(title, lambda r=r: [r.step(k) for k in range(100)], 100)
-            for title, r in (("one seed", alone), (f"{SEEDS} seeds", together))]
+            Contender(title, taking(made, 100), 100)
+            for title, made in (("one seed", alone), (f"{SEEDS} seeds", together))]
 
 
-def shared(recipe: BatchNormRecipe, segment: dict[str, Any], folders: str) -> None:
+def shared(recipe: BatchNormRecipe, origin: Origin, folders: str) -> None:
     """STEPS updates by the shared loop, in a new folder among ``folders``."""
-    training.run(recipe, Path(tempfile.mkdtemp(dir=folders)), "bench", segment)
+    training.run(recipe, Path(tempfile.mkdtemp(dir=folders)), "bench", origin)
 
 
 def bare(recipe: BatchNormRecipe) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,9 @@ def gradient_error() -> float:
     x, γ, β = _batch(), torch.linspace(0.5, 2, 7).double(), torch.linspace(-1, 1, 7).double()
     weight = _batch(seed=1)
     gradients = []
-    for f in (batch_norm, lambda *a: BatchNormByHand.apply(*a)[0]):
+    forms: tuple[Callable[..., Tensor], ...] = (
+        batch_norm, lambda *a: BatchNormByHand.apply(*a)[0])
+    for f in forms:
         leaves = [t.clone().requires_grad_() for t in (x, γ, β)]
         (torch.tanh(f(*leaves, 1e-5)) * weight).sum().backward()
         gradients.append([t.grad for t in leaves])

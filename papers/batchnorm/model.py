@@ -109,6 +109,10 @@ class BatchNorm(nn.Module):
         self.ε, self.momentum = ε, momentum
         self.γ = nn.Parameter(torch.ones(features))
         self.β = nn.Parameter(torch.zeros(features))
+        self.moving_mean: Tensor
+        self.moving_var: Tensor
+        self.population_mean: Tensor
+        self.population_var: Tensor
         for kind in ("moving", "population"):
             self.register_buffer(f"{kind}_mean", torch.zeros(features))
             self.register_buffer(f"{kind}_var", torch.ones(features))
@@ -163,7 +167,7 @@ def population_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None
     for x in batches:
         network(x)
     for layer in layers:
-        means, variances = zip(*layer.gathered, strict=True)
+        means, variances = zip(*layer.gathered or (), strict=True)
         layer.population_mean.copy_(torch.stack(means).mean(0))
         layer.population_var.copy_(torch.stack(variances).mean(0))
         layer.gathered = None

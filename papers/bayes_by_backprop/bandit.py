@@ -70,6 +70,8 @@ class Memory(nn.Module):
 
     def __init__(self, agents: int, size: int):
         super().__init__()
+        self.rows: Tensor
+        self.rewards: Tensor
         self.register_buffer("rows", torch.zeros(agents, size, dtype=torch.long))
         self.register_buffer("rewards", torch.zeros(agents, size))
 
@@ -187,7 +189,7 @@ class Agents(nn.Module):
         σ = [F.softplus(p) for p in ρ]
         w = [m + s * e for m, s, e in zip(μ, σ, ε, strict=True)] if ρ else μ
         g, loss = torch.func.grad_and_value(self.negative_log_likelihood)(w, x, r)
-        if not ρ:
+        if self.prior is None:
             for m, gm in zip(μ, g, strict=True):
                 m.sub_(lr * gm)
             return loss / r.numel()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.experiments import Experiments
-from common.running.bench import Contender, stand_in, without_onednn
+from common.running.bench import Contender, stand_in, taking, without_onednn
 from papers.bayes_by_backprop.train import BayesRecipe, Config
 
 STEPS = 20
@@ -25,7 +25,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
                        ("mixture, fast, eager", "mixture_1200",
                         one | {"train.compile": False}),
                        ("mixture, autograd", "mixture_1200", one | {"optim.fast": False}))}
-    contenders = [Contender(name, lambda r=r: [r.step(k) for k in range(STEPS)], STEPS)
+    contenders = [Contender(name, taking(r, STEPS), STEPS)
                   for name, r in recipes.items()]
     yield "one step at 2×1200, batch 128", contenders + [
         without_onednn(c) for c in contenders[:2]]

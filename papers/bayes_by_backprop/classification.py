@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from common import data
 from common.config import DataConfig
 from common.data import DataSet, Split, generator
+from common.training import published
+from common.training.certainty import calibration_error, nll, uncertainty
 from common.training.descent import sgd
 from common.training.noise import normal_
 from common.training.recipe import Batch, Row, Supervised
 from common.training.rows import scalar
 from common.training.schedules import divided
-from common.training.sums import fraction, wide
+from common.training.sums import fraction
+from papers.bayes_by_backprop import weights
 from papers.bayes_by_backprop.model import (
+    BayesianLayer,
     Network,
     affine,
-    calibration_error,
     kl_weights,
     make_update,
     predict,
     prune,
-    uncertainty,
 )
 from papers.bayes_by_backprop.settings import Config, make_prior, plain_network
 
 OTHER_RULES = {"selected_by_samples": "sampled_nll", "selected_by_error": "validation_error"}
 """Other readings of what Table 1 is selected by: the test error's name, and what is lowest."""
+
+SHIPPED = "gaussian_400"
+"""The experiment whose first posterior is published in ``weights/``."""
 
 DRAWN = 5
 """Networks whose cost ``sampled_nll`` averages."""
@@ -79,8 +86,15 @@ class BayesRecipe(Supervised):
         self.test_inputs = self.prepare(self.test.images).to(self.device)
         self.test_labels = self.test.labels.to(self.device)
         if c.model.arm == "bbb" and c.optim.fast:
-            self.descend = make_update(self.model.bayesian[0].prior, c.train.compile,
+            self.descend = make_update(self.posterior.bayesian[0].prior, c.train.compile,
                                        c.optim.slope == "mean")
+
+    @property
+    def posterior(self) -> Network:
+        """The model of the arm whose weights have a posterior."""
+        if not isinstance(self.model, Network):
+            raise TypeError(f"model.arm={self.config.model.arm}: its weights have no posterior")
+        return self.model
 
     def rates(self, step: int) -> dict[str, float]:
         """α, divided by 10 at the milestones."""
@@ -98,7 +112,7 @@ class BayesRecipe(Supervised):
         total = x.new_zeros(())
         for _ in range(self.config.optim.samples):
             nll = F.cross_entropy(self.model(x), y, reduction="sum")
-            total = total + scalar(row["π"]) * self.model.kl() + nll
+            total = total + scalar(row["π"]) * self.posterior.kl() + nll
         return total / self.config.optim.samples
 
     def update(self, row: Row) -> Tensor:
@@ -118,7 +132,7 @@ class BayesRecipe(Supervised):
         """
         self.set_rates(row)
         x, y = self.batch(row)
-        layers, k = self.model.bayesian, self.config.optim.samples
+        layers, k = self.posterior.bayesian, self.config.optim.samples
         number = row["number"] if x.device.type == "cpu" else 0
         with torch.no_grad():
             σ = [l.σ for l in layers]
@@ -135,8 +149,8 @@ class BayesRecipe(Supervised):
             nll = F.cross_entropy(h, y, reduction="sum")
             g = torch.autograd.grad(nll, w)
             loss += nll.detach()
-            for known, *now in zip(samples, ε, w, g, strict=True):
-                known.append(tuple(now))
+            for known, e, wi, gi in zip(samples, ε, w, g, strict=True):
+                known.append((e, wi, gi))
         lr, π = self.optimizer.param_groups[0]["lr"], scalar(row["π"])
         with torch.no_grad():
             for l, s, drawn in zip(layers, σ, samples, strict=True):
@@ -150,9 +164,9 @@ class BayesRecipe(Supervised):
             index: different for every draw of a run; on other devices than a CPU, where the run's
                 own generator draws, it does not count.
         """
-        shapes = [l.μ.shape for l in self.model.bayesian]
+        shapes = [l.μ.shape for l in self.posterior.bayesian]
         sizes = [s.numel() for s in shapes]
-        every = self.model.bayesian[0].μ.new_empty(sum(sizes))
+        every = self.posterior.bayesian[0].μ.new_empty(sum(sizes))
         normal_(every, self.config.seed, "noise", index, self.chance)
         return [e.view(s) for e, s in zip(every.split(sizes), shapes, strict=True)]
 
@@ -190,7 +204,7 @@ class BayesRecipe(Supervised):
     def probabilities(self, x: Tensor, samples: int) -> Tensor:
         """Class probabilities (samples or 1, n, classes); 0 samples: the mean weights."""
         if self.config.model.arm == "bbb":
-            return predict(self.model, x, samples)
+            return predict(self.posterior, x, samples)
         return torch.softmax(self.predict(x), 1)[None]
 
     def final_metrics(self) -> dict[str, float]:
@@ -221,7 +235,7 @@ class BayesRecipe(Supervised):
     @torch.no_grad()
     def posterior_metrics(self) -> dict[str, float]:
         """Fig. 3, Fig. 4 and Table 2."""
-        layers = self.model.bayesian
+        layers = self.posterior.bayesian
         μ = torch.cat([l.μ[:, :-1].flatten() for l in layers])
         σ = torch.cat([l.σ[:, :-1].flatten() for l in layers])
         metrics = {"weight_sd": (σ**2 + μ**2).mean().sub(μ.mean() ** 2).sqrt().item(),
@@ -231,18 +245,38 @@ class BayesRecipe(Supervised):
             metrics[f"log_snr_{q}"] = ratio[int(q / 100 * (len(ratio) - 1))].item()
         keep = {k: v.clone() for k, v in self.model.state_dict().items()}
         for part in PRUNED:
-            prune(self.model, part)
+            prune(self.posterior, part)
             pruned = self.probabilities(self.test_inputs, 0).mean(0)
             metrics[f"pruned_{round(100 * part)}"] = wrong(pruned, self.test_labels)
             self.model.load_state_dict(keep)
         return metrics
 
+    def shipped(self) -> nn.Module:
+        """Of a posterior the network of the mean weights, of torch's own layers."""
+        if not isinstance(self.model, Network):
+            return super().shipped()
+        layers: list[nn.Module] = []
+        for part in self.model:
+            if isinstance(part, BayesianLayer):
+                mean = part.μ.detach()
+                layer = nn.Linear(mean.shape[1] - 1, mean.shape[0])
+                layer.load_state_dict({"weight": mean[:, :-1], "bias": mean[:, -1]})
+                part = layer
+            layers.append(part)
+        return nn.Sequential(*layers)
+
+    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+        """Leave the first posterior of one experiment in ``weights/``, with what it is."""
+        if self.config.experiment != SHIPPED or self.config.seed or not isinstance(
+                self.model, Network):
+            return
+        weights.save(paper_folder / "weights" / f"{SHIPPED}.safetensors", self.model,
+                     self.config.prior, published.made_by(record) | {
+                         "samples": self.config.measure.samples} | {
+                         k: record["metrics"][k] for k in ("error", "ensemble_error", "nll",
+                                                           "ece")})
+
 
 def wrong(p: Tensor, labels: Tensor) -> float:
     """Error of probabilities (n, classes), in %."""
     return 100 * fraction(p.argmax(1) != labels)
-
-
-def nll(p: Tensor, labels: Tensor) -> float:
-    """−log p of the right class, mean over examples, in nats."""
-    return -wide(p).clamp(min=1e-12).log().gather(1, labels[:, None]).mean().item()

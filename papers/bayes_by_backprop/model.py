@@ -8,6 +8,8 @@ all log-densities summed over weights, the likelihood summed over the minibatch 
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -134,7 +136,7 @@ class Network(nn.Sequential):
 
     def kl(self) -> Tensor:
         """log q(w|θ) − log P(w) of the weights last drawn, summed over all layers, in nats."""
-        return sum(l.kl() for l in self.bayesian)
+        return functools.reduce(operator.add, (l.kl() for l in self.bayesian))
 
     def sample(self, on: bool) -> None:
         """Draw weights in every call (True) or use the means (False)."""
@@ -250,33 +252,3 @@ def predict(network: Network, x: Tensor, samples: int) -> Tensor:
     probabilities = torch.stack([torch.softmax(network(x), 1) for _ in range(max(samples, 1))])
     network.sample(True)
     return probabilities
-
-
-def uncertainty(probabilities: Tensor) -> dict[str, Tensor]:
-    """Predictive entropy of each input and its two parts, in nats.
-
-    ``total`` = H[mean p], ``aleatoric`` = mean H[p], ``epistemic`` = their difference, the mutual
-    information of prediction and weights.
-
-    Args:
-        probabilities: (samples, n, classes).
-    """
-    def entropy(p: Tensor) -> Tensor:
-        return -(p * p.clamp(min=1e-12).log()).sum(-1)
-    total, aleatoric = entropy(probabilities.mean(0)), entropy(probabilities).mean(0)
-    return {"total": total, "aleatoric": aleatoric, "epistemic": total - aleatoric}
-
-
-def calibration_error(p: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """Expected calibration error: |accuracy − confidence| over equal-width bins of confidence.
-
-    Args:
-        p: probabilities (n, classes).
-        labels: (n,).
-        bins: number of bins.
-    """
-    confidence, predicted = p.max(1)
-    right = (predicted == labels).to(p.dtype)
-    index = (confidence * bins).long().clamp(max=bins - 1)
-    gap = p.new_zeros(bins).index_add(0, index, right - confidence)
-    return (gap.abs().sum() / len(labels)).item()

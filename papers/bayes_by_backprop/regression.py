@@ -59,7 +59,7 @@ class RegressionRecipe(Supervised):
         """KL/M + −log N(y | f(x), noise²) summed over the minibatch, per example."""
         x, y = batch
         fit = gaussian_nll(self.net(x), y, self.config.task.noise)
-        if self.config.model.arm == "bbb":
+        if isinstance(self.model, Network):
             fit = fit + self.model.kl() * len(x) / len(self.inputs)
         return fit / len(x)
 

@@ -131,7 +131,8 @@ def plain_network(widths: list[int], dropout: bool, start: torch.Generator) -> n
     for i, (a, b) in enumerate(pairwise(widths)):
         layers += [nn.ReLU()] if i else []
         layers += [Dropout(0.5 if i else 0.2)] if dropout else []
-        layers.append(Linear(a, b))
-        nn.init.normal_(layers[-1].weight, 0.0, a**-0.5, generator=start)
-        nn.init.zeros_(layers[-1].bias)
+        layer = Linear(a, b)
+        nn.init.normal_(layer.weight, 0.0, a**-0.5, generator=start)
+        nn.init.zeros_(layer.bias)
+        layers.append(layer)
     return nn.Sequential(*layers)

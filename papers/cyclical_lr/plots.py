@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -38,9 +39,8 @@ def range_test_figure(paper: Paper) -> tuple[str, str, Figure]:
         rates, accuracies = run.curves["rate"][1], run.curves["accuracy"][1]
         found = range_test.edges(rates, accuracies) if run is runs[0] else None
         range_test.draw(axes, rates, accuracies, found, colour, f"seed {run.seed}")
-    for x in (0.001, 0.006):
-        axes.axvline(x, color="grey", lw=1, ls=":",
-                     label="the paper's bounds" if x == 0.001 else None)
+    axes.plot([0.001, 0.006], [0, 0], "^", color="black", ms=8, clip_on=False,
+              label="the paper's bounds")
     axes.set(xlabel="learning rate, rising from 0 to 0.02 in 4,000 iterations",
              ylabel="accuracy on held-out images (%)", xlim=(0, 0.02), ylim=(0, 70),
              title="Range test: one short run names two rates")
@@ -48,11 +48,11 @@ def range_test_figure(paper: Paper) -> tuple[str, str, Figure]:
     return "range_test", (
         "Section 3.3: accuracy on held-out training images while the rate rises in a straight "
         "line. Dashed: where seed 0's accuracy starts to increase, and where that ends, by the "
-        "rule in range_test.py. Dotted: the bounds that the paper takes from its Fig. 3."), made
+        "rule in range_test.py. Triangles: the bounds that the paper takes from its Fig. 3."), made
 
 
 def rates_of(axes: Axes, paper: Paper, name: str, iterations: int, label: str = "",
-             **look: str) -> None:
+             **look: Any) -> None:
     """An experiment's learning rate against iterations."""
     steps = np.arange(0, iterations + 1, 25)
     schedule = paper.experiments.resolve(name).schedule
@@ -76,7 +76,7 @@ def policies(paper: Paper) -> tuple[str, str, Figure]:
     right.set(yscale="log", ylim=(8e-6, 1e-2), title="42,000 and 70,000 iterations")
     for axes in (left, middle, right):
         axes.set(xlabel="iterations (thousands)")
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return "policies", (
         "The learning rate under every policy. Left: the first 16,000 iterations. Middle and "
         "right, on a logarithmic scale: the rows of Table 1, and the control that has "
@@ -118,7 +118,7 @@ def table3(paper: Paper) -> tuple[str, str, Figure]:
     axes.plot([c.published for c in claims], places, "o", color=COLOURS[6], mfc="none",
               label="published")
     measured = [(y, r.metrics["accuracy"]) for y, c in zip(places, claims, strict=True)
-                for r in paper.results.get(c.measure["experiment"], [])]
+                for r in paper.results.get(c.experiments[0], [])]
     if measured:
         axes.plot([a for _, a in measured], [y for y, _ in measured], "x", color=COLOURS[0],
                   label="measured")

@@ -28,7 +28,8 @@ WINDOW = 3
 """Evaluations averaged before a rise is looked for."""
 
 
-def edges(rates: Sequence[float], accuracies: Sequence[float]) -> tuple[float, float] | None:
+def edges(rates: Sequence[float] | np.ndarray, accuracies: Sequence[float] | np.ndarray
+          ) -> tuple[float, float] | None:
     """The two rates to note: where the accuracy starts to increase, and where that ends.
 
     Section 3.3 asks for the rate "when the accuracy starts to increase" and for that "when the
@@ -67,7 +68,8 @@ def edges(rates: Sequence[float], accuracies: Sequence[float]) -> tuple[float, f
     return float(rates[lower]), float(rates[max(upper, lower)])
 
 
-def draw(axes: Axes, rates: Sequence[float], accuracies: Sequence[float],
+def draw(axes: Axes, rates: Sequence[float] | np.ndarray,
+         accuracies: Sequence[float] | np.ndarray,
          found: tuple[float, float] | None, colour: str = COLOURS[0], label: str = "") -> None:
     """Accuracy against rate, with the edges as lines."""
     axes.plot(rates, accuracies, ".-", color=colour, lw=1, ms=4, label=label or None)
@@ -101,12 +103,17 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def main(argv: list[str]) -> int:
     """The command line; see the module's text."""
-    if len(argv) != 1 or argv[0] in ("--help", "-h"):
+    if argv and argv[0] in ("--help", "-h"):
         print(__doc__.strip())
         return 0
+    if len(argv) != 1:
+        raise UserError(f"{' '.join(argv) or 'no argument'}: expected one, the folder of a finished"
+                        " range test, as in python papers/cyclical_lr/range_test.py "
+                        "runs/cyclical_lr/range_test/seed0")
     path = Path(argv[0])
     rates, accuracies = read(path)
     found = edges(rates, accuracies)
+    print(f"the rate rose to {rates.max():.2g}")
     print("the accuracy never rose: try other rates" if found is None else
           f"schedule.base_lr={found[0]:.2g} schedule.max_lr={found[1]:.2g}")
     with style():

@@ -8,13 +8,13 @@ torch's: Caffe's momentum remembers steps, with the rates they had, torch's reme
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from common.training.descent import descended
+from common.training.descent import Tensors, descended
 
 Rate = float | Tensor
 
@@ -37,7 +37,7 @@ class Solver(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "multiplier": 1.0, "weight_decay": 0.0, **options})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch: a closure or none
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
             params, g = descended(group)
@@ -51,8 +51,8 @@ class Solver(torch.optim.Optimizer):
             torch._foreach_sub_(params, self.change(
                 group, params, g, group["lr"] * group["multiplier"], *held))
 
-    def change(self, group: dict[str, Any], params: list[Tensor], g: Sequence[Tensor], r: Rate,
-               *held: list[Tensor]) -> Sequence[Tensor]:
+    def change(self, group: dict[str, Any], params: list[Tensor], g: Tensors, r: Rate,
+               *held: list[Tensor]) -> Tensors:
         """Δ of every parameter.
 
         Args:
@@ -167,7 +167,7 @@ class AdaDelta(Solver):
         return torch._foreach_mul(u, r)
 
 
-def over_root(x: Sequence[Tensor], s: Sequence[Tensor], δ: float) -> Sequence[Tensor]:
+def over_root(x: Tensors, s: Tensors, δ: float) -> Tensors:
     """x/(√s + δ)."""
     return torch._foreach_div(x, torch._foreach_add(torch._foreach_sqrt(s), δ))
 

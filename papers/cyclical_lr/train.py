@@ -20,6 +20,7 @@ from common.config import key
 from common.data import Split, generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
+from common.training.devices import place
 from common.training.recipe import Supervised
 from papers.cyclical_lr.model import Cifar10Full, parameter_groups
 from papers.cyclical_lr.policies import ScheduleConfig, rate
@@ -66,6 +67,10 @@ class Config(BaseConfig):
 
     def check(self) -> None:
         self.schedule.check()
+        if self.schedule.policy == "range_test" and self.train.steps > self.schedule.stepsize[0]:
+            raise UserError(f"train.steps={self.train.steps}: expected at most the "
+                            f"{self.schedule.stepsize[0]} of schedule.stepsize, after which the "
+                            "rate of a range test rises no more")
 
 
 class CyclicalLrRecipe(Supervised):
@@ -101,7 +106,7 @@ class CyclicalLrRecipe(Supervised):
                                      generator(self.config.seed, "init"))
         except ValueError as e:
             raise UserError(f"model.magnify={self.config.model.magnify}: {e}") from e
-        self.model.to(self.device, memory_format=self.order_of_memory)
+        place(self.model, self.device, self.order_of_memory)
         optim = self.config.optim
         self.optimizer = SOLVERS[optim.solver](
             parameter_groups(self.model, optim.weight_decay), lr=rate(self.config.schedule, 0),

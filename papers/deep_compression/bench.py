@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.experiments import Experiments
-from common.running.bench import Contender, stand_in
+from common.running.bench import Contender, stand_in, taking
 from papers.deep_compression.coding import decode, encode
 from papers.deep_compression.compression import QuantiseRecipe
 from papers.deep_compression.train import Config, recipe
@@ -21,7 +21,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
         recipes = {name: recipe(experiments.resolve(name)) for name in (
             "lenet300_reference", "lenet300_pruned_3", "lenet300_compressed", "ticket_7")}
     yield "one update of LeNet-300-100", [
-        Contender(name, lambda r=r: [r.step(k) for k in range(STEPS)], STEPS)
+        Contender(name, taking(r, STEPS), STEPS)
         for name, r in recipes.items()]
     compressed = recipes["lenet300_compressed"]
     assert isinstance(compressed, QuantiseRecipe)

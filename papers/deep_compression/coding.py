@@ -198,11 +198,12 @@ def encode(tensors: Tensors) -> bytes:
                             f"{len(name.encode())}")
     parts = [MAGIC, struct.pack("<H", len(tensors))]
     for name, tensor in tensors.items():
-        shared = isinstance(tensor, SharedTensor)
-        shape = (tensor.codes if shared else tensor).shape
-        parts += [struct.pack("<BB", shared, len(name.encode())), name.encode(),
-                  struct.pack(f"<B{len(shape)}I", len(shape), *shape)]
-        parts.append(_shared(tensor) if shared else tensor.astype("<f4").tobytes())
+        if isinstance(tensor, SharedTensor):
+            shape, content = tensor.codes.shape, _shared(tensor)
+        else:
+            shape, content = tensor.shape, tensor.astype("<f4").tobytes()
+        parts += [struct.pack("<BB", isinstance(tensor, SharedTensor), len(name.encode())),
+                  name.encode(), struct.pack(f"<B{len(shape)}I", len(shape), *shape), content]
     body = b"".join(parts)
     return body + struct.pack("<I", zlib.crc32(body))
 
@@ -254,7 +255,8 @@ def decode(data: bytes) -> Tensors:
         raise Damaged("it does not begin with DCN1")
     if len(data) < 10 or struct.pack("<I", zlib.crc32(data[:-4])) != data[-4:]:
         raise Damaged("its checksum does not fit")
-    reader, tensors = Reader(data[:-4]), {}
+    reader = Reader(data[:-4])
+    tensors: Tensors = {}
     reader.bytes(len(MAGIC))
     for _ in range(reader.numbers("H")[0]):
         kind, length = reader.numbers("BB")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class LeNetRecipe(Supervised):
 
     def shipped(self) -> Dense:
         """Dense weights, zeros among them: no program that reads such files skips them."""
-        return Dense(self.model.weights(), self.model.b)
+        return Dense(self.model.weights(), dict(self.model.b.items()))
 
     @torch.no_grad()
     def error(self) -> float:
@@ -83,8 +83,6 @@ class LeNetRecipe(Supervised):
 
 class TrainRecipe(LeNetRecipe):
     """SGD with momentum and L2 on the mean cross-entropy, the rate by Caffe's policy "inv"."""
-
-    model: Pruned
 
     def build(self) -> None:
         self.make_model()
@@ -116,7 +114,7 @@ class TrainRecipe(LeNetRecipe):
     @torch.no_grad()
     def activity(self, x: Tensor) -> dict[str, float]:
         """``active_<layer>`` of some images, and of all layers' outputs ``active_total``."""
-        ones, sizes = dict.fromkeys(self.model.shapes, 0), dict.fromkeys(self.model.shapes, 0)
+        ones, sizes = dict.fromkeys(self.model.shapes, 0.0), dict.fromkeys(self.model.shapes, 0)
         for part in x.split(self.chunk):
             for name, out in self.model.outputs(part):
                 ones[name] += (out != 0).sum().item()
@@ -135,6 +133,7 @@ class PruneRecipe(TrainRecipe):
     """
 
     kept = (*TrainRecipe.kept, "cut")
+    model: Pruned
 
     def build(self) -> None:
         super().build()
@@ -159,6 +158,18 @@ class PruneRecipe(TrainRecipe):
         if final:
             metrics |= {f"kept_{name}": v for name, v in self.model.kept().items()}
         return metrics
+
+
+def shared_in(tensors: Tensors, layer: str) -> SharedTensor:
+    """A layer's weights among a file's tensors.
+
+    Raises:
+        TypeError: they are not shared.
+    """
+    found = tensors[f"{layer}.weight"]
+    if not isinstance(found, SharedTensor):
+        raise TypeError(f"{layer}.weight: expected shared weights")
+    return found
 
 
 class QuantiseRecipe(TrainRecipe):
@@ -193,7 +204,8 @@ class QuantiseRecipe(TrainRecipe):
 
     def tensors(self) -> Tensors:
         """The network as the file holds it: weights shared, biases as they are."""
-        r, found = self.config.quantise.index_bits, {}
+        r = self.config.quantise.index_bits
+        found: Tensors = {}
         for name, c in self.model.C.items():
             found[f"{name}.weight"] = SharedTensor(
                 self.model.codes(name).cpu().numpy(), c.detach().cpu().numpy(), r)
@@ -204,7 +216,7 @@ class QuantiseRecipe(TrainRecipe):
     def load(self, tensors: Tensors) -> None:
         """Take what a file holds."""
         for name, c in self.model.C.items():
-            weight = tensors[f"{name}.weight"]
+            weight = shared_in(tensors, name)
             self.model.codes(name).copy_(torch.from_numpy(weight.codes))
             c.copy_(torch.from_numpy(weight.centroids))
             self.model.b[name].copy_(torch.from_numpy(tensors[f"{name}.bias"]))
@@ -232,12 +244,14 @@ class QuantiseRecipe(TrainRecipe):
 
     def stored(self) -> dict[str, float]:
         """The columns of Tables 2 and 3, by layer and in total; rates are fractions."""
-        rows = {n: storage(self.tensors()[f"{n}.weight"]) for n in self.model.shapes}
+        rows = {n: storage(shared_in(self.tensors(), n)) for n in self.model.shapes}
         sizes = {n: self.model.codes(n).numel() for n in rows}
         entries = {n: row["entries"] for n, row in rows.items()}
+        weights: dict[str, Mapping[str, float]] = {
+            "kept": sizes, "rate_pq": sizes, "rate_pqh": sizes, "weight_bits": entries,
+            "index_bits": entries}
         total = {c: sum(rows[n][c] * by[n] for n in rows) / max(sum(by.values()), 1)
-                 for c, by in {"kept": sizes, "rate_pq": sizes, "rate_pqh": sizes,
-                               "weight_bits": entries, "index_bits": entries}.items()}
+                 for c, by in weights.items()}
         total["entries"] = sum(entries.values())
         return {f"{c}_{n}": v for n, row in (rows | {"total": total}).items()
                 for c, v in row.items()}

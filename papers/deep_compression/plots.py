@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, figure
+from common.evidence.plotting import COLOURS, band, empty, explain, figure
 from papers.deep_compression.coding import SharedTensor, Tensors, code_lengths, read
 from papers.deep_compression.facts import SHAPES, kilobytes
 
@@ -26,11 +25,6 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield pattern(paper)
     yield codebook(paper)
     yield tickets(paper)
-
-
-def empty(axes: Axes) -> None:
-    """Say that nothing has been measured."""
-    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
 
 
 def walk(paper: Paper, name: str, network: str, prunings: int, seed: int,
@@ -60,7 +54,7 @@ MARKERS = {"trained": "o", "pruned": "v", "shared": "x", "fine-tuned": "D", "fil
 def stages(paper: Paper) -> tuple[str, str, Figure]:
     """Error against size, stage by stage."""
     made, panels = figure(2, width=4.3, height=3.4)
-    claims = {c.id: c for c in paper.claims}
+    claims = {c.id: c.published for c in paper.claims if c.published is not None}
     for axes, (name, network, title, (short, prunings)) in zip(panels, NETWORKS, strict=True):
         seeds = sorted({r.seed for r in paper.results.get(f"{name}_reference", [])})
         for seed in seeds:
@@ -68,9 +62,9 @@ def stages(paper: Paper) -> tuple[str, str, Figure]:
             colour = COLOURS[seed % 6]
             axes.plot([p[1] for p in points], [p[2] for p in points], color=colour, lw=1,
                       label=f"seed {seed}")
-            for stage, kb, error in points:
-                axes.plot(kb, error, MARKERS[stage], color=colour, ms=5)
-        known = [(kb, claims[i].published) for kb, i in PUBLISHED[short]]
+            for stage, kb, percent in points:
+                axes.plot(kb, percent, MARKERS[stage], color=colour, ms=5)
+        known = [(kb, claims[i]) for kb, i in PUBLISHED[short]]
         axes.plot(*zip(*known, strict=True), "*--", color="black", ms=9, lw=1, label="published")
         for (kb, error), text in zip(known, ("", "÷12", f"÷{40 if short == '300' else 39}"),
                                      strict=True):
@@ -80,8 +74,8 @@ def stages(paper: Paper) -> tuple[str, str, Figure]:
         axes.margins(y=0.2)
         if not seeds:
             axes.text(0.97, 0.9, "no run yet", ha="right", transform=axes.transAxes)
-    for stage, marker in MARKERS.items():
-        panels[0].plot([], [], marker, color="grey", label=stage)
+    explain(panels[0], *((stage, {"marker": marker, "ls": "", "color": "grey"})
+                         for stage, marker in MARKERS.items()))
     shown = {label: handle for axes in panels
              for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     made.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=6, fontsize=8)

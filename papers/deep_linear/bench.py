@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 
@@ -40,5 +41,5 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
                 descend(weights, 1e-3, Σ31, Σ11)
         yield f"an update of {layers} layers of 100 units on 6,000 images", [
             Contender("autograd on the images",
-                      lambda net=net, x=x, y=y: automatic(net, x, y), STEPS),
+                      functools.partial(automatic, net, x, y), STEPS),
             Contender("products with Σ¹¹", by_products, STEPS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -108,7 +109,8 @@ class ModesRecipe(Recipe):
         u0s = self.growing() if c.start == "random" else [c.u0] * len(c.strengths)
         if c.start == "decoupled" and c.unbalance != 1:
             squares = [a * a for a in self.shares()]
-            return [τ * time_of(lambda u, s=s: unbalanced_velocity(u, s, squares), s, c.u0, uf)
+            return [τ * time_of(functools.partial(unbalanced_velocity, s=s, squares=squares), s,
+                                c.u0, uf)
                     for s, uf in zip(c.strengths, ends, strict=True)]
         return [deep_learning_time(c.layers, s, u0, uf, τ) if 0 < u0 < s else math.nan
                 for s, u0, uf in zip(c.strengths, u0s, ends, strict=True)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -37,7 +38,10 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield chaos(paper)
 
 
-def recipe(name: str, make: type, **overrides) -> ModesRecipe | ProductRecipe:
+R = TypeVar("R")
+
+
+def recipe(name: str, make: Callable[[Config], R], **overrides) -> R:
     """An experiment of this paper with its keys overridden."""
     experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
     return make(experiments.resolve(name, 0, {

@@ -18,6 +18,8 @@ class Signal(nn.Module):
 
     def __init__(self, map: Tensor, x: Tensor):
         super().__init__()
+        self.map: Tensor
+        self.x: Tensor
         self.register_buffer("map", map)
         self.register_buffer("x", x)
 

@@ -100,6 +100,6 @@ class SweepRecipe(Worklist):
         times = [f"time_{depth}" for depth in self.jobs]
         return [n for t in times for n in (t, t.replace("time", "rate"))], times
 
-    def summary(self, row: tuple[float, ...]) -> float:  # type: ignore[override]
+    def summary(self, row: tuple[float, ...]) -> float:  # type: ignore[override]  # of do()
         """The error that was left with the fastest rate."""
         return row[3]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.experiments import Experiments
-from common.running.bench import Contender, stand_in, without_onednn
+from common.running.bench import Contender, stand_in, taking, without_onednn
 from papers.distillation.train import Config, DistillationRecipe, recipe
 
 STEPS = 5
@@ -24,7 +24,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
     """Yield (title, contenders) of each comparison."""
     recipes = {"student of labels": made("hard"), "of soft targets": made("soft"),
                "teacher": made("teacher")}
-    contenders = [Contender(name, lambda r=r: [r.step(k) for k in range(STEPS)], STEPS)
+    contenders = [Contender(name, taking(r, STEPS), STEPS)
                   for name, r in recipes.items()]
     yield "one update", [*contenders, without_onednn(contenders[1])]
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.training.layers import Dropout
+from common.training.layers import Dropout, list_of
 from common.training.linear import Linear
 
 # ---- networks ----------------------------------------------------------------------------------
@@ -38,10 +38,9 @@ class Network(nn.Module):
                  p_input: float = 1.0, p_hidden: float = 1.0,
                  generator: torch.Generator | None = None):
         super().__init__()
-        self.layers = nn.ModuleList(Linear(i, o) for i, o in pairwise([inputs, *hidden, classes]))
+        self.layers = list_of(Linear(i, o) for i, o in pairwise([inputs, *hidden, classes]))
         self.retained = [p_input] + [p_hidden] * len(hidden)
-        self.drops = nn.ModuleList(Dropout(1 - p) if p < 1 else nn.Identity()
-                                   for p in self.retained)
+        self.drops = list_of(Dropout(1 - p) if p < 1 else nn.Identity() for p in self.retained)
         for layer in self.layers:
             nn.init.normal_(layer.weight, 0.0, (2 / layer.in_features) ** 0.5, generator=generator)
             nn.init.zeros_(layer.bias)

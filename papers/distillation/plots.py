@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure
+from common.evidence.plotting import COLOURS, dots, empty, explain, figure, published_bar
 from papers.distillation.model import softened
 
 ARMS = (
@@ -37,14 +36,10 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield knowledge(paper)
 
 
-def empty(axes: Axes) -> None:
-    """Say that nothing has been measured."""
-    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
-
-
 def published(paper: Paper, claim: str) -> float:
     """The published value of a claim."""
-    return next(c.published for c in paper.claims if c.id == claim)
+    return next(c.published for c in paper.claims
+                if c.id == claim and c.published is not None)
 
 
 def final(paper: Paper, experiment: str, metric: str) -> list[float]:
@@ -56,15 +51,14 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
     """The headline: a dot a run, published values as bars."""
     made, axes = figure(width=6.6, height=3.4)
     for k, (_, experiment, metric, claim, colour) in enumerate(ARMS):
-        axes.plot([k - 0.32, k + 0.32], [published(paper, claim)] * 2, color="black", lw=2,
-                  label="published" if k == 0 else None)
+        published_bar(axes, k, published(paper, claim), 0.32)
         values = final(paper, experiment, metric)
+        dots(axes, k, values, colour, spread=0.18, ms=5)
         if values:
-            spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else [0.0]
-            axes.plot(k + np.asarray(spread), values, "o", color=colour, ms=5)
             axes.annotate(f"{np.mean(values):.0f}", (k + 0.36, float(np.mean(values))),
                           va="center", color=colour, fontsize=9)
-    axes.plot([], [], "o", color="grey", ms=5, label="a run here (number: their mean)")
+    explain(axes, ("a run here (number: their mean)",
+                   {"marker": "o", "ls": "", "color": "grey", "ms": 5}))
     axes.set_xticks(range(len(ARMS)), [label for label, *_ in ARMS])
     axes.set(ylabel="errors on 10,000 test images", ylim=(0, None), xlim=(-0.6, len(ARMS) - 0.3))
     axes.legend(loc="upper left")
@@ -95,11 +89,10 @@ def bias(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(xlabel=label, title=title, ylim=(0, None),
                  ylabel="test error (%)" if unit == 100 else "errors on 10,000 test images")
     panels[1].invert_xaxis()
-    for marker, colour, text in (("X", "black", "published"),
-                                 ("o", COLOURS[2], "best on the test images"),
-                                 ("s", COLOURS[1], "found on training images")):
-        panels[0].plot([], [], marker, color=colour, label=text, ls="",
-                       fillstyle="none" if marker == "s" else "full")
+    explain(panels[0], ("published", {"marker": "X", "ls": "", "color": "black"}),
+            ("best on the test images", {"marker": "o", "ls": "", "color": COLOURS[2]}),
+            ("found on training images", {"marker": "s", "ls": "", "color": COLOURS[1],
+                                          "fillstyle": "none"}))
     panels[0].legend(fontsize=7)
     return "bias", (
         "Test errors of students that have not seen some digits, against a shift of biases after "
@@ -119,7 +112,7 @@ def temperatures(paper: Paper) -> tuple[str, str, Figure]:
             if values:
                 points.append((paper.config(experiment).transfer.temperature, values))
         for T, values in points:
-            axes.plot([T] * len(values), values, "o", color=colour, ms=3, alpha=0.6)
+            dots(axes, T, values, colour, ms=3, alpha=0.6)
         if points:
             axes.plot([T for T, _ in points], [np.mean(v) for _, v in points], color=colour)
         else:

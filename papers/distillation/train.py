@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from common.conditions import Not
-from common.config import Config as BaseConfig
-from common.config import key, start_of
+from common.config import start_of
 from common.data import Split, generator
 from common.errors import UserError, exit_with
 from common.files import write_atomic
@@ -29,60 +26,12 @@ from common.training.max_norm import project_max_norm
 from common.training.recipe import Row, Supervised
 from common.training.schedules import linear
 from common.training.sums import fraction
-from papers.distillation.model import (
-    Network,
-    best_shift,
-    distillation_loss,
-    errors_by_shift,
-    network_of,
-    shifted,
-)
+from papers.distillation.measures import PAIRS, by_shift, examples
+from papers.distillation.model import Network, distillation_loss, network_of
+from papers.distillation.settings import Config
 
-STUDENT = {"start_from": Not("")}
-SHIFTED = {"measure.classes": Not([])}
-
-PAIRS = ((2, 3, 7), (7, 2, 9))
-"""(d, a, b): of the training images of d, those most like an a, and most like a b, are shown."""
-
-
-@dataclass
-class ModelConfig:
-    hidden: list[int] = key([800, 800], "widths of the hidden layers", least=1, some=True)
-    p_input: float = key(1.0, "probability of retaining a pixel in training", above=0, most=1)
-    p_hidden: float = key(1.0, "probability of retaining a hidden unit", above=0, most=1)
-    max_norm: float = key(0.0, "radius of the incoming weights, in the scale of those that see "
-                               "unscaled units; 0: no constraint", least=0)
-
-
-@dataclass
-class TransferConfig:
-    digits: list[int] = key([], "labels of the images that are trained on; none: all", least=0)
-    jitter: int = key(0, "pixels by which images are shifted at most, in either direction", least=0)
-    temperature: float = key(20.0, "T of the soft targets", above=0, only=STUDENT)
-    hard: float = key(0.1, "weight of the labels; that of the soft targets is the rest", least=0,
-                      most=1, only=STUDENT)
-
-
-@dataclass
-class OptimConfig:
-    lr: float = key(0.1, "first learning rate; it falls in a straight line to 0", least=0)
-    momentum: float = key(0.9, "momentum of SGD", least=0, below=1)
-
-
-@dataclass
-class MeasureConfig:
-    classes: list[int] = key([], "classes whose biases are shifted after training", least=0)
-    shift: float = key(3.5, "by how much the paper shifts them", least=-1000, only=SHIFTED)
-    points: int = key(29, "shifts of the figure, from 0 to twice the paper's", least=2,
-                      only=SHIFTED)
-
-
-@dataclass
-class Config(BaseConfig):
-    model: ModelConfig = field(default_factory=ModelConfig)
-    transfer: TransferConfig = field(default_factory=TransferConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    measure: MeasureConfig = field(default_factory=MeasureConfig)
+TEACHERS = ("teacher", "search_teacher_0.3")
+"""The experiments whose logits are left for students, as config.yaml names them."""
 
 
 class DistillationRecipe(Supervised):
@@ -149,6 +98,7 @@ class DistillationRecipe(Supervised):
         if v.shape != (n, self.data.classes):
             raise UserError(f"its logits are {tuple(v.shape)}, expected one for each of the "
                             f"{n} training images and {self.data.classes} classes")
+        assert self.v is not None
         self.v.copy_(v.float()[self.members])
         return taken
 
@@ -185,7 +135,7 @@ class DistillationRecipe(Supervised):
         """``errors``, how many predictions are wrong, and ``error`` in %.
 
         In the final step also ``train_error`` in %, of what was trained on, and where biases are
-        to be shifted what :meth:`by_shift` measures.
+        to be shifted what :func:`by_shift` measures.
         """
         z = self.predict(self.eval_inputs)
         wrong = z.argmax(1) != self.eval_labels
@@ -193,33 +143,9 @@ class DistillationRecipe(Supervised):
         if final:
             metrics["train_error"] = 100 * (1 - self.accuracy(self.inputs, self.labels))
             if self.config.measure.classes:
-                metrics |= self.by_shift(z)
+                metrics |= by_shift(z, self.eval_labels, self.logits_of_all(self.model),
+                                    self.train.labels, self.config.measure)
         return metrics
-
-    def by_shift(self, z: Tensor) -> dict[str, float]:
-        """What becomes of the errors when the biases of some classes are shifted.
-
-        ``own_errors``: those on images of these classes. With ``_shifted``: after the paper's
-        shift; ``_best``: after the one with the fewest errors on the evaluated images, as the
-        paper has it, ``shift_best``; ``_train``: after the one with the fewest on all training
-        images, ``shift_train``. ``errors_at_<k>``: at the k-th of ``measure.points`` shifts.
-        """
-        m, labels = self.config.measure, self.eval_labels
-        of_them = torch.isin(labels, torch.tensor(m.classes, device=labels.device))
-        found = {"best": best_shift(z.cpu(), labels.cpu(), m.classes),
-                 "train": best_shift(self.logits_of_all(self.model).cpu(),
-                                     self.train.labels, m.classes)}
-        metrics = {f"shift_{name}": value for name, value in found.items()}
-        for name, shift in (("", 0.0), ("_shifted", m.shift),
-                            *((f"_{name}", value) for name, value in found.items())):
-            wrong = shifted(z, m.classes, shift).argmax(1) != labels
-            metrics |= {f"errors{name}": float(wrong.sum().item()),
-                        f"error{name}": 100 * fraction(wrong),
-                        f"own_errors{name}": float((wrong & of_them).sum().item())}
-        edges, errors = errors_by_shift(z.cpu(), labels.cpu(), m.classes)
-        shifts = torch.linspace(0, 2 * m.shift, m.points, dtype=torch.float64)
-        return metrics | {f"errors_at_{k}": float(errors[i].item())
-                          for k, i in enumerate(torch.searchsorted(edges, shifts))}
 
     @torch.no_grad()
     def logits_of_all(self, network: Network) -> Tensor:
@@ -242,11 +168,11 @@ class TeacherRecipe(DistillationRecipe):
         return loss
 
     def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
-        """Leave the first seed's logits of all training images, and a few images to be shown.
+        """Leave a chosen teacher's logits of all training images, and a few images to be shown.
 
         ``logits`` (n, N), float16; ``images`` (4, h, w), uint8, and ``shown`` (4, N), their logits.
         """
-        if self.config.seed:
+        if self.config.seed or self.config.experiment not in TEACHERS:
             return
         v = self.logits_of_all(self.model).cpu()
         chosen = torch.tensor([k for pair in PAIRS for k in examples(v, self.train.labels, *pair)])
@@ -254,23 +180,6 @@ class TeacherRecipe(DistillationRecipe):
         content = {"logits": v.half(), "images": self.train.images[chosen, 0].contiguous(),
                    "shown": v[chosen]}
         write_atomic(path, lambda p: save_file(content, p))
-
-
-def examples(v: Tensor, labels: Tensor, digit: int, one: int, other: int) -> tuple[int, int]:
-    """Two images of a digit: one that resembles ``one`` most, and one that resembles ``other``.
-
-    By the difference of their logits, among the images that the teacher is right about; where it
-    is right about none, among all.
-
-    Args:
-        v: the teacher's logits (n, N).
-        labels: (n,).
-    """
-    own = labels == digit
-    right = own & (v.argmax(1) == digit)
-    of = (right if right.any() else own).nonzero()[:, 0]
-    difference = v[of, one] - v[of, other]
-    return int(of[difference.argmax()]), int(of[difference.argmin()])
 
 
 def recipe(config: Config) -> DistillationRecipe:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.experiments import Experiments
-from common.running.bench import Contender, stand_in, without_onednn
+from common.running.bench import Contender, stand_in, taking, without_onednn
 from papers.dropout.train import Config, DropoutRecipe
 
 STEPS = 40
@@ -22,7 +22,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
                        "dropout": {},
                        "inverted dropout": {"model.noise": "inverted"},
                        "Gaussian noise": {"model.noise": "gaussian"}}.items()}
-    contenders = [Contender(name, lambda r=r: [r.step(k) for k in range(STEPS)], STEPS)
+    contenders = [Contender(name, taking(r, STEPS), STEPS)
                   for name, r in recipes.items()]
     yield "one step at 3×1024, batch 100, max-norm in all", contenders + [
         without_onednn(c) for c in contenders[:2]]

@@ -6,7 +6,9 @@ weights, f the activation, **p the probability of retaining a unit**, c the radi
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
@@ -15,6 +17,7 @@ import torch
 from einops import reduce
 from torch import Tensor, nn
 
+from common.training.layers import list_of
 from common.training.linear import Linear
 from common.training.noise import uniform_like
 
@@ -118,9 +121,9 @@ class Network(nn.Module):
                  generator: torch.Generator | None = None):
         super().__init__()
         widths = [inputs, *hidden, classes]
-        self.layers = nn.ModuleList(Linear(i, o) for i, o in pairwise(widths))
-        self.drops = nn.ModuleList(NOISES[noise](p) for p in
-                                   [p_input] + [p_hidden] * len(hidden))
+        self.layers = list_of(Linear(i, o) for i, o in pairwise(widths))
+        self.drops = list_of(NOISES[noise](p) for p in
+                             [p_input] + [p_hidden] * len(hidden))
         self.f = ACTIVATIONS[activation]
         for layer in self.layers:
             nn.init.normal_(layer.weight, 0.0, layer.in_features**-0.5, generator=generator)
@@ -200,12 +203,12 @@ def sampled_probabilities(network: nn.Module, x: Tensor, k: int) -> Tensor:
 
 def l2(weights: Sequence[Tensor]) -> Tensor:
     """½ Σ w²."""
-    return sum(w.square().sum() for w in weights) / 2
+    return functools.reduce(operator.add, (w.square().sum() for w in weights)) / 2
 
 
 def l1(weights: Sequence[Tensor]) -> Tensor:
     """Σ |w|."""
-    return sum(w.abs().sum() for w in weights)
+    return functools.reduce(operator.add, (w.abs().sum() for w in weights))
 
 
 def kl_sparsity(hidden: Sequence[Tensor], target: float) -> Tensor:

@@ -52,7 +52,7 @@ def fig4(paper: Paper) -> tuple[str, str, Figure]:
 
 def tables(paper: Paper) -> tuple[str, str, Figure]:
     rows = [j for j in paper.judgements() if j.claim.where in ("Table 2", "Table 9", "Table 10")
-            and "metric" in j.claim.measure and j.claim.published is not None]
+            and j.claim.measure and j.claim.measure.metric and j.claim.published is not None]
     made, axes = figure(width=6.4, height=0.24 * len(rows) + 0.7)
     for y, j in enumerate(rows):
         drawn = (
@@ -164,7 +164,7 @@ def fig11(paper: Paper) -> tuple[str, str, Figure]:
               label="Monte-Carlo, published")
     axes.axhline(1.05, color="grey", lw=1, ls="--", label="weight scaling, published")
     for run in paper.results.get("dropout", []):
-        ks = run.record["config"]["measure"]["samples"]
+        ks = run.record.config["measure"]["samples"]
         colour = COLOURS[run.seed % len(COLOURS)]
         axes.errorbar(ks, [run.metrics[f"monte_carlo_{k}"] for k in ks],
                       [run.metrics[f"monte_carlo_{k}_sd"] for k in ks], fmt="-", capsize=2,

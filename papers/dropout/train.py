@@ -25,10 +25,12 @@ from common.data import Split, generator
 from common.errors import UserError, exit_with
 from common.files import write_atomic
 from common.running.cli import main
+from common.training import published
 from common.training.descent import sgd
 from common.training.max_norm import project_max_norm
 from common.training.recipe import Batch, Row, Supervised
 from common.training.sums import fraction
+from papers.dropout import weights
 from papers.dropout.model import (
     Autoencoder,
     Network,
@@ -40,6 +42,9 @@ from papers.dropout.model import (
 
 POOL = 200
 """Sampled networks from which the averages of Fig. 11 are drawn."""
+
+SHIPPED = "dropout"
+"""The experiment whose first network is published in ``weights/``."""
 
 BINS = 40
 """Bins of width 0.1 of the histograms of section 7.2, the last holding everything above."""
@@ -214,13 +219,30 @@ class DropoutRecipe(Supervised):
             metrics[f"monte_carlo_{k}_sd"] = found.std().item()
         return metrics
 
+    def probabilities(self, x: Tensor, samples: int) -> Tensor:
+        """Class probabilities (samples or 1, n, classes); 0 samples: by weight scaling."""
+        if samples:
+            return sampled_probabilities(self.model, x, samples)
+        return torch.softmax(self.predict(x), 1)[None]
+
+    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+        """Leave the first network of one experiment in ``weights/``, with what it is."""
+        if self.config.experiment != SHIPPED or self.config.seed:
+            return
+        trained, self.model = self.model, weights.rounded(self.model)
+        error = 100 * (1 - self.accuracy(self.eval_inputs, self.eval_labels))
+        shipped, self.model = self.model, trained
+        weights.save(paper_folder / "weights" / f"{SHIPPED}.safetensors", shipped,
+                     record["config"]["model"], published.made_by(record) | {
+                         "error": error, "error_float32": record["metrics"]["error"]})
+
 
 class AutoencoderRecipe(DropoutRecipe):
     """Section 7.1's autoencoder, trained by squared error, and section 7.2's activations."""
 
-    model: Autoencoder  # type: ignore[assignment]
+    model: Autoencoder  # type: ignore[assignment]  # in place of a classifier
 
-    def network(self) -> Autoencoder:
+    def network(self) -> Autoencoder:  # type: ignore[override]  # likewise
         model = self.config.model
         if len(model.hidden) != 1:
             raise UserError(f"model.hidden={model.hidden}: expected the one hidden layer of an "

@@ -13,7 +13,17 @@ from torch import Tensor, nn
 from common.evidence.results import Result
 from common.experiments import Experiments
 from common.files import ROOT
-from papers.filter_pruning.model import flop, kept, l1_norms, plan, prunable, prune, weights
+from papers.filter_pruning.model import (
+    convolution,
+    flop,
+    kept,
+    l1_norms,
+    plan,
+    prunable,
+    prune,
+    weighted_layers,
+    weights,
+)
 from papers.filter_pruning.networks import build, initialise
 from papers.filter_pruning.settings import Config
 
@@ -68,8 +78,9 @@ def reduction(experiment: str, what: str, rounding: str = "floor") -> float:
 def vgg_layer(layer: str, what: str) -> float:
     """Weights or FLOP of one layer of VGG-16, by its module's name."""
     network = networks("vgg16_a")[0]
-    return network.get_submodule(layer).weight.numel() if what == "weights" \
-        else by_layer(network)[layer]
+    if what == "weights":
+        return dict(weighted_layers(network))[layer].weight.numel()
+    return by_layer(network)[layer]
 
 
 def vgg_reduction(layer: str) -> float:
@@ -102,7 +113,7 @@ def masked_difference() -> float:
     small = copy.deepcopy(network)
     stayed = prune(small, plan(network, [0.5] * 3))
     for layer in prunable(network):
-        mask = torch.zeros(network.get_submodule(layer.conv).out_channels, 1, 1).double()
+        mask = torch.zeros(convolution(network, layer.conv).out_channels, 1, 1).double()
         mask[stayed[layer.number]] = 1
         network.get_submodule(layer.bn).register_forward_hook(lambda _m, _x, y, k=mask: y * k)
     return round((small(x) - network(x)).abs().max().item(), DIGITS)
@@ -117,7 +128,7 @@ def saved_operations(m: int = 4) -> float:
         network = build(Config().model, 3, 10)
         before, worst = by_layer(network), 0.0
         for layer in prunable(network):
-            n = network.get_submodule(layer.conv).out_channels
+            n = convolution(network, layer.conv).out_channels
             small = copy.deepcopy(network)
             prune(small, {layer.number: n - m})
             after = by_layer(small)

@@ -123,6 +123,14 @@ def kept(weight: Tensor, left: int, which: Which = "smallest",
     return order[:left].sort().values
 
 
+def convolution(network: nn.Module, name: str) -> nn.Conv2d:
+    """One of a network's convolutions, by its name."""
+    found = network.get_submodule(name)
+    if not isinstance(found, nn.Conv2d):
+        raise TypeError(f"{name}: expected a convolution")
+    return found
+
+
 @torch.no_grad()
 def cut(network: nn.Module, layer: Layer, keep: Tensor) -> None:
     """Remove all filters of a layer but some, and what depends on their feature maps, in place.
@@ -132,17 +140,24 @@ def cut(network: nn.Module, layer: Layer, keep: Tensor) -> None:
         layer: one of :func:`prunable`.
         keep: indices of the filters that stay.
     """
-    conv, bn, following = (network.get_submodule(name) for name in (
-        layer.conv, layer.bn, layer.following))
+    conv, bn, following = convolution(network, layer.conv), network.get_submodule(
+        layer.bn), network.get_submodule(layer.following)
+    if not isinstance(bn, nn.BatchNorm2d):
+        raise TypeError(f"{layer.bn}: expected batch normalisation")
     conv.weight = nn.Parameter(conv.weight[keep].clone())
-    conv.out_channels = bn.num_features = len(keep)
+    conv.out_channels = len(keep)
+    bn.num_features = len(keep)
     for name in ("weight", "bias"):
         setattr(bn, name, nn.Parameter(getattr(bn, name)[keep].clone()))
     for name in ("running_mean", "running_var"):
         setattr(bn, name, getattr(bn, name)[keep].clone())
+    if isinstance(following, nn.Conv2d):
+        following.in_channels = len(keep)
+    elif isinstance(following, nn.Linear):
+        following.in_features = len(keep)
+    else:
+        raise TypeError(f"{layer.following}: expected a convolution or a linear layer")
     following.weight = nn.Parameter(following.weight[:, keep].clone())
-    setattr(following, "in_channels" if isinstance(following, nn.Conv2d) else "in_features",
-            len(keep))
 
 
 def prune(network: nn.Module, left: Mapping[int, int], which: Which = "smallest",
@@ -167,10 +182,10 @@ def prune(network: nn.Module, left: Mapping[int, int], which: Which = "smallest"
     if unknown := left.keys() - layers.keys():
         raise ValueError(f"layer {min(unknown)}: expected one of "
                          f"{', '.join(map(str, layers))}")
-    whole = {k: network.get_submodule(layer.conv).weight for k, layer in layers.items()}
+    whole = {k: convolution(network, layer.conv).weight for k, layer in layers.items()}
     stayed = {}
     for k in sorted(left):
-        weight = network.get_submodule(layers[k].conv).weight if greedy else whole[k]
+        weight = convolution(network, layers[k].conv).weight if greedy else whole[k]
         stayed[k] = kept(weight, left[k], which, generator)
         cut(network, layers[k], stayed[k])
     return stayed
@@ -197,11 +212,11 @@ def plan(network: nn.Module, shares: Sequence[float], skip: Sequence[int] = (),
         raise ValueError(f"layer {min(unknown)}: expected one of "
                          f"{', '.join(str(layer.number) for layer in layers)}")
     return {layer.number: filters_left(
-        network.get_submodule(layer.conv).out_channels, shares[layer.stage], rounding)
+        convolution(network, layer.conv).out_channels, shares[layer.stage], rounding)
         for layer in layers if layer.number not in skip and shares[layer.stage]}
 
 
-def weighted_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
+def weighted_layers(network: nn.Module) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
     """Convolutions and linear layers by name, in order of depth."""
     return [(name, m) for name, m in network.named_modules()
             if isinstance(m, nn.Conv2d | nn.Linear)]
@@ -228,7 +243,7 @@ def flop(network: nn.Module, image: Tensor) -> dict[str, int]:
     counts: dict[str, int] = {}
 
     def count(name: str):
-        def add(layer: nn.Module, _: tuple, y: Tensor) -> None:
+        def add(layer: nn.Conv2d | nn.Linear, _: tuple, y: Tensor) -> None:
             counts[name] = y[0].numel() * layer.weight[0].numel()
         return add
 

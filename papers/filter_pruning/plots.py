@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure
+from common.evidence.plotting import COLOURS, empty, explain, figure, published_bar
 from common.evidence.results import Result
 from papers.filter_pruning.facts import l1_norms, prunable, reduction, resnet20
 
@@ -27,16 +26,11 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield plans(paper)
 
 
-def empty(axes: Axes) -> None:
-    """Say that nothing has been measured."""
-    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
-
-
 def errors(run: Result) -> tuple[list[int], list[float], np.ndarray]:
     """Layers, shares with 0 in front, and the error in %, (layers, shares)."""
     found = {(int(k.split("_")[1]), float(k.split("_")[2])): v
              for k, v in run.metrics.items() if k.startswith("error_")}
-    layers, shares = (sorted({k[i] for k in found}) for i in (0, 1))
+    layers, shares = sorted({k for k, _ in found}), sorted({p for _, p in found})
     whole = run.at("error", None)
     table = [[whole, *(found[layer, share] for share in shares)] for layer in layers]
     return layers, [0.0, *shares], np.array(table)
@@ -51,15 +45,14 @@ def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
         norms.plot(np.linspace(0, 100, len(s)), s / s[0], color=STAGES[layer.stage], lw=1.0)
     norms.set(xlabel="filters (%), sorted", ylabel="Σ|weights| over the layer's largest",
               ylim=(0, 1.02), title="filters' weights")
-    for stage, colour in enumerate(STAGES, 1):
-        norms.plot([], [], color=colour, label=f"stage {stage}")
+    explain(norms, *((f"stage {k}", {"color": colour}) for k, colour in enumerate(STAGES, 1)))
     norms.legend(fontsize=7, loc="lower left")
     for run in paper.results.get("sensitivity", [])[:1]:
         layers, shares, table = errors(run)
-        for layer, row in zip(layers, table, strict=True):
+        for number, row in zip(layers, table, strict=True):
             single.plot([100 * p for p in shares], row, "-", lw=1.0,
-                        color=STAGES[3 * (layer // 2 - 1) // len(layers)])
-            single.annotate(str(layer), (100 * shares[-1], row[-1]), (3, 0), va="center",
+                        color=STAGES[3 * (number // 2 - 1) // len(layers)])
+            single.annotate(str(number), (100 * shares[-1], row[-1]), (3, 0), va="center",
                             textcoords="offset points", fontsize=6)
     for which, colour in WHICH:
         name = "sensitivity" + ("" if which == "smallest" else f"_{which}")
@@ -110,17 +103,14 @@ def plans(paper: Paper) -> tuple[str, str, Figure]:
     """What each plan saves; published values as bars."""
     made, axes = figure(width=6.4, height=2.9)
     claims = {c.id: c for c in paper.claims}
-    seen = False
     for k, (name, _) in enumerate(PLANS):
         for j, (what, colour) in enumerate((("flop", COLOURS[0]), ("weights", COLOURS[2]))):
             at = k + 0.36 * j - 0.18
             label = {"flop": "operations", "weights": "parameters"}[what] if k == 0 else None
             axes.bar(at, reduction(name, what), 0.32, color=colour, alpha=0.7, label=label)
             claim = claims.get(f"table1-{name.replace('_', '-')}-{what}-pruned")
-            if claim:
-                axes.plot([at - 0.17, at + 0.17], [claim.published] * 2, color="black", lw=2,
-                          label=None if seen else "published")
-                seen = True
+            if claim and claim.published is not None:
+                published_bar(axes, at, claim.published, 0.17)
     axes.set_xticks(range(len(PLANS)), [title for _, title in PLANS], fontsize=7)
     axes.set_ylabel("saved (%)")
     axes.grid(axis="x", visible=False)

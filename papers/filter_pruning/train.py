@@ -19,20 +19,17 @@ from common.data import Split, evaluation_splits, generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training import start
-from common.training.augment import PadCropFlip
+from common.training.augment import Cropped, PadCropFlip
 from common.training.descent import sgd
-from common.training.recipe import Batch, Recipe, Row, Supervised
+from common.training.recipe import Recipe
 from common.training.schedules import divided
 from common.training.sums import fraction
-from papers.filter_pruning.model import cut, filters_left, kept, prunable, prune
+from papers.filter_pruning.model import convolution, cut, filters_left, kept, prunable, prune
 from papers.filter_pruning.networks import build, initialise, left
 from papers.filter_pruning.settings import Config
 
 CHUNK, DEVICE_CHUNK = 250, 5000
 """Images at a time on a CPU, and elsewhere."""
-
-MEAN = "input.mean"
-"""The name under which files of weights hold the mean image (of pixels in 0 … 1)."""
 
 
 def mean_image(train: Split) -> Tensor:
@@ -40,7 +37,7 @@ def mean_image(train: Split) -> Tensor:
     return reduce(train.images.float(), "n c h w -> c h w", "mean") / 255
 
 
-class TrainRecipe(Supervised):
+class TrainRecipe(Cropped):
     """A pruned network, trained as papers/resnet trains the whole one.
 
     Attributes:
@@ -49,7 +46,7 @@ class TrainRecipe(Supervised):
             empty where training starts from random weights.
     """
 
-    kept = (*Supervised.kept, "mean", "before")
+    kept = (*Cropped.kept, "mean", "before")
     chunk, device_chunk = CHUNK, DEVICE_CHUNK
     config: Config
 
@@ -84,9 +81,9 @@ class TrainRecipe(Supervised):
         """Take a whole network's weights, prune it, and keep what is left."""
         whole = self.whole.to(self.device)
         taken = start.fit(whole, weights)
-        there = weights.get(MEAN, self.mean)
+        there = weights.get(start.MEAN, self.mean)
         if there.shape != self.mean.shape or (there.to(self.mean) - self.mean).abs().max() > 1e-4:
-            raise UserError(f"{MEAN} there is not the mean of these training images")
+            raise UserError(f"{start.MEAN} there is not the mean of these training images")
         pruned = copy.deepcopy(whole)
         plan = self.config.plan
         prune(pruned, self.left, plan.which, plan.greedy, self.generator("filters", 0))
@@ -99,19 +96,6 @@ class TrainRecipe(Supervised):
     def rates(self, step: int) -> dict[str, float]:
         """The rate, divided by 10 at the milestones; constant in retraining."""
         return {"lr": divided(self.config.optim.lr, self.config.optim.milestones, step)}
-
-    def row(self, step: int) -> Row:
-        """Also where the images of a batch are cropped, and which are mirrored."""
-        row = super().row(step)
-        if self.augmented is None:
-            return row
-        return row | self.augmented.draw(len(row["index"]), self.generator("augment", step))
-
-    def batch(self, row: Row) -> Batch:
-        if self.augmented is None:
-            return super().batch(row)
-        index = row["index"]
-        return self.augmented(index, row["offset"], row["flip"]), self.labels[index]
 
     def error(self) -> float:
         """Of the present model on the evaluation split, in %."""
@@ -155,13 +139,7 @@ class SensitivityRecipe(Recipe):
 
     def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take the whole network's weights, and its mean image where the file holds one."""
-        taken = start.fit(self.model, weights)
-        if MEAN in weights:
-            if weights[MEAN].shape != self.mean.shape:
-                raise UserError(f"{MEAN} is {tuple(weights[MEAN].shape)} there, "
-                                f"{tuple(self.mean.shape)} here")
-            self.mean = weights[MEAN].to(self.device)
-            taken[MEAN] = weights[MEAN]
+        taken, self.mean = start.fit_with_mean(self.model, self.mean, weights)
         return taken
 
     @torch.no_grad()
@@ -179,7 +157,7 @@ class SensitivityRecipe(Recipe):
         layer = self.layers[number // len(c.view.shares)]
         share = c.view.shares[number % len(c.view.shares)]
         network = copy.deepcopy(self.model)
-        weight = network.get_submodule(layer.conv).weight
+        weight = convolution(network, layer.conv).weight
         cut(network, layer, kept(weight, filters_left(len(weight), share), c.plan.which,
                                  self.generator("filters", layer.number)))
         self.table[number] = self.error(network)

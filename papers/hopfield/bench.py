@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -17,6 +18,6 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
         ξ = torch.randint(0, 2, (p, n), generator=g).float() * 2 - 1
         S, order, J = ξ[:50].clone(), torch.randperm(n, generator=g), hebb(ξ)
         yield f"a sweep of 50 trials from stored patterns, N = {n}, p = {p}", [
-            Contender("couplings", lambda S=S, J=J, o=order: asynchronous(J, S, o), 1, "sweeps"),
-            Contender("overlaps", lambda S=S, ξ=ξ, o=order: asynchronous_by_overlaps(ξ, S, o), 1,
+            Contender("couplings", functools.partial(asynchronous, J, S, order), 1, "sweeps"),
+            Contender("overlaps", functools.partial(asynchronous_by_overlaps, ξ, S, order), 1,
                       "sweeps")]

@@ -31,9 +31,8 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
 
 def means(paper: Paper, names: list[str], metric: str) -> tuple[list[int], list[float]]:
     """Means over seeds of a metric, of those experiments that have results."""
-    found = [(k, [r.metrics[metric] for r in paper.results.get(n, [])])
-             for k, n in enumerate(names)]
-    found = [(k, float(np.mean(v))) for k, v in found if v]
+    values = [[r.metrics[metric] for r in paper.results.get(n, [])] for n in names]
+    found = [(k, float(np.mean(v))) for k, v in enumerate(values) if v]
     return [k for k, _ in found], [v for _, v in found]
 
 
@@ -69,6 +68,7 @@ def digits() -> tuple[str, str, Figure]:
     r = recipe("quick_pseudo_inverse", start__flipped=0.15)
     states = [r.own, r.model.S.clone()]
     order = torch.arange(r.ξ.shape[1])
+    assert r.J is not None
     for _ in range(sweeps):
         states.append(asynchronous(r.J, states[-1], order))
     for row, k in zip(panels, shown, strict=True):

@@ -78,6 +78,7 @@ class State(nn.Module):
 
     def __init__(self, S: Tensor):
         super().__init__()
+        self.S: Tensor
         self.register_buffer("S", S)
 
 
@@ -123,10 +124,10 @@ class HopfieldRecipe(Recipe):
             raise UserError("model.states=zero_one: expected model.update=asynchronous")
         self.by_overlaps = (c.model.rule == "hebb" and c.model.update == "asynchronous"
                             and not zero_one)
-        self.J = None if self.by_overlaps else (
+        self.J: Tensor | None = None if self.by_overlaps else (
             whole_hebb(ξ) if c.model.rule == "hebb" else pseudo_inverse(ξ))
         self.unit = n if c.model.rule == "hebb" else 1  # of self.J: N J, or J
-        self.bias = zero_one_bias(self.J) if zero_one else None
+        self.bias = zero_one_bias(self.J) if zero_one and self.J is not None else None
         self.changed = torch.ones((), dtype=torch.bool)
 
     def own_is_nearest(self, S: Tensor) -> Tensor:
@@ -156,7 +157,7 @@ class HopfieldRecipe(Recipe):
         S = self.model.S
         if not self.changed:
             return torch.zeros(())
-        if self.by_overlaps:
+        if self.J is None:
             new = asynchronous_by_overlaps(self.ξ, S, self.order(number))
         elif self.config.model.update == "asynchronous":
             new = asynchronous(self.J, S, self.order(number), self.bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -37,5 +38,5 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
         net = Network([784, *[width] * 5, 10], "tanh", "normalised", g)
         x, labels = torch.rand(300, 784, generator=g), torch.arange(300) % 10
         yield f"gradients of five layers of {width} units on 300 images", [
-            Contender("autograd", lambda n=net, x=x, y=labels: automatic(n, x, y), STEPS),
-            Contender("eq. (2)", lambda n=net, x=x, y=labels: by_hand(n, x, y), STEPS)]
+            Contender("autograd", functools.partial(automatic, net, x, labels), STEPS),
+            Contender("eq. (2)", functools.partial(by_hand, net, x, labels), STEPS)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -71,7 +72,10 @@ def signals(paper: Paper) -> tuple[str, str, Figure]:
                        "(5), (13) and (14) of Glorot & Bengio (dashed)."), made
 
 
-def recipe(name: str, make: type, **overrides) -> LayersRecipe | SurfaceRecipe:
+R = TypeVar("R")
+
+
+def recipe(name: str, make: Callable[[Config], R], **overrides) -> R:
     """An experiment of this paper with its keys overridden."""
     experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
     return make(experiments.resolve(name, 0, {

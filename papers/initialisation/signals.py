@@ -30,6 +30,7 @@ class Sums(nn.Module):
 
     def __init__(self, rows: int, columns: int):
         super().__init__()
+        self.values: Tensor
         self.register_buffer("values", torch.zeros(rows, columns))
 
 

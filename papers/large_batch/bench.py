@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.experiments import Experiments
-from common.running.bench import Contender, stand_in, without_onednn
+from common.running.bench import Contender, stand_in, taking, without_onednn
 from papers.large_batch.train import Config, LargeBatchRecipe
 
 STEPS = 5
@@ -21,7 +21,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
                        "batches of 128": {"train.batch_size": 128},
                        "batches of 1,024": {"train.batch_size": 1024},
                        "in ghosts of 128": {"train.batch_size": 1024, "model.ghost": 128}}.items()}
-    contenders = [Contender(name, lambda r=r: [r.step(k) for k in range(STEPS)], STEPS)
+    contenders = [Contender(name, taking(r, STEPS), STEPS)
                   for name, r in recipes.items()]
     yield "one update of F1", [*contenders, without_onednn(contenders[1])]
 

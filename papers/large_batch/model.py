@@ -93,7 +93,8 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(layer.weight, generator=generator)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def flat(network: nn.Module) -> Tensor:
@@ -200,7 +201,7 @@ def hessian_product(f: Function, x: Tensor, v: Tensor) -> Tensor:
 
     By ``torch.func``, under which layers keep to operations that can be.
     """
-    _, back = torch.func.vjp(torch.func.grad(f), x.detach())
+    back = torch.func.vjp(torch.func.grad(f), x.detach())[1]
     return back(v)[0]
 
 

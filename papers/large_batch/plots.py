@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure
+from common.evidence.plotting import COLOURS, dots, empty, explain, figure, published_bar
 from common.evidence.results import Result
 
 SMALL, LARGE, LOSS, ACCURACY = COLOURS[0], COLOURS[1], COLOURS[6], COLOURS[2]
 ARMS = (("sb", "batches of 256", SMALL), ("lb", "batches of 6,000", LARGE))
 MODES = (("batch", "o"), ("moving", "s"))
 EPSILONS = (("0.001", "10⁻³"), ("0.0005", "5·10⁻⁴"))
+HIGHEST = 2.5
+"""Where the picture of the line ends: a little above the loss of guessing, log 10."""
 ANSWERS = (("sb", "SB"), ("lb", "LB"), ("lr", "+LR"), ("gbn", "+GBN"), ("ra", "+RA"))
 
 
@@ -26,11 +27,6 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield answers(paper)
 
 
-def empty(axes: Axes) -> None:
-    """Say that nothing has been measured."""
-    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
-
-
 def on_line(run: Result, split: str, metric: str) -> np.ndarray:
     """A metric at every point of the line, (points,)."""
     points = sum(name.startswith(f"line_{split}_{metric}_") for name in run.curves)
@@ -38,13 +34,13 @@ def on_line(run: Result, split: str, metric: str) -> np.ndarray:
 
 
 def between(paper: Paper) -> tuple[str, str, Figure]:
-    """Fig. 3(a), all seeds: loss on a logarithmic scale, accuracy below it."""
+    """Fig. 3(a), all seeds: loss above, accuracy below."""
     made, (above, below) = figure(1, 2, width=6.2, height=2.6, sharex=True)
     runs = paper.results.get("f1_lb", [])
-    for axes, metric in ((above, "loss"), (below, "accuracy")):
+    for axes, metric, scale in ((above, "loss", 1), (below, "accuracy", 100)):
         for split, style in (("train", "-"), ("test", "--")):
             if runs:
-                values = np.stack([on_line(r, split, metric) for r in runs])
+                values = scale * np.stack([on_line(r, split, metric) for r in runs])
                 α = np.linspace(-1, 2, values.shape[1])
                 colour = LOSS if metric == "loss" else ACCURACY
                 axes.plot(α, values.mean(0), style, color=colour,
@@ -52,22 +48,22 @@ def between(paper: Paper) -> tuple[str, str, Figure]:
                 axes.fill_between(α, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
         if not runs:
             empty(axes)
-        for at, (_, label, colour) in zip((0, 1), ARMS, strict=True):
+        for at, (_, label, colour), word in zip((0, 1), ARMS, ("flat", "sharp"), strict=True):
             axes.axvline(at, color=colour, lw=1.2)
             if axes is above:
-                axes.annotate(label, (at, 1.01), xycoords=("data", "axes fraction"), ha="center",
-                              va="bottom", color=colour)
+                axes.annotate(f"{label}: {word}", (at, 1.01), xycoords=("data", "axes fraction"),
+                              ha="center", va="bottom", color=colour)
     if runs:
-        above.set_yscale("log")
         above.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    above.set(ylabel="cross-entropy")
-    below.set(ylabel="accuracy", xlim=(-1, 2), xlabel="α on the line from small batches (0) "
-                                                      "to large ones (1)")
+    above.set(ylabel="cross-entropy", ylim=(0, HIGHEST))
+    below.set(ylabel="accuracy (%)", xlim=(-1, 2), xlabel="α on the line from small batches (0) "
+                                                          "to large ones (1)")
     return "line", (
         "Fig. 3(a): F1 on MNIST along the line through the minima of batches of 256 and 6,000, "
-        f"mean and range of {len(runs)} pair{'s' * (len(runs) != 1)} with the same first weights; "
-        "loss (logarithmic, where the paper's is linear) of 5,000 training images and of the test "
-        "images, batch normalisation by their own statistics."), made
+        f"mean and range of {len(runs)} pair{'s' * (len(runs) != 1)} with the same first weights: "
+        "about the small batches' minimum nothing happens, a quarter of the way beyond the large "
+        "batches' the network is lost. Loss (it goes on beyond the picture) and accuracy of 5,000 "
+        "training images and of the test images, batch normalisation by their statistics."), made
 
 
 def sharpness(paper: Paper) -> tuple[str, str, Figure]:
@@ -84,14 +80,12 @@ def sharpness(paper: Paper) -> tuple[str, str, Figure]:
                     at = 2.6 * g + a + 0.3 * m - 0.15
                     name = f"sharpness_{space}_{ε}_{mode}" if space else f"eigenvalue_{mode}"
                     values = [r.at(name, None) for r in paper.results.get(f"f1_{arm}", [])]
-                    if values:
-                        axes.plot([at] * len(values), values, marker, color=colour, ms=4.5,
-                                  fillstyle="full" if mode == "batch" else "none")
+                    dots(axes, at, values, colour, marker, ms=4.5,
+                         fillstyle="full" if mode == "batch" else "none")
                 short = "1e-3" if ε == "0.001" else "5e-4"
                 claim = claims.get(f"table{number}-f1-{arm}-{short}")
                 if space and claim and claim.published:
-                    axes.plot([2.6 * g + a - 0.4, 2.6 * g + a + 0.4], [claim.published] * 2,
-                              color="black", lw=2)
+                    published_bar(axes, 2.6 * g + a, claim.published, 0.4)
         if not axes.lines:
             empty(axes)
         axes.set(yscale="log", title=title, xlim=(-0.7, 2.6 * (len(groups) - 1) + 1.7))
@@ -99,11 +93,13 @@ def sharpness(paper: Paper) -> tuple[str, str, Figure]:
                         [f"{b}\nε = {e}" if e else b for _, e in groups for b in ("256", "6,000")],
                         fontsize=7)
     panels[0].set_ylabel("sharpness (%)")
-    for marker, label in (("o", "batch statistics"), ("s", "moving averages")):
-        panels[0].plot([], [], marker, color="grey", label=label,
-                       fillstyle="full" if marker == "o" else "none")
-    panels[0].plot([], [], color="black", lw=2, label="published")
-    panels[0].legend(fontsize=7)
+    panels[2].set_ylabel("eigenvalue of ∇²f")
+    explain(panels[0], *((label, {"marker": marker, "ls": "", "color": "grey", "fillstyle": fill})
+                         for marker, label, fill in (("o", "batch statistics", "full"),
+                                                     ("s", "moving averages", "none"))),
+            ("published", {"color": "black", "lw": 2}))
+    made.legend(*panels[0].get_legend_handles_labels(), fontsize=7, ncols=3,
+                loc="outside lower center")
     return "sharpness", (
         "F1's minima after batches of 256 and of 6,000: metric (3) in the full space and in random "
         "directions, and the largest eigenvalue of the Hessian. A dot is a seed; full ones by "
@@ -118,22 +114,19 @@ def answers(paper: Paper) -> tuple[str, str, Figure]:
     for axes, name, title in zip(panels, ("hoffer", "tenth"),
                                  ("60,000 images, 128 against 4,096",
                                   "6,000 images, 128 against 1,024"), strict=True):
-        seen = False
         for k, (arm, _) in enumerate(ANSWERS):
             values = [100 * r.at("accuracy", None)
                       for r in paper.results.get(f"{name}_{arm}", [])]
             colour = SMALL if arm == "sb" else LARGE
+            dots(axes, k, values, colour, ms=4.5)
             if values:
-                axes.plot([k] * len(values), values, "o", color=colour, ms=4.5)
                 axes.plot([k - 0.25, k + 0.25], [np.mean(values)] * 2, color=colour)
             claim = claims.get(f"{name}-f1-{arm}")
-            if claim:
-                axes.plot([k - 0.35, k + 0.35], [100 * claim.published] * 2, color="black", lw=2,
-                          label=None if seen else "published")
-            seen = seen or bool(claim)
+            if claim and claim.published is not None:
+                published_bar(axes, k, 100 * claim.published)
         axes.set_xticks(range(5), [label for _, label in ANSWERS])
         axes.set(title=title, xlim=(-0.6, 4.6))
-        if seen:
+        if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right", fontsize=7)
         if not axes.lines:
             empty(axes)

@@ -236,7 +236,7 @@ class LargeBatchRecipe(Supervised):
         ``line_<train or test>_<loss or accuracy>_<k>``: of the measured training images and of
         the test images, at the k-th α of −1 … 2.
         """
-        n, metrics = self.config.measure.images, {}
+        n, metrics = self.config.measure.images, dict[str, float]()
         for k, x in enumerate(line(x_s, x_l, self.config.measure.points)):
             for name, images, labels in (("train", self.inputs[:n], self.labels[:n]),
                                          ("test", self.eval_inputs, self.eval_labels)):

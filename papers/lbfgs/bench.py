@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ def iterations(make: Callable[[torch.Tensor], torch.optim.Optimizer], n: int,
         x = p.x().requires_grad_()
         optimizer = make(x)
 
-        def closure() -> torch.Tensor:
+        def closure() -> Any:  # torch's types call it a float
             optimizer.zero_grad()
             loss = p.f(x)
             loss.backward()

@@ -56,7 +56,8 @@ def exact_steps(n: int, m: int, steps: int) -> tuple[list[Tensor], list[Tensor]]
     A = torch.randn(n, n, generator=draw, dtype=torch.float64)
     A = A @ A.T / n + torch.eye(n, dtype=torch.float64)
     b = torch.randn(n, generator=draw, dtype=torch.float64)
-    x, S, Y, quasi = torch.zeros_like(b), [], [], []
+    x, quasi = torch.zeros_like(b), list[Tensor]()
+    S, Y = list[Tensor](), list[Tensor]()
     for _ in range(steps):
         g = A @ x - b
         p = -two_loop(g, S[-m:], Y[-m:], 1.0)
@@ -96,7 +97,7 @@ def saddle(x: Tensor) -> Tensor:
     return x[0] ** 2 - x[1] ** 2
 
 
-def escape(step: Callable[[Tensor], Callable[[], None]], y: float, most: int = 10_000) -> int:
+def escape(step: Callable[[Tensor], Callable[[], object]], y: float, most: int = 10_000) -> int:
     """Steps until |x₂| > 1 from (1, y)."""
     x = torch.tensor([1.0, y], dtype=torch.float64, requires_grad=True)
     one = step(x)
@@ -107,9 +108,9 @@ def escape(step: Callable[[Tensor], Callable[[], None]], y: float, most: int = 1
     return most
 
 
-def descent(η: float) -> Callable[[Tensor], Callable[[], None]]:
+def descent(η: float) -> Callable[[Tensor], Callable[[], object]]:
     """Steps of plain gradient descent."""
-    def of(x: Tensor) -> Callable[[], None]:
+    def of(x: Tensor) -> Callable[[], object]:
         optimizer = torch.optim.SGD([x], η)
 
         def one() -> None:
@@ -138,7 +139,7 @@ def descent_escape_error() -> float:
 def newton_distance(kind: str, steps: int) -> float:
     """Distance to the saddle after some steps of Newton's method from (1, 10⁻³)."""
     x = torch.tensor([1.0, 1e-3], dtype=torch.float64, requires_grad=True)
-    optimizer = Newton([x], kind)  # type: ignore[arg-type]
+    optimizer = Newton([x], kind)  # type: ignore[arg-type]  # claims say which
     for _ in range(steps):
         optimizer.step(lambda: saddle(x))
     return digits(x.detach().norm())
@@ -146,7 +147,7 @@ def newton_distance(kind: str, steps: int) -> float:
 
 def saddle_free_steps() -> float:
     """Most steps of saddle-free Newton from (1, y), over y from 10⁻² down to 10⁻¹²."""
-    def of(x: Tensor) -> Callable[[], None]:
+    def of(x: Tensor) -> Callable[[], object]:
         optimizer = Newton([x], "saddle_free")
         return lambda: optimizer.step(lambda: saddle(x))
     return float(max(escape(of, 10.0**-k) for k in range(2, 13)))

@@ -137,7 +137,7 @@ class LineSearch(torch.optim.Optimizer):
         """Begin anew from steepest descent."""
 
     @torch.no_grad()
-    def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
+    def step(self, closure: Closure) -> Tensor:  # type: ignore[override]  # torch: a closure or none
         """One iteration; returns the loss before it, a scalar.
 
         Where the loss or its gradient is not finite the parameters stay as they are.

@@ -95,7 +95,7 @@ class Newton(LineSearch):
         return 1.0
 
     @torch.no_grad()
-    def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
+    def step(self, closure: Closure) -> Tensor:  # type: ignore[override]  # torch: a closure or none
         """One iteration; returns the loss before it, a scalar."""
         if self.param_groups[0]["kind"] != "pure":
             return super().step(closure)

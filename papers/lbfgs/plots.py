@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,13 +81,19 @@ LINES: dict[str, Callable[[Tensor, float], torch.optim.Optimizer]] = {
 }
 
 
+def with_rate(make: Callable[[Tensor, float], torch.optim.Optimizer], rate: float
+              ) -> Callable[[Tensor], torch.optim.Optimizer]:
+    """What makes an optimiser, with the rate given."""
+    return lambda x: make(x, rate)
+
+
 def path(f: Callable[[Tensor], Tensor], start: tuple[float, float],
          make: Callable[[Tensor], torch.optim.Optimizer]) -> np.ndarray:
     """The points (steps, 2) an optimiser passes, until it rests or :data:`STEPS` are made."""
     x = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     optimizer, points = make(x), [x.detach().clone()]
 
-    def closure() -> Tensor:
+    def closure() -> Any:  # torch's types call it a float
         optimizer.zero_grad()
         loss = f(x)
         if not isinstance(optimizer, Newton):
@@ -105,7 +112,7 @@ def paths() -> tuple[str, str, Figure]:
     for axes, (title, f, start, window, rate) in zip(panels.flat, LANDSCAPES, strict=False):
         contours(axes, f, window)
         for k, ((_, make), colour) in enumerate(zip(LINES.items(), PALETTE, strict=True)):
-            points = path(f, start, lambda x, make=make, rate=rate: make(x, rate))
+            points = path(f, start, with_rate(make, rate))
             axes.plot(*points.T, ".-", color=colour, ms=2.5, lw=WIDTHS[k])
         axes.plot(*np.transpose(MINIMA[title]), "*", ms=11, color="gold", markeredgecolor="black",
                   zorder=5)
@@ -131,7 +138,8 @@ WIDTHS = [4.0, 2.6, 3.2, 2.2, 1.8, 1.6, 0.9, 0.9, 0.9]
 
 def contours(axes: Axes, f: Callable[[Tensor], Tensor], window: tuple[float, ...]) -> None:
     """Contours of f, evenly spaced in log(f − lowest)."""
-    X, Y = np.meshgrid(np.linspace(*window[:2], 90), np.linspace(*window[2:], 90))
+    left, right, low, high = window
+    X, Y = np.meshgrid(np.linspace(left, right, 90), np.linspace(low, high, 90))
     grid = torch.tensor(np.stack([X.ravel(), Y.ravel()], 1))
     Z = torch.func.vmap(f)(grid).numpy().reshape(X.shape)
     Z = np.log10(Z - Z.min() + 1e-2 * np.ptp(Z) / 10)

@@ -110,7 +110,7 @@ def optimiser(config: OptimConfig, params: Iterable[Tensor]) -> LineSearch:
         return BFGS(params, fixed=True)
     if config.method == "descent":
         return SteepestDescent(params, fixed=True)
-    return Newton(params, config.method, fixed=True)  # type: ignore[arg-type]
+    return Newton(params, config.method, fixed=True)  # type: ignore[arg-type]  # those left
 
 
 def closeness(problem: Problem) -> Callable[[float], bool]:
@@ -149,6 +149,7 @@ def by_rate(problem: Problem, c: Config, rate: float) -> Outcome:
         optimizer.zero_grad()
         loss = problem.f(x)
         loss.backward()
+        assert x.grad is not None
         f, size = loss.item(), x.grad.norm().item()
         if not (math.isfinite(f) and math.isfinite(size)):
             return Outcome(math.inf, math.inf, k, k, -1)
@@ -188,7 +189,7 @@ class MinimaRecipe(Worklist):
     def do(self, job: Problem) -> Outcome:
         return minimise(job, self.config)
 
-    def summary(self, row: Outcome) -> float:  # type: ignore[override]
+    def summary(self, row: Outcome) -> float:  # type: ignore[override]  # of do()
         """log₁₀ of a problem's evaluations."""
         return math.log10(row.evaluations)
 
@@ -205,6 +206,7 @@ class DigitsRecipe(Supervised):
 
     float64 = True
     config: Config
+    optimizer: LineSearch
 
     def prepare(self, images: Tensor) -> Tensor:
         return rearrange(images, "n c h w -> n (c h w)").double() / 255

@@ -23,9 +23,9 @@ def iterations(networks: int, times: int, compiled: bool) -> Callable[[], None]:
 
     @torch.no_grad()
     def run() -> None:
-        now = θ, θ.new_full((networks,), 0.01), θ.new_full((networks,), 2.0), None
+        now, μ, ν, D = θ, θ.new_full((networks,), 0.01), θ.new_full((networks,), 2.0), None
         for _ in range(times):
-            *now, _ = step(f, *now, x, t)
+            now, μ, ν, D, _ = step(f, now, μ, ν, D, x, t)
     return run
 
 

@@ -230,12 +230,7 @@ def levenberg_marquardt(F: Callable[[np.ndarray], np.ndarray],
             f_new = F(x + p)
             done.evaluations += 1
             size_new = norm(f_new)
-            # section 4: relative reductions of ‖F‖², so that nothing overflows
-            actual = 1 - (size_new / size) * (size_new / size) if 0.1 * size_new < size else -1.0
-            model = norm(total((L.R * p[L.order]).T)) / size
-            damping = math.sqrt(α) * length / size
-            predicted = model * model + 2 * (damping * damping)
-            directional = -(model * model + damping * damping)
+            actual, predicted, directional = reductions(L, p, α, length, size, size_new)
             ratio = actual / predicted if predicted else 0.0
             Δ, α = radius(Δ, α, length, ratio, actual, directional, size_new, size)
             if ratio >= 1e-4:
@@ -247,6 +242,25 @@ def levenberg_marquardt(F: Callable[[np.ndarray], np.ndarray],
                              done.evaluations >= allowed)
             if done.info:
                 return done
+
+
+def reductions(L: Linearised, p: np.ndarray, α: float, length: float, size: float,
+               size_new: float) -> tuple[float, float, float]:
+    """Section 4: what a step does to ‖F‖², relative to it, so that nothing overflows.
+
+    Args:
+        L: J in factors.
+        p: the step, (n,), of this α; ``length`` is ‖D p‖.
+        size, size_new: ‖F‖ before and after it.
+
+    Returns:
+        The actual and the predicted reduction, and half the slope along the step.
+    """
+    actual = 1 - (size_new / size) * (size_new / size) if 0.1 * size_new < size else -1.0
+    model = norm(total((L.R * p[L.order]).T)) / size
+    damping = math.sqrt(α) * length / size
+    predicted = model * model + 2 * (damping * damping)
+    return actual, predicted, -(model * model + damping * damping)
 
 
 def largest_cosine(L: Linearised, size: float) -> float:

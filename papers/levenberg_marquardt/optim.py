@@ -125,7 +125,7 @@ def by_conjugate_gradients(f: Function, θ: Tensor, x: Tensor, t: Tensor, r: Ten
     def all_residuals(θ: Tensor) -> Tensor:
         return residuals(f, θ, x, t)
 
-    _, back = vjp(all_residuals, θ)
+    back = vjp(all_residuals, θ)[1]
     (g,) = back(r)
     p, rest = torch.zeros_like(g), -g
     direction, size = rest.clone(), rest.square().sum(1)
@@ -271,7 +271,7 @@ class LevenbergMarquardt(torch.optim.Optimizer):
         self._checked: dict[tuple, int] = {}  # residuals of an example, by what was checked
 
     @torch.no_grad()
-    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:  # type: ignore[override]
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:  # type: ignore[override]  # torch: a closure or none
         """One iteration on the examples ``inputs`` (m …) and ``targets`` (m …).
 
         Returns:

@@ -100,7 +100,7 @@ class VariableRate(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]  # torch: a closure or none
         """One iteration; ``closure`` gives the error and sets the gradient.
 
         Returns:

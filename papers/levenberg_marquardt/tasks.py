@@ -55,9 +55,10 @@ SEED_OF_POINTS = 0
 
 def network(inputs: int, hidden: int, outputs: int, draw: torch.Generator) -> nn.Sequential:
     """inputs-hidden-outputs with tanh, double precision; weights N(0, 1/fan-in), biases N(0, 1)."""
-    made = nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, outputs)).double()
+    layers = nn.Linear(inputs, hidden), nn.Linear(hidden, outputs)
+    made = nn.Sequential(layers[0], nn.Tanh(), layers[1]).double()
     with torch.no_grad():
-        for layer in (made[0], made[2]):
+        for layer in layers:
             layer.weight.copy_(torch.randn(layer.weight.shape, generator=draw,
                                            dtype=torch.float64) / math.sqrt(layer.in_features))
             layer.bias.copy_(torch.randn(layer.bias.shape, generator=draw, dtype=torch.float64))

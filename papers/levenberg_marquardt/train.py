@@ -11,7 +11,7 @@ import copy
 import math
 import time
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -122,7 +122,7 @@ class NetworkRecipe(Supervised):
     it; the other steps report its errors one by one.
 
     Attributes:
-        θ: the weights as one vector, of which the network's parameters are views; None for ``lm``.
+        θ: the weights as one vector, of which the network's parameters are views; not of ``lm``.
         reached: iterations when the error was first at most the goal, or −1. Nothing is done
             after it.
         evaluations: of the error so far; all methods but ``lm`` take the gradient with each.
@@ -134,7 +134,7 @@ class NetworkRecipe(Supervised):
     kept = (*Supervised.kept, "reached", "evaluations", "seconds", "iterations", "last", "errors")
     float64 = True
     config: Config
-    θ: Tensor | None = None
+    θ: Tensor
     errors: list[float] | None = None
 
     def splits(self) -> tuple[DataSet, Split, Split]:
@@ -179,8 +179,8 @@ class NetworkRecipe(Supervised):
         self.reached, self.evaluations, self.seconds = -1, 0, 0.0
         self.iterations, self.last = 0, math.inf
 
-    def closure(self) -> Tensor:
-        """The mean square error and its gradient, as torch's optimisers call for them."""
+    def closure(self) -> Any:
+        """The mean square error and its gradient, (), as torch's optimisers call for them."""
         self.evaluations += 1
         loss, self.θ.grad = self.error_and_gradient(self.θ, self.inputs, self.labels)
         return loss
@@ -207,8 +207,9 @@ class NetworkRecipe(Supervised):
     @torch.no_grad()
     def advance(self) -> Tensor:
         """One iteration of the method; returns the error before it."""
-        if self.config.optim.method != "lm":
-            return self.optimizer.step(self.closure)
+        if not isinstance(self.optimizer, LevenbergMarquardt):
+            loss: Any = self.optimizer.step(self.closure)  # which torch's types call a float
+            return loss
         self.evaluations += 2  # here and at the step's end
         try:
             return self.optimizer.step(self.inputs, self.labels)

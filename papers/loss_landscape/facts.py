@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from common.data import generator
 from common.evidence.results import Result
-from common.experiments import Experiments
 from papers.loss_landscape.model import (
     MLP,
+    Normalisation,
     flat,
     grid,
     moved,
@@ -22,21 +21,31 @@ from papers.loss_landscape.model import (
     random_direction,
     reduced_curvatures,
 )
-from papers.loss_landscape.settings import Config
 from papers.loss_landscape.surfaces import loss_and_accuracy
 
 FACTOR = 10.0
 """By which the paper multiplies one layer and divides the next (section 3, p. 4)."""
 
 
+def batch_norms(network: MLP) -> list[nn.BatchNorm1d]:
+    """The layers of a network that have running statistics."""
+    return [n for n in network.norms if isinstance(n, nn.BatchNorm1d)]
+
+
+def statistics(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Its running mean and variance, (c,) each."""
+    return norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+
+
 def small_network(bn: bool) -> MLP:
     """A random network in double precision; its batch statistics are no ones and zeros."""
     network = MLP(8, [12, 12], 4, "relu", bn, generator(0, "facts")).double()
     if bn:
-        for norm in network.norms:
+        for norm in batch_norms(network):
             norm.eps = 0.0  # the one thing in BN that is not invariant
-            norm.running_mean.copy_(torch.randn(12, generator=generator(0, "mean")))
-            norm.running_var.copy_(torch.rand(12, generator=generator(0, "var")) + 0.5)
+            mean, var = statistics(norm)
+            mean.copy_(torch.randn(12, generator=generator(0, "mean")))
+            var.copy_(torch.rand(12, generator=generator(0, "var")) + 0.5)
     return network.eval()
 
 
@@ -57,8 +66,9 @@ def rescaled(network: MLP, bn: bool, each: bool = False) -> MLP:
     c = torch.linspace(1, FACTOR, 12).double() if each else torch.full((12,), FACTOR).double()
     first.weight.mul_(c[:, None])
     if bn:
-        other.norms[0].running_mean.mul_(c)
-        other.norms[0].running_var.mul_(c**2)
+        mean, var = statistics(batch_norms(other)[0])
+        mean.mul_(c)
+        var.mul_(c**2)
     else:
         first.bias.mul_(c)
         second.weight.div_(FACTOR)
@@ -72,7 +82,7 @@ def inputs() -> tuple[Tensor, Tensor]:
             torch.randint(0, 4, (64,), generator=draw))
 
 
-def pictures(bn: bool, how: str, each: bool = False) -> tuple[float, Tensor]:
+def pictures(bn: bool, how: Normalisation, each: bool = False) -> tuple[float, Tensor]:
     """The loss of two networks that are one function, along the same Gaussian numbers.
 
     Lines end at 1 with normalisation, which is a distance of about ‖θ‖; without, at the first
@@ -106,7 +116,7 @@ def same_outputs(bn: bool, each: bool = False) -> float:
     return round(((one - other).abs().max() / one.abs().max()).item(), 12)
 
 
-def scale_invariance(bn: bool, how: str, each: bool = False) -> float:
+def scale_invariance(bn: bool, how: Normalisation, each: bool = False) -> float:
     """Largest difference of both lines of :func:`pictures` over the first one's largest loss."""
     _, (one, other) = pictures(bn, how, each)
     return round(((one - other).abs().max() / one.max()).item(), 12)
@@ -172,22 +182,6 @@ def false_nonconvexity() -> float:
             D @ torch.tensor([a, b], dtype=torch.float64)) for b in at] for a in at])
         found += bool(reduced_curvatures(f, 0.1).min() < torch.linalg.eigvalsh(H)[0] - 1e-9)
     return float(found)
-
-
-def points(experiment: str) -> float:
-    """Points of an experiment's plane."""
-    known = Experiments(Config, Path(__file__).with_name("config.yaml"))
-    return float(known.resolve(experiment).view.points ** 2)
-
-
-def share_of_dimensions() -> float:
-    """2 of the weights of the small networks on MNIST, in %: a random plane's expected share.
-
-    Of the weights alone: directions leave biases and batch normalisation as they are.
-    """
-    with torch.device("meta"):
-        network = MLP(784, [128, 128], 10, bn=True)
-    return 200 / sum(p.numel() for p in network.parameters() if p.dim() > 1)
 
 
 def more_subtle(runs: dict[str, Result]) -> float:

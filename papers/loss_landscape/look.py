@@ -50,11 +50,13 @@ def of_folder(folder: Path) -> View:
     Raises:
         UserError: there is none, or it is of another kind of run.
     """
-    saved = checkpoint.load(folder)
+    saved = checkpoint.of_run(folder)
     try:
-        config, table = saved["config"], saved["recipe"]["table"].double()
+        if saved is None:
+            raise KeyError("checkpoint")
+        config, table = saved.config, saved.recipe["table"].double()
         points, task = config["view.points"], config["task.name"]
-        table[saved["step"]:] = float("nan")
+        table[saved.step:] = float("nan")
         shape = [points] * (config["view.dimensions"] if task == "surface" else 2)
         names = ("loss", "accuracy") if task == "surface" else ("smallest", "largest")
         return View(grid(points, config["view.reach"]).numpy(),
@@ -167,9 +169,12 @@ def bounds(views: dict[str, View]) -> tuple[float, float]:
 
 def main(argv: list[str]) -> int:
     """The command line; see the module's text."""
-    if not argv or argv[0] in ("--help", "-h"):
+    if argv and argv[0] in ("--help", "-h"):
         print(__doc__.strip())
         return 0
+    if not argv:
+        raise UserError("expected the folder of a run, such as "
+                        "runs/loss_landscape/surface_resnet20/seed0; --help says more")
     folders = [Path(a) for a in argv]
     views = {shown(f): of_folder(f) for f in folders}
     for name, v in views.items():

@@ -8,6 +8,7 @@ fully connected layer are the weights of one unit. Weights are a mapping from na
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
@@ -16,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce
 from torch import Tensor, nn
+
+from common.training.layers import list_of
 
 Weights = dict[str, Tensor]
 Normalisation = Literal["filter", "layer", "none"]
@@ -130,6 +133,17 @@ def hessian_product(loss: Tensor, parameters: Sequence[Tensor]) -> Callable[[Ten
     return product
 
 
+def hessian_products(f: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor]:
+    """The function v ↦ ∇²f(x) v as :func:`hessian_product`, by ``torch.func``.
+
+    Args:
+        f: a row of weights (n,) → a scalar.
+        x: (n,).
+    """
+    back = torch.func.vjp(torch.func.grad(f), x)[1]
+    return lambda v: back(v)[0]
+
+
 def lanczos(product: Callable[[Tensor], Tensor], start: Tensor,
             iterations: int) -> tuple[float, float]:
     """The smallest and the largest eigenvalue of a symmetric matrix (section 6).
@@ -141,17 +155,22 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor,
         product: v ↦ H v.
         start: a random vector, (n,).
         iterations: products at most; fewer where the Krylov space is exhausted.
+
+    Raises:
+        ValueError: a product is not finite.
     """
     basis = [start / start.norm()]
     diagonal, beside = [], []
     for _ in range(iterations):
         w = product(basis[-1])
         diagonal.append((w @ basis[-1]).item())
+        if not math.isfinite(diagonal[-1]):
+            raise ValueError("a product with the Hessian is not finite")
         for _ in range(2):  # twice is enough
             Q = torch.stack(basis)
             w = w - Q.T @ (Q @ w)
         length = w.norm().item()
-        if len(diagonal) == iterations or length < 1e-6 * max(map(abs, diagonal)):
+        if len(diagonal) == iterations or length <= 1e-6 * max(map(abs, diagonal)):
             break
         beside.append(length)
         basis.append(w / length)
@@ -205,9 +224,9 @@ class MLP(nn.Module):
         pieces = PIECES if activation == "maxout" else 1
         self.activation = activation
         sizes = [inputs, *hidden]
-        self.hidden = nn.ModuleList(
+        self.hidden = list_of(
             nn.Linear(below, pieces * above, bias=not bn) for below, above in pairwise(sizes))
-        self.norms = nn.ModuleList(
+        self.norms = list_of(
             nn.BatchNorm1d(pieces * above) if bn else nn.Identity() for above in hidden)
         self.out = nn.Linear(sizes[-1], classes)
         variance = 1 if activation == "sigmoid" else 2

@@ -7,18 +7,69 @@ them to be there.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from common.config import one_line
-from common.errors import UserError
+from common.errors import UserError, nearest
+from common.evidence.paper import paper_names, papers
+from common.training.recipe import Supervised
 from papers.loss_landscape.model import MLP
 from papers.loss_landscape.settings import ModelConfig
 
 RESNET = ".resnet.model:cifar_resnet"
 """Called with depth, kind of shortcut, channels and classes."""
+
+Prepare = Callable[[Tensor], Tensor]
+"""uint8 images (n, c, h, w) → what a network takes, float."""
+
+
+def of_paper(name: str, data: str, seed: int) -> tuple[nn.Module, Prepare]:
+    """The network of an experiment of this repository, untrained, and how it takes images.
+
+    Args:
+        name: paper/experiment.
+        data: the data set's name; statistics of its training images are the experiment's own.
+        seed: of the initial weights.
+
+    Raises:
+        UserError: there is no such experiment, or its network does not classify these images.
+    """
+    paper, _, experiment = name.partition("/")
+    where = f"model.of={name}"
+    if paper not in paper_names():
+        raise UserError(f"{where}: expected paper/experiment, such as large_batch/f1_sb"
+                        f"{nearest(paper, paper_names())}")
+    (theirs,) = papers([paper])
+    if experiment in theirs.experiments.groups:
+        raise UserError(f"{where}: expected one experiment, of "
+                        f"{', '.join(theirs.experiments.expand(experiment))}")
+    try:
+        recipe = theirs.module("train").recipe(theirs.experiments.resolve(
+            experiment, seed, {"data.name": data, "train.device": "cpu"}))
+    except UserError as e:
+        raise UserError(f"{where} with data.name={data}: {e}") from e
+    expected = f"{where}: expected a network that makes a logit of every class from images"
+    if not isinstance(recipe, Supervised) or recipe.data.train.images.dim() != 4:
+        raise UserError(expected)
+    try:
+        with torch.no_grad():
+            logits = recipe.model.eval()(recipe.prepare(recipe.data.train.images[:2]))
+        fits = logits.shape == (2, recipe.data.classes)
+    except Exception as e:  # whatever a network does that wants something else
+        raise UserError(f"{expected}: {one_line(e)[:160]}") from e
+    if not fits:
+        raise UserError(f"{expected}; its outputs have the shape {tuple(logits.shape)}")
+    return recipe.model, recipe.prepare
+
+
+def own_preparation(name: str) -> Prepare | None:
+    """``prepare`` of the module that ``model.own`` names, None where it has none."""
+    return getattr(sys.modules.get(name.partition(":")[0]), "prepare", None)
 
 
 def build(config: ModelConfig, image: Sequence[int], classes: int,
@@ -60,10 +111,14 @@ def build(config: ModelConfig, image: Sequence[int], classes: int,
 def found(name: str, where: str) -> Callable[..., nn.Module]:
     """A function by ``module:function``; a module that begins with a dot is one of this package's.
 
+    Others are looked for where Python looks, and then in the current folder.
+
     Raises:
         UserError: there is none; ``where`` says who asked.
     """
     module, _, function = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         return getattr(importlib.import_module(module, "papers"), function)
     except Exception as e:  # whatever a module does when it is imported

@@ -16,7 +16,7 @@ from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, figure
 from common.evidence.results import Result
 from papers.loss_landscape import facts, look
-from papers.loss_landscape.model import grid
+from papers.loss_landscape.model import Normalisation, grid
 
 ARMS = {"sb_wd0": "batch 128", "lb_wd0": "batch 8192", "sb_wd": "batch 128, decay",
         "lb_wd": "batch 8192, decay"}
@@ -29,6 +29,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield lines(paper)
     yield curvature(paper)
     yield batches(paper)
+    yield f1(paper)
     yield paths(paper)
     yield straight(paper)
     yield invariance()
@@ -70,10 +71,12 @@ def two_planes(paper: Paper, task: str, label: str,
 def landscapes(paper: Paper) -> tuple[str, str, Figure]:
     made = two_planes(paper, "surface", "training loss",
                       lambda axes, v, every: look.plane(axes, v, *look.bounds(every)))
+    made.suptitle("with 20 layers shortcuts hardly change the picture", fontsize=10)
     return "landscapes", (
         "The training loss on a plane of two filter-normalised random directions through the "
-        "trained weights (+), 20 layers with and without shortcuts, the same colours. The paper's "
-        "Fig. 1 has 56 layers, whose weights are not here."), made
+        "trained weights (+), 20 layers with and without shortcuts, the same colours: two bowls of "
+        "one width, as in the paper, to which the effect with 20 layers is fairly unnoticeable. "
+        "Its message is its Fig. 1, of 56 layers, whose weights are not here."), made
 
 
 def curvature(paper: Paper) -> tuple[str, str, Figure]:
@@ -86,25 +89,26 @@ def curvature(paper: Paper) -> tuple[str, str, Figure]:
 
 def lines(paper: Paper) -> tuple[str, str, Figure]:
     made, axes = figure(width=5.2)
-    other, drawn = look.second(axes), False
+    other = look.second(axes)
     for (name, title), colour in zip(TWENTY.items(), COLOURS, strict=False):
-        for k, run in enumerate(paper.results.get(f"line_{name}", [])):
-            loss, accuracy = curve(run, "loss"), curve(run, "accuracy")
-            look.line(axes, other, grid(len(loss), 1.0).numpy(), loss, accuracy,
-                      "" if k else title, colour)
-            drawn = True
+        if not (runs := paper.results.get(f"line_{name}", [])):
+            continue
+        loss, accuracy = (np.stack([curve(r, k) for r in runs]) for k in ("loss", "accuracy"))
+        α = grid(loss.shape[1], 1.0).numpy()
+        look.line(axes, other, α, np.median(loss, 0), np.median(accuracy, 0), title, colour)
+        axes.fill_between(α, loss.min(0), loss.max(0), color=colour, alpha=0.2, lw=0)
     axes.set(xlabel="α, along a filter-normalised random direction", ylabel="training loss",
              yscale="log")
-    if drawn:
+    if axes.lines:
         made.legend(*axes.get_legend_handles_labels(), fontsize=7, ncols=2,
                     loc="outside upper center")
-    return "lines", ("Loss (full lines) and accuracy (dashed) on lines through the weights of both "
-                     "networks of 20 layers, a line for every seed's direction."), made
+    return "lines", ("Loss (median and range of three random directions) and accuracy (dashed, the "
+                     "median) on lines through the weights of both networks of 20 layers."), made
 
 
 def curve(run: Result, name: str) -> np.ndarray:
     """The numbered metrics ``name_0``, ``name_1``, … of a run as one array."""
-    found = []
+    found: list[float] = []
     while f"{name}_{len(found)}" in run.metrics:
         found.append(run.metrics[f"{name}_{len(found)}"])
     return np.array(found)
@@ -129,12 +133,35 @@ def batches(paper: Paper) -> tuple[str, str, Figure]:
     for axes, title in zip(panels[0], ("distance, no normalisation", "filter-normalised"),
                            strict=True):
         axes.set_title(title)
-    for axes, label in zip(panels[1], ("distance", "α"), strict=True):
+    for axes, label, edge in zip(panels[1], ("distance", "α"), (10, 1), strict=True):
         axes.set_xlabel(label)
+        axes.set_xticks([-edge, -edge / 2, 0, edge / 2, edge])
     return "batches", (
         "Small and large batch on MNIST, without (above) and with weight decay (below): loss, and "
         "accuracy dashed, on the first seed's random line. Left every direction has the same "
         "length, right its filters have the norms of the weights'."), made
+
+
+def f1(paper: Paper) -> tuple[str, str, Figure]:
+    made, panels = figure(2, width=4.4, height=2.8)
+    for axes, kind in zip(panels, ("raw", "line"), strict=True):
+        other = look.second(axes, "accuracy (%)" if kind == "line" else "")
+        for (arm, title), colour in zip(
+                (("sb", "batches of 256"), ("lb", "batches of 6,000")), COLOURS, strict=False):
+            for k, run in enumerate(paper.results.get(f"{kind}_f1_{arm}", [])):
+                loss = curve(run, "loss")
+                look.line(axes, other, grid(len(loss), run.config["view.reach"]).numpy(), loss,
+                          curve(run, "accuracy"), "" if k else title, colour)
+    for axes, edge in zip(panels, (10, 1), strict=True):
+        axes.set_xticks([-edge, -edge / 2, 0, edge / 2, edge])
+    panels[0].set(title="distance, no normalisation", xlabel="distance", ylabel="training loss")
+    panels[1].set(title="filter-normalised", xlabel="α")
+    if panels[0].lines:
+        made.legend(*panels[0].get_legend_handles_labels(), fontsize=7, ncols=2,
+                    loc="outside upper center")
+    return "f1", (
+        "F1's minima of papers/large_batch, both of the first seed: loss, and accuracy dashed, on "
+        "three random lines through each."), made
 
 
 def paths(paper: Paper) -> tuple[str, str, Figure]:
@@ -148,8 +175,9 @@ def paths(paper: Paper) -> tuple[str, str, Figure]:
             continue
         loss = np.maximum(found["loss"].T, 1e-4)
         levels = np.geomspace(loss.min(), loss.max(), 18)
-        axes.contour(found["x"], found["y"], loss, levels, cmap=look.MAP, linewidths=0.9,
-                     norm="log")
+        contours = axes.contour(found["x"], found["y"], loss, levels, cmap=look.MAP,
+                                linewidths=0.9, norm="log")
+        axes.clabel(contours, contours.levels[::3], fontsize=6, fmt="%.2g")
         axes.plot(*found["path"].T, ".-", color="black", lw=0.8, ms=4)
         axes.plot(*found["path"][-1], "*", color=COLOURS[1], ms=9)
         axes.set(xlabel=f"first component, {100 * found['shares'][0]:.0f} %",
@@ -179,14 +207,15 @@ def straight(paper: Paper) -> tuple[str, str, Figure]:
 
 def invariance() -> tuple[str, str, Figure]:
     made, panels = figure(2, width=3.6, height=2.8, sharey=True)
-    for axes, (how, title) in zip(panels, (("none", "no normalisation"),
-                                           ("filter", "filter-normalised")), strict=True):
+    ways: list[tuple[Normalisation, str]] = [("none", "no normalisation"),
+                                             ("filter", "filter-normalised")]
+    for axes, (how, title) in zip(panels, ways, strict=True):
         reach, both = facts.pictures(False, how)
         x = torch.linspace(-reach, reach, len(both[0]))
         axes.plot(x, both[0], color=COLOURS[0], lw=3, alpha=0.5, label="a network")
         axes.plot(x, both[1], color=COLOURS[1], ls="--", label="one layer × 10, the next / 10")
         axes.set(title=title, xlabel="α", yscale="log")
-        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_yticks([2, 5, 10, 20], ["2", "5", "10", "20"])
         axes.yaxis.set_minor_formatter("")
         axes.legend(fontsize=7)
     panels[0].set_ylabel("loss")

@@ -12,6 +12,8 @@ from common.errors import UserError
 TRAIN, SURFACE, CURVATURE = ({"task.name": name} for name in ("train", "surface", "curvature"))
 VIEW = {"task.name": ("surface", "curvature")}
 MLP, RESNET = {"model.kind": "mlp"}, {"model.kind": "resnet"}
+FARTHEST = 1e6
+"""How far lines and planes may go: beyond it weights overflow in single precision."""
 
 
 @dataclass
@@ -23,14 +25,17 @@ class TaskConfig:
 
 @dataclass
 class ModelConfig:
-    kind: Literal["mlp", "resnet", "own"] = key("mlp", "this paper's small networks, those of "
-                                                       "papers/resnet on CIFAR, or your own")
+    kind: Literal["mlp", "resnet", "paper", "own"] = key(
+        "mlp", "this paper's small networks, those of papers/resnet on CIFAR, that of any "
+               "experiment of this repository, or your own")
     hidden: list[int] = key([128, 128], "units of each hidden layer", least=1, some=True, only=MLP)
     activation: Literal["relu", "sigmoid", "maxout"] = key("relu", "of hidden units", only=MLP)
     bn: bool = key(True, "batch normalisation in every hidden layer", only=MLP)
     depth: int = key(20, "weighted layers, 6n+2", only=RESNET)
     shortcut: Literal["A", "B", "C", "none"] = key("A", "as in papers/resnet; none: plain",
                                                    only=RESNET)
+    of: str = key("", "paper/experiment whose network it is, and whose preparation of images",
+                  only={"model.kind": "paper"})
     own: str = key("", "module:function of yours that makes the network, called with the shape of "
                        "an image and the number of classes", only={"model.kind": "own"})
 
@@ -48,13 +53,14 @@ class ViewConfig:
     images: int = key(500, "training images that the loss is taken over, a fixed choice", least=1)
     points: int = key(21, "on a side, an odd number", least=3)
     reach: float = key(1.0, "coordinates go from −reach to reach; for normalise=none a distance",
-                       above=0, only=VIEW)
+                       above=0, most=FARTHEST, only=VIEW)
     dimensions: int = key(2, "1 a line, 2 a plane", least=1, most=2, only=SURFACE)
     normalise: Literal["filter", "layer", "none"] = key(
         "filter", "directions filter by filter, layer by layer, or all of length 1", only=VIEW)
     iterations: int = key(12, "Hessian products of Lanczos' method at a point", least=2,
                           only=CURVATURE)
-    distance: float = key(10.0, "how far the lines without normalisation go", above=0, only=TRAIN)
+    distance: float = key(10.0, "how far the lines without normalisation go", above=0,
+                          most=FARTHEST, only=TRAIN)
     directions: int = key(10, "random directions of the lines, each both ways", least=2, only=TRAIN)
 
 

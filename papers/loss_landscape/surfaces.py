@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +22,28 @@ from common.training.recipe import Recipe
 from common.training.sums import wide
 from papers.loss_landscape.model import (
     Weights,
+    flat,
     grid,
     hessian_product,
+    hessian_products,
     lanczos,
     moved,
     normalised,
     random_direction,
     reduced_curvatures,
+    shaped,
 )
-from papers.loss_landscape.networks import build
+from papers.loss_landscape.networks import build, of_paper, own_preparation
 from papers.loss_landscape.settings import Config
-
-MEAN = "input.mean"
-"""The name under which files of weights hold the mean image (of pixels in 0 … 1)."""
 
 CHUNK, DEVICE_CHUNK = 250, 5000
 """Images at a time on a CPU, and elsewhere."""
 
 HIGH = 1e6
 """A loss that is not finite, or higher, counts as this."""
+
+LOW = 4
+"""The loss below which attractors are said to be convex (section 5, p. 8)."""
 
 
 def chosen(train: Split, images: int) -> Split:
@@ -95,8 +99,16 @@ class ViewRecipe(Recipe):
 
     def build(self) -> None:
         c = self.config
-        images = self.data.train.images
-        self.model = build(c.model, images.shape[1:], self.data.classes, generator(c.seed, "init"))
+        images, prepare = self.data.train.images, None
+        if c.model.kind == "paper":
+            self.model, prepare = of_paper(c.model.of, c.data.name, c.seed)
+        else:
+            self.model = build(c.model, images.shape[1:], self.data.classes,
+                               generator(c.seed, "init"))
+        if c.model.kind == "own":
+            prepare = own_preparation(c.model.own)
+        self.prepared = None if prepare is None else prepare(self.pixels.cpu()).to(self.device)
+        self.model.to(self.device)
         self.mean = torch.zeros(images.shape[1:], device=self.device)
         if c.model.kind == "resnet":
             self.mean = (reduce(images.float(), "n c h w -> c h w", "mean") / 255).to(self.device)
@@ -104,20 +116,22 @@ class ViewRecipe(Recipe):
         self._directions: list[Weights] | None = None
 
     def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Also the mean image the network was trained with, where the file holds it."""
-        taken = start.fit(self.model, weights)
-        if MEAN in weights:
-            if weights[MEAN].shape != self.mean.shape:
-                raise UserError(f"{MEAN} is {tuple(weights[MEAN].shape)} there, "
-                                f"{tuple(self.mean.shape)} here")
-            self.mean = weights[MEAN].to(self.device)
-            taken[MEAN] = weights[MEAN]
+        """Also the mean image the network was trained with, where the file holds it.
+
+        Not where images are prepared by others, who take it off themselves.
+        """
+        if self.prepared is not None:
+            return start.fit(self.model, weights)
+        taken, self.mean = start.fit_with_mean(self.model, self.mean, weights)
         return taken
 
     @property
     def inputs(self) -> Tensor:
-        """The chosen images as the network takes them: pixels in 0 … 1 less the mean."""
-        return self.pixels.float() / 255 - self.mean
+        """The chosen images as the network takes them: pixels in 0 … 1 less the mean.
+
+        Or as its paper, or the module of one's own network, prepares them.
+        """
+        return self.pixels.float() / 255 - self.mean if self.prepared is None else self.prepared
 
     @property
     def weights(self) -> Weights:
@@ -192,7 +206,10 @@ class SurfaceRecipe(ViewRecipe):
         ``loss_<k>`` and ``accuracy_<k>`` of its points. On a plane ``below_0.1``, % of points with
         a loss below 0.1; ``nonconvex``, % of inner points whose smaller principal curvature in the
         plane is negative and more than 1 % of the larger in size; ``nonconvex_low``, the same of
-        those with a loss below 4.
+        those with a loss below 4, where there are any.
+
+        Raises:
+            UserError: the loss at the weights themselves is not finite.
         """
         metrics = {"highest": self.table[:, 0].max().item()}
         if not final:
@@ -203,6 +220,9 @@ class SurfaceRecipe(ViewRecipe):
             (middle + s * half, middle) if axis == 0 else (middle, middle + s * half)]
             for axis in range(f.dim()) for s in (-1, 1)]
         centre = f.flatten()[self.centre].item()
+        if centre >= HIGH:
+            raise UserError(f"start_from={self.config.start_from}: the loss at these weights is "
+                            f"above {HIGH:g} or not finite; expected a trained network's")
         metrics |= {"centre": centre, "accuracy": 100 * self.table[self.centre, 1].item(),
                     "rise": torch.stack(ends).mean().item() - centre}
         if f.dim() == 1:
@@ -210,11 +230,12 @@ class SurfaceRecipe(ViewRecipe):
                               for k, value in enumerate(self.on_grid(j).tolist())}
         λ = reduced_curvatures(f, 2 * v.reach / (v.points - 1))
         negative = λ[..., 0] < -0.01 * λ.abs().amax(-1)
-        low = f[1:-1, 1:-1] < 4
-        return metrics | {
-            "below_0.1": 100 * (f < 0.1).double().mean().item(),
-            "nonconvex": 100 * negative.double().mean().item(),
-            "nonconvex_low": 100 * negative[low].double().mean().item() if low.any() else 0.0}
+        low = f[1:-1, 1:-1] < LOW
+        metrics |= {"below_0.1": 100 * (f < 0.1).double().mean().item(),
+                    "nonconvex": 100 * negative.double().mean().item()}
+        if low.any():
+            metrics["nonconvex_low"] = 100 * negative[low].double().mean().item()
+        return metrics
 
 
 class CurvatureRecipe(ViewRecipe):
@@ -223,17 +244,37 @@ class CurvatureRecipe(ViewRecipe):
     columns, loss_name = ("smallest", "largest"), "|λ_min/λ_max| at a point"
 
     def step(self, number: int) -> Tensor:
-        """Both eigenvalues at one point; returns |λ_min/λ_max|."""
+        """Both eigenvalues at one point; returns |λ_min/λ_max|.
+
+        Raises:
+            UserError: a product with the Hessian is not finite there.
+        """
         self.model.eval()
-        θ = {name: w.clone().requires_grad_() for name, w in self.point(number).items()}
-        loss = F.cross_entropy(torch.func.functional_call(self.model, θ, (self.inputs,)),
-                               self.labels)
+        θ = self.point(number)
         draw = self.generator("lanczos", number)
         first = torch.randn(sum(w.numel() for w in θ.values()), generator=draw).to(self.device)
-        found = lanczos(hessian_product(loss, list(θ.values())), first,
-                        self.config.view.iterations)
+        try:
+            found = lanczos(self.product(θ), first, self.config.view.iterations)
+        except ValueError as e:
+            raise UserError(f"view.reach={self.config.view.reach:g}: {e} at the point "
+                            f"{self.coordinates(number)}; expected a smaller reach, or weights "
+                            "whose loss is finite") from e
         self.table[number] = torch.tensor(found, dtype=torch.float64)
         return self.ratios()[number].float()
+
+    def product(self, θ: Weights) -> Callable[[Tensor], Tensor]:
+        """v ↦ H v of the loss at θ.
+
+        Networks of others may have layers that are differentiable once, but under torch.func.
+        """
+        def loss(weights: Weights) -> Tensor:
+            return F.cross_entropy(torch.func.functional_call(
+                self.model, weights, (self.inputs,)), self.labels)
+
+        if self.config.model.kind in ("paper", "own"):
+            return hessian_products(lambda row: loss(shaped(row, θ)), flat(θ))
+        θ = {name: w.clone().requires_grad_() for name, w in θ.items()}
+        return hessian_product(loss(θ), list(θ.values()))
 
     def ratios(self) -> Tensor:
         """|λ_min/λ_max| of all points; a point without any curvature has 0."""

@@ -16,6 +16,7 @@ from common.training.descent import sgd
 from common.training.recipe import Supervised
 from common.training.schedules import divided
 from papers.loss_landscape.model import (
+    Normalisation,
     Weights,
     flat,
     grid,
@@ -102,7 +103,7 @@ class TrainRecipe(Supervised):
         return {"pca_1": 100 * shares[0].item(), "pca_2": 100 * shares[:2].sum().item(),
                 "random_2": 100 * share_in_plane(self.path, plane)}
 
-    def direction(self, number: int, how: str) -> Weights:
+    def direction(self, number: int, how: Normalisation) -> Weights:
         """One of the random directions, the same numbers for every normalisation."""
         draw = self.generator("direction", number)
         return normalised(random_direction(self.weights, draw), self.weights, how)
@@ -115,8 +116,9 @@ class TrainRecipe(Supervised):
         ``<how>_loss_<k>``, ``<how>_accuracy_<k>``: along the first direction. The edge is at 1 with
         normalisation, at ``view.distance`` without.
         """
-        v, metrics = self.config.view, {}
-        for how, reach in (("filter", 1.0), ("none", v.distance)):
+        v, metrics = self.config.view, dict[str, float]()
+        ways: list[tuple[Normalisation, float]] = [("filter", 1.0), ("none", v.distance)]
+        for how, reach in ways:
             rises = []
             for k in range(v.directions):
                 d = self.direction(k, how)

@@ -12,7 +12,6 @@ whose shortcuts put their new channels half on each side of the old ones, not al
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from common.data import load as load_data
 from common.errors import UserError, exit_with, nearest
 from common.files import shown
 from common.running.words import parse_arguments
+from common.typed import read_json
 from papers.resnet import weights
 from papers.resnet.model import ZeroPad
 
@@ -70,8 +70,8 @@ def main(argv: list[str]) -> int:
         if k not in KEYS:
             raise UserError(f"unknown key {k!r}{nearest(k, KEYS)}")
     sidecar = path.with_suffix(".json")
-    said = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.exists() else {}
-    plain = options.get("plain", said.get("shortcut") == "none")
+    said = read_json(weights.Sidecar, sidecar) if sidecar.exists() else None
+    plain = options.get("plain", said is not None and said.shortcut == "none")
     padding = options.get("padding", "behind")
     network, mean = weights.load_plain(path) if plain else weights.load(path, padding)
     given = per_channel(options, "mean")
@@ -80,11 +80,15 @@ def main(argv: list[str]) -> int:
         raise UserError(f"{shown(path)} does not say how images were normalised: give mean=[…] and "
                         "std=[…] per channel")
     std = per_channel(options, "std")
-    test = load_data(options.get("data", said.get("data", "cifar10"))).test
+    test = load_data(options.get("data", said.data if said else "cifar10")).test
+    for name, numbers in (("mean", given), ("std", std)):
+        if numbers is not None and len(numbers) != test.images.shape[1]:
+            raise UserError(f"{name}: {len(numbers)} numbers: expected one for each of the "
+                            f"{test.images.shape[1]} channels")
     measured = error(network, test.images, test.labels, mean,
                      std if std is not None else torch.ones(()))
     print(f"{shown(path)}: test error {measured:.2f} %" + (
-        f", as reported: {said['error']:.2f} %" if "error" in said else ""))
+        f", as reported: {said.error:.2f} %" if said else ""))
     padded = any(isinstance(m, ZeroPad) for m in network.modules())
     if padded and "padding" not in weights.metadata(path):
         print(f"taken with padding={padding}: a state dict cannot tell whether its shortcuts put "

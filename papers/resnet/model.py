@@ -245,7 +245,7 @@ def multiply_adds(network: nn.Module, image: Tensor) -> int:
     """
     count = 0
 
-    def add(layer: nn.Module, inputs: tuple[Tensor], y: Tensor) -> None:
+    def add(layer: nn.Conv2d | nn.Linear, inputs: tuple[Tensor], y: Tensor) -> None:
         nonlocal count
         count += y.numel() * layer.weight[0].numel()
 

@@ -22,10 +22,11 @@ from common.config import key
 from common.data import Split, generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
-from common.training.augment import PadCropFlip
+from common.training.augment import Cropped, PadCropFlip
 from common.training.compiling import compile_parts
 from common.training.descent import sgd
-from common.training.recipe import Batch, Row, Supervised
+from common.training.devices import place
+from common.training.recipe import Batch, Row
 from common.training.schedules import divided
 from papers.resnet import weights
 from papers.resnet.model import (
@@ -75,10 +76,10 @@ class Config(BaseConfig):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
-class ResNetRecipe(Supervised):
+class ResNetRecipe(Cropped):
     """Section 4.2's training, and the measurements of Table 6, Fig. 6 and Fig. 7."""
 
-    kept = (*Supervised.kept, "wrong", "seen", "recent", "warming")
+    kept = (*Cropped.kept, "wrong", "seen", "recent", "warming")
     chunk, device_chunk = 250, 5000  # larger ones fall out of a processor's cache
     config: Config
     model: ResNet
@@ -105,7 +106,7 @@ class ResNetRecipe(Supervised):
         except ValueError as e:
             raise UserError(f"model.depth={model.depth}: {e}") from e
         initialise(self.model, generator(self.config.seed, "init"))
-        self.model.to(self.device, memory_format=self.layout)
+        place(self.model, self.device, self.layout)
         decayed = [p for p in self.model.parameters() if p.dim() > 1 or optim.decay == "all"]
         others = [p for p in self.model.parameters() if not (p.dim() > 1 or optim.decay == "all")]
         self.optimizer = sgd(
@@ -138,19 +139,6 @@ class ResNetRecipe(Supervised):
         optim = self.config.optim
         first = optim.warm_up_lr if self.warming else optim.lr
         return {"lr": divided(first, optim.milestones, step)}
-
-    def row(self, step: int) -> Row:
-        """Also where the images of a batch are cropped, and which are mirrored."""
-        row = super().row(step)
-        if self.augmented is None:
-            return row
-        return row | self.augmented.draw(len(row["index"]), self.generator("augment", step))
-
-    def batch(self, row: Row) -> Batch:
-        if self.augmented is None:
-            return super().batch(row)
-        index = row["index"]
-        return self.augmented(index, row["offset"], row["flip"]), self.labels[index]
 
     def loss(self, batch: Batch, row: Row) -> Tensor:
         x, y = batch
@@ -198,11 +186,12 @@ class ResNetRecipe(Supervised):
         """Leave the trained network in ``weights/``, with what it is beside it."""
         config = self.config
         name = config.experiment + (f"-seed{config.seed}" if config.seed else "")
-        weights.save(paper_folder / "weights" / f"{name}.safetensors", self.model, self.mean, {
-            "experiment": config.experiment, "seed": config.seed, "data": config.data.name,
-            "depth": config.model.depth, "shortcut": config.model.shortcut,
-            "error": record["metrics"]["error"], "config": record["config"],
-            "commits": [s["commit"] for s in record["segments"]]})
+        said = weights.Sidecar(
+            experiment=config.experiment, seed=config.seed, data=config.data.name,
+            depth=config.model.depth, shortcut=config.model.shortcut,
+            error=record["metrics"]["error"], config=record["config"],
+            commits=[s["commit"] for s in record["segments"]])
+        weights.save(paper_folder / "weights" / f"{name}.safetensors", self.model, self.mean, said)
 
 
 recipe = ResNetRecipe

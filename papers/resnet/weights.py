@@ -21,23 +21,24 @@ no shape tells; :func:`padded_behind` reorders the channels of such a state dict
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from common.config import one_line
 from common.errors import UserError
 from common.evidence import card as cards
-from common.files import shown, write_atomic
-from papers.resnet.model import ResNet, cifar_resnet
-
-MEAN = "input.mean"
+from common.files import shown
+from common.training import published
+from common.training.start import MEAN
+from common.typed import Model
+from papers.resnet.model import Block, ResNet, Shortcut, cifar_resnet
 
 TEST_IMAGES = 10_000
 """Of CIFAR-10, on which the networks are evaluated."""
@@ -47,44 +48,59 @@ Padding = Literal["behind", "both"]
 side of them."""
 
 
-def save(path: Path, network: ResNet, mean: Tensor, sidecar: dict[str, Any]) -> None:
+class Sidecar(Model):
+    """What lies as JSON beside our weights.
+
+    Attributes:
+        experiment, seed, config: the run that made them.
+        data: what it was trained on.
+        depth, shortcut: of the network.
+        error: at the last step, on the test images, in %.
+        commits: of each part of the run.
+    """
+
+    experiment: str
+    seed: int = Field(ge=0)
+    data: str
+    depth: int = Field(gt=0)
+    shortcut: Shortcut
+    error: float = Field(ge=0, le=100)
+    config: dict[str, Any]
+    commits: list[str] = Field(min_length=1)
+
+
+def save(path: Path, network: ResNet, mean: Tensor, sidecar: Sidecar) -> None:
     """Write a network; ``sidecar`` as JSON beside it, in short in its metadata, and as a card.
 
     Args:
         path: ends in ``.safetensors``; the others take its name.
         network: to be written.
         mean: per pixel, (c, h, w).
-        sidecar: ``experiment``, ``seed``, ``data``, ``depth``, ``shortcut``, ``error`` (%),
-            ``config`` and ``commits``.
+        sidecar: which run made it, and how good it is.
 
     Raises:
         UserError: the files cannot be written.
     """
-    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    tensors[MEAN] = mean.cpu().contiguous()
-    about = {"depth": str(sidecar["depth"]), "shortcut": sidecar["shortcut"], "padding": "behind",
-             "data": sidecar["data"], "metric": f"test error {sidecar['error']:.2f} %",
-             "experiment": sidecar["experiment"], "seed": str(sidecar["seed"]),
-             "commit": sidecar["commits"][-1]}
-    write_atomic(path, lambda p: save_file(tensors, p, about))
-    write_atomic(path.with_suffix(".json"), json.dumps(sidecar, indent=1) + "\n")
-    write_atomic(path.with_suffix(".md"), card(path.stem, sidecar))
+    about = {"depth": str(sidecar.depth), "shortcut": sidecar.shortcut, "padding": "behind",
+             "metric": f"test error {sidecar.error:.2f} %"}
+    published.save(path, network.state_dict() | {MEAN: mean}, about, sidecar.written(),
+                   card(path.stem, sidecar))
 
 
-def card(name: str, sidecar: dict[str, Any]) -> str:
+def card(name: str, sidecar: Sidecar) -> str:
     """What a reader has to know of a file of weights, from what lies beside it."""
-    plain, depth = sidecar["shortcut"] == "none", sidecar["depth"]
-    kind = "without shortcuts" if plain else f"with shortcut option {sidecar['shortcut']}" + (
-        ", zeros for new channels behind the old ones" if sidecar["shortcut"] == "A" else "")
+    plain, depth = sidecar.shortcut == "none", sidecar.depth
+    kind = "without shortcuts" if plain else f"with shortcut option {sidecar.shortcut}" + (
+        ", zeros for new channels behind the old ones" if sidecar.shortcut == "A" else "")
     load = "load_plain" if plain else "load"
     return cards.card(name, [
         f"He, Zhang, Ren & Sun's (2015) network of {depth} layers {kind},",
-        f"trained on {sidecar['data']} by this repository's experiment `{sidecar['experiment']}`, "
-        f"seed {sidecar['seed']},", f"at commit `{sidecar['commits'][-1]}`."],
-        cards.Evaluation(sidecar["data"], sidecar["error"], TEST_IMAGES),
+        f"trained on {sidecar.data} by this repository's experiment `{sidecar.experiment}`, "
+        f"seed {sidecar.seed},", f"at commit `{sidecar.commits[-1]}`."],
+        cards.Evaluation(sidecar.data, sidecar.error, TEST_IMAGES),
         f"from pathlib import Path\n\nfrom papers.resnet.weights import {load}\n\n"
         f'network, mean = {load}(Path("papers/resnet/weights/{name}.safetensors"))',
-        f"python papers/resnet/train.py experiment={sidecar['experiment']} seed={sidecar['seed']}",
+        f"python papers/resnet/train.py experiment={sidecar.experiment} seed={sidecar.seed}",
         [f"Input: pixels in 0 … 1 less `{MEAN}`, which the file holds and `load` returns; output: "
          "logits.",
          f"`{name}.safetensors` says the same in its metadata, `{name}.json` the whole "
@@ -177,7 +193,7 @@ def load(path: Path, padding: Padding = "behind") -> tuple[ResNet, Tensor | None
     mean = state.pop(MEAN, None)
     blocks = len({n.split(".")[1] for n in state if n.startswith("layer1.")})
     projections = [n for n in state if "shortcut." in n]
-    kind = "A" if not projections else "C" if any(
+    kind: Shortcut = "A" if not projections else "C" if any(
         n.startswith("layer1.0.shortcut") for n in projections) else "B"
     if not blocks or "conv1.weight" not in state or "fc.weight" not in state:
         raise UserError(f"{shown(path)}: expected a CIFAR ResNet with conv1, layer1 … layer3 and "
@@ -199,6 +215,6 @@ def load_plain(path: Path) -> tuple[ResNet, Tensor | None]:
     """Like :func:`load`, for a network without shortcuts, where padding does not arise."""
     network, mean = load(path)
     for module in network.modules():
-        if hasattr(module, "shortcut"):
+        if isinstance(module, Block):
             module.shortcut = None
     return network, mean

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure
+from common.evidence.plotting import COLOURS, dots, empty, explain, figure, published_bar
 from common.evidence.results import Result
 
 HALF, RANDOM, WARM, SHRUNK = COLOURS[6], COLOURS[1], COLOURS[0], COLOURS[2]
@@ -26,11 +25,6 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield phases(paper, "mlp", "phases")
     yield table1(paper)
     yield gradients(paper)
-
-
-def empty(axes: Axes) -> None:
-    """Say that nothing has been measured."""
-    axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
 
 
 def way(run: Result) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +63,7 @@ def phases(paper: Paper, network: str, name: str) -> tuple[str, str, Figure]:
 def table1(paper: Paper) -> tuple[str, str, Figure]:
     """Table 1's columns that were run: a dot a seed, published means and deviations as bars."""
     made, axes = figure(width=6.4, height=3.3)
-    claims, ticks, labels, seen = {c.id: c for c in paper.claims}, [], [], False
+    claims, ticks, labels = {c.id: c for c in paper.claims}, [], []
     for g, (network, title) in enumerate((("mlp", "MLP, Adam"), ("logistic", "logistic, Adam"),
                                           ("logistic_sgd", "logistic, SGD"))):
         for a, (arm, label, colour) in enumerate(ARMS):
@@ -80,17 +74,15 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
             labels.append(label.replace(" ", "\n", 1))
             values = [100 * r.at("accuracy", None)
                       for r in paper.results.get(f"{network}_{arm}", [])]
-            axes.plot(at + np.linspace(-0.15, 0.15, len(values)), values, "o", color=colour, ms=4.5)
+            dots(axes, at, values, colour, spread=0.15, ms=4.5)
             claim = claims.get(f"table1-{network.replace('_', '-')}-{arm}")
             if claim and claim.published:
-                axes.plot([at - 0.35, at + 0.35], [100 * claim.published] * 2, color="black", lw=2,
-                          label=None if seen else "published")
-                seen = True
+                published_bar(axes, at, 100 * claim.published)
         axes.annotate(title, (3.6 * g + (1 if network == "mlp" else 0.5), 1.01),
                       xycoords=("data", "axes fraction"), ha="center", va="bottom")
     axes.set_xticks(ticks, labels, fontsize=7)
     axes.set_ylabel("accuracy on the held-out third (%)")
-    if seen:
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best", fontsize=8)
     return "table1", (
         "Table 1, CIFAR-10: what a network that was first trained on half of the images reaches "
@@ -114,8 +106,9 @@ def gradients(paper: Paper) -> tuple[str, str, Figure]:
             axes.set_yscale("log")
         else:
             empty(axes)
-    for marker, style, label in (("o", "full", "images seen before"), ("s", "none", "new images")):
-        panels[0].plot([], [], marker, color="grey", fillstyle=style, label=label)
+    explain(panels[0], *((label, {"marker": marker, "ls": "", "color": "grey", "fillstyle": fill})
+                         for marker, fill, label in (("o", "full", "images seen before"),
+                                                     ("s", "none", "new images"))))
     panels[0].legend(fontsize=8)
     panels[0].set_ylabel("norm of the mean loss's gradient")
     return "gradients", (

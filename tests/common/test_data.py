@@ -92,6 +92,30 @@ def test_a_truncated_parquet_is_one_clear_line(small_hub):
     assert "\n" not in str(e.value)
 
 
+def labelled(folder, split, labels):
+    """Put other labels into a split of a small data set."""
+    images = [np.zeros((28, 28), dtype=np.uint8)] * len(labels)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value(
+        "string" if isinstance(labels[0], str) else
+        "float64" if isinstance(labels[0], float) else "int64")})
+    datasets.Dataset.from_dict({"image": images, "label": labels}, features=features).to_parquet(
+        str(folder / f"{split}-00000-of-00001.parquet"))
+
+
+@pytest.mark.parametrize(("split", "labels", "message"), [
+    ("train", ["cat", "dog"], "label ['cat'] in train: expected whole numbers from 0 on"),
+    ("train", ["1", "2"], "label ['1'] in train"), ("train", [0.5, 1.0], "label [0.5] in train"),
+    ("train", [0, -1, 1], "label -1 in train"), ("test", [3, -1], "label -1 in test: expected wh"),
+    ("train", [0, 1, 3], "class 2 has no image in train: expected some of every class"),
+    ("test", [0, 11], "class 10 has no image in train")])
+def test_labels_that_are_none_are_one_line(small_hub, split, labels, message):
+    labelled(small_hub[0], split, labels)
+    with pytest.raises(UserError) as e:
+        load("mnist")
+    assert message in str(e.value) and str(e.value).startswith("cannot read mnist from ")
+    assert "\n" not in str(e.value)
+
+
 def test_a_missing_folder_or_data_set_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PAPERS_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"nowhere: expected a folder"):
@@ -247,11 +271,28 @@ def test_mushrooms_from_openml_equal_those_of_the_file(tmp_path, monkeypatch):
     assert data.load("mushroom").fingerprint == online.fingerprint
 
 
-@pytest.mark.parametrize("line", ["q" + ",x" * 22, "e,x", ""])
-def test_damaged_mushrooms_are_one_line(tmp_path, monkeypatch, line):
-    mushroom_file(tmp_path, ["class" + ",a" * 22, line] if line else ["class"])
+REST = ",x" * 22
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    (["q" + REST], "line 2: 'q,x"), (["e,x"], "line 2: 'e,x': expected a class, e or p, and 22"),
+    (["e" + REST, "-1" + REST], "line 3: '-1,x"), (["poisonous" + REST], "line 2: 'poisonous,x"),
+    (["e" + REST, REST], "line 3: ',x,x"), (["ep" + REST], "line 2: 'ep,x"),
+    (["e" + ",x" * 21 + ","], "expected a class, e or p, and 22"), (["e" + REST, ""], "line 3: ''"),
+    (["e" + REST] * 2, "expected rows of both classes, e and p, found e"), ([], "found none"),
+    (["p" + REST], "found p")])
+def test_damaged_mushrooms_are_one_line(tmp_path, monkeypatch, rows, message):
+    mushroom_file(tmp_path, ["class" + ",a" * 22, *rows])
     monkeypatch.setenv("PAPERS_DATA", str(tmp_path))
-    with pytest.raises(UserError, match="expected rows of a class, e or p, and 22 attributes"):
+    with pytest.raises(UserError) as e:
+        data.load("mushroom")
+    assert message in str(e.value) and "\n" not in str(e.value)
+
+
+def test_mushrooms_that_are_no_text_are_one_line(tmp_path, monkeypatch):
+    mushroom_file(tmp_path, []).write_bytes(b"class\n\xff\xfe\n")
+    monkeypatch.setenv("PAPERS_DATA", str(tmp_path))
+    with pytest.raises(UserError, match="is no CSV table in UTF-8"):
         data.load("mushroom")
 
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import UserError
+from common import data
+from common.errors import UserError, exit_with
 from common.files import cache_root, empty, locked, sha256, shown, write_atomic
+from common.running import cli
+from tests.common.toy import Toy, experiments
 
 
 def test_text_bytes_and_functions_are_written(tmp_path):
@@ -36,6 +39,39 @@ def test_keep_moves_the_old_file(tmp_path):
 def test_sha256(tmp_path):
     write_atomic(tmp_path / "f", "abc")
     assert sha256(tmp_path / "f").startswith("ba7816bf8f01cfea")
+
+
+def test_a_link_that_leads_to_itself_is_shown(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    assert shown(tmp_path / "loop/a") == str(tmp_path / "loop/a")
+
+
+def looping(tmp_path, how):
+    """A link to itself, or a path behind one."""
+    (tmp_path / "loop").symlink_to("loop")
+    return tmp_path / {"itself": "loop", "behind it": "loop/more"}[how]
+
+
+@pytest.mark.parametrize("how", ["itself", "behind it"])
+@pytest.mark.parametrize("name", ["mnist", "mushroom"])
+def test_a_data_folder_that_is_a_link_to_itself_is_one_line(tmp_path, monkeypatch, capsys, how,
+                                                            name):
+    monkeypatch.setenv("PAPERS_DATA", str(looping(tmp_path, how)))
+    with pytest.raises(SystemExit) as e:
+        exit_with(lambda: data.load(name) and 0)
+    said = capsys.readouterr().err
+    assert e.value.code == 2 and said.count("\n") == 1 and "loop" in said
+
+
+@pytest.mark.parametrize("how", ["itself", "behind it"])
+def test_a_runs_folder_that_is_a_link_to_itself_is_one_line(tmp_path, monkeypatch, capsys, how):
+    monkeypatch.setenv("PAPERS_RUNS", str(looping(tmp_path, how)))
+    with pytest.raises(SystemExit) as e:
+        exit_with(lambda: cli.train(Toy, experiments(tmp_path / "papers/toy"), "base", [0],
+                                    {"record": False}) and 0)
+    said = capsys.readouterr().err
+    assert e.value.code == 2 and said.count("\n") == 1, said
+    assert said.startswith("error: cannot write the run's folder ") and "$PAPERS_RUNS" in said
 
 
 def test_shown_is_relative_where_it_can_be(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ class Outer(Model):
     flag: bool = False
     kind: Literal["a", "b"] = "a"
     inner: Inner = Inner(name="x")
+    maybe: Inner | None = None
     many: list[Inner] = Field(default_factory=list)
 
 
@@ -40,6 +41,8 @@ class Loose(Open):
     ({"steps": 1, "inner": {"name": "y", "rate": float("nan")}}, "expected a finite number"),
     ({"steps": 1, "inner": {"name": "y", "rat": 1}},
      "unknown part 'inner.rat'; did you mean 'rate'?"),
+    ({"steps": 1, "maybe": {"name": "y", "rat": 1}},
+     "unknown part 'maybe.rat'; did you mean 'rate'?"),
     ({"steps": 1, "stpes": 1}, "unknown part 'stpes'; did you mean 'steps'?"),
     ({"steps": 1, "many": [{"name": "y"}, {}]}, "expected 'many.1.name'"),
     ({"steps": 1, "many": {"name": "y"}}, "many: {'name': 'y'}: expected a list")])

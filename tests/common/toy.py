@@ -9,6 +9,7 @@ from torch import nn
 
 from common.config import Config as BaseConfig
 from common.config import key
+from common.evidence.results import Record
 from common.experiments import Experiments
 from common.files import write_atomic
 from common.training.descent import sgd
@@ -50,3 +51,19 @@ class Toy(Supervised):
 def experiments(folder: Path) -> Experiments:
     write_atomic(folder / "config.yaml", YAML)  # several processes may be at it
     return Experiments(Config, folder / "config.yaml")
+
+
+def share(from_step=0, commit="0" * 40, **hardware):
+    """A process's share in a run, as a result holds it."""
+    return {"commit": commit, "dirty": False, "versions": {"torch": "2.13.0"},
+            "hardware": {"cpu": "a processor", "capability": "AVX2", "device": "cpu",
+                         "threads": 1} | hardware, "from_step": from_step}
+
+
+def recorded(**parts):
+    """A result file's content with these parts, as it is read."""
+    return Record.model_validate({
+        "paper": "toy", "experiment": "base", "seed": 0, "metrics": {}, "curves": {},
+        "config": {"train": {"steps": 100}, "data": {"name": "digits"}},
+        "data": {"name": "digits", "fingerprint": "f"}, "seconds": 1.0,
+        "segments": [share()]} | parts)

@@ -179,6 +179,8 @@ BRANCHES: dict[str, dict[str, dict]] = {
         "own": LANDSCAPE | {
             "task.name": "surface", "model.kind": "own",
             "model.own": "tests.papers.loss_landscape.own_network:softmax"},
+        "paper": LANDSCAPE | {"task.name": "surface", "model.kind": "paper",
+                              "model.of": "large_batch/quick_sb"},
     },
     "resnet": {
         "cifar": HELD_OUT | {"model.depth": 8, "model.magnify": 2, "train.batch_size": 8},
@@ -255,8 +257,8 @@ class Branch:
             v for k, v in vars(self.train).items() if k.endswith("Recipe") and k != "Recipe")
         self.compiled.calls = 0
         (run,) = cli.train(made, self.experiments, self.name, [0], changed | {"fresh": True})
-        record = json.loads((run["folder"] / "result.json").read_text())
-        state = checkpoint.load(run["folder"])["recipe"]
+        record = json.loads((run.job.folder / "result.json").read_text())
+        state = checkpoint.load(run.job.folder)["recipe"]
         told = {k: v for k, v in record["curves"].items() if k != "seconds"}
         metrics = {k: v for k, v in record["metrics"].items() if k != "seconds"}
         digest = hashlib.sha256(json.dumps(
@@ -305,9 +307,13 @@ def ignored(branch: Branch, name: str, before: str) -> list:
     return silent
 
 
-CASES = [pytest.param(paper, name, marks=[pytest.mark.slow] * (name != next(iter(branches))))
+LONG = ("airbench", "large_batch", "warm_start")
+"""Papers of which even one branch takes seconds."""
+
+CASES = [pytest.param(paper, name, marks=[pytest.mark.slow] * (
+            name != next(iter(branches)) or paper in LONG))
          for paper, branches in BRANCHES.items() for name in branches]
-"""Every branch; a plain pytest tries each paper's first one."""
+"""Every branch; a plain pytest tries most papers' first one."""
 
 
 @pytest.mark.parametrize(("paper", "name"), CASES)

@@ -96,7 +96,9 @@ def recipe_of(paper, name, device, changes):
     return make(config)
 
 
-CASES = [(paper, name) for paper, names in SMALL.items() for name in names]
+CASES = [pytest.param(paper, name, marks=[pytest.mark.slow] * (name != next(iter(names))))
+         for paper, names in SMALL.items() for name in names]
+"""Every kind of recipe; a plain pytest tries each paper's first one."""
 
 
 @pytest.mark.parametrize(("paper", "name"), CASES, ids=lambda v: v.replace(" ", "_"))

@@ -206,6 +206,8 @@ def build(found: pages.Found, listed: dict[str, str], to: Path) -> list[str]:
         raise UserError(f"Sphinx could not build the site: {warnings.getvalue().strip()[-300:]}")
     for figures in (ROOT / "papers").glob("*/figures"):  # README shows all papers
         shutil.copytree(figures, to / figures.relative_to(ROOT))
+    for figure in (ROOT / "papers").glob("*.svg"):  # of several papers
+        shutil.copy2(figure, to / figure.relative_to(ROOT))
     return [w for w in warnings.getvalue().splitlines() if w.strip()]
 
 

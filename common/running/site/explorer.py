@@ -15,6 +15,8 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.config import one_line
 from common.evidence import report
 from common.evidence.claims import Claim
@@ -70,13 +72,13 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
         "paper": paper.name, "id": claim.id, "kind": kind(claim), "verdict": j.verdict,
         "where": claim.where, "says": claim.says, "obtained": claim.obtained,
         "published": report.published(j), "band": report.band(j), "measured": report.measured(j),
-        "why": claim.judge.get("why", ""), "because": claim.because,
+        "why": claim.judge.why, "because": claim.because,
         "afterwards": claim.afterwards, "stale": j.stale, "by": j.by,
         "command": command(paper, j), "code": [key(s) for s in code],
         "experiments": list(dict.fromkeys(claim.experiments)),
         "metrics": metrics_of(paper, j, code),
-        "own": "" if claim.measure.get("versus") else claim.measure.get("metric", ""),
-        "percent": claim.show.endswith("%"), "step": claim.measure.get("step"),
+        "own": claim.measure.metric if claim.measure and not claim.measure.versus else "",
+        "percent": claim.show.endswith("%"), "step": claim.measure.step if claim.measure else None,
         "at": finite(claim.published), "low": finite(low), "high": finite(high),
         "middle": finite(j.middle), "interval": [finite(v) for v in j.interval or ()],
         "values": [[seed, finite(v), report.number(v, claim.show)]
@@ -112,8 +114,8 @@ def command(paper: Paper, j: Judgement) -> str:
     """The line that checks a claim; empty where nothing measures it."""
     if j.claim.experiments or not j.claim.measure:
         return report.command(paper, j)
-    name = j.claim.measure["function"]
-    given = ", ".join(f"{k}={v!r}" for k, v in j.claim.measure.get("arguments", {}).items())
+    name = j.claim.function
+    given = ", ".join(f"{k}={v!r}" for k, v in j.claim.measure.arguments.items())
     return f'python -c "from papers.{paper.name}.facts import {name}; print({name}({given}))"'
 
 
@@ -125,11 +127,11 @@ def key(source: Source) -> str:
 def measure_of(paper: Paper, claim: Claim) -> list[Source]:
     """The code that measures a claim: its function and what that calls in the same file, or the
     functions that make its metric, at most three."""
-    if "function" in claim.measure:
-        return called(paper.folder / "facts.py", claim.measure["function"])
-    if "metric" not in claim.measure:
+    if claim.function:
+        return called(paper.folder / "facts.py", claim.function)
+    if claim.measure is None or claim.measure.metric is None:
         return []
-    found = measuring(paper, claim.measure["metric"])
+    found = measuring(paper, claim.measure.metric)
     return (found or evaluations(paper))[:3]
 
 
@@ -160,8 +162,8 @@ def metrics_of(paper: Paper, j: Judgement, code: Sequence[Source]) -> list[str]:
     """The metrics whose curves show what a claim is about: at most three."""
     runs = [r for e in j.claim.experiments for r in paper.results.get(e, [])[:1]]
     known = [m for m in dict.fromkeys(m for r in runs for m in r.curves) if drawn(runs, m)]
-    named = [j.claim.measure.get("metric", "")]
-    if "function" in j.claim.measure:
+    named = [(j.claim.measure and j.claim.measure.metric) or ""]
+    if j.claim.function:
         named += re.findall(r"[\"']([\w./-]+)[\"']", "\n".join(s.text for s in code))
     chosen = [m for m in dict.fromkeys(named) if m in known]
     return (chosen or [m for m in known if m == "train_loss"])[:3]
@@ -185,7 +187,8 @@ def curves_of(paper: Paper, claims: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def thinned(steps: Sequence[float], values: Sequence[float]) -> list[list[float | None]]:
+def thinned(steps: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray
+            ) -> list[list[float | None]]:
     """A curve's steps and values, rounded to four digits, evenly chosen, with both its ends."""
     n = len(steps)
     every = max(1.0, (n - 1) / (SHOWN_POINTS - 1))
@@ -197,12 +200,11 @@ def thinned(steps: Sequence[float], values: Sequence[float]) -> list[list[float 
 def runs_of(paper: Paper) -> dict[str, list[list[Any]]]:
     """Experiment to [seed, minutes, commit, torch, hardware] of its runs."""
     def of_run(r: Result) -> list[Any]:
-        parts = r.record["segments"]
-        commits = dict.fromkeys(s["commit"][:10] + ("+changes" if s["dirty"] else "")
-                                for s in parts)
-        return [r.seed, round(r.record["seconds"] / 60, 1), ", ".join(commits),
-                ", ".join(dict.fromkeys(s["versions"]["torch"] for s in parts)),
-                "; ".join(dict.fromkeys(report.on_what(s["hardware"]) for s in parts))]
+        parts = r.record.segments
+        return [r.seed, round(r.record.seconds / 60, 1),
+                ", ".join(dict.fromkeys(s.code for s in parts)),
+                ", ".join(dict.fromkeys(s.versions.torch for s in parts)),
+                "; ".join(dict.fromkeys(report.on_what(s.hardware) for s in parts))]
     needed = {e for c in paper.claims for e in c.experiments}
     return {e: [of_run(r) for r in runs] for e, runs in paper.results.items() if e in needed}
 

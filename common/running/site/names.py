@@ -239,6 +239,8 @@ def find(path: Path, name: str) -> Source | None:
         if chosen is None:
             return None
         body = getattr(chosen, "body", [])
+    if chosen is None:
+        return None
     first = min([chosen.lineno, *(d.lineno for d in getattr(chosen, "decorator_list", []))])
     text = lines[first - 1:chosen.end_lineno]
     return Source(path, name, first, "\n".join(text))

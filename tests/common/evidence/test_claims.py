@@ -5,7 +5,7 @@ import math
 import pytest
 
 from common.errors import UserError
-from common.evidence.claims import Claim, read, read_table
+from common.evidence.claims import Claim, Measure, read, read_table
 from common.evidence.paper import paper_names, papers, verdict_table
 from common.evidence.verdicts import decide
 
@@ -14,7 +14,7 @@ HEAD = ("title: T\nauthors: A\nyear: 2000\nlink: l\nshows: s\npicture: p\nclaims
 
 def test_bounds_and_bands():
     def band(**judge):
-        return Claim("i", "w", "s", published=2.0, judge=judge).band
+        return Claim(id="i", where="w", says="s", published=2.0, judge=judge).band
     assert band(within=[-0.5, 1]) == (1.5, 3.0)
     assert band(at_least=1) == (1.0, math.inf)
     assert band(at_most=1) == (-math.inf, 1.0)
@@ -109,7 +109,7 @@ def of_a_table(tmp_path, entry, table="run,n,band\na,3,0\nb,5,2\n"):
 def test_a_table_is_a_claim_for_every_row(tmp_path):
     a, b = of_a_table(tmp_path, EACH)
     assert (a.id, a.row, a.says, a.published) == ("n-a", "run a", "of a", 3.0)
-    assert b.measure == {"experiment": "e", "metric": "n_b"} and b.band == (3.0, 7.0)
+    assert b.measure == Measure(experiment="e", metric="n_b") and b.band == (3.0, 7.0)
 
 
 @pytest.mark.parametrize(("entry", "message"), [
@@ -142,9 +142,9 @@ def test_every_verdict_of_every_paper(paper, data_regression):
 def test_committed_results_are_current_and_of_committed_code(paper):
     for result in (r for found in paper.results.values() for r in found):
         assert result.experiment in paper.experiments.experiments, f"{result.name}: unknown"
-        for segment in result.record["segments"]:
-            assert not segment["dirty"], f"{result.name} was made by uncommitted code"
-            assert len(segment["commit"]) == 40
+        for segment in result.record.segments:
+            assert not segment.dirty, f"{result.name} was made by uncommitted code"
+            assert len(segment.commit) == 40
     assert not [j.claim.id for j in paper.judgements() if j.verdict == "stale"]
 
 

@@ -1,4 +1,5 @@
 """Claims counted as what they are, and the cost of all runs of a report."""
+from dataclasses import replace
 
 import pytest
 
@@ -6,12 +7,13 @@ from common.evidence import counting, results
 from common.evidence.claims import Claim
 from common.evidence.counting import Cost, count
 from common.evidence.paper import Judgement, papers
+from tests.common.toy import recorded, share
 
 RUN, FORMULA = {"experiment": "e", "metric": "m"}, {"function": "f"}
 
 
 def judged(verdict, measure=RUN, **where):
-    return Judgement(Claim("i", "w", "s", measure=measure, **where), verdict)
+    return Judgement(Claim(id="i", where="w", says="s", measure=measure, **where), verdict)
 
 
 def test_formulas_tables_and_statements_are_counted_apart():
@@ -20,7 +22,7 @@ def test_formulas_tables_and_statements_are_counted_apart():
         ("2", "b", "not reproduced"), ("3", "a", "not run"), ("3", "b", "not run"))]
     found = count([judged("reproduced"), judged("undecided"),
                    judged("undecided", afterwards="why"),
-                   judged("not run", {}), judged("reproduced", FORMULA),
+                   judged("not run", None), judged("reproduced", FORMULA),
                    judged("not reproduced", FORMULA), *rows])
     assert found.statements == {"reproduced": 1, "undecided": 2, "not run": 1}
     assert found.words == ["1 reproduced, 2 undecided, 1 not run",
@@ -62,25 +64,23 @@ def test_the_cost_is_of_all_planned_runs(tmp_path, monkeypatch):
 
 
 def test_a_resumed_runs_cost_counts_the_threads_it_had_at_each_step():
-    def segment(first, threads):
-        return {"from_step": first, "hardware": {"threads": threads}}
-    record = {"seconds": 60.0, "config": {"train": {"steps": 100}},
-              "segments": [segment(0, 1), segment(20, 2), segment(70, 2), segment(90, 4)]}
+    record = recorded(seconds=60.0, segments=[
+        share(0, threads=1), share(20, threads=2), share(70, threads=2), share(90, threads=4)])
     assert counting.core_seconds(record) == pytest.approx(60 * (0.2 * 1 + 0.7 * 2 + 0.1 * 4))
 
 
 def test_time_on_a_card_is_counted_apart(monkeypatch):
-    card, cores = {"threads": 2, "gpu": "a card"}, {"threads": 2}
-    record = {"seconds": 60.0, "config": {"train": {"steps": 100}}, "segments": [
-        {"from_step": 0, "hardware": card}, {"from_step": 75, "hardware": cores}]}
+    record = recorded(seconds=60.0, segments=[
+        share(0, threads=2, gpu="a card"), share(75, threads=2)])
     assert counting.card_seconds(record) == pytest.approx(45)
     assert counting.core_seconds(record) == pytest.approx(15 * 2)
     (paper,) = papers(["batchnorm"])
     before = counting.cost(paper)
-    for r in paper.results["bn"][1:]:
-        for s in r.record["segments"]:
-            s["hardware"]["gpu"] = "a card"
-    paper.results["bn"].pop()
+    one, *others = paper.results["bn"]
+    on_card = [replace(r, record=r.record.model_copy(update={"segments": [
+        s.model_copy(update={"hardware": s.hardware.model_copy(update={"gpu": "a card"})})
+        for s in r.record.segments]})) for r in others]
+    paper.results["bn"] = [one, *on_card[:-1]]
     after = counting.cost(paper)
     one = counting.core_seconds(paper.results["bn"][0].record)
     assert after.missing == pytest.approx(one), "what a card took says nothing of processors"

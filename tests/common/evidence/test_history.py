@@ -14,6 +14,7 @@ from common.evidence.claims import read
 from common.evidence.paper import paper_names, papers
 from common.evidence.results import Result
 from common.files import ROOT
+from tests.common.toy import recorded, share
 
 HEAD = "title: T\nauthors: A\nyear: 2000\nlink: l\nshows: s\npicture: p\nclaims:\n"
 CLAIM = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
@@ -54,21 +55,21 @@ class Clone:
     def commit(self):
         self.git("commit", "-qam", "one", "--allow-empty")
 
-    def record(self, commit):
-        return {"segments": [{"commit": commit}], "data": self.data, "metrics": {"m": 1.0},
-                "config": {"data": {"name": "digits"}}}
+    def record(self, commit, wanted="digits"):
+        return recorded(segments=[share(commit=commit)], data=self.data, metrics={"m": 1.0},
+                        config={"data": {"name": wanted}})
 
     def keep(self, commit):
         """Commit a result file that names a commit."""
         file = self.folder / "results/e/seed0.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(self.record(commit)))
+        file.write_text(json.dumps(self.record(commit).written()))
         self.git("add", ".")
         self.commit()
 
     def broken(self):
         record = self.record(self.made_by)
-        made = {e: [Result("toy", e, 0, {}, {}, {}, record)] for e in ("e", "f")}
+        made = {e: [Result("toy", e, 0, record.metrics, {}, {}, record)] for e in ("e", "f")}
         _, claims = read(self.folder / "claims.yaml")
         paper = SimpleNamespace(name="toy", folder=self.folder, claims=claims, results=made)
         return history.broken(paper, history.History(self.root))
@@ -157,8 +158,7 @@ def test_a_plan_may_be_raised_and_not_rewritten(clone, before, after, kept):
 
 def test_renamed_data_are_found(clone):
     clone.data = {"name": "mnist60k", "fingerprint": "f" * 64}
-    record = clone.record(clone.made_by)
-    record["config"]["data"]["name"] = "mnist"
+    record = clone.record(clone.made_by, "mnist")
     (line,) = history.of_result(Result("toy", "e", 0, {}, {}, {}, record),
                                 history.History(clone.root))
     assert "its data are called mnist60k and should be mnist" in line

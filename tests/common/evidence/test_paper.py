@@ -4,6 +4,7 @@ import pytest
 
 from common.errors import UserError
 from common.evidence import results
+from common.evidence.claims import Judge, Measure
 from common.evidence.paper import Paper, paper_names, papers
 from common.evidence.verdicts import decide
 
@@ -43,10 +44,10 @@ def test_what_recheck_found_makes_a_claim_stale(monkeypatch):
 
 def test_a_stale_result_may_lack_what_is_measured_today():
     (paper,) = papers(["batchnorm"])
-    claim = next(c for c in paper.claims if c.measure.get("experiment") == "plain")
+    claim = next(c for c in paper.claims if c.measure and c.measure.experiment == "plain")
     paper.experiments.experiments["plain"].overrides["train.steps"] = 17
-    claim.measure["metric"] = "something new"
-    assert paper.judge(claim).verdict == "stale"
+    new = claim.model_copy(update={"measure": Measure(experiment="plain", metric="new")})
+    assert paper.judge(new).verdict == "stale"
 
 
 def test_no_more_runs_count_than_were_planned(monkeypatch):
@@ -70,8 +71,7 @@ def test_committed_runs_are_those_that_were_planned(paper):
 
 def test_a_median_wants_six_runs(tmp_path, monkeypatch):
     (paper,) = papers(["bayes_by_backprop"])
-    claim = measured(paper)[0]
-    claim.judge["by"] = "median"
+    claim = measured(paper)[0].model_copy(update={"judge": Judge(by="median", at_least=0)})
     monkeypatch.setattr("common.evidence.paper.read", lambda path: (paper.about, [claim]))
     with pytest.raises(UserError, match="judged by its median: expected at least 6 planned seeds"):
         Paper(paper.folder)

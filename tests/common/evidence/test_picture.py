@@ -11,7 +11,8 @@ from common.evidence.picture import EDGE, scale_of
 
 
 def judged(judge, values=(1.0,), published=None, interval=None, verdict="reproduced", **parts):
-    claim = Claim("a", "Fig. 1", "text", published, measure={"experiment": "e", "metric": "m"},
+    claim = Claim(id="a", where="Fig. 1", says="text", published=published,
+                  measure={"experiment": "e", "metric": "m"},
                   judge=judge, **parts)
     return Judgement(claim, verdict, tuple(values), interval)
 
@@ -43,7 +44,8 @@ def test_intervals_of_bands_with_one_end_stay_in_the_picture():
 def test_statements_that_were_measured_are_rows_and_nothing_else():
     rows = [judged({"at_least": 0.0}), judged({"at_least": 0.0}, (), verdict="not run"),
             judged({"at_least": 0.0}, each="table"),
-            Judgement(Claim("f", "", "", measure={"function": "g"}, judge={"at_least": 0}),
+            Judgement(Claim(id="f", where="", says="", measure={"function": "g"},
+                            judge={"at_least": 0}),
                       "reproduced", (1.0,))]
     assert picture.shown(rows) == rows[:1]
     assert picture.draw(rows[1:]) is None

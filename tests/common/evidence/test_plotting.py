@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from common.evidence import plotting
 from common.files import ROOT
@@ -74,3 +75,59 @@ def test_a_notebooks_backend_in_the_environment_is_no_matter():
         [sys.executable, "-c", "import common.evidence.plotting"], cwd=ROOT, capture_output=True,
         env=os.environ | {"MPLBACKEND": "module://there_is_no_such_backend"}, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def picture(y=0.5, colour="C0", label="a"):
+    made, axes = plotting.figure(width=3, height=2)
+    axes.plot([0, 1], [0, y], "o-", color=colour, label=label)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.legend()
+    return plotting.svg(made)
+
+
+def test_last_digits_make_no_other_picture():
+    """They depend on the processor; so do the names that matplotlib makes of a path's digits."""
+    assert picture() != picture(0.5 + 1e-6)
+    assert plotting.alike(picture(), picture(0.5 + 1e-6))
+
+
+@pytest.mark.parametrize("other", [{"y": 0.505}, {"colour": "C1"}, {"label": "b"}])
+def test_what_a_reader_sees_does(other):
+    assert not plotting.alike(picture(), picture(**other))
+
+
+def test_dots_stand_in_a_column_side_by_side_or_above_one_another():
+    _, axes = plotting.figure()
+    plotting.dots(axes, 2, [5.0, 7.0, 6.0], "red", "s", spread=0.2, ms=3)
+    plotting.dots(axes, 3, [1.0], "red", spread=0.2)
+    plotting.dots(axes, 4, [1.0, 2.0], "red")
+    plotting.dots(axes, 5, [], "red")
+    three, one, above = axes.lines
+    np.testing.assert_allclose(three.get_xdata(), [1.8, 2.0, 2.2])
+    assert list(three.get_ydata()) == [5.0, 7.0, 6.0]
+    assert (three.get_marker(), three.get_linestyle(), three.get_markersize()) == ("s", "None", 3)
+    assert list(one.get_xdata()) == [3.0] and list(above.get_xdata()) == [4.0, 4.0]
+
+
+def test_the_first_published_bar_stands_in_the_legend_of_its_axes():
+    _, panels = plotting.figure(2)
+    for axes in panels:
+        for x, value in ((0, 5.0), (1, 6.0)):
+            plotting.published_bar(axes, x, value, 0.3)
+        assert axes.get_legend_handles_labels()[1] == ["published"]
+        assert [list(line.get_xdata()) for line in axes.lines] == [[-0.3, 0.3], [0.7, 1.3]]
+        assert list(axes.lines[1].get_ydata()) == [6.0, 6.0]
+
+
+def test_signs_are_explained_without_being_drawn():
+    _, axes = plotting.figure()
+    plotting.explain(axes, ("a run", {"marker": "o", "ls": ""}), ("mean", {"color": "red"}))
+    handles, labels = axes.get_legend_handles_labels()
+    assert labels == ["a run", "mean"] and handles[0].get_marker() == "o"
+    assert not any(len(h.get_xdata()) for h in handles) and handles[1].get_color() == "red"
+
+
+def test_nothing_measured_is_said():
+    _, axes = plotting.figure()
+    plotting.empty(axes)
+    assert [t.get_text() for t in axes.texts] == ["no run yet"]

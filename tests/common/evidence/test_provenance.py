@@ -107,7 +107,8 @@ def test_a_card_says_what_it_is_and_silence_is_left_out(monkeypatch):
     monkeypatch.setattr(provenance, "_driver", lambda: "570.1")
     known = {"gpu": "A Card", "driver": "570.1", "cuda": "12.8", "cudnn": "91002"}
     assert provenance.card(device) == known
-    assert provenance.segment(device)["hardware"].items() >= {**known, "device": "cuda"}.items()
+    found = provenance.origin(device).hardware.written()
+    assert found.items() >= {**known, "device": "cuda"}.items()
 
     def fails(*a):
         raise RuntimeError("no driver")

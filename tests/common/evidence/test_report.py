@@ -115,15 +115,16 @@ def test_a_run_that_is_missing_has_its_cost(copy):
     ("printed", ""), ("derived: half of it", " †"), ("read off the figure", ""),
     ("quoted by a note", "")])
 def test_a_published_number_that_is_not_printed_has_a_mark(obtained, mark):
-    claim = Claim("a", "Table 1", "so", 0.5, obtained=obtained, show=".2f")
+    claim = Claim(id="a", where="Table 1", says="so", published=0.5, obtained=obtained,
+                  show=".2f")
     judgement = Judgement(claim, "reproduced", (0.5,))
     assert report.published(judgement) == "0.50" + mark
 
 
 def test_a_table_stands_side_by_side():
     def judged(row, column, published, value, verdict):
-        claim = Claim(f"{column}-{row}", "w", "s", published, show=".0f", each="t", row=row,
-                      column=column, judge={"exactly": 0})
+        claim = Claim(id=f"{column}-{row}", where="w", says="s", published=published, show=".0f",
+                      each="t", row=row, column=column, judge={"exactly": 0})
         return Judgement(claim, verdict, (value,))
     js = [judged("one", "n", 3, 3, "reproduced"), judged("two", "n", 4, 5, "not reproduced"),
           judged("one", "m", 7, 7, "reproduced"), judged("two", "m", 8, 8, "reproduced")]
@@ -158,8 +159,8 @@ def test_numbers_have_true_minus_signs():
 
 def test_a_second_look_and_another_way_of_judging_stand_with_the_claim():
     (paper,) = papers(["batchnorm"])
-    claim = Claim("a", "w", "s", 1.0, "printed", judge={"within": [-1, 1], "by": "share",
-                                                        "trials": 50, "why": "x"})
+    claim = Claim(id="a", where="w", says="s", published=1.0, obtained="printed",
+                  judge={"within": [-1, 1], "by": "share", "trials": 50, "why": "x"})
     text = report.details(paper, Judgement(claim, "reproduced", (1.0,) * 4, (0.9, 1.1),
                                            plan=(3, 4)))
     assert "- Runs: planned 3, raised to 4 after a look at the verdict, for which the interval " \
@@ -168,6 +169,7 @@ def test_a_second_look_and_another_way_of_judging_stand_with_the_claim():
 
 
 def test_what_is_judged_by_its_median_is_shown_by_it():
-    claim = Claim("a", "w", "s", 1.0, measure={"experiment": "e"}, judge={"by": "median"})
+    claim = Claim(id="a", where="w", says="s", published=1.0, measure={"experiment": "e"},
+                  judge={"by": "median"})
     shown = report.measured(Judgement(claim, "undecided", (1.0, 2.0, math.inf), (1.0, math.inf)))
     assert shown == "median 2 [1, ∞], n = 3"

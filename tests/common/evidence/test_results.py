@@ -45,8 +45,8 @@ def test_reading_gives_metrics_at_steps(paper):
 def test_a_run_with_other_keys_is_not_recorded(paper):
     done = train(paper, **{"optim.lr": 0.3, "train.threads": 1})
     assert not (paper.path.parent / "results").exists()
-    assert (done["folder"] / "result.json").exists()
-    assert done["folder"].parent.name == "base,optim.lr=0.3"
+    assert (done.job.folder / "result.json").exists()
+    assert done.job.folder.parent.name == "base,optim.lr=0.3"
 
 
 def test_an_override_equal_to_the_experiments_own_value_is_recorded(paper):
@@ -60,16 +60,16 @@ def test_a_run_in_a_precision_that_counts_is_recorded_and_current(paper):
         paper.path.write_text(text + "precisions: [float32, bfloat16]\n" * counting)
         known = type(paper)(Config, paper.path)
         done = train(known, **{"train.precision": "bfloat16", "fresh": True})
-        assert done["folder"].parent.name == "base,train.precision=bfloat16", "beside float32's"
-        assert done["recorded"] is counting
-        result = results.parse(done["folder"] / "result.json", Config)
+        assert done.job.folder.parent.name == "base,train.precision=bfloat16", "beside float32's"
+        assert done.job.recorded is counting
+        result = results.parse(done.job.folder / "result.json", Config)
         assert results.is_current(result, known.resolve("base"), known) is counting
 
 
 def test_running_again_says_what_stood_there(paper):
     first = train(paper)
     again = train(paper, fresh=True)
-    assert first["before"] is None and again["before"] == first["metrics"] == again["metrics"]
+    assert first.before is None and again.before == first.metrics == again.metrics
 
 
 def test_a_result_of_another_configuration_is_not_current(paper):
@@ -144,7 +144,7 @@ def test_a_kept_pace_is_the_reports(paper, capsys):
     assert results.read_pace(folder, base) is None, "only with --keep"
     cli.pace(Toy, paper, "base", {"train.threads": 1}, keep=True)
     found = results.read_pace(folder, base)
-    assert found.cpu == results.processor(results.provenance()["hardware"])
+    assert found.cpu == results.provenance().hardware.processor
     assert 0 < found.seconds[1] < 1
     results.add_pace(folder, base, found.cpu, 4, 1e-5)
     found = results.read_pace(folder, base)

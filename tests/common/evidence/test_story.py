@@ -10,7 +10,8 @@ from common.evidence.paper import Judgement, paper_names, papers
 from common.evidence.story import outdated, story
 from common.files import ROOT
 
-JUDGED = [Judgement(Claim("speed", "", ""), "reproduced"), Judgement(Claim("end", "", ""), "stale")]
+JUDGED = [Judgement(Claim(id="speed", where="", says=""), "reproduced"),
+          Judgement(Claim(id="end", where="", says=""), "stale")]
 
 
 def of(text):

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from common.evidence import verdicts
-from common.evidence.verdicts import VERDICTS, decide
+from common.evidence.verdicts import VERDICTS, Judge, decide
 
 BAND = 0.4, 0.6
 
@@ -33,7 +33,7 @@ BAND = 0.4, 0.6
     ([math.inf] * 3, None, "undecided"),
 ])
 def test_verdicts_of_a_band(values, sd, verdict):
-    found, interval = decide(values, BAND, {} if sd is None else {"sd": sd})
+    found, interval = decide(values, BAND, Judge(sd=sd))
     assert found == verdict in VERDICTS
     assert interval is None or not any(map(math.isnan, interval))
 
@@ -91,7 +91,7 @@ def test_the_median_has_the_interval_of_its_order_statistics(n, level):
 
 
 def test_fewer_than_six_runs_say_nothing_about_a_median():
-    by = {"by": "median"}
+    by = Judge(by="median")
     assert decide([0.5] * 5, BAND, by) == ("undecided", None)
     assert decide([0.5] * 5, BAND, by, (6,)) == ("consistent", None)
     assert decide([0.5] * 6, BAND, by, (6,))[0] == "reproduced"
@@ -104,13 +104,13 @@ def test_skewed_runs_are_judged_by_their_median_as_often_right_as_it_says(runs):
     rng, wrong = np.random.default_rng(3), 0
     for _ in range(2000):
         values = np.where(rng.random(runs) < 0.5, 0.5, np.inf)
-        wrong += "reproduced" in decide(values, BAND, {"by": "median"}, (runs,))[0]
+        wrong += "reproduced" in decide(values, BAND, Judge(by="median"), (runs,))[0]
     assert wrong / 2000 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
 
 
 def test_infinite_values_have_a_median_and_no_mean():
-    by, nine = {"by": "median"}, [0.5] * 9
-    assert decide([*nine, math.inf], BAND, {}, (10,)) == ("undecided", None)
+    by, nine = Judge(by="median"), [0.5] * 9
+    assert decide([*nine, math.inf], BAND, Judge(), (10,)) == ("undecided", None)
     assert decide([*nine, math.inf], BAND, by, (10,)) == ("reproduced", (0.5, 0.5))
     verdict, interval = decide([0.5] * 5 + [math.inf], BAND, by, (6,))
     assert verdict == "undecided" and interval == (0.5, math.inf)
@@ -121,7 +121,7 @@ def test_infinite_values_have_a_median_and_no_mean():
 @pytest.mark.parametrize("n", [1, 2])
 def test_a_few_runs_have_the_normal_interval_of_their_mean(n):
     values = [0.5, 0.52][:n]
-    _, interval = decide(values, BAND, {"sd": 0.1})
+    _, interval = decide(values, BAND, Judge(sd=0.1))
     expected = stats.norm(np.mean(values), 0.1 / math.sqrt(n)).interval(0.95)
     assert interval == pytest.approx(expected)
 
@@ -135,12 +135,12 @@ def test_a_share_has_clopper_and_pearsons_interval(successes, trials, level):
 
 
 def test_a_share_is_of_all_trials_of_all_runs():
-    judge = {"by": "share", "trials": 50}
+    judge = Judge(by="share", trials=50)
     _, interval = decide([0.5, 0.52, 0.48], BAND, judge)
     expected = stats.binomtest(75, 150).proportion_ci(0.95, method="exact")
     assert interval == pytest.approx((expected.low, expected.high))
 
 
 def test_runs_that_no_seed_can_change_are_judged_one_by_one():
-    assert decide([3.0], (3, 3), {"exactly": 0}) == ("reproduced", None)
-    assert decide([3.0, 4.0], (3, 3), {"exactly": 0}) == ("not reproduced", None)
+    assert decide([3.0], (3, 3), Judge(exactly=0)) == ("reproduced", None)
+    assert decide([3.0, 4.0], (3, 3), Judge(exactly=0)) == ("not reproduced", None)

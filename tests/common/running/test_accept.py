@@ -13,7 +13,7 @@ from common.config import identity
 from common.errors import UserError
 from common.running import accept, cli, collect
 from common.training import checkpoint
-from tests.common.toy import Config, Toy, experiments
+from tests.common.toy import Config, Toy, experiments, share
 
 
 def git(folder, *words):
@@ -179,7 +179,8 @@ def test_weights_go_with_their_result(tmp_path, home, made):
 def paused(home, folder, step, **changes):
     """The files of a run that stopped at a step."""
     state = {"config": identity(home.paper.config("base")) | {"data.fingerprint": "f"},
-             "segments": [{"commit": home.first, "dirty": False}], "step": step} | changes
+             "segments": [share(commit=home.first)], "step": step, "recipe": {}, "random": {},
+             "window": [0.0, 0], "seconds": 1.0, "metrics": {}, "finished": False} | changes
     checkpoint.save(folder, state)
     files = {checkpoint.NAME: (folder / checkpoint.NAME).read_bytes(),
              "metrics.jsonl": b'{"step": 10}\n'}
@@ -211,10 +212,10 @@ def test_a_run_in_a_precision_that_counts_comes_home_too(tmp_path, home, monkeyp
 
 
 @pytest.mark.parametrize(("changes", "why"), [
-    ({"segments": [{"commit": "f" * 40, "dirty": False}]}, "not in this branch's history"),
+    ({"segments": [share(commit="f" * 40)]}, "not in this branch's history"),
     ({"config": {"optim.lr": 3.0}}, "a configuration that is not base's"),
-    ({"segments": None}, "does not say by which code"),
-    ({"segments": [1]}, "does not say by which code"), ({"config": None}, "damaged")])
+    ({"segments": None}, "damaged: its state: segments: None: expected a list"),
+    ({"segments": [1]}, "segments.0: 1: expected a mapping"), ({"config": None}, "damaged")])
 def test_a_checkpoint_of_other_code_is_refused(tmp_path, home, changes, why):
     done = take(tmp_path, paused(home, tmp_path / "c", 20, **changes))
     assert not done.taken and why in done.refused[0][1]

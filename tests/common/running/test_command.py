@@ -14,11 +14,12 @@ def call(*words):
                           capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("words", [["train", "batchnorm", "--help"], ["reproduce", "--help"],
-                                   ["bench", "--help"], ["new", "--help"], ["report", "--help"],
-                                   ["train"], ["--help"], [], ["site", "--help"],
-                                   ["notebook", "--help"],
-                                   ["bench", "batchnorm", "--help"]])
+WORDS = [["train"], [], ["train", "batchnorm", "--help"], *(
+    [word, "--help"] for word in ("reproduce", "bench", "new", "report", "site", "notebook"))]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["bench", "batchnorm", "--help"], *(
+    pytest.param(words, marks=pytest.mark.slow) for words in WORDS)])
 def test_every_word_explains_itself(words):
     done = call(*words)
     assert done.returncode == 0 and done.stdout.strip() and not done.stderr

@@ -44,6 +44,7 @@ def test_quick_trains(copy):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_it_is_clean_code(copy):
     done = run(copy, "-m", "ruff", "check", "papers/demo_net", "tests/papers/demo_net")
     assert done.returncode == 0, done.stdout

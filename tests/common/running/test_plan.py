@@ -13,7 +13,8 @@ from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.running import cli, plan
 from common.running.plan import Run
-from tests.common.toy import YAML, Config, Toy, experiments
+from common.segments import Segment
+from tests.common.toy import YAML, Config, Toy, experiments, recorded, share
 
 
 def run(threads, k=0):
@@ -48,17 +49,16 @@ def demo(tmp_path, found=None):
 
 def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("PAPERS_RUNS", str(tmp_path))
-    record = {"seconds": 50.0, "config": {"train": {"steps": 100}},
-              "segments": [{"hardware": {"cpu": results.provenance()["hardware"]["cpu"],
-                                         "capability": "another"}}]}
-    another = results.processor(record["segments"][0]["hardware"])
+    here = results.provenance().hardware
+    record = recorded(seconds=50.0, segments=[share(cpu=here.cpu, capability="another")])
+    another = record.segments[0].hardware.processor
     paper = demo(tmp_path)
     run = SimpleNamespace(record=record, config=identity(paper.config("base")))
     paper.results["base"] = [run]
     assert plan.known_pace(paper, "base", 1) == (0.5, (another,))
-    record["segments"].append({"hardware": results.provenance()["hardware"]})
+    record.segments.append(Segment.model_validate(share(50, **here.written())))
     assert plan.known_pace(paper, "base", 1) == (0.5, (another,)), "begun there, resumed here"
-    record["segments"].pop()
+    record.segments.pop()
     assert plan.known_pace(paper, "faster", 1) == (None, ())
     results.add_pace(paper.folder / "results/faster", paper.config("faster"), "another", 2, 0.7)
     assert plan.known_pace(paper, "faster", 1) == (0.7, ("another",))
@@ -156,13 +156,13 @@ def test_what_is_finished_here_or_published_need_not_be_made(tmp_path):
     assert listed(plan.plan(paper, claims("tuned"), 1)) == only
     assert listed(plan.plan(paper, claims("tuned"), 2))[1:] == [
         ("base/seed1", "needed", ()), ("tuned/seed1", "missing", ("base/seed1",))]
-    weights = done[0]["folder"] / "checkpoint.safetensors"
+    weights = done[0].job.folder / "checkpoint.safetensors"
     published = paper.folder / "weights/base.safetensors"
     published.parent.mkdir()
     weights.rename(published)
     assert listed(plan.plan(paper, claims("tuned"), 1)) == only
     published.unlink()
-    (done[0]["folder"] / "checkpoint.previous.safetensors").unlink()  # result.json is left
+    (done[0].job.folder / "checkpoint.previous.safetensors").unlink()  # result.json is left
     runs = plan.plan(paper, claims("tuned"), 1)
     assert listed(runs)[0] == ("base/seed0", "needed", ()) and runs[0].left == 40
 
@@ -170,6 +170,36 @@ def test_what_is_finished_here_or_published_need_not_be_made(tmp_path):
 def test_a_file_to_start_from_is_no_run(tmp_path):
     paper, claims = toy(tmp_path, "\n  filed: {help: no run, start_from: a.safetensors}\n")
     assert listed(plan.plan(paper, claims("filed"), 1)) == [("filed/seed0", "missing", ())]
+
+
+FILED = """
+  student: {help: goes on from base's file, start_from: papers/toy/results/base/logits0.safetensors}
+  other: {help: of another paper, start_from: papers/more/weights/base.safetensors}
+"""
+
+
+def test_a_file_that_a_run_leaves_comes_after_that_run(tmp_path, monkeypatch):
+    paper, claims = toy(tmp_path, FILED)
+    monkeypatch.setattr(plan, "ROOT", tmp_path)
+    file = tmp_path / "papers/toy/results/base/logits0.safetensors"
+    students = [(f"student/seed{k}", "missing", ("base/seed0",)) for k in (0, 1)]
+    assert listed(plan.plan(paper, claims("student", "other"), 2)) == [
+        ("base/seed0", "needed", ()), students[0], ("other/seed0", "missing", ()), students[1],
+        ("other/seed1", "missing", ())], "whatever the student's seed, the file is seed 0's"
+    files.write_atomic(file, "logits")
+    assert listed(plan.plan(paper, claims("student"), 1)) == [("student/seed0", "missing", ())]
+    assert listed(plan.plan(paper, claims("student", "base"), 2)) == [
+        ("base/seed0", "missing", ()), students[0], students[1], ("base/seed1", "missing", ())]
+
+
+@pytest.mark.parametrize(("file", "made"), [
+    ("papers/toy/weights/base.safetensors", ("base", 0)),
+    ("papers/toy/weights/base-seed3.safetensors", ("base", 3)),
+    ("papers/toy/results/faster/weights2.safetensors", ("faster", 2)),
+    ("papers/toy/results/unknown/weights2.safetensors", None),
+    ("papers/more/weights/base.safetensors", None), ("a.safetensors", None)])
+def test_who_leaves_a_file(tmp_path, file, made):
+    assert plan.maker(toy(tmp_path)[0], file) == made
 
 
 def test_joined_seeds_need_what_each_of_them_needs(tmp_path):

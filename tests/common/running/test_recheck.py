@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import signal
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -56,7 +57,7 @@ def test_the_first_losses_are_kept(paper):
     made = Toy(paper.experiments.resolve("base", 0))
     made.train_mode()
     expected = [made.step(k).item() for k in range(20)]
-    assert result.record["first_losses"] == pytest.approx(expected, rel=1e-6)
+    assert result.record.first_losses == pytest.approx(expected, rel=1e-6)
 
 
 def test_code_that_computes_the_same_agrees(paper, capsys):
@@ -74,7 +75,7 @@ def test_code_that_computes_something_else_is_found_and_noted(paper, capsys):
 
 
 def test_results_from_before_the_first_losses_were_kept_go_by_the_first_mean(paper):
-    del paper.results["base"][0].record["first_losses"]
+    paper.results["base"][0].record.first_losses.clear()
     assert recheck.recheck(paper, [], float("inf")) == []
     paper.made = Otherwise
     (line,) = recheck.recheck(paper, [], float("inf"))
@@ -110,9 +111,10 @@ def test_a_run_that_is_made_again_is_no_longer_stale(paper):
 
 
 def test_only_what_takes_no_longer_is_looked_at(paper):
-    record = paper.results["base"][0].record
-    record["seconds"] = 100.0
-    left = record["seconds"] * 20 / record["config"]["train"]["steps"]
+    (result,) = paper.results["base"]
+    longer = result.record.model_copy(update={"seconds": 100.0})
+    paper.results["base"] = [replace(result, record=longer)]
+    left = 100 * 20 / longer.config["train"]["steps"]
     assert not list(recheck.chosen(paper, [], left * 0.99))
     assert list(recheck.chosen(paper, [], left * 1.01))
     assert not list(recheck.chosen(paper, ["other"], float("inf")))

@@ -63,6 +63,7 @@ def dead(site):
                 yield f"{path.relative_to(site)}: {link}"
 
 
+@pytest.mark.slow
 def test_nothing_is_warned_of_and_no_link_is_dead(small):
     site, warnings = small  # a second build in one process finds its nodes known
     assert not [w for w in warnings if "is already registered" not in w]
@@ -75,6 +76,7 @@ def test_a_dead_link_would_be_found(tmp_path):
     assert list(dead(tmp_path)) == ["a.html: b.html", "a.html: #c"]
 
 
+@pytest.mark.slow
 def test_pages_need_no_network(small):
     site, _ = small
     for path in site.rglob("*.html"):
@@ -83,6 +85,7 @@ def test_pages_need_no_network(small):
         assert "url(http" not in path.read_text() and "@import" not in path.read_text()
 
 
+@pytest.mark.slow
 def test_a_paper_has_its_story_report_method_and_code(small):
     site, _ = small
     folder = site / "papers" / NAME
@@ -94,6 +97,7 @@ def test_a_paper_has_its_story_report_method_and_code(small):
     assert 'id="fig1a-speed"' in (folder / "REPORT.html").read_text()
 
 
+@pytest.mark.slow
 def test_names_beside_the_paper_lead_to_their_place_in_the_api(small):
     site, _ = small
     page = Page(site / "papers" / NAME / "code.html")
@@ -102,6 +106,7 @@ def test_names_beside_the_paper_lead_to_their_place_in_the_api(small):
     assert len(links) >= 6 and not [x for x in links if x.partition("#")[2] not in ids]
 
 
+@pytest.mark.slow
 def test_the_explorer_leads_to_pages_that_are_there(small):
     site, _ = small
     text = (site / "claims.html").read_text()
@@ -112,12 +117,14 @@ def test_the_explorer_leads_to_pages_that_are_there(small):
     assert any("page" in s for s in data["sources"].values())
 
 
+@pytest.mark.slow
 def test_the_search_knows_words_of_the_pages(small):
     site, _ = small
     assert "mini-batch" in (site / "papers" / NAME / "REPORT.html").read_text()
     assert "sigmoid" in (site / "searchindex.js").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("width, dark", [(400, False), (400, True), (1200, False), (1200, True)],
                          ids=["phone", "phone, dark", "wide", "wide, dark"])
@@ -130,6 +137,7 @@ def test_pages_in_a_browser(browser, small, page, width, dark):
     assert browser.all("h1") and not browser.errors
 
 
+@pytest.mark.slow
 def test_search_works_from_the_file_system(browser, small):
     site, _ = small
     browser.open(site / "search.html")

@@ -96,6 +96,7 @@ def test_the_script_makes_no_markup_of_texts():
                          "".join(scripts))
 
 
+@pytest.mark.slow
 def test_every_measured_claim_shows_its_code_and_a_command():
     for paper in papers():
         for claim in paper.claims:

@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from common.config import Config, DataConfig
 from common.errors import UserError
-from common.training.augment import PadCropFlip
+from common.training.augment import Cropped, PadCropFlip
 
 
 def test_every_image_is_one_of_its_crops_or_mirrored_crops():
@@ -60,3 +61,31 @@ def test_a_reflected_border_is_torchs_reflection():
 def test_a_reflection_as_wide_as_the_image_is_one_line():
     with pytest.raises(UserError, match="4 pixels wide: expected less than the images' 4 pixels"):
         PadCropFlip(torch.zeros(1, 1, 5, 4), 4, border="reflect")
+
+
+class Network(Cropped):
+    """Batches of digits, shifted by up to ``pad`` pixels."""
+
+    def build(self):
+        self.model = torch.nn.Flatten()
+        self.augmented = PadCropFlip(self.inputs, self.pad) if self.pad else None
+
+
+@pytest.mark.parametrize("pad", [0, 2])
+def test_a_batch_is_cropped_where_there_is_something_to_crop(pad):
+    made = type("Padded", (Network,), {"pad": pad})(Config(data=DataConfig("digits")))
+    row = made.row(3)
+    assert ("offset" in row) == bool(pad)
+    images, labels = made.batch(row)
+    plain = made.inputs[row["index"]]
+    assert torch.equal(labels, made.labels[row["index"]])
+    if not pad:
+        assert torch.equal(images, plain)
+        return
+    for image, whole, (dy, dx), flip in zip(images, plain, row["offset"][:, :, 0].T.tolist(),
+                                            row["flip"], strict=True):
+        piece = F.pad(whole, (2, 2, 2, 2))[:, dy:dy + 8, dx:dx + 8]
+        assert torch.equal(image, piece.flip(-1) if flip else piece)
+    again = made.row(3)
+    assert torch.equal(row["offset"], again["offset"]), "a function of the step"
+    assert not torch.equal(row["offset"], made.row(4)["offset"])

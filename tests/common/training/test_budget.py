@@ -46,7 +46,8 @@ def go(folder, budget=None):
     known = experiments(folder.parent / "toy")
     made = Limited(known.resolve("base", 0))
     made.budget = budget
-    return training.run(made, folder, "toy", results.segment(made.device), budget)
+    ended = training.run(made, folder, "toy", results.origin(made.device), budget)
+    return ended.metrics, ended
 
 
 def test_a_paused_run_ends_with_the_bits_of_an_undisturbed_one(tmp_path, monkeypatch):
@@ -56,7 +57,7 @@ def test_a_paused_run_ends_with_the_bits_of_an_undisturbed_one(tmp_path, monkeyp
         go(tmp_path / "cut", Budget())
     assert checkpoint.load(tmp_path / "cut")["step"] == 17, "between two of its cadences"
     again, history = go(tmp_path / "cut")
-    assert again == whole and [s["from_step"] for s in history["segments"]] == [0, 17]
+    assert again == whole and [s.from_step for s in history.segments] == [0, 17]
     assert tracking.read(tmp_path / "cut") == tracking.read(tmp_path / "whole")
 
 

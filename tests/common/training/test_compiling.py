@@ -79,6 +79,7 @@ def compilations(depth, monkeypatch):
     return len(graphs)
 
 
+@pytest.mark.slow
 def test_a_deeper_network_takes_no_more_compilations(monkeypatch):
     assert compilations(14, monkeypatch) == compilations(32, monkeypatch) > 0
 

@@ -28,9 +28,8 @@ def trial(tmp_path):
     def go(folder="run", recipe=Toy, **overrides):
         made = recipe(known.resolve("base", 0, {k.replace("__", "."): v
                                                 for k, v in overrides.items()}))
-        metrics, history = training.run(made, tmp_path / folder, "toy",
-                                        results.segment(made.device))
-        return made, metrics, history
+        ended = training.run(made, tmp_path / folder, "toy", results.origin(made.device))
+        return made, ended.metrics, ended
     return go
 
 
@@ -65,7 +64,7 @@ def test_a_resumed_run_is_bit_identical(trial, tmp_path, step):
     for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(a, b)
     assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
-    assert [s["from_step"] for s in history["segments"]] == ([0] if step < 10 else [0, 10 * (
+    assert [s.from_step for s in history.segments] == ([0] if step < 10 else [0, 10 * (
         step // 10)])[-1:] if step < 10 else [0, 10 * (step // 10)]
     final = [checkpoint.read(tmp_path / f / checkpoint.NAME) for f in ("cut", "whole")]
     assert str(final[0]["recipe"]["optimizer"]) == str(final[1]["recipe"]["optimizer"])
@@ -75,7 +74,7 @@ def test_a_finished_run_is_not_trained_again(trial):
     _, metrics, before = trial()
     _, again, after = trial(recipe=stopping_at(0))
     assert again == metrics
-    assert after["segments"] == before["segments"], "this process had no share in it"
+    assert after.segments == before.segments, "this process had no share in it"
 
 
 def test_an_error_in_the_final_evaluation_costs_no_update(trial, tmp_path):
@@ -150,17 +149,6 @@ def test_an_infinite_weight_is_never_checkpointed(trial, tmp_path):
     with pytest.raises(UserError, match="a weight is not finite at step 20"):
         trial(recipe=Breaking)
     assert checkpoint.load(tmp_path / "run")["step"] == 10
-
-
-@pytest.mark.parametrize(("cost", "companions", "due"), [
-    (0.4, 1, True), (0.6, 1, False), (0.4, 8, False), (0.03, 8, True)])
-def test_costly_checkpoints_take_a_small_share_of_the_time_all_runs_together(
-        trial, tmp_path, cost, companions, due):
-    made, _, _ = trial(train__steps=1)
-    run = training.Run(made, tmp_path / "run", "toy", results.segment(made.device), companions)
-    run.saved_at, run.cost = time.perf_counter() - 5.0, cost
-    assert run.due(10 * made.config.train.checkpoint_every) == due
-    run.close()
 
 
 def test_an_unwritable_folder_is_one_line(trial, tmp_path):
@@ -270,4 +258,4 @@ def test_starting_anew_leaves_a_running_run_alone(trial, tmp_path):
         trial(fresh=True)
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == before
     _, _, history = trial(fresh=True)
-    assert [s["from_step"] for s in history["segments"]] == [0]
+    assert [s.from_step for s in history.segments] == [0]

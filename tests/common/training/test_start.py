@@ -11,6 +11,7 @@ from torch import nn
 from common import files
 from common.config import identity
 from common.errors import UserError
+from common.evidence import results
 from common.experiments import Experiments
 from common.running import cli
 from common.training import checkpoint, loop, start
@@ -62,11 +63,11 @@ def same(one, other):
 @pytest.mark.parametrize("seed", [0, 3])
 def test_the_finished_run_of_the_same_seed_is_where_it_starts(tmp_path, seen, seed):
     experiments = known(tmp_path)
-    made = {k: model_of(train(experiments, "base", k)["folder"]) for k in (0, 3)}
+    made = {k: model_of(train(experiments, "base", k).job.folder) for k in (0, 3)}
     tuned = train(experiments, "tuned", seed, recipe=seen)
     assert same(seen.first, made[seed]) and not same(made[0], made[3])
-    assert not same(model_of(tuned["folder"]), made[seed]), "it was trained"
-    record = json.loads((tuned["folder"] / "result.json").read_text())
+    assert not same(model_of(tuned.job.folder), made[seed]), "it was trained"
+    record = json.loads((tuned.job.folder / "result.json").read_text())
     assert record["config"]["start_from"] == "base"
     assert [s["started_from"] for s in record["segments"]] == [
         {"name": "base", "sha256": checkpoint.digest("", made[seed])}]
@@ -74,8 +75,8 @@ def test_the_finished_run_of_the_same_seed_is_where_it_starts(tmp_path, seen, se
 
 def test_a_resumed_run_needs_its_source_no_more_and_says_it_once(tmp_path):
     experiments = known(tmp_path)
-    base = train(experiments, "base")["folder"]
-    calm = train(experiments, "tuned")["folder"]
+    base = train(experiments, "base").job.folder
+    calm = train(experiments, "tuned").job.folder
     whole = model_of(calm)
     shutil.rmtree(calm)
 
@@ -89,7 +90,7 @@ def test_a_resumed_run_needs_its_source_no_more_and_says_it_once(tmp_path):
     assert checkpoint.newest_step(calm) == 20
     shutil.rmtree(base)
     again = train(experiments, "tuned")
-    assert same(model_of(again["folder"]), whole)
+    assert same(model_of(again.job.folder), whole)
     segments = json.loads((calm / "result.json").read_text())["segments"]
     assert ["started_from" in s for s in segments] == [True, False]
     with pytest.raises(UserError, match="no finished run of base/seed0"):
@@ -105,7 +106,7 @@ def test_several_seeds_as_one_network_start_each_from_its_own(tmp_path):
     for k in (0, 1):
         train(experiments, "base", k, recipe=Plain)
     both = cli.train(Plain, experiments, "tuned", [0, 1], QUICK)
-    digests = [json.loads((d["folder"] / "result.json").read_text())
+    digests = [json.loads((d.job.folder / "result.json").read_text())
                ["segments"][0]["started_from"]["sha256"] for d in both]
     assert digests == [checkpoint.digest("", model_of(files.runs_root() / f"toy/base/seed{k}"))
                        for k in (0, 1)] and digests[0] != digests[1]
@@ -117,7 +118,7 @@ def test_without_the_run_it_is_one_line_that_says_what_makes_it(tmp_path):
             r"python papers/toy/train\.py experiment=base seed=2 makes it$")
     with pytest.raises(UserError, match=line):
         train(experiments, "tuned", 2)
-    folder = train(experiments, "base", 2)["folder"]
+    folder = train(experiments, "base", 2).job.folder
     state = checkpoint.load(folder)
     checkpoint.save(folder, state | {"finished": False})
     with pytest.raises(UserError, match=line):
@@ -144,7 +145,8 @@ def test_published_weights_count_where_they_are_of_the_run(tmp_path, file, said,
     if said is not None:
         own = identity(experiments.resolve("base"))
         config = own | {"optim.lr": said.get("lr", own["optim.lr"])}
-        path.with_suffix(".json").write_text(json.dumps({"seed": said["seed"], "config": config}))
+        path.with_suffix(".json").write_text(json.dumps(
+            {"experiment": "base", "seed": said["seed"], "config": config}))
     found = start.find(experiments, "base", seed)
     assert (found is not None) == there
     if there:
@@ -154,13 +156,28 @@ def test_published_weights_count_where_they_are_of_the_run(tmp_path, file, said,
         assert recipe.started_from == {"name": "base", "sha256": checkpoint.digest("", weights)}
 
 
+@pytest.mark.parametrize(("text", "message"), [
+    ("no", "is not JSON"), ("[]", "[]: expected a mapping"), ("{}", "expected 'experiment'"),
+    ('{"experiment": "base", "seed": "0", "config": {}}', "seed: '0': expected a whole number"),
+    ('{"experiment": "base", "seed": 0, "config": []}', "config: []: expected a mapping")])
+def test_a_damaged_file_beside_published_weights_is_one_line(tmp_path, text, message):
+    experiments = known(tmp_path)
+    path = experiments.path.parent / "weights/base.safetensors"
+    path.parent.mkdir()
+    save_file(dict(Toy(experiments.resolve("base")).model.state_dict()), path)
+    path.with_suffix(".json").write_text(text)
+    with pytest.raises(UserError) as e:
+        start.find(experiments, "base", 0)
+    assert message in str(e.value) and "base.json" in str(e.value) and "\n" not in str(e.value)
+
+
 def filed(tmp_path, path):
     return known(tmp_path, f"\n  filed: {{help: from a file, start_from: {path}}}\n")
 
 
 def test_a_file_of_weights_or_a_checkpoint(tmp_path, seen, monkeypatch):
     experiments = known(tmp_path)
-    folder = train(experiments, "base")["folder"]
+    folder = train(experiments, "base").job.folder
     path = tmp_path / "some.safetensors"
     save_file(model_of(folder), path)
     train(filed(tmp_path, path), "filed", recipe=seen)
@@ -221,7 +238,7 @@ def test_a_paper_may_take_what_fits(tmp_path):
             self.model.load_state_dict(body, strict=False)
             return body
     experiments = known(tmp_path)
-    base = model_of(train(experiments, "base")["folder"])
+    base = model_of(train(experiments, "base").job.folder)
     recipe = Head(experiments.resolve("tuned"))
     new = recipe.model[4].weight.clone()
     start.begin(recipe, lambda config: start.load(experiments, config))
@@ -233,4 +250,17 @@ def test_a_paper_may_take_what_fits(tmp_path):
 def test_no_weights_are_left_out_in_silence(tmp_path):
     experiments = known(tmp_path)
     with pytest.raises(UserError, match="start_from=base: expected a run that the paper's"):
-        loop.run(Toy(experiments.resolve("tuned")), tmp_path / "run", "tuned", {})
+        loop.run(Toy(experiments.resolve("tuned")), tmp_path / "run", "tuned",
+                 results.origin(torch.device("cpu")))
+
+
+def test_a_mean_image_comes_with_the_weights_where_there_is_one():
+    donor, mine, mean = nn.Linear(3, 2), nn.Linear(3, 2), torch.zeros(1, 4, 4)
+    there = torch.rand(1, 4, 4)
+    taken, found = start.fit_with_mean(mine, mean, donor.state_dict() | {"epoch": torch.ones(1)})
+    assert torch.equal(mine.weight, donor.weight) and found is mean
+    assert taken.keys() == donor.state_dict().keys()
+    taken, found = start.fit_with_mean(mine, mean, donor.state_dict() | {"input.mean": there})
+    assert torch.equal(found, there) and torch.equal(taken["input.mean"], there)
+    with pytest.raises(UserError, match=r"input\.mean is \(4, 4\) there, \(1, 4, 4\) here"):
+        start.fit_with_mean(mine, mean, donor.state_dict() | {"input.mean": there[0]})

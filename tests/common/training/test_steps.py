@@ -121,7 +121,7 @@ def test_runs_that_take_turns_do_not_change_each_others_numbers(tmp_path, accele
         for r in recipes:
             r.block = 12
         ended = run_all(recipes, folders, [f"toy{s}" for s in seeds],
-                        results.segment(recipes[0].device), budget=budget)
+                        results.origin(recipes[0].device), budget=budget)
         return [metrics for metrics, _ in ended], [tracking.read(f) for f in folders]
 
     alone = [go([s], "alone") for s in (0, 1, 2)]
@@ -143,7 +143,7 @@ def test_a_run_that_fails_stops_no_other(tmp_path, accelerator):
     folders = [tmp_path / str(s) for s in (0, 1)]
     with pytest.raises(UserError, match=r"one: the loss is nan at step 1; training stopped, there "
                                         r"is no checkpoint yet"):
-        run_all(recipes, folders, ["zero", "one"], results.segment(recipes[0].device))
+        run_all(recipes, folders, ["zero", "one"], results.origin(recipes[0].device))
     assert checkpoint.load(folders[0])["finished"] and checkpoint.load(folders[1]) is None
 
 

@@ -1,11 +1,16 @@
 """Tracking: the metrics file is always right, Weights & Biases may fail."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from common.config import Config, TrackingConfig
 from common.errors import UserError
+from common.evidence import results
 from common.training import tracking
 
 
@@ -31,13 +36,34 @@ def test_resuming_removes_what_came_after_and_half_lines(tmp_path):
             ] == [1, 2]
 
 
-@pytest.mark.parametrize("line", ["[]", "3", "null", '{"loss": 1.0}', '{"step": "two"}',
-                                  '{"step": true}'])
-def test_a_line_that_is_no_measurement_is_named(tmp_path, line):
+@pytest.mark.parametrize(("line", "message"), [
+    ("[]", "[]: expected a mapping"), ("3", "3: expected a mapping"),
+    ("null", "None: expected a mapping"),
+    ('{"loss": 1.0}', "expected 'step'"), ('{"step": "two"}', "step: 'two': expected a whole"),
+    ('{"step": true}', "step: True: expected a whole"), ('{"step": -1}', "expected at least 0"),
+    ('{"step": 2, "loss": "low"}', "expected a number"), ('{"step": 2, "loss": []}', "a number"),
+    ('{"step": 2, "eval/error": "low"}', "eval/error: 'low': expected a number"),
+    ('{"step": 2, "eval/error": {}}', "eval/error: '{}': expected a number")])
+def test_a_line_that_is_no_measurement_is_named(tmp_path, line, message):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n' + line + "\n",
                                             encoding="utf-8")
-    with pytest.raises(UserError, match="line 2: expected an object with a step"):
+    with pytest.raises(UserError) as e:
         tracking.read(tmp_path, until=1)
+    assert "metrics.jsonl, line 2: " in str(e.value) and message in str(e.value)
+    assert "\n" not in str(e.value) and str(e.value).endswith("add fresh=true to start anew")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(max_size=60))
+def test_whatever_bytes_stand_in_the_file_it_is_read_or_one_line(content):
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "metrics.jsonl").write_bytes(b'{"step": 1, "loss": 2.0}\n' + content)
+        try:
+            found = tracking.read(Path(name))
+        except UserError as e:
+            assert len(str(e).splitlines()) == 1
+        else:
+            results.curves(found)
 
 
 @pytest.mark.parametrize("mode", ["offline", "online"])

@@ -98,15 +98,15 @@ def test_the_loop_leaves_each_seed_its_own_files(tmp_path, monkeypatch):
     done = cli.train(Scheduled, known, "base", list(SEEDS), {"train.vectorize": True})
     kept = {}
     for d in done:
-        found = results.read(results.path_of(tmp_path / "toy", "base", d["config"].seed),
+        found = results.read(results.path_of(tmp_path / "toy", "base", d.job.config.seed),
                              known.schema)
-        assert found.metrics == d["metrics"]
-        assert found.record["segments"][0]["side_by_side"] == 3
+        assert found.metrics == d.metrics
+        assert found.record.segments[0].side_by_side == 3
         kept[found.seed] = found
     assert len({r.metrics["accuracy"] for r in kept.values()}) > 1
     (alone,) = cli.train(Scheduled, experiments(tmp_path / "other/toy"), "base", [1],
                          {"fresh": True})
-    assert kept[1].metrics["accuracy"] == pytest.approx(alone["metrics"]["accuracy"], abs=0.006)
+    assert kept[1].metrics["accuracy"] == pytest.approx(alone.metrics["accuracy"], abs=0.006)
     steps, losses = kept[1].curves["train_loss"]
     expected = results.read(results.path_of(tmp_path / "other/toy", "base", 1), known.schema)
     assert losses == pytest.approx(expected.curves["train_loss"][1], rel=1e-3)
@@ -136,9 +136,10 @@ def test_seeds_that_are_ahead_go_with_their_like(tmp_path, monkeypatch):
     known = experiments(tmp_path / "toy")
     (first,) = cli.train(Scheduled, known, "base", [0], {})
     done = cli.train(Scheduled, known, "base", [0, 1, 2], {"train.vectorize": True})
-    assert [d["config"].seed for d in done] == [0, 1, 2]
-    assert done[0]["metrics"] == first["metrics"], "finished before, and left alone"
+    assert [d.job.config.seed for d in done] == [0, 1, 2]
+    assert done[0].metrics == first.metrics, "finished before, and left alone"
     folders = [tmp_path / "runs/toy/base/seed0", tmp_path / "runs/elsewhere"]
     made = toys(tmp_path, Scheduled, range(2))
     with pytest.raises(UserError, match=r"at 40, two at 0; finish them one by one"):
-        training.run_all(made, folders, ["one", "two"], {}, SideBySide)
+        training.run_all(made, folders, ["one", "two"],
+                         results.origin(made[0].device), SideBySide)

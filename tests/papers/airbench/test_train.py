@@ -183,6 +183,7 @@ def test_channels_have_mean_0_and_variance_1():
     assert made.inputs.shape[1:] == (1, 32, 32)
 
 
+@pytest.mark.slow
 def test_on_cifar10_the_channels_are_the_scripts_constants(real_data):
     real_data("uoft-cs/cifar10")
     made = AirbenchRecipe.__new__(AirbenchRecipe)
@@ -265,7 +266,7 @@ def test_a_run_continues_from_its_state(name):
     assert whole.evaluate(20, True) == resumed.evaluate(20, True)
 
 
-@pytest.mark.parametrize("name", ["quick_sgd", "quick_muon"])
+@pytest.mark.parametrize("name", [pytest.param("quick_sgd", marks=pytest.mark.slow), "quick_muon"])
 def test_training_learns(name):
     made = recipe(name, train__steps=120, train__batch_size=48, model__widths=[8, 16, 16])
     losses = [made.step(k).item() for k in range(120)]

@@ -13,7 +13,7 @@ from torch import nn
 from common.errors import UserError
 from common.evidence.paper import papers
 from common.evidence.results import Result
-from common.evidence.verdicts import decide
+from common.evidence.verdicts import Judge, decide
 from common.experiments import Experiments
 from common.files import ROOT
 from common.training.noise import use_generator
@@ -236,7 +236,7 @@ def test_agents_are_judged_as_seeds_would_be(n, mean):
     regrets = np.random.default_rng(n).normal(mean, 900, n)
     expected, _ = decide(list(regrets), (8170 - 2451, 8170 + 2451))
     found, _ = decide([inside(finished("bandit_greedy", regrets), 8170, 2451)], (0, math.inf),
-                      {"sd": 1})
+                      Judge(sd=1))
     assert found == {"reproduced": "consistent"}.get(expected, expected)
 
 
@@ -246,15 +246,15 @@ def test_kinds_of_agent_are_compared_mushroom_by_mushroom(shift):
     common, own = draw.normal(9000, 4000, 25), draw.normal(0, 1500, 25)
     runs = finished("a", common + shift + own) | finished("b", common)
     expected, _ = decide(list(shift + own), (0, math.inf))
-    found, _ = decide([ahead(runs, "a", "b")], (0, math.inf), {"sd": 1})
+    found, _ = decide([ahead(runs, "a", "b")], (0, math.inf), Judge(sd=1))
     assert found == {"reproduced": "consistent"}.get(expected, expected)
 
 
 def test_one_agent_that_never_eats_settles_no_order():
     greedy = finished("greedy", [3240, 6060, 11_025, 7415, 128_915])
     runs = greedy | finished("bbb", [12_650, 14_100, 11_555, 17_775, 14_395])
-    assert decide([ahead(runs, "greedy", "bbb")], (0, math.inf), {"sd": 1})[0] == "undecided"
-    assert decide([inside(greedy, 8170, 2451)], (0, math.inf), {"sd": 1})[0] == "undecided"
+    assert decide([ahead(runs, "greedy", "bbb")], (0, math.inf), Judge(sd=1))[0] == "undecided"
+    assert decide([inside(greedy, 8170, 2451)], (0, math.inf), Judge(sd=1))[0] == "undecided"
 
 
 @pytest.mark.parametrize("arm", ["bbb", "greedy", "1", "5"])

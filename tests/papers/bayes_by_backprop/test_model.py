@@ -10,18 +10,17 @@ from scipy import integrate
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
+from common.training.certainty import calibration_error, uncertainty
 from papers.bayes_by_backprop import model as module
 from papers.bayes_by_backprop.model import (
     BayesianConv2d,
     BayesianLinear,
     Network,
-    calibration_error,
     kl_weights,
     make_update,
     mean_gradients,
     predict,
     prune,
-    uncertainty,
 )
 from papers.bayes_by_backprop.prior import GaussianPrior, ScaleMixturePrior, gaussian_log_density
 
@@ -162,24 +161,6 @@ def test_predictions_are_probabilities_of_independent_draws():
     torch.testing.assert_close(p.sum(2), torch.ones(30, 4))
     assert p.std(0).min() > 0
     assert torch.equal(predict(network, x, 0), predict(network, x, 0)), "0 samples: the means"
-
-
-def test_uncertainty_by_hand():
-    sure, even = torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])
-    disagree = torch.stack([sure, sure.flip(0)])[:, None]
-    found = uncertainty(disagree)
-    assert [found[k].item() for k in ("total", "aleatoric", "epistemic")] == pytest.approx(
-        [math.log(2), 0, math.log(2)], abs=1e-6)
-    found = uncertainty(torch.stack([even, even])[:, None])
-    assert [found[k].item() for k in ("total", "aleatoric", "epistemic")] == pytest.approx(
-        [math.log(2), math.log(2), 0], abs=1e-6)
-
-
-def test_calibration_error_by_hand():
-    p = torch.tensor([[0.9, 0.1]] * 10)
-    labels = torch.tensor([0] * 7 + [1] * 3)
-    assert calibration_error(p, labels) == pytest.approx(0.2)
-    assert calibration_error(p, torch.tensor([0] * 9 + [1])) == pytest.approx(0, abs=1e-6)
 
 
 def network_and_twin(device):

@@ -77,3 +77,9 @@ def test_an_accuracy_that_falls_first_has_not_started_to_rise():
     a = np.array([20, 12, 10, 10, 10, 11, 30, 50, 60, 60, 60, 60])
     rates = np.arange(1, 13) / 1000
     assert edges(rates, a)[0] == pytest.approx(0.006)
+
+
+@pytest.mark.parametrize("argv", [[], ["a", "b"]])
+def test_another_number_of_arguments_is_one_line(argv):
+    with pytest.raises(UserError, match="expected one, the folder of a finished range test"):
+        main(argv)

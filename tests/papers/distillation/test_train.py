@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
+from common.config import names_file, start_of
 from common.errors import UserError
 from common.evidence.paper import papers
 from common.evidence.plotting import png, style
@@ -17,6 +18,7 @@ from common.files import ROOT
 from common.training.vectorised import SideBySide
 from papers.distillation import facts, plots
 from papers.distillation.train import (
+    TEACHERS,
     Config,
     DistillationRecipe,
     TeacherRecipe,
@@ -117,18 +119,30 @@ def test_a_teachers_weights_stay_on_their_balls():
         assert layer.weight.norm(dim=1).max().item() == pytest.approx(radius, rel=1e-5)
 
 
+SMALL = {"data__name": "digits", "train__batch_size": 50, "model__hidden": [30, 30]}
+
+
 def test_a_teachers_logits_are_left_in_the_order_of_the_images(tmp_path):
-    r = made("quick_teacher")
+    r = made("teacher", **SMALL)
     for k in range(30):
         r.step(k)
     r.publish(tmp_path, {})
     (path,) = tmp_path.rglob("*.safetensors")
-    assert path.name == "logits0.safetensors" and path.parent.name == "quick_teacher"
+    assert path.name == "logits0.safetensors" and path.parent.name == "teacher"
     stored = load_file(path)
     torch.testing.assert_close(stored["logits"].float(), r.predict(r.inputs), rtol=1e-3, atol=1e-3)
     assert stored["images"].shape == (4, 8, 8) and stored["shown"].shape == (4, 10)
-    made("quick_teacher", 1).publish(tmp_path / "other", {})
-    assert not list((tmp_path / "other").rglob("*")), "the first seed alone"
+    made("teacher", 1, **SMALL).publish(tmp_path / "other", {})
+    made("search_teacher_0.1", data__validation=300, **SMALL).publish(tmp_path / "other", {})
+    assert not list((tmp_path / "other").rglob("*")), "nobody starts from them"
+
+
+def test_the_teachers_are_those_that_students_start_from():
+    starts = {start_of(EXPERIMENTS.resolve(n)) for n in EXPERIMENTS.experiments}
+    files = {s for s in starts if names_file(s)}
+    assert files == {f"papers/distillation/results/{n}/logits0.safetensors" for n in TEACHERS}
+    assert {str(p.relative_to(ROOT)) for p in ROOT.glob("papers/distillation/results/*/logits*")
+            } == files
 
 
 def test_examples_are_the_extremes_of_what_is_right():
@@ -299,8 +313,7 @@ def test_figures_are_drawn_without_and_with_runs(tmp_path):
             "errors": 0, "bias": 2, "temperatures": 2, "knowledge": 1}
         (axes,) = drawn["errors"].axes
         assert [line.get_ydata()[0] for line in axes.lines[:5]] == [67, 146, 74, 206, 109]
-        made("quick_teacher").publish(tmp_path, {})
-        (tmp_path / "results/quick_teacher").rename(tmp_path / "results/teacher")
+        made("teacher", **SMALL).publish(tmp_path, {})
         paper.results = Some()
         drawn = {name: made for name, _, made in plots.draw(paper)}
         assert not any(map(notices, drawn.values()))

@@ -156,3 +156,16 @@ def test_measures_over_a_pair_of_runs():
     loss[14], loss[18] = 100 / 16, 100 / 16
     ends = {"f1_sb": run(), "f1_lb": run(**{f"line_test_loss_{k}": v for k, v in enumerate(loss)})}
     assert line_orders(ends, "test") == pytest.approx(2)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_rise_is_taken_at_both_minima(split):
+    """At α = −¼, 0, ¼ and ¾, 1, 1¼, found by α; every point has a loss of its own."""
+    loss = dict(zip(np.linspace(-1, 2, 25), np.random.default_rng(0).uniform(5, 9, 25) ** 2,
+                    strict=True))
+    loss |= {0.0: 1.0, 1.0: 2.0}
+    large = run(**{f"line_{split}_loss_{k}": v for k, v in enumerate(loss.values())})
+    flat_rise = (loss[-0.25] + loss[0.25]) / 2 - loss[0.0]
+    sharp_rise = (loss[0.75] + loss[1.25]) / 2 - loss[1.0]
+    assert line_orders({"f1_sb": run(), "f1_lb": large}, split) == pytest.approx(
+        np.log10(sharp_rise / flat_rise))

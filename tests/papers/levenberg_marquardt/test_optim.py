@@ -190,7 +190,7 @@ def test_a_scaled_step_is_damped_by_the_norms_of_columns(solver):
     torch.testing.assert_close(optimizer.state[next(net.parameters())]["D"][0], D)
 
 
-@pytest.mark.parametrize("rule", ["gain", "plain"])
+@pytest.mark.parametrize("rule", ["gain", pytest.param("plain", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fits", [True, False], ids=["no error left", "error left"])
 def test_other_examples_are_learned_after_a_minimum(rule, fits):
     net, x, t = made(examples=12 if fits else 60)

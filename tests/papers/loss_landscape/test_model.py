@@ -13,6 +13,7 @@ from papers.loss_landscape.model import (
     flat,
     grid,
     hessian_product,
+    hessian_products,
     lanczos,
     moved,
     normalised,
@@ -120,6 +121,10 @@ def test_lanczos_finds_the_ends_of_the_dense_spectrum(activation):
                               list(θ.values()))
     v = torch.randn(len(H), generator=draw, dtype=torch.float64)
     np.testing.assert_allclose(product(v).numpy(), H @ v.numpy(), atol=1e-10)
+    like = parameters(made)
+    other = hessian_products(lambda row: F.cross_entropy(torch.func.functional_call(
+        made, shaped(row, like), (x,)), y), flat(like))
+    np.testing.assert_allclose(other(v).numpy(), H @ v.numpy(), atol=1e-10)
     λ = np.linalg.eigvalsh(H)
     assert λ[0] < -1e-4, "both ends are there"
     np.testing.assert_allclose(lanczos(product, v, 40), λ[[0, -1]], rtol=1e-6)
@@ -131,6 +136,17 @@ def test_lanczos_stops_where_the_space_ends():
     assert lanczos(lambda v: 3 * v, torch.ones(5).double(), 10) == pytest.approx((3, 3))
     two = torch.diag(torch.tensor([1.0, 1.0, -2.0]).double())
     assert lanczos(lambda v: two @ v, torch.ones(3).double(), 10) == pytest.approx((-2, 1))
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 10])
+def test_a_flat_loss_has_no_curvature(iterations):
+    assert lanczos(lambda v: 0 * v, torch.ones(5).double(), iterations) == (0, 0)
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), 1e200])
+def test_products_that_overflow_are_refused(factor):
+    with pytest.raises(ValueError, match="not finite"):
+        lanczos(lambda v: factor * (factor * v), torch.arange(5).double(), 4)
 
 
 def test_the_curvatures_of_a_quadratic_surface():

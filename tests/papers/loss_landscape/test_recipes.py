@@ -20,7 +20,7 @@ from common.training import start
 from papers.loss_landscape import facts, look, plots, train
 from papers.loss_landscape.model import flat, shaped
 from papers.loss_landscape.networks import build
-from papers.loss_landscape.surfaces import MEAN, chosen, loss_and_accuracy
+from papers.loss_landscape.surfaces import chosen, loss_and_accuracy
 
 PATH = ROOT / "papers/loss_landscape/config.yaml"
 EXPERIMENTS = Experiments(train.Config, PATH)
@@ -102,8 +102,52 @@ def test_the_centre_is_the_network_itself_and_metrics_follow_from_the_table():
     assert found["centre"] == pytest.approx(0.05) and found["highest"] == pytest.approx(30.05)
     assert found["rise"] == pytest.approx((2 * 7.5 + 0) / 4), "half way to the edge"
     assert found["below_0.1"] == pytest.approx(100 * (f < 0.1).double().mean().item())
-    assert 0 < found["nonconvex"] < 100
-    assert found["nonconvex_low"] <= 100
+
+
+@pytest.mark.parametrize(("least", "low_inner"), [
+    (0.0, (True, True)), (3.9, (True, False)), (20.0, (False, False))])
+def test_convexity_is_counted_where_the_closed_form_has_it(least, low_inner):
+    """f = 20 (1 − cos πα) + β²: curved downwards in α where |α| > ½, where f > 20.
+
+    Turned over, f = 20 (1 + cos πα) + β² is so about the middle.
+    """
+    r = made("quick_surface", {"start_from": ""})
+    at = np.linspace(-1, 1, 21)
+    for sign, any_low in zip((-1, 1), low_inner, strict=True):
+        f = least + 20 * (1 + sign * np.cos(np.pi * at[:, None])) + at[None] ** 2
+        r.table[:, 0] = torch.from_numpy(f).flatten()
+        found = r.evaluate(441, True)
+        inner = list(itertools.product(range(1, 20), repeat=2))
+        down = {k for k in inner if sign * np.cos(np.pi * at[k[0]]) > 1e-9}
+        low = {k for k in inner if f[k] < 4}
+        assert bool(low) == any_low and 0 < len(down) < len(inner)
+        assert found["nonconvex"] == pytest.approx(100 * len(down) / len(inner))
+        if low:
+            assert found["nonconvex_low"] == pytest.approx(100 * len(down & low) / len(low))
+        else:
+            assert "nonconvex_low" not in found, "nothing is said of no points"
+
+
+def test_a_plane_around_no_network_says_nothing():
+    r = made("quick_surface", SMALL)
+    r.model.out.weight.data.fill_(float("nan"))
+    for k in range(9):
+        r.step(k)
+    with pytest.raises(UserError, match=r"the loss at these weights is above 1e\+06 or not"):
+        r.evaluate(9, True)
+    r = made("quick_curvature", SMALL)
+    r.model.out.weight.data.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"view.reach=1: .* not finite at the point \[-1.0, -1.0\]"):
+        r.step(0)
+
+
+def test_ratios_are_of_negative_curvature_to_the_largest():
+    r = made("quick_curvature", SMALL)
+    pairs = {(-1.0, 2.0): 0.5, (0.5, 2.0): 0.0, (-3.0, 1.5): 2.0, (-1.0, -0.5): 2.0,
+             (0.0, 0.0): 0.0, (-1.0, 0.0): 1e6, (-1e9, 1.0): 1e6, (2.0, 2.0): 0.0, (0.0, 1.0): 0.0}
+    r.table = torch.tensor(list(pairs), dtype=torch.float64)
+    assert r.ratios().tolist() == list(pairs.values())
+    assert r.evaluate(9, True)["below_0.1"] == pytest.approx(400 / 9)
 
 
 def test_a_line_has_its_points_as_metrics():
@@ -149,13 +193,13 @@ def test_a_file_of_weights_brings_its_mean_image(tmp_path):
     assert r.mean.abs().sum() > 0, "that of the training images"
     weights = {k: v + 0.01 for k, v in r.model.state_dict().items()}
     mean = torch.rand(1, 8, 8)
-    save_file(weights | {MEAN: mean, "epoch": torch.ones(1)}, tmp_path / "w.safetensors")
+    save_file(weights | {start.MEAN: mean, "epoch": torch.ones(1)}, tmp_path / "w.safetensors")
     there = made("surface_resnet20", RESNET | {"start_from": str(tmp_path / "w.safetensors")})
     start.begin(there, lambda c: start.load(EXPERIMENTS, c))
     assert torch.equal(there.mean, mean)
     torch.testing.assert_close(there.weights["fc.weight"], r.weights["fc.weight"] + 0.01)
     torch.testing.assert_close(there.inputs, there.pixels / 255 - mean)
-    save_file(weights | {MEAN: torch.rand(3, 8, 8)}, tmp_path / "w.safetensors")
+    save_file(weights | {start.MEAN: torch.rand(3, 8, 8)}, tmp_path / "w.safetensors")
     with pytest.raises(UserError, match=r"input.mean is \(3, 8, 8\) there, \(1, 8, 8\) here"):
         start.begin(there, lambda c: start.load(EXPERIMENTS, c))
     deeper = made("surface_resnet20", RESNET | {
@@ -169,28 +213,7 @@ def test_the_repositorys_networks_fit(name):
     config = EXPERIMENTS.resolve(f"surface_{name}")
     state = load_file(ROOT / config.start_from)
     network = build(config.model, (3, 32, 32), 10, torch.Generator())
-    assert start.fit(network, state).keys() == state.keys() - {MEAN}
-
-
-OWN = "tests.papers.loss_landscape.own_network"
-
-
-def test_a_network_of_ones_own():
-    changes = SMALL | {"model.kind": "own", "model.own": f"{OWN}:softmax"}
-    r = made("quick_surface", changes)
-    δ, η = r.directions()
-    W, b = r.model[1].weight.detach().numpy(), r.model[1].bias.detach().numpy()
-    x = r.pixels.numpy().reshape(40, 64) / 255
-    for k in (0, 4, 7):  # the closed form of a softmax
-        z = x @ (W + (k // 3 - 1) * δ["1.weight"].numpy()
-                 + (k % 3 - 1) * η["1.weight"].numpy()).T + b
-        p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
-        expected = -np.log(p[range(40), r.labels.numpy()]).mean()
-        assert r.step(k).item() == pytest.approx(expected, rel=1e-5)
-    for name, said in ((f"{OWN}:nothing", "expected module:function"), ("nowhere:f", "nowhere"),
-                       ("", "expected module:function"), (f"{OWN}:number", "it made a int")):
-        with pytest.raises(UserError, match=said):
-            made("quick_surface", changes | {"model.own": name})
+    assert start.fit(network, state).keys() == state.keys() - {start.MEAN}
 
 
 def test_the_path_is_the_weights_after_every_epoch_and_the_line_goes_from_end_to_end():
@@ -254,11 +277,19 @@ def test_the_images_are_the_same_for_every_seed():
     ("quick_train", {"train.eval_every": 500}, "less than half of the 900 steps"),
     ("surface_resnet20", {"model.depth": 21, "data.name": "digits"}, r"expected 6n\+2"),
     ("quick_surface", {"data.name": "mushroom"}, "mushroom"),
+    ("quick_surface", {"view.reach": 1e300}, r"view.reach=1e\+300: expected .* at most 1e\+06"),
+    ("quick_curvature", {"view.reach": 1e30}, r"view.reach=1e\+30: expected .* at most 1e\+06"),
+    ("quick_train", {"view.distance": 1e300}, r"view.distance=1e\+300: expected .* at most 1e\+06"),
 ])
 def test_bad_values_end_in_one_line(name, changes, said):
     with pytest.raises(UserError, match=said) as e:
         made(name, changes)
     assert "\n" not in str(e.value)
+
+
+def test_the_papers_plane_has_the_papers_size():
+    c = EXPERIMENTS.resolve("surface_paper")
+    assert (c.view.points, c.view.images, c.train.steps) == (51, 10_000, 2601)
 
 
 def test_small_and_large_batches_see_as_many_images_and_nearly_as_many_rates():
@@ -285,15 +316,19 @@ def test_measures_over_runs():
 
 def test_a_stopped_run_can_be_looked_at(end_of, tmp_path):
     (run,) = cli.train(train.recipe, EXPERIMENTS, "quick_surface", [0], SMALL)
-    view = look.of_folder(run["folder"])
+    view = look.of_folder(run.job.folder)
     assert view.columns["loss"].shape == (3, 3) and view.at.tolist() == [-1, 0, 1]
-    assert view.columns["loss"][1, 1] == pytest.approx(run["metrics"]["centre"])
+    assert view.columns["loss"][1, 1] == pytest.approx(run.metrics["centre"])
     (other,) = cli.train(train.recipe, EXPERIMENTS, "quick_curvature", [0],
                          SMALL | {"view.iterations": 3})
-    code, said = end_of(lambda: look.main([str(run["folder"])]))
-    assert code == 0 and (run["folder"] / "landscape.png").stat().st_size > 1000
-    code, said = end_of(lambda: look.main([str(run["folder"]), str(other["folder"])]))
+    code, said = end_of(lambda: look.main([str(run.job.folder)]))
+    assert code == 0 and (run.job.folder / "landscape.png").stat().st_size > 1000
+    code, said = end_of(lambda: look.main([str(run.job.folder), str(other.job.folder)]))
     assert code == 2 and "of one kind" in said.err
+    code, said = end_of(lambda: look.main([]))
+    assert code == 2 and "expected the folder of a run" in said.err
+    code, said = end_of(lambda: look.main(["--help"]))
+    assert code == 0 and "side by side" in said.out
     code, said = end_of(lambda: look.main([str(tmp_path)]))
     assert code == 2 and "expected the folder of a run" in said.err
 
@@ -303,5 +338,5 @@ def test_every_figure_is_drawn_without_any_run(monkeypatch):
     monkeypatch.setattr(paper, "results", {})
     monkeypatch.setattr(paper, "folder", ROOT / "nowhere")
     names = [name for name, _, figure in plots.draw(paper) if figure.get_axes()]
-    assert names == ["landscapes", "lines", "curvature", "batches", "paths", "straight",
+    assert names == ["landscapes", "lines", "curvature", "batches", "f1", "paths", "straight",
                      "invariance"]

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import nn
 
 from common.data import generator, load
-from common.errors import UserError
+from common.errors import UserError, exit_with
 from common.experiments import Experiments
 from common.files import ROOT
 from papers.resnet import evaluate, weights
@@ -86,7 +86,7 @@ def test_round_trip(network, tmp_path):
     mean = torch.rand(3, 32, 32)
     said = {"experiment": "e", "seed": 3, "data": "cifar10", "depth": 8, "shortcut": "A",
             "error": 8.4799, "config": {}, "commits": ["old", "abc123"]}
-    weights.save(tmp_path / "n.safetensors", network, mean, said)
+    weights.save(tmp_path / "n.safetensors", network, mean, weights.Sidecar(**said))
     again, its_mean = weights.load(tmp_path / "n.safetensors")
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(network(x), again(x)) and torch.equal(mean, its_mean)
@@ -195,6 +195,38 @@ def test_evaluate_says_what_it_lacks(tmp_path, network):
         evaluate.main([str(tmp_path / "public.th"), "maen=[1]"])
 
 
+WHOLE = {"experiment": "e", "seed": 3, "data": "digits", "depth": 8, "shortcut": "A",
+         "error": 8.5, "config": {}, "commits": ["a"]}
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("", "is not JSON"), ("[1]", "[1]: expected a mapping"), ("[" * 100_000, "is not JSON"),
+    ("{}", "expected 'experiment'"), (json.dumps(WHOLE)[:-9], "is not JSON"),
+    (json.dumps(WHOLE | {"error": "low"}), "error: 'low': expected a number"),
+    (json.dumps(WHOLE | {"error": float("nan")}), "error: nan: expected a finite number"),
+    (json.dumps(WHOLE | {"error": 120.0}), "error: 120.0: expected at most 100"),
+    (json.dumps(WHOLE | {"depth": 0}), "depth: 0: expected above 0"),
+    (json.dumps(WHOLE | {"shortcut": "D"}), "shortcut: 'D': expected one of 'A', 'B', 'C' or"),
+    (json.dumps(WHOLE | {"commits": []}), "commits: []: expected at least 1"),
+    (json.dumps(WHOLE | {"errror": 1}), "unknown part 'errror'; did you mean 'error'")])
+def test_evaluate_says_what_is_wrong_beside_the_weights(tmp_path, network, text, message, capsys):
+    torch.save(network.state_dict(), tmp_path / "n.th")
+    (tmp_path / "n.json").write_text(text)
+    with pytest.raises(SystemExit) as e:
+        exit_with(lambda: evaluate.main([str(tmp_path / "n.th"), "mean=[0]", "data=digits"]))
+    line = capsys.readouterr().err
+    assert e.value.code == 2 and line.count("\n") == 1
+    assert line.startswith("error: ") and "n.json" in line and message in line
+
+
+@pytest.mark.parametrize("word", ["mean=[0.1,0.2]", "std=[1,1,1,1]"])
+def test_evaluate_wants_a_number_for_every_channel(tmp_path, network, word):
+    torch.save(network.state_dict(), tmp_path / "n.th")
+    words = [str(tmp_path / "n.th"), "mean=[0]", "data=digits", word]
+    with pytest.raises(UserError, match="numbers: expected one for each of the 1 channels"):
+        evaluate.main(words if word[0] == "s" else [words[0], *words[2:]])
+
+
 def test_per_channel_normalisation(tmp_path):
     images = torch.randint(0, 256, (300, 1, 8, 8), dtype=torch.uint8)
     mean, std = torch.tensor([0.3])[:, None, None], torch.tensor([0.2])[:, None, None]
@@ -211,7 +243,7 @@ def test_per_channel_normalisation(tmp_path):
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda p: p.stem)
 def test_committed_cards_say_what_lies_beside_them(path):
     said = json.loads(path.with_suffix(".json").read_text())
-    assert path.with_suffix(".md").read_text() == weights.card(path.stem, said)
+    assert path.with_suffix(".md").read_text() == weights.card(path.stem, weights.Sidecar(**said))
     lines = re.search(r"```python\n(.*?)```", path.with_suffix(".md").read_text(), re.DOTALL)[1]
     found = {}
     exec(lines, found)  # as a reader would, from the clone's folder

@@ -1,0 +1,119 @@
+"""How sure a shipped network is, how right it is to be, and what it says of unfamiliar images.
+
+Where units or weights are random in training, networks can be drawn and their probabilities
+averaged; that stands beside the one network that is shipped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from common.evidence.provenance import origin, say_uncommitted
+from common.files import ROOT, shown, write_atomic
+from common.running import ready
+from common.training.certainty import calibration_error, nll, uncertainty
+from common.training.recipe import Supervised
+from common.training.sums import fraction
+
+SAMPLES = 20
+"""Networks that are drawn."""
+
+FOLDER = Path("exports/sure")
+"""In a paper's folder, where tables are kept."""
+
+WAYS = {"one": "one network", "drawn": f"{SAMPLES} drawn, averaged"}
+"""What the table calls them."""
+
+HEAD = ["network", "probabilities of", "test error, %", "−log p of the right class, nats",
+        "calibration error, %", "entropy, nats", "entropy when turned by 90°, nats"]
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """A recipe whose networks can be drawn."""
+
+    def probabilities(self, x: Tensor, samples: int) -> Tensor:
+        """Class probabilities (samples, n, classes); (1, n, classes) of the one network for 0."""
+
+
+def probabilities(recipe: Supervised, x: Tensor, samples: int) -> Tensor:
+    """Class probabilities (samples, n, classes); (1, n, classes) where there is one network."""
+    if isinstance(recipe, Drawing):
+        return recipe.probabilities(x, samples)
+    return torch.softmax(recipe.predict(x), 1)[None]
+
+
+@torch.no_grad()
+def measure(source: str) -> dict[str, Any]:
+    """What a network's probabilities are worth on all test images.
+
+    Args:
+        source: see :func:`common.running.ready.read`.
+
+    Returns:
+        ``name``, ``paper``, ``data``, ``images``, ``samples``, ``made``, the provenance, and
+        ``ways``: for one network, and where they can be ``drawn`` for an average, ``error`` (%),
+        ``nll`` and ``entropy`` (nats, mean over images), ``ece`` (expected calibration error, 15
+        bins) and ``turned``, the entropy on the images turned by 90°.
+    """
+    paper, name, recipe = ready.trained(source)
+    test = recipe.data.test
+    labels = test.labels
+    x, turned = recipe.prepare(test.images), recipe.prepare(torch.rot90(test.images, 1, (2, 3)))
+    ways = {}
+    for way, samples in (("one", 0), ("drawn", SAMPLES)):
+        torch.manual_seed(0)
+        p = probabilities(recipe, x, samples)
+        if way == "drawn" and len(p) == 1:
+            continue
+        far = probabilities(recipe, turned, samples)
+        mean = p.mean(0)
+        ways[way] = {"error": 100 * fraction(mean.argmax(1) != labels), "nll": nll(mean, labels),
+                     "ece": calibration_error(mean, labels),
+                     "entropy": uncertainty(p)["total"].mean().item(),
+                     "turned": uncertainty(far)["total"].mean().item()}
+    return {"name": name, "paper": paper, "data": recipe.data.name, "images": len(labels),
+            "samples": SAMPLES, "made": origin(torch.device("cpu")).written(), "ways": ways}
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    """Networks as a table in Markdown."""
+    lines = [f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
+    for f in found:
+        for way, m in f["ways"].items():
+            cells = [f"{f['paper']} `{f['name']}`", WAYS[way], f"{m['error']:.2f}",
+                     f"{m['nll']:.4f}", f"{100 * m['ece']:.2f}", f"{m['entropy']:.3f}",
+                     f"{m['turned']:.3f}"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def keep(found: dict[str, Any]) -> Path:
+    """Write what :func:`measure` found into the paper's folder, for the page that shows it."""
+    say_uncommitted()
+    path = ROOT / "papers" / found["paper"] / FOLDER / f"{found['name']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def kept() -> list[dict[str, Any]]:
+    """Everything that was kept, by data set and calibration error of the one network."""
+    found = [json.loads(p.read_text(encoding="utf-8"))
+             for p in sorted(ROOT.glob(f"papers/*/{FOLDER}/*.json"))]
+    return sorted(found, key=lambda f: (f["data"], f["ways"]["one"]["ece"]))
+
+
+def main(source: str, record: bool) -> int:
+    """Print the table of a network, and keep it where ``record`` says so."""
+    found = measure(source)
+    print(table([found]))
+    if record:
+        print(f"kept: {shown(keep(found))}")
+    return 0

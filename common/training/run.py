@@ -1,0 +1,159 @@
+"""One run's folder in training: its state, its log and its checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from pathlib import Path
+
+from common.config import completed, differences, identity
+from common.errors import UserError
+from common.files import shown
+from common.segments import Origin, Segment
+from common.training import checkpoint, distributed, start, tracking
+from common.training.recipe import Recipe
+
+FIRST = 20
+"""So many losses of a run's beginning are kept, where rounding has not yet grown: they tell whether
+code still computes what it did."""
+
+COSTLY, SHARE = 0.5, 0.05
+"""Checkpoints that take longer than COSTLY seconds take at most this share of the time; those of
+all runs that take turns together."""
+
+
+class Run:
+    """One run's folder: what was loaded from it, and what goes into it.
+
+    Attributes:
+        first: the step it starts from.
+        finished: whether the final evaluation is in its checkpoint.
+        good: the step of its newest checkpoint.
+        seen: updates whose losses were read.
+        tracker: writes the metrics; None where another process writes to the folder.
+        seconds: training time of all attempts, its share where several train side by side.
+        metrics: of the newest evaluation.
+        first_losses: of the first updates; fewer where the run began before they were kept.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, name: str, origin: Origin,
+                 companions: int = 1, source: start.Source | None = None):
+        self.recipe, self.folder, self.name, self.companions = recipe, folder, name, companions
+        self.fixed = identity(recipe.config) | {"data.fingerprint": recipe.data.fingerprint}
+        self.first, self.seconds, self.finished = 0, 0.0, False
+        self.window: list[float] = [0.0, 0]
+        segments: list[Segment] = []
+        self.first_losses: list[float] = []
+        self.metrics: dict[str, float] = {}
+        saved = checkpoint.of_run(folder)
+        if saved is not None:
+            there = completed(saved.config, recipe.config)
+            if there != self.fixed:
+                raise UserError(f"{shown(folder)} holds a run of another configuration: "
+                                f"{', '.join(differences(there, self.fixed))}; add fresh=true to "
+                                "discard it")
+            recipe.load_state(saved.recipe)
+            checkpoint.set_random_states(saved.random)
+            self.first, self.window, self.seconds = saved.step, saved.window, saved.seconds
+            segments, self.metrics, self.finished = saved.segments, saved.metrics, saved.finished
+            self.first_losses = saved.first_losses
+        else:
+            start.begin(recipe, source)
+        began = {"started_from": recipe.started_from} if recipe.started_from else {}
+        mine = [] if self.finished else [
+            Segment.model_validate(origin.written() | {"from_step": self.first} | began)]
+        self.segments = [*segments, *mine]  # who only looks at a finished run had no share in it
+        self.good = self.seen = self.first
+        evaluated = self.finished or self.first < recipe.config.train.steps
+        lines = saved.lines if saved else None
+        self.tracker = None if distributed.rank() else tracking.Tracker(
+            folder, recipe.config, self.first, name, evaluated, lines)
+        self.before, self.started = self.seconds, time.perf_counter()
+        self.saved_at, self.cost = self.started, 0.0
+
+    def see(self, value: float) -> None:
+        """Take the loss of the next step into the log's window.
+
+        Raises:
+            UserError: it is not finite.
+        """
+        self.seen += 1
+        if not math.isfinite(value):
+            raise self.diverged(f"the loss is {value}", self.seen)
+        self.window = [self.window[0] + value, self.window[1] + 1]
+        if self.seen <= FIRST:
+            self.first_losses.append(value)
+
+    def log(self, step: int) -> float:
+        """Log the mean loss of the window, and return it."""
+        mean = self.window[0] / max(self.window[1], 1)
+        self.window = [0.0, 0]
+        rate = self.recipe.rate(step)
+        if self.tracker is not None:  # not every optimiser has a learning rate
+            self.tracker.log(step, loss=mean, **({} if rate is None else {"lr": rate}))
+        return mean
+
+    def evaluate(self, step: int, final: bool = False) -> None:
+        """Evaluate and log the metrics."""
+        if self.tracker is None:
+            return
+        self.metrics = self.recipe.evaluate(step, final=final)
+        self.recipe.train_mode()
+        self.tracker.log(step, **{f"eval/{k}": v for k, v in self.metrics.items()})
+
+    def due(self, step: int) -> bool:
+        """Whether a checkpoint is due after a step that is not the last.
+
+        By steps, unless the last one took so long that it would cost too much of the time; and by
+        time.
+        """
+        train, since = self.recipe.config.train, time.perf_counter() - self.saved_at
+        by_steps, cost = step % train.checkpoint_every == 0, self.cost * self.companions
+        return since >= train.checkpoint_seconds or (by_steps and (
+            cost < COSTLY or cost < SHARE * since))
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: a weight is not finite, or the disk is full.
+        """
+        started = time.perf_counter()
+        networks = self.recipe.networks()
+        if not all(p.isfinite().all() for n in networks for p in n.parameters()):
+            raise self.diverged("a weight is not finite", step)
+        distributed.check_agreement(networks)
+        if self.tracker is None:
+            return
+        self.tracker.flush()
+        self.seconds = self.before + (time.perf_counter() - self.started) / self.companions
+        checkpoint.save(self.folder, {
+            "config": self.fixed, "step": step, "recipe": self.recipe.state(),
+            "random": checkpoint.random_states(), "window": self.window, "seconds": self.seconds,
+            "segments": [s.written() for s in self.segments], "metrics": self.metrics,
+            "finished": self.finished, "first_losses": self.first_losses,
+            "lines": self.tracker.state.written()})
+        self.good, self.saved_at = step, time.perf_counter()
+        self.cost = self.saved_at - started
+
+    def finish(self) -> None:
+        """The final evaluation; the state it looks at is on disk before, so no error loses it."""
+        if self.finished:
+            return
+        step = self.recipe.config.train.steps
+        self.evaluate(step, final=True)
+        self.finished = True
+        self.save(step)
+
+    def close(self) -> None:
+        """End tracking."""
+        if self.tracker is not None:
+            with contextlib.suppress(OSError):
+                self.tracker.close()
+
+    def diverged(self, what: str, step: int) -> UserError:
+        """What to raise when training cannot go on."""
+        kept = (f"the checkpoint of step {self.good} is kept" if self.good
+                else "there is no checkpoint yet")
+        return UserError(f"{self.name}: {what} at step {step}; training stopped, {kept}")

@@ -1,0 +1,90 @@
+"""The posterior as a file: writing it, and loading it with one line.
+
+A file holds mean μ and ρ of every weight of a layer (``0.μ``, ``0.ρ``, …; biases in the last
+column), float32; the standard deviations are σ = log(1 + exp ρ). Its metadata say what the prior
+was. Beside it lie a JSON file, which says in full which run made it, and a card.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.evidence import card as cards
+from common.files import shown
+from common.training import published, start
+from papers.bayes_by_backprop.model import Network
+from papers.bayes_by_backprop.settings import PriorConfig, make_prior
+
+TEST_IMAGES = 10_000
+"""Of MNIST, on which the posterior is evaluated."""
+
+
+def save(path: Path, network: Network, prior: PriorConfig, sidecar: dict[str, Any]) -> None:
+    """Write a posterior, ``sidecar`` as JSON beside it, and a card.
+
+    Args:
+        path: ends in ``.safetensors``; the others take its name.
+        network: to be written.
+        prior: what it was trained with.
+        sidecar: what :func:`common.training.published.made_by` returns; ``error``, with the mean
+            weights, and of ``samples`` sampled networks' average ``ensemble_error`` and ``ece``.
+
+    Raises:
+        UserError: the files cannot be written.
+    """
+    about = {"prior": json.dumps(asdict(prior)), "metric": f"test error {sidecar['error']:.2f} %"}
+    published.save(path, network.state_dict(), about, sidecar, card(path.stem, network, sidecar))
+
+
+def card(name: str, network: Network, sidecar: dict[str, Any]) -> str:
+    """What a reader has to know of a file of weights, from what lies beside it."""
+    weights = sum(l.μ.numel() for l in network.bayesian)
+    file = f"papers/bayes_by_backprop/weights/{name}.safetensors"
+    return cards.card(name, [
+        f"A Gaussian posterior over each of the {weights:,} weights of a network for "
+        f"{sidecar['data']}, by Bayes by Backprop (Blundell et al., 2015),",
+        f"trained by this repository's experiment `{sidecar['experiment']}`, seed "
+        f"{sidecar['seed']},", f"at commit `{sidecar['commits'][-1]}`."],
+        cards.Evaluation(sidecar["data"], sidecar["error"], TEST_IMAGES),
+        "from papers.bayes_by_backprop.model import predict\n"
+        "from papers.bayes_by_backprop.weights import load\n\n"
+        f'network = load("{file}")\n'
+        "p = predict(network, images, 20).mean(0)  # 20 networks drawn, their average",
+        f"python papers/bayes_by_backprop/train.py experiment={sidecar['experiment']} "
+        f"seed={sidecar['seed']}",
+        ["That error is of the mean weights. The average of "
+         f"{sidecar['samples']} sampled networks had {sidecar['ensemble_error']:.2f} %, with an "
+         f"expected\n  calibration error of {100 * sidecar['ece']:.2f} %.",
+         "The file holds μ and ρ of every weight, the standard deviation being σ = log(1 + exp ρ); "
+         "`load` returns\n  a network whose layers have `μ` and `σ`.",
+         "Input: images (n, 784), pixels of 0 … 255 divided by 126; output of `predict`: class "
+         "probabilities\n  (samples, n, 10), of the mean weights with 0 samples.",
+         "How sure it is, beside dropout: *which network for which constraint* in papers/STUDY.md.",
+         f"`{name}.json` holds the whole configuration. As ONNX, the network of the mean weights:\n"
+         f"  `papers export {file}`."])
+
+
+def load(path: Path | str) -> Network:
+    """The posterior of a file that :func:`save` wrote.
+
+    Shapes: pixels divided by 126 (n, inputs) to logits (n, classes), of weights drawn in each
+    call; see :func:`papers.bayes_by_backprop.model.predict` for probabilities.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds no such posterior.
+    """
+    path = Path(path)
+    tensors, about = published.read(path)
+    shapes = [v.shape for name, v in sorted(tensors.items()) if name.endswith(".μ")]
+    try:
+        prior = make_prior(PriorConfig(**json.loads(about["prior"])))
+        network = Network([shapes[0][1] - 1, *(s[0] for s in shapes)], prior)
+        start.fit(network, tensors)
+    except (KeyError, IndexError, TypeError, ValueError, UserError) as e:
+        raise UserError(f"{shown(path)}: expected a posterior that papers/bayes_by_backprop "
+                        f"published: {e}") from e
+    return network

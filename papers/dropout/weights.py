@@ -1,0 +1,92 @@
+"""The trained network as a file: writing it, and loading it with one line.
+
+A file holds a network's state dict (``layers.0.weight``, …) in float16, half of the bytes; its
+metadata say what the network is. Beside it lie a JSON file, which says in full which run made it,
+and a card.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.evidence import card as cards
+from common.files import shown
+from common.training import published, start
+from papers.dropout.model import ACTIVATIONS, NOISES, Network
+
+TEST_IMAGES = 10_000
+"""Of MNIST, on which the network is evaluated."""
+
+
+def rounded(network: Network) -> Network:
+    """A copy of a network whose weights are those that a file holds."""
+    return copy.deepcopy(network).half().float()
+
+
+def save(path: Path, network: Network, model: dict[str, Any], sidecar: dict[str, Any]) -> None:
+    """Write a network, ``sidecar`` as JSON beside it, and a card.
+
+    Args:
+        path: ends in ``.safetensors``; the others take its name.
+        network: to be written.
+        model: ``activation``, ``noise``, ``p_input`` and ``p_hidden``, as its configuration has
+            them.
+        sidecar: what :func:`common.training.published.made_by` returns; ``error``, of
+            :func:`rounded`, and ``error_float32``, of the network itself, in %.
+
+    Raises:
+        UserError: the files cannot be written.
+    """
+    about = {k: str(model[k]) for k in ("activation", "noise", "p_input", "p_hidden")} | {
+        "metric": f"test error {sidecar['error']:.2f} %"}
+    tensors = {k: v.half() for k, v in network.state_dict().items()}
+    published.save(path, tensors, about, sidecar, card(path.stem, network, sidecar))
+
+
+def card(name: str, network: Network, sidecar: dict[str, Any]) -> str:
+    """What a reader has to know of a file of weights, from what lies beside it."""
+    widths = [l.in_features for l in network.layers] + [network.layers[-1].out_features]
+    file = f"papers/dropout/weights/{name}.safetensors"
+    return cards.card(name, [
+        f"A network of {'-'.join(map(str, widths))} units trained with dropout and max-norm as by "
+        "Srivastava et al. (2014),",
+        f"on {sidecar['data']} by this repository's experiment `{sidecar['experiment']}`, seed "
+        f"{sidecar['seed']},", f"at commit `{sidecar['commits'][-1]}`."],
+        cards.Evaluation(sidecar["data"], sidecar["error"], TEST_IMAGES),
+        f'from papers.dropout.weights import load\n\nnetwork = load("{file}")',
+        f"python papers/dropout/train.py experiment={sidecar['experiment']} "
+        f"seed={sidecar['seed']}",
+        ["The weights are float16, half of the bytes; `load` makes them float32. In float32 the "
+         f"run ended\n  at {sidecar['error_float32']:.2f} %.",
+         "Input: images (n, 784), pixels in 0 … 1; output: logits, by weight scaling: units times "
+         "p. Sampled\n  networks instead: `papers.dropout.model.sampled_probabilities`.",
+         "How sure it is, beside a posterior over weights: *which network for which constraint* in "
+         "papers/STUDY.md.",
+         f"`{name}.json` holds the whole configuration. As ONNX:\n  `papers export {file}`."])
+
+
+def load(path: Path | str) -> Network:
+    """The network of a file that :func:`save` wrote, in evaluation mode.
+
+    Shapes: pixels in 0 … 1 (n, inputs) to logits (n, classes).
+
+    Raises:
+        UserError: the file is missing, damaged, or holds no such network.
+    """
+    path = Path(path)
+    tensors, about = published.read(path)
+    shapes = [w.shape for name, w in sorted(tensors.items()) if name.endswith(".weight")]
+    try:
+        if about["activation"] not in ACTIVATIONS or about["noise"] not in NOISES:
+            raise KeyError("activation and noise")
+        network = Network(shapes[0][1], [s[0] for s in shapes[:-1]], shapes[-1][0],
+                          about["activation"], about["noise"],  # type: ignore[arg-type]
+                          float(about["p_input"]), float(about["p_hidden"]))
+        start.fit(network, tensors)
+    except (KeyError, IndexError, ValueError, UserError) as e:
+        raise UserError(f"{shown(path)}: expected a network that papers/dropout published: "
+                        f"{e}") from e
+    return network.eval()

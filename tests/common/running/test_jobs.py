@@ -1,0 +1,30 @@
+"""Runs as the command line asks for them: their folders, and whose results count."""
+
+import pytest
+
+from common.running import jobs
+from common.training.loop import Ended
+from tests.common.toy import Config, experiments
+
+
+def test_long_run_names_fit_a_file_name():
+    overrides = {f"key.{k}": "x" * 20 for k in range(30)}
+    folder = jobs.run_folder("batchnorm", Config(experiment="bn"), overrides)
+    assert len(folder.parent.name) < 200 and folder.parent.name.startswith("bn,")
+
+
+@pytest.mark.parametrize(("overrides", "name", "recorded"), [
+    ({}, "base", True), ({"train.threads": 1}, "base", True), ({"record": False}, "base", False),
+    ({"optim.lr": 0.3}, "base,optim.lr=0.3", False)])
+def test_only_an_experiments_own_runs_are_recorded(tmp_path, monkeypatch, overrides, name,
+                                                   recorded):
+    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path / "runs"))
+    made = jobs.job(experiments(tmp_path / "toy"), "base", 3, overrides)
+    assert made.folder == tmp_path / "runs/toy" / name / "seed3" and made.recorded is recorded
+    assert made.label == f"toy/{name}/seed3" and made.config.seed == 3
+
+
+def test_what_has_finished_says_its_metrics(tmp_path):
+    job = jobs.Job(Config(), tmp_path / "a/b/seed0", False)
+    done = jobs.Finished(job, Ended({"m": 1.0}, 2.0, [], []), None, (["m"], ["m"]), "loss")
+    assert done.metrics == {"m": 1.0} and not done.there

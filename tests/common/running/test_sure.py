@@ -1,0 +1,74 @@
+"""How sure a shipped network is, against a computation by hand, and what is kept of it."""
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from common.config import as_dict
+from common.evidence.paper import papers
+from common.files import ROOT
+from common.running import command, ready, sure
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch, request):
+    """Weights of a paper's quick experiment after 30 updates, with what says so; the recipe."""
+    name, experiment = request.param
+    (found,) = papers([name])
+    config = found.experiments.resolve(experiment, 0)
+    recipe = found.module("train").recipe(config)
+    for k in range(30):
+        recipe.step(k)
+    for module in (ready, ready.start, sure):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    path = tmp_path / f"papers/{name}/weights/n.safetensors"
+    path.parent.mkdir(parents=True)
+    save_file({k: v.contiguous() for k, v in recipe.model.state_dict().items()}, path)
+    path.with_suffix(".json").write_text(json.dumps(
+        {"experiment": experiment, "seed": 0, "config": as_dict(config)}))
+    return str(path), recipe
+
+
+@pytest.mark.parametrize("source", [("initialisation", "quick_train")], indirect=True)
+def test_one_network_by_hand(source):
+    path, recipe = source
+    found = sure.measure(path)
+    assert list(found["ways"]) == ["one"], "nothing is random in it"
+    test, m = recipe.data.test, found["ways"]["one"]
+    z = recipe.predict(recipe.prepare(test.images)).double()
+    assert m["error"] == pytest.approx(100 * (z.argmax(1) != test.labels).double().mean().item())
+    assert m["nll"] == pytest.approx(F.cross_entropy(z, test.labels).item(), rel=1e-4)
+    turned = recipe.predict(recipe.prepare(test.images.rot90(1, (2, 3)))).double()
+    for name, logits in (("entropy", z), ("turned", turned)):
+        by_torch = torch.distributions.Categorical(logits=logits).entropy().mean().item()
+        assert m[name] == pytest.approx(by_torch, rel=1e-4)
+    assert found["images"] == len(test) and found["data"] == "digits"
+
+
+@pytest.mark.parametrize("source", [("dropout", "quick_dropout"),
+                                    ("bayes_by_backprop", "quick_bbb")], indirect=True)
+def test_drawn_networks_stand_beside_the_one(source, capsys):
+    path, recipe = source
+    assert command.main(["export", path, "sure=true", "record=true"]) == 0
+    out = capsys.readouterr().out
+    (found,) = sure.kept()
+    assert sure.table([found]) in out and f"{sure.FOLDER}/n.json" in out
+    one, drawn = found["ways"]["one"], found["ways"]["drawn"]
+    torch.manual_seed(0)
+    test = recipe.data.test
+    p = recipe.probabilities(recipe.prepare(test.images), sure.SAMPLES).mean(0)
+    assert drawn["nll"] == pytest.approx(F.nll_loss(p.log(), test.labels).item(), rel=1e-4)
+    entropy = torch.distributions.Categorical(probs=p.double()).entropy().mean().item()
+    assert drawn["entropy"] == pytest.approx(entropy, rel=1e-4) and entropy != one["entropy"]
+    rows = [[c.strip() for c in line.split("|")[1:-1]]
+            for line in sure.table([found]).splitlines()]
+    assert len(rows) == 4 and {len(r) for r in rows} == {len(sure.HEAD)}
+    assert [r[1] for r in rows[2:]] == list(sure.WAYS.values())
+
+
+def test_the_pages_table_is_what_was_kept():
+    if kept := sure.kept():
+        assert sure.table(kept) in (ROOT / "papers/STUDY.md").read_text(encoding="utf-8")

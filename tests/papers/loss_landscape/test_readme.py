@@ -1,0 +1,61 @@
+"""Numbers in README and story that are no claim's are those of the results."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from common.evidence.paper import papers
+from common.files import ROOT
+
+(PAPER,) = papers(["loss_landscape"])
+FOLDER = ROOT / "papers/loss_landscape"
+README = " ".join((FOLDER / "README.md").read_text().split())
+
+
+def curved_down(f):
+    """Which inner points have a curvature in the plane below −1 % of the other: by eigenvalues."""
+    middle = f[1:-1, 1:-1]
+    H = torch.empty(*middle.shape, 2, 2, dtype=f.dtype)
+    H[..., 0, 0] = f[2:, 1:-1] + f[:-2, 1:-1] - 2 * middle
+    H[..., 1, 1] = f[1:-1, 2:] + f[1:-1, :-2] - 2 * middle
+    H[..., 0, 1] = H[..., 1, 0] = (f[2:, 2:] + f[:-2, :-2] - f[2:, :-2] - f[:-2, 2:]) / 4
+    λ = torch.linalg.eigvalsh(H)
+    return λ[..., 0] < -0.01 * λ.abs().amax(-1), middle
+
+
+def shares(name):
+    """% of inner points that are curved downwards below a loss of 4 and above, and how many."""
+    path = FOLDER / f"results/surface_{name}/surface0.safetensors"
+    down, loss = curved_down(load_file(path)["loss"].double())
+    return [(100 * down[part].double().mean().item(), int(part.sum())) for part in (
+        loss < 4, loss >= 4)]
+
+
+def spread(*experiments):
+    found = [r.at("spread_filter", None) for e in experiments for r in PAPER.results[e]]
+    return f"{min(found):.2f} to {max(found):.2f}"
+
+
+def test_half_of_what_lies_above_a_loss_of_4_is_not_convex():
+    (low, _), (resnet, many) = shares("resnet20")
+    (low_plain, _), (plain, as_many) = shares("plain20")
+    (run,), (other,) = (PAPER.results[f"surface_{n}"] for n in ("resnet20", "plain20"))
+    assert (low, low_plain) == pytest.approx((run.at("nonconvex_low", None),
+                                              other.at("nonconvex_low", None)))
+    assert many == as_many == 295
+    assert f"{resnet:.1f} % of inner points with shortcuts and {plain:.1f} % without" in README
+    assert 45 < plain < resnet < 55 and "half of what surrounds it" in PAPER.about["story"]
+
+
+def test_ten_random_lines_look_alike_with_batch_normalisation_only():
+    for sentence in (
+            f"of their rises is {spread('sb_wd', 'sb_wd0', 'lb_wd', 'lb_wd0')} of the mean",
+            f"{spread('line_relu')} with ReLU", f"{spread('line_sigmoid')} with sigmoid",
+            f"{spread('line_maxout')} with maxout"):
+        assert sentence in README
+
+
+def test_random_directions_hold_next_to_nothing_of_any_path():
+    most = max(r.at("random_2", None) for runs in PAPER.results.values() for r in runs
+               if "random_2" in r.metrics)
+    assert 0.04 < most < 0.05 and "Two random directions hold less than 0.05 % of it" in README
