@@ -105,7 +105,7 @@ def test_curvature_through_layers_that_are_differentiable_once():
     ("large_batch/quick", "expected one experiment, of quick_sb, quick_lb"),
     ("large_batch/f2", "unknown experiment 'f2'"),
     ("large_batch/f1_sb", "measure.images=5000: expected at most the 1437"),
-    ("hopfield/quick", "expected a network that makes a logit"),
+    ("hopfield/quick_hebb", "not used by this paper"),
     ("backprop/quick", "expected a network that makes a logit"),
 ])
 def test_what_is_no_network_for_images_is_one_line(of, said):
