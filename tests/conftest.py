@@ -43,6 +43,23 @@ def end_of(capsys):
     return call
 
 
+@pytest.fixture
+def exported(tmp_path):
+    """Holds what an exported network says of all test images to its recipe's own probabilities."""
+    def check(recipe) -> None:
+        from common.running import export
+        from common.running.ready import Ready, Shipped
+        test, path = recipe.data.test, tmp_path / "n.pt2"
+        ready = Ready("p", "n", "digits", Shipped(recipe).eval(), test.images, test.labels,
+                      test.images)
+        trial = export.write(ready, "torch", path)
+        logits = torch.from_numpy(export.reader(path)(test.images.numpy()))
+        torch.testing.assert_close(
+            torch.softmax(logits, 1), recipe.probabilities(recipe.prepare(test.images), 0)[0])
+        assert trial.same == len(test)
+    return check
+
+
 @pytest.fixture(scope="session")
 def decoded(tmp_path_factory):
     """A cache of decoded data sets shared by all tests that read real data."""

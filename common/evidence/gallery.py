@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 
-from common.evidence.counting import Count, cost, count
-from common.evidence.paper import Judgement, Paper
+from common.evidence.counting import Count, cost
+from common.evidence.paper import Paper
 from common.evidence.picture import MARKS
 from common.evidence.verdicts import VERDICTS
 
@@ -19,24 +18,30 @@ WIDTH, HEIGHT, LEAST = 260, 18, 20
 """Of a strip, and of its narrowest part, in which two digits fit; in pixels."""
 
 NOT_RUN = "#d5dade"
+"""The colour of what has no mark in :data:`common.evidence.picture.MARKS`."""
+
+
+def parts(counted: Count) -> list[tuple[str, int, str]]:
+    """Verdict, number and colour of each part of a strip, in the order of :data:`VERDICTS`."""
+    return [(v, n, MARKS[v][1] if v in MARKS else NOT_RUN)
+            for v in VERDICTS if (n := counted.statements[v])]
 
 
 def strip(counted: Count) -> str:
     """The verdicts on a paper's statements as one bar of their proportions, an SVG.
 
-    Each part bears its number; parts stand in the order of :data:`VERDICTS`. Below: how many
-    formulas hold, and how many rows of published tables agree.
+    Each part bears its number. Below: how many formulas hold, and how many rows of published
+    tables agree.
     """
-    parts = [(v, n) for v in VERDICTS if (n := counted.statements[v])]
     more = [f"{counted.hold} of {counted.formulas} formulas"] if counted.formulas else []
     if counted.tables:
         agree, rows = (sum(getattr(t, k) for t in counted.tables) for k in ("agree", "rows"))
         more.append(f"{agree} of {rows} rows of tables")
-    free = WIDTH - LEAST * len(parts)
-    total, x, drawn = sum(n for _, n in parts), 0.0, []
-    for verdict, n in parts:
+    shares = parts(counted)
+    free, total = WIDTH - LEAST * len(shares), counted.statements.total()
+    x, drawn = 0.0, []
+    for verdict, n, colour in shares:
         width = LEAST + free * n / total
-        colour = MARKS.get(verdict, ("", NOT_RUN))[1]
         drawn.append(f'<rect x="{x:.1f}" width="{width - 1:.1f}" height="{HEIGHT}" fill="{colour}">'
                      f'<title>{n} {verdict}</title></rect><text x="{x + width / 2 - 0.5:.1f}" '
                      f'y="13" text-anchor="middle">{n}</text>')
@@ -48,10 +53,10 @@ def strip(counted: Count) -> str:
             f'{"".join(drawn)}{below}</svg>\n')
 
 
-def cells(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
+def cells(paper: Paper, counted: Count) -> list[str]:
     """A paper's line, see :data:`HEAD`."""
     base, about = f"papers/{paper.name}", paper.about
-    said = html.escape("; ".join(count(judgements).words))
+    said = html.escape("; ".join(counted.words))
     picture = f"{base}/figures/{about['picture']}.svg"
     return [f"[{about['title']}]({base}/README.md), {about['authors']} {about['year']}",
             about["shows"],

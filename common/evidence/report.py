@@ -276,14 +276,14 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
             rows += [old for old in text.splitlines() if f"(papers/{name}/README.md)" in old
                      and old.startswith("| [")]
             continue
-        rows.append(line(gallery.cells(paper, judgements)))
+        counted = count(judgements)
+        rows.append(line(gallery.cells(paper, counted)))
         for told in outdated(paper, judgements):
             print(f"warning: {told}; tell it as it is", file=sys.stderr)
         if names and name not in names:
             continue
         captions = {}
-        drawn = gallery.strip(count(judgements))
-        files[paper.folder / f"figures/{gallery.NAME}.svg"] = drawn.encode()
+        files[paper.folder / f"figures/{gallery.NAME}.svg"] = gallery.strip(counted).encode()
         with plotting.style():
             if (every := picture.draw(judgements)) is not None:
                 files[paper.folder / f"figures/{picture.NAME}.svg"] = plotting.svg(every)

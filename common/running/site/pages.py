@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from common.evidence import gallery
 from common.evidence.counting import count
 from common.evidence.paper import Judgement, Paper
-from common.evidence.picture import MARKS, NAME
+from common.evidence.picture import NAME
 from common.evidence.story import story
-from common.evidence.verdicts import VERDICTS
 from common.files import ROOT
 
 Found = Sequence[tuple[Paper, Sequence[Judgement]]]
@@ -123,8 +123,8 @@ def toctree(title: str, entries: Sequence[str]) -> str:
 def strip(judgements: Sequence[Judgement]) -> str:
     """What was measured in runs as a strip of its verdicts' proportions, and all of it in words."""
     counted = count(judgements)
-    parts = [f'<span style="flex: {n}; background: {MARKS.get(v, ("", "#b8bec5"))[1]}"></span>'
-             for v in VERDICTS if (n := counted.statements[v])]
+    parts = [f'<span style="flex: {n}; background: {colour}"></span>'
+             for _, n, colour in gallery.parts(counted)]
     return (f'<span class="strip" aria-hidden="true">{"".join(parts)}</span>'
             f'<span class="counted">{html.escape("; ".join(counted.words))}</span>')
 

@@ -11,8 +11,6 @@ from common.data import load
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
-from common.running import export
-from common.running.ready import Ready, Shipped
 from common.training.certainty import calibration_error
 from papers.bayes_by_backprop import weights
 from papers.bayes_by_backprop.model import predict
@@ -75,14 +73,8 @@ def test_one_posterior_is_published(tmp_path, name, seed):
     assert not list(tmp_path.iterdir())
 
 
-def test_it_is_exported(tmp_path):
-    r = trained()
-    test = r.data.test
-    ready = Ready("p", "n", "digits", Shipped(r).eval(), test.images, test.labels, test.images)
-    trial = export.write(ready, "torch", tmp_path / "n.pt2")
-    p = torch.softmax(torch.from_numpy(export.reader(tmp_path / "n.pt2")(test.images.numpy())), 1)
-    torch.testing.assert_close(p, r.probabilities(r.prepare(test.images), 0)[0])
-    assert trial.same == len(test)
+def test_it_is_exported(exported):
+    exported(trained())
 
 
 def test_other_files_are_one_line(tmp_path):

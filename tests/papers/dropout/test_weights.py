@@ -11,8 +11,6 @@ from common.data import load
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
-from common.running import export
-from common.running.ready import Ready, Shipped
 from papers.dropout import weights
 from papers.dropout.model import Network
 from papers.dropout.train import Config, recipe
@@ -97,14 +95,8 @@ def test_probabilities_are_of_one_network_or_of_drawn_ones(tmp_path):
     assert drawn.shape == (4, 5, 10) and (drawn[0] - drawn[1]).abs().max() > 1e-3
 
 
-def test_it_is_exported(tmp_path):
-    r = published(tmp_path)
-    test = r.data.test
-    ready = Ready("p", "n", "digits", Shipped(r).eval(), test.images, test.labels, test.images)
-    trial = export.write(ready, "torch", tmp_path / "n.pt2")
-    p = torch.softmax(torch.from_numpy(export.reader(tmp_path / "n.pt2")(test.images.numpy())), 1)
-    torch.testing.assert_close(p, r.probabilities(r.prepare(test.images), 0)[0])
-    assert trial.same == len(test)
+def test_it_is_exported(tmp_path, exported):
+    exported(published(tmp_path))
 
 
 def test_other_files_are_one_line(tmp_path):
