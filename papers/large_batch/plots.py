@@ -96,8 +96,7 @@ def sharpness(paper: Paper) -> tuple[str, str, Figure]:
     panels[2].set_ylabel("eigenvalue of ∇²f")
     explain(panels[0], *((label, {"marker": marker, "ls": "", "color": "grey", "fillstyle": fill})
                          for marker, label, fill in (("o", "batch statistics", "full"),
-                                                     ("s", "moving averages", "none"))),
-            ("published", {"color": "black", "lw": 2}))
+                                                     ("s", "moving averages", "none"))))
     made.legend(*panels[0].get_legend_handles_labels(), fontsize=7, ncols=3,
                 loc="outside lower center")
     return "sharpness", (
