@@ -55,6 +55,6 @@ def cells(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
     picture = f"{base}/figures/{about['picture']}.svg"
     return [f"[{about['title']}]({base}/README.md), {about['authors']} {about['year']}",
             about["shows"],
-            f'<a href="{base}/REPORT.md"><img src="{base}/figures/{NAME}.svg" width="{WIDTH}" '
-            f'alt="{said}"></a>', cost(paper).words,
+            f'<img src="{base}/figures/{NAME}.svg" width="{WIDTH}" alt="{said}"><br>'
+            f"[report]({base}/REPORT.md)", cost(paper).words,
             f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>']

@@ -67,10 +67,6 @@ class Config(BaseConfig):
 
     def check(self) -> None:
         self.schedule.check()
-        if self.schedule.policy == "range_test" and self.train.steps > self.schedule.stepsize[0]:
-            raise UserError(f"train.steps={self.train.steps}: expected at most the "
-                            f"{self.schedule.stepsize[0]} of schedule.stepsize, after which the "
-                            "rate of a range test rises no more")
 
 
 class CyclicalLrRecipe(Supervised):

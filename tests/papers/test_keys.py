@@ -180,7 +180,7 @@ BRANCHES: dict[str, dict[str, dict]] = {
             "task.name": "surface", "model.kind": "own",
             "model.own": "tests.papers.loss_landscape.own_network:softmax"},
         "paper": LANDSCAPE | {"task.name": "surface", "model.kind": "paper",
-                              "model.of": "large_batch/quick_sb"},
+                              "model.of": "batchnorm/quick_bn"},
     },
     "resnet": {
         "cifar": HELD_OUT | {"model.depth": 8, "model.magnify": 2, "train.batch_size": 8},

@@ -11,6 +11,7 @@ import pytest
 
 from common import files
 from common.errors import UserError
+from common.evidence.provenance import provenance
 from common.files import ROOT
 from common.running import reproduce
 from common.training import checkpoint
@@ -203,7 +204,9 @@ def test_pace_is_measured_once_and_estimates_follow(template):
 def test_a_budget_ends_with_what_is_left_and_reports(clone):
     train = clone / "papers/demo/train.py"
     train.write_text(train.read_text().replace('if __name__ == "__main__":\n', STUB))
-    checkpoint.save(clone / "runs/demo/narrow/seed0", {"step": 50})
+    checkpoint.save(clone / "runs/demo/narrow/seed0", {
+        "step": 50, "config": {}, "recipe": {}, "random": {}, "window": [0.0, 0], "seconds": 1.0,
+        "segments": [provenance().written() | {"from_step": 0}], "metrics": {}, "finished": False})
     done = again(clone, "seeds=1", "jobs=2", "budget=9m")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == ["left, and the same command goes on:",

@@ -136,7 +136,7 @@ def test_filters(browser, page, found):
     assert len(browser.all("#list li")) == len(failed)
     browser.press("#text", "median hardly")
     assert [e.get_attribute("href").split("#")[1] for e in browser.all("#list a")] == [
-        "batchnorm/fig1c-median"]
+        "batchnorm/fig1c-median", "batchnorm/fig1c-median-points"]
     browser.press("#filters button", ENTER)  # all claims
     browser.wait("document.querySelectorAll('#list li').length > 1")
     browser.choose("skill", "second order")

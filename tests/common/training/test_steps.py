@@ -122,7 +122,7 @@ def test_runs_that_take_turns_do_not_change_each_others_numbers(tmp_path, accele
             r.block = 12
         ended = run_all(recipes, folders, [f"toy{s}" for s in seeds],
                         results.origin(recipes[0].device), budget=budget)
-        return [metrics for metrics, _ in ended], [tracking.read(f) for f in folders]
+        return [e.metrics for e in ended], [tracking.read(f) for f in folders]
 
     alone = [go([s], "alone") for s in (0, 1, 2)]
     together, lines = go([0, 1, 2], "together")

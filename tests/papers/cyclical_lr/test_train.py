@@ -166,8 +166,6 @@ def test_training_learns():
     ({"schedule__stages": [440, 320]}, "expected steps in ascending order"),
     ({"schedule__stepsize": [4, 3, 2, 1]}, "expected at most 3, one for each stage"),
     ({"schedule__stepsize": []}, "schedule.stepsize"),
-    ({"schedule__policy": "range_test", "schedule__stages": [], "schedule__stepsize": [100]},
-     "expected at most the 100 of schedule.stepsize"),
     ({"optim__delta": 0.0, "optim__solver": "adam"}, "optim.delta"),
     ({"optim__delta": 0.1}, "optim.delta"),
     ({"schedule__gamma": 0.5}, "schedule.gamma"),
