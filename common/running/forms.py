@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from torch import Tensor
 
 from common.evidence import plotting
@@ -109,9 +110,12 @@ def picture(found: Sequence[dict[str, Any]]) -> Figure:
                 x, y, size = zip(*points, strict=True)
                 axes.plot(x, y, color=colour, lw=0.8, zorder=1, label=f["name"])
                 for form, *at in zip(f["forms"], x, y, size, strict=True):
-                    axes.scatter(*at[:2], s=12 + at[2] / 8000, marker=MARKS[form], color=colour,
+                    axes.scatter(*at[:2], s=12 + at[2] / 20000, marker=MARKS[form], color=colour,
                                  zorder=2)
             axes.set(title=data, xscale="log", xlabel="time an image, one at a time (ratio)")
+            axes.margins(0.12)  # marks are large
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter("")
             axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=2)
         panels[0][0].set_ylabel("test error (%)")

@@ -30,8 +30,9 @@ FOLDER = Path("exports/sure")
 WAYS = {"one": "one network", "drawn": f"{SAMPLES} drawn, averaged"}
 """What the table calls them."""
 
-HEAD = ["network", "probabilities of", "test error, %", "−log p of the right class, nats",
-        "calibration error, %", "entropy, nats", "entropy when turned by 90°, nats"]
+HEAD = ["network", "probabilities of", "test error, %", "mean confidence, %",
+        "calibration error, %", "−log p of the right class, nats", "entropy, nats",
+        "entropy when turned by 90°, nats"]
 
 
 @runtime_checkable
@@ -59,8 +60,9 @@ def measure(source: str) -> dict[str, Any]:
     Returns:
         ``name``, ``paper``, ``data``, ``images``, ``samples``, ``made``, the provenance, and
         ``ways``: for one network, and where they can be ``drawn`` for an average, ``error`` (%),
-        ``nll`` and ``entropy`` (nats, mean over images), ``ece`` (expected calibration error, 15
-        bins) and ``turned``, the entropy on the images turned by 90°.
+        ``confidence``, the mean probability of what is answered, ``ece`` (expected calibration
+        error, 15 bins), ``nll`` and ``entropy`` (nats, mean over images) and ``turned``, the
+        entropy on the images turned by 90°.
     """
     paper, name, recipe = ready.trained(source)
     test = recipe.data.test
@@ -74,8 +76,9 @@ def measure(source: str) -> dict[str, Any]:
             continue
         far = probabilities(recipe, turned, samples)
         mean = p.mean(0)
-        ways[way] = {"error": 100 * fraction(mean.argmax(1) != labels), "nll": nll(mean, labels),
-                     "ece": calibration_error(mean, labels),
+        ways[way] = {"error": 100 * fraction(mean.argmax(1) != labels),
+                     "confidence": mean.amax(1).mean().item(),
+                     "ece": calibration_error(mean, labels), "nll": nll(mean, labels),
                      "entropy": uncertainty(p)["total"].mean().item(),
                      "turned": uncertainty(far)["total"].mean().item()}
     return {"name": name, "paper": paper, "data": recipe.data.name, "images": len(labels),
@@ -88,7 +91,8 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     for f in found:
         for way, m in f["ways"].items():
             cells = [f"{f['paper']} `{f['name']}`", WAYS[way], f"{m['error']:.2f}",
-                     f"{m['nll']:.4f}", f"{100 * m['ece']:.2f}", f"{m['entropy']:.3f}",
+                     f"{100 * m['confidence']:.2f}", f"{100 * m['ece']:.2f}",
+                     f"{m['nll']:.4f}", f"{m['entropy']:.3f}",
                      f"{m['turned']:.3f}"]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -41,6 +41,7 @@ def test_one_network_by_hand(source):
     z = recipe.predict(recipe.prepare(test.images)).double()
     assert m["error"] == pytest.approx(100 * (z.argmax(1) != test.labels).double().mean().item())
     assert m["nll"] == pytest.approx(F.cross_entropy(z, test.labels).item(), rel=1e-4)
+    assert m["confidence"] == pytest.approx(z.softmax(1).max(1).values.mean().item(), rel=1e-4)
     turned = recipe.predict(recipe.prepare(test.images.rot90(1, (2, 3)))).double()
     for name, logits in (("entropy", z), ("turned", turned)):
         by_torch = torch.distributions.Categorical(logits=logits).entropy().mean().item()
