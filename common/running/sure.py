@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from common.evidence import report
 from common.evidence.provenance import origin, say_uncommitted
 from common.files import ROOT, shown, write_atomic
 from common.running import ready
@@ -87,15 +88,11 @@ def measure(source: str) -> dict[str, Any]:
 
 def table(found: Sequence[dict[str, Any]]) -> str:
     """Networks as a table in Markdown."""
-    lines = [f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
-    for f in found:
-        for way, m in f["ways"].items():
-            cells = [f"{f['paper']} `{f['name']}`", WAYS[way], f"{m['error']:.2f}",
-                     f"{100 * m['confidence']:.2f}", f"{100 * m['ece']:.2f}",
-                     f"{m['nll']:.4f}", f"{m['entropy']:.3f}",
-                     f"{m['turned']:.3f}"]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return report.table(HEAD, [
+        [f"{f['paper']} `{f['name']}`", WAYS[way], f"{m['error']:.2f}",
+         f"{100 * m['confidence']:.2f}", f"{100 * m['ece']:.2f}", f"{m['nll']:.4f}",
+         f"{m['entropy']:.3f}", f"{m['turned']:.3f}"]
+        for f in found for way, m in f["ways"].items()])
 
 
 def keep(found: dict[str, Any]) -> Path:
