@@ -26,8 +26,9 @@ name. ``judge`` takes ``within``
 (around the published value), ``at_least``, ``at_most``, both, or ``exactly`` (a tolerance for an
 exact fact, or for a run that no seed can change, of which one is enough), ``sd``, the spread
 of single runs, known beforehand, by which fewer than three seeds are judged, and ``by``, which
-says what is judged: ``mean``, ``median``, or ``share`` of the ``trials`` of a run, see
-:mod:`common.evidence.verdicts`. A claim without ``measure`` is out of reach; ``because`` says why.
+says what is judged: ``mean``, ``median``, ``share`` of the ``trials`` of a run, or ``one`` where
+every run starts from the same network and no seed changes what is measured of it, so that all of
+them are one, see :mod:`common.evidence.verdicts`. A claim without ``measure`` is out of reach; ``because`` says why.
 
 ``obtained`` says how the published number came here. It begins with ``printed`` (in the paper, as
 it stands), ``derived`` (computed from what is printed), ``read off`` (a figure, with the reading
@@ -115,8 +116,8 @@ class Claim(Model):
 
     @property
     def repeatable(self) -> bool:
-        """Whether one run settles it, because no seed can change what it measures."""
-        return self.judge.exactly is not None
+        """Whether one run says all that can be said: no seed can change what it measures."""
+        return self.judge.exactly is not None or self.judge.by == "one"
 
     @property
     def experiments(self) -> list[str]:

@@ -45,7 +45,7 @@ class Judgement:
 
     @property
     def by(self) -> str:
-        """What was judged: mean, median or share."""
+        """What was judged: mean, median, share or one run."""
         return self.claim.judge.by
 
     @property
@@ -146,6 +146,11 @@ class Paper:
             values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
         except UserError as e:
             raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r}: {e}") from e
+        if claim.judge.by == "one":
+            if len(set(values)) > 1:
+                raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r} is judged "
+                                f"by one run, yet seeds differ: {min(values)} and {max(values)}")
+            values = values[:1]
         verdict, interval = decide(values, claim.band, claim.judge, plan)
         return Judgement(claim, verdict, values, interval, plan=plan)
 

@@ -39,7 +39,7 @@ def measured(j: Judgement) -> str:
     if not j.values:
         return "–"
     text = ("median " if j.by == "median" else "") + number(j.middle, form)
-    if not j.claim.experiments or j.claim.repeatable:
+    if not j.claim.experiments or j.claim.judge.exactly is not None:
         return text
     if math.isfinite(j.sd) and j.by == "mean":
         text += f" ± {number(j.sd, form)}"
@@ -187,7 +187,10 @@ def details(paper: Paper, j: Judgement) -> str:
         looks = ", raised to ".join(map(str, j.plan))
         lines.append(f"- Runs: planned {looks} after a look at the verdict, for which the interval "
                      f"pays: it is of {confidence(j.plan):.1%}.")
-    if j.by != "mean":
+    if j.by == "one":
+        lines.append("- One run counts: all of them start from the same network, and no seed changes "
+                     "what is measured of it.")
+    elif j.by != "mean":
         lines.append(f"- Judged by the {j.by}" + (
             f" of {claim.judge.trials} trials a run." if j.by == "share" else " of its runs."))
     if j.stale:

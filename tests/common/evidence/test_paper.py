@@ -77,6 +77,24 @@ def test_a_median_wants_six_runs(tmp_path, monkeypatch):
         Paper(paper.folder)
 
 
+def test_runs_that_no_seed_changes_are_one_run():
+    (paper,) = papers(["filter_pruning"])
+    claim = next(c for c in paper.claims if c.id == "half-lost")
+    found = paper.judge(claim)
+    assert (found.verdict, len(found.values), found.interval) == ("consistent", 1, None)
+    counted = claim.model_copy(update={"judge": claim.judge.model_copy(update={"by": "mean"})})
+    assert (paper.judge(counted).verdict, len(paper.judge(counted).values)) == ("reproduced", 3), (
+        "three times the same number would have settled it")
+
+
+def test_a_seed_that_changes_what_no_seed_changes_is_named():
+    (paper,) = papers(["filter_pruning"])
+    claim = next(c for c in paper.claims if c.id == "half-regained")
+    changed = claim.model_copy(update={"judge": claim.judge.model_copy(update={"by": "one"})})
+    with pytest.raises(UserError, match="'half-regained' is judged by one run, yet seeds differ: 81"):
+        paper.judge(changed)
+
+
 def test_unknown_papers_are_named():
     with pytest.raises(UserError, match="unknown paper 'batchnrm'; did you mean 'batchnorm'"):
         papers(["batchnrm"])
