@@ -53,7 +53,7 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     (GOOD.replace("why: x", "why: x, sd: yes"), "judge.sd: True: expected a number"),
     (GOOD.replace("why: x", "why: x, at_most: 3"), "expected one of 'within', 'exactly' and"),
     (GOOD.replace("why: x", "why: x, by: mode"),
-     "judge.by: 'mode': expected one of 'mean', 'median' or 'share'"),
+     "judge.by: 'mode': expected one of 'mean', 'median', 'share' or 'one'"),
     (GOOD.replace("why: x", "why: x, by: share"), "expected 'trials', how many a run makes"),
     (GOOD.replace("why: x", "why: x, trials: 9"), "expected 'trials', how many a run makes"),
     (GOOD.replace("why: x", "why: x, by: share, trials: 0"), "judge.trials: 0: expected above 0"),
