@@ -28,7 +28,8 @@ exact fact, or for a run that no seed can change, of which one is enough), ``sd`
 of single runs, known beforehand, by which fewer than three seeds are judged, and ``by``, which
 says what is judged: ``mean``, ``median``, ``share`` of the ``trials`` of a run, or ``one`` where
 every run starts from the same network and no seed changes what is measured of it, so that all of
-them are one, see :mod:`common.evidence.verdicts`. A claim without ``measure`` is out of reach; ``because`` says why.
+them are one, see :mod:`common.evidence.verdicts`. A claim without ``measure`` is out of reach;
+``because`` says why.
 
 ``obtained`` says how the published number came here. It begins with ``printed`` (in the paper, as
 it stands), ``derived`` (computed from what is printed), ``read off`` (a figure, with the reading

@@ -148,8 +148,9 @@ class Paper:
             raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r}: {e}") from e
         if claim.judge.by == "one":
             if len(set(values)) > 1:
-                raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r} is judged "
-                                f"by one run, yet seeds differ: {min(values)} and {max(values)}")
+                raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r} is "
+                                f"judged by one run, yet seeds differ: {min(values)} and "
+                                f"{max(values)}")
             values = values[:1]
         verdict, interval = decide(values, claim.band, claim.judge, plan)
         return Judgement(claim, verdict, values, interval, plan=plan)

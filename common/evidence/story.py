@@ -13,10 +13,15 @@ MENTION = re.compile(r"\{([^:{}]+): ([^{}]+)\}")
 """How a story speaks of a claim: ``{id: verdict}``."""
 
 
-def story(paper: Paper, judgements: Sequence[Judgement]) -> str:
+def story(paper: Paper, judgements: Sequence[Judgement], report: str = "") -> str:
     """The paper's story, with a link to every claim it speaks of, and that claim's verdict.
 
     Where the verdict has changed since the story was told, the text says so.
+
+    Args:
+        paper: whose.
+        judgements: of its claims.
+        report: the page that the links lead to; the one that tells the story where it is empty.
 
     Raises:
         UserError: it speaks of a claim that is not there.
@@ -29,7 +34,8 @@ def story(paper: Paper, judgements: Sequence[Judgement]) -> str:
             raise UserError(f"{shown(paper.folder)}/claims.yaml: story: there is no claim {name!r}"
                             f"{nearest(name, verdicts)}")
         now = verdicts[name]
-        return f"([{now}](#{name})" + (")" if now == then else f", {then} when this was written)")
+        changed = "" if now == then else f", {then} when this was written"
+        return f"([{now}]({report}#{name}){changed})"
     return MENTION.sub(of_claim, paper.about.get("story", "").strip())
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from torch import Tensor
 
-from common.evidence import plotting, report
+from common.evidence import plotting, tables
 from common.evidence.provenance import origin, say_uncommitted
 from common.files import ROOT, write_atomic
 from common.running.export import Predict, reader, to_int8, to_onnx, torchs, tried
@@ -149,7 +149,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     Within a network its forms took turns; between networks the machine is the same.
     """
     first = found[0]["forms"]["torch"]["milliseconds"]
-    return report.table(HEAD, [
+    return tables.table(HEAD, [
         [f"{f['paper']} `{f['name']}`", LABELS[form], f"{m['bytes'] / 1000:,.0f}",
          f"{m['error']:.2f}", f"{100 * m['same']:.2f}",
          *(ratio(m["milliseconds"][n] / first[n]) for n in first)]

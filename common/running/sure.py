@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from common.evidence import report
+from common.evidence import tables
 from common.evidence.provenance import origin, say_uncommitted
 from common.files import ROOT, shown, write_atomic
 from common.running import ready
@@ -88,7 +88,7 @@ def measure(source: str) -> dict[str, Any]:
 
 def table(found: Sequence[dict[str, Any]]) -> str:
     """Networks as a table in Markdown."""
-    return report.table(HEAD, [
+    return tables.table(HEAD, [
         [f"{f['paper']} `{f['name']}`", WAYS[way], f"{m['error']:.2f}",
          f"{100 * m['confidence']:.2f}", f"{100 * m['ece']:.2f}", f"{m['nll']:.4f}",
          f"{m['entropy']:.3f}", f"{m['turned']:.3f}"]

@@ -72,7 +72,8 @@ def chain(paper: Paper) -> tuple[str, str, Figure]:
     return "chain", (
         "Test accuracy against epochs. Left: where the published rows end, means of 25 to 700 runs "
         "with two or six views of a test image; curves are full-size runs of ours, single views, "
-        "and crosses what these runs reach with as many views as published. Right: the same additions in a network of 16, 64 and 64 channels "
+        "and crosses what these runs reach with as many views as published. Right: the same "
+        "additions in a network of 16, 64 and 64 channels "
         "that is trained for three epochs, single views, mean over seeds; bars reach from the "
         "lowest seed to the highest, beside each other to be seen."), made
 

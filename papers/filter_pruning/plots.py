@@ -102,8 +102,8 @@ def half(paper: Paper) -> tuple[str, str, Figure]:
     axes.set(ylabel="test error (%)", xlim=(-0.3, 2.3), ylim=(0, 95))
     return "half", (
         "ResNet-20 without half of every block's first filters, chosen in three ways: test error "
-        "before pruning, after it, and after 200 steps of retraining at 0.001. A line is a seed; only "
-        "random filters differ between seeds before retraining."), made
+        "before pruning, after it, and after 200 steps of retraining at 0.001. A line is a seed; "
+        "only random filters differ between seeds before retraining."), made
 
 
 def plans(paper: Paper) -> tuple[str, str, Figure]:

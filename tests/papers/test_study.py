@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from common.evidence import report
+from common.evidence import tables
 from common.evidence.paper import paper_names, papers
 from common.files import ROOT
 
@@ -17,7 +17,7 @@ NUMBER = re.compile(r"(\S+)\s\(`(\w+)/([\w.-]+)`\)")
 def test_numbers_are_the_reports():
     said = NUMBER.findall((ROOT / "papers/STUDY.md").read_text())
     assert len(said) > 15
-    known = {(p.name, j.claim.id): report.number(j.middle, j.claim.show)
+    known = {(p.name, j.claim.id): tables.number(j.middle, j.claim.show)
              for p in papers(sorted({paper for _, paper, _ in said})) for j in p.judgements()}
     assert [(value, *claim) for value, *claim in said] == [
         (known.get(tuple(claim)), *claim) for _, *claim in said]
