@@ -33,6 +33,9 @@ MARKS = {"torch": "o", "onnx": "s", "int8": "^"}
 PICTURE = Path("papers/exports.svg")
 """Beside papers/STUDY.md, which shows it."""
 
+PUBLISHED = ("papers/*/weights/*.safetensors", "papers/*/results/*/seed*.dcn")
+"""Where the files lie that a user downloads; each has its card and a JSON file beside it."""
+
 HEAD = ["network", "form", "KB", "test error, %", "same class as torch, %",
         "time an image over the first row's, one at a time", "256 at a time"]
 
@@ -136,6 +139,31 @@ def kept() -> list[dict[str, Any]]:
     found = [json.loads(p.read_text(encoding="utf-8"))
              for p in sorted(ROOT.glob("papers/*/exports/*.json"))]
     return sorted(found, key=lambda f: (f["data"], -f["forms"]["torch"]["bytes"]))
+
+
+def published() -> list[tuple[Path, str, float]]:
+    """Every file of trained weights that a user downloads, by data set, the smallest first.
+
+    Returns:
+        (path below the root, data set, test error in %), the error from the JSON file beside it.
+    """
+    found = []
+    for pattern in PUBLISHED:
+        for path in ROOT.glob(pattern):
+            said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            found.append((path.relative_to(ROOT), said["data"], said["error"])
+                         if "error" in said else  # else it is a result's own
+                         (path.relative_to(ROOT), said["data"]["name"], said["metrics"]["error"]))
+    return sorted(found, key=lambda f: (f[1], (ROOT / f[0]).stat().st_size))
+
+
+def downloads(found: Sequence[tuple[Path, str, float]]) -> str:
+    """What :func:`published` found as a table in Markdown, with links from papers/STUDY.md."""
+    return report.table(["file", "data set", "KB", "test error, %"], [
+        [f"[{path.parts[1]} `{path.name if path.parts[2] == 'weights' else path.parts[3]}`]"
+         f"({path.with_suffix('.md').relative_to('papers')})", data,
+         f"{(ROOT / path).stat().st_size / 1000:,.1f}", f"{error:.2f}"]
+        for path, data, error in found])
 
 
 def ratio(value: float) -> str:
