@@ -1,6 +1,7 @@
 """Exported networks against torch, and what is said of those that cannot be exported."""
 
 import builtins
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,16 @@ def test_what_is_written_says_what_the_network_says(ready, form, tmp_path):
     assert trial.error == pytest.approx(100 * wrong.mean())
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert path.stat().st_size < 200_000, "the weights, not the images"
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch"])
+def test_one_image_is_enough_to_try_it_on(ready, form, tmp_path):
+    path = tmp_path / f"small{export.SUFFIX[form]}"
+    trial = export.write(replace(ready, images=ready.images[:1], labels=ready.labels[:1]), form,
+                         path)
+    assert trial.same == trial.images == 1
+    np.testing.assert_allclose(export.reader(path)(ready.images[:7].numpy()),
+                               by_hand(ready, ready.images[:7]), atol=1e-4)
 
 
 def test_a_torch_program_needs_nothing_of_this_repository(ready, tmp_path):
