@@ -80,6 +80,16 @@ def test_eight_bits_are_smaller_and_nearly_the_same(ready, tmp_path):
     assert small.stat().st_size < whole.stat().st_size
 
 
+def test_eight_bits_are_calibrated_on_training_images(ready, tmp_path):
+    def written(**other):
+        path = tmp_path / "small.onnx"
+        export.to_int8(replace(ready, **other), path)
+        return path.read_bytes()
+    before = written()
+    assert written(images=torch.zeros_like(ready.images)) == before
+    assert written(calibration=torch.zeros_like(ready.calibration)) != before
+
+
 def test_a_file_that_says_other_classes_is_not_written(ready, tmp_path, monkeypatch):
     (tmp_path / "small.onnx").write_text("before")
     monkeypatch.setattr(export, "reader", lambda path: lambda images: np.zeros((len(images), 10)))
