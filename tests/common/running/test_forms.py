@@ -81,3 +81,18 @@ def test_what_one_downloads_is_the_files(tmp_path, monkeypatch):
 def test_the_pages_downloads_are_what_is_published():
     assert forms.downloads(forms.published()) in (ROOT / "papers/STUDY.md").read_text(
         encoding="utf-8")
+
+
+def test_a_family_has_one_colour_and_what_lies_on_each_other_one_label(ready):
+    found = forms.compare(replace(ready, images=ready.images[:20], labels=ready.labels[:20]))
+    forms_ = found["forms"]
+    small = {k: m | {"bytes": m["bytes"] / 2} for k, m in forms_.items()}
+    left, right = forms.picture([
+        found | {"name": "net"}, found | {"name": "net_again"}, found | {"name": "other"},
+        found | {"name": "net_small", "forms": small, "data": "other"},
+        found | {"name": "net-large", "data": "other"}]).axes
+    names = [line.get_label() for line in left.lines]
+    assert names == ["net,\nnet_again", "_", "other"]
+    assert left.lines[0].get_color() == left.lines[1].get_color() != left.lines[2].get_color()
+    assert {line.get_color() for line in right.lines} == {left.lines[0].get_color()}
+    assert [line.get_linestyle() for line in right.lines] == ["-", "--"], "of other sizes"
