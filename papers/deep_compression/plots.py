@@ -72,8 +72,8 @@ def stages(paper: Paper) -> tuple[str, str, Figure]:
             axes.annotate(f"{kb:,.0f} KB", (at, error), (0, -13), textcoords="offset points",
                           ha="center", fontsize=8)
         axes.set_xticks(range(len(order)), [
-            stage + (f"\n{np.mean(kb):,.0f} KB" if (kb := sizes[stage]) else "")
-            for stage in order], fontsize=7)
+            stage + (f"\n{np.mean(mine):,.0f} KB" if mine else "")
+            for stage, mine in sizes.items()], fontsize=7)
         axes.set(title=title, xlim=(-0.5, len(order) - 0.5))
         axes.margins(y=0.2)
         if not seeds:
