@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import tempfile
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 from torch import Tensor
 
@@ -30,8 +32,14 @@ LABELS = {"torch": "float32, torch", "onnx": "float32, ONNX Runtime",
 """What the table calls a form."""
 
 MARKS = {"torch": "o", "onnx": "s", "int8": "^"}
+SIZES = (100e3, 1e6, 10e6)
+"""Bytes of the marks in the picture's legend."""
+
 PICTURE = Path("papers/exports.svg")
 """Beside papers/STUDY.md, which shows it."""
+
+PUBLISHED = ("papers/*/weights/*.safetensors", "papers/*/results/*/seed*.dcn")
+"""Where the files lie that a user downloads; each has its card and a JSON file beside it."""
 
 HEAD = ["network", "form", "KB", "test error, %", "same class as torch, %",
         "time an image over the first row's, one at a time", "256 at a time"]
@@ -96,22 +104,32 @@ def picture(found: Sequence[dict[str, Any]]) -> Figure:
     """Test error against time an image, one at a time: a panel for each data set, a mark a form.
 
     Times are over those of the first network's torch, as in :func:`table`; a mark's area is the
-    size.
+    size. Networks of a family, the name's first word, have one colour in every panel; the second of
+    another size is hollow, and those of one size and error lie on each other under one label.
     """
     first = found[0]["forms"]["torch"]["milliseconds"]["1"]
     sets = list(dict.fromkeys(f["data"] for f in found))
+    colours = dict(zip(dict.fromkeys(map(family, found)), plotting.COLOURS, strict=False))
     with plotting.style():
         made, panels = plotting.figure(len(sets), width=4.6, height=3.6, squeeze=False)
         for axes, data in zip(panels[0], sets, strict=True):
-            for f, colour in zip((f for f in found if f["data"] == data), plotting.COLOURS,
-                                 strict=False):
+            seen: dict[str, list[Line2D]] = {}  # of a family, the lines of different networks
+            for f in (f for f in found if f["data"] == data):
                 points = [(m["milliseconds"]["1"] / first, m["error"], m["bytes"])
                           for m in f["forms"].values()]
                 x, y, size = zip(*points, strict=True)
-                axes.plot(x, y, color=colour, lw=0.8, zorder=1, label=f["name"])
+                colour, lines = colours[family(f)], seen.setdefault(family(f), [])
+                same = next((line for line in lines if line.get_gid() == alike(f)), None)
+                hollow = lines.index(same) if same else len(lines)
+                (line,) = axes.plot(x, y, "--" if hollow else "-", color=colour, lw=0.8, zorder=1,
+                                    gid=alike(f), label="_" if same else f["name"])
+                if same:
+                    same.set_label(f"{same.get_label()},\n{f['name']}")
+                else:
+                    lines.append(line)
                 for form, *at in zip(f["forms"], x, y, size, strict=True):
-                    axes.scatter(*at[:2], s=12 + at[2] / 20000, marker=MARKS[form], color=colour,
-                                 zorder=2)
+                    axes.scatter(*at[:2], s=area(at[2]), marker=MARKS[form], edgecolors=colour,
+                                 facecolors="white" if hollow else colour, zorder=2)
             axes.set(title=data, xscale="log", xlabel="time an image, one at a time (ratio)")
             axes.margins(0.12)  # marks are large
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -121,8 +139,26 @@ def picture(found: Sequence[dict[str, Any]]) -> Figure:
         panels[0][0].set_ylabel("test error (%)")
         plotting.legend_below(made, *((LABELS[form], {"marker": mark, "color": "black", "ls": ""})
                                       for form, mark in MARKS.items()),
-                              columns=3 if len(sets) > 1 else 2)
+                              *((f"{size / 1e6:g} MB", {"marker": "o", "color": "grey", "ls": "",
+                                                        "ms": area(size) ** 0.5})
+                                for size in SIZES), columns=6 if len(sets) > 1 else 3)
     return made
+
+
+def family(f: dict[str, Any]) -> str:
+    """The first word of a network's name: ``resnet20`` of ``resnet20_smallest-seed0``."""
+    return re.split("[-_]", f["name"])[0]
+
+
+def alike(f: dict[str, Any]) -> str:
+    """Size and error of a network, the same for those that a picture cannot tell apart."""
+    one = f["forms"]["torch"]
+    return f"{one['bytes']} {one['error']:.2f}"
+
+
+def area(size: float) -> float:
+    """Of a mark, in square points, for a file's bytes."""
+    return 12 + size / 20000
 
 
 def drawn(found: Sequence[dict[str, Any]]) -> bytes:
@@ -136,6 +172,31 @@ def kept() -> list[dict[str, Any]]:
     found = [json.loads(p.read_text(encoding="utf-8"))
              for p in sorted(ROOT.glob("papers/*/exports/*.json"))]
     return sorted(found, key=lambda f: (f["data"], -f["forms"]["torch"]["bytes"]))
+
+
+def published() -> list[tuple[Path, str, float]]:
+    """Every file of trained weights that a user downloads, by data set, the smallest first.
+
+    Returns:
+        (path below the root, data set, test error in %), the error from the JSON file beside it.
+    """
+    found = []
+    for pattern in PUBLISHED:
+        for path in ROOT.glob(pattern):
+            said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            found.append((path.relative_to(ROOT), said["data"], said["error"])
+                         if "error" in said else  # else it is a result's own
+                         (path.relative_to(ROOT), said["data"]["name"], said["metrics"]["error"]))
+    return sorted(found, key=lambda f: (f[1], (ROOT / f[0]).stat().st_size))
+
+
+def downloads(found: Sequence[tuple[Path, str, float]]) -> str:
+    """What :func:`published` found as a table in Markdown, with links from papers/STUDY.md."""
+    return report.table(["file", "data set", "KB", "test error, %"], [
+        [f"[{path.parts[1]} `{path.name if path.parts[2] == 'weights' else path.parts[3]}`]"
+         f"({path.with_suffix('.md').relative_to('papers')})", data,
+         f"{(ROOT / path).stat().st_size / 1000:,.1f}", f"{error:.2f}"]
+        for path, data, error in found])
 
 
 def ratio(value: float) -> str:

@@ -10,17 +10,32 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from common.errors import UserError
 from common.evidence import card as cards
 from common.files import shown
+from common.finite import expect_finite
 from common.training import published, start
+from common.typed import Model, checked
 from papers.bayes_by_backprop.model import Network
 from papers.bayes_by_backprop.settings import PriorConfig, make_prior
 
 TEST_IMAGES = 10_000
 """Of MNIST, on which the posterior is evaluated."""
+
+
+class Written(Model):
+    """The prior in a file's metadata: every key of :class:`PriorConfig`, none of them assumed."""
+
+    kind: Literal["gaussian", "mixture"]
+    std: float = Field(gt=0)
+    pi: float = Field(gt=0, lt=1)
+    minus_log_sigma1: float
+    minus_log_sigma2: float
+    clamped: bool
 
 
 def save(path: Path, network: Network, prior: PriorConfig, sidecar: dict[str, Any]) -> None:
@@ -81,9 +96,10 @@ def load(path: Path | str) -> Network:
     tensors, about = published.read(path)
     shapes = [v.shape for name, v in sorted(tensors.items()) if name.endswith(".μ")]
     try:
-        prior = make_prior(PriorConfig(**json.loads(about["prior"])))
+        given = checked(Written, json.loads(about["prior"]), "prior")
+        prior = make_prior(PriorConfig(**given.model_dump()))
         network = Network([shapes[0][1] - 1, *(s[0] for s in shapes)], prior)
-        start.fit(network, tensors)
+        expect_finite(start.fit(network, tensors))
     except (KeyError, IndexError, TypeError, ValueError, UserError) as e:
         raise UserError(f"{shown(path)}: expected a posterior that papers/bayes_by_backprop "
                         f"published: {e}") from e

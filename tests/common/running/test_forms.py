@@ -1,5 +1,6 @@
 """The table from which a user chooses, and what is kept of it."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -57,3 +58,41 @@ def test_the_picture_has_a_panel_for_each_data_set(ready):
     assert len(left.lines[0].get_xdata()) == 3
     assert right.lines[0].get_xdata() == pytest.approx([3.0])
     assert right.lines[0].get_ydata() == pytest.approx([found["forms"]["torch"]["error"]])
+
+
+def test_what_one_downloads_is_the_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(forms, "ROOT", tmp_path)
+    for name, size, said in (
+            ("a/weights/large.safetensors", 5230, {"data": "mnist", "error": 1.5}),
+            ("b/results/coded/seed0.dcn", 1250,
+             {"data": {"name": "mnist"}, "metrics": {"error": 2.25}}),
+            ("a/weights/other.safetensors", 9000, {"data": "cifar10", "error": 8.0}),
+            ("a/results/n/weights0.safetensors", 10, {})):  # for runs that go on from it
+        path = tmp_path / "papers" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+        path.with_suffix(".json").write_text(json.dumps(said))
+    assert forms.downloads(forms.published()).splitlines()[2:] == [
+        "| [a `other.safetensors`](a/weights/other.md) | cifar10 | 9.0 | 8.00 |",
+        "| [b `coded`](b/results/coded/seed0.md) | mnist | 1.2 | 2.25 |",
+        "| [a `large.safetensors`](a/weights/large.md) | mnist | 5.2 | 1.50 |"]
+
+
+def test_the_pages_downloads_are_what_is_published():
+    assert forms.downloads(forms.published()) in (ROOT / "papers/STUDY.md").read_text(
+        encoding="utf-8")
+
+
+def test_a_family_has_one_colour_and_what_lies_on_each_other_one_label(ready):
+    found = forms.compare(replace(ready, images=ready.images[:20], labels=ready.labels[:20]))
+    forms_ = found["forms"]
+    small = {k: m | {"bytes": m["bytes"] / 2} for k, m in forms_.items()}
+    left, right = forms.picture([
+        found | {"name": "net"}, found | {"name": "net_again"}, found | {"name": "other"},
+        found | {"name": "net_small", "forms": small, "data": "other"},
+        found | {"name": "net-large", "data": "other"}]).axes
+    names = [line.get_label() for line in left.lines]
+    assert names == ["net,\nnet_again", "_", "other"]
+    assert left.lines[0].get_color() == left.lines[1].get_color() != left.lines[2].get_color()
+    assert {line.get_color() for line in right.lines} == {left.lines[0].get_color()}
+    assert [line.get_linestyle() for line in right.lines] == ["-", "--"], "of other sizes"

@@ -32,6 +32,18 @@ def source(tmp_path, monkeypatch, request):
     return str(path), recipe
 
 
+def by_bins(p, labels):
+    """The expected calibration error, bin by bin."""
+    confidence, answer = p.max(1)
+    found = 0.0
+    for k in range(15):
+        here = (confidence > k / 15) & (confidence <= (k + 1) / 15)
+        if here.any():
+            gap = confidence[here].mean() - (answer == labels)[here].double().mean()
+            found += here.double().mean().item() * gap.abs().item()
+    return found
+
+
 @pytest.mark.parametrize("source", [("initialisation", "quick_train")], indirect=True)
 def test_one_network_by_hand(source):
     path, recipe = source
@@ -64,6 +76,13 @@ def test_drawn_networks_stand_beside_the_one(source, capsys):
     assert drawn["nll"] == pytest.approx(F.nll_loss(p.log(), test.labels).item(), rel=1e-4)
     entropy = torch.distributions.Categorical(probs=p.double()).entropy().mean().item()
     assert drawn["entropy"] == pytest.approx(entropy, rel=1e-4) and entropy != one["entropy"]
+    assert drawn["error"] == pytest.approx(
+        100 * (p.argmax(1) != test.labels).double().mean().item())
+    assert drawn["confidence"] == pytest.approx(p.max(1).values.mean().item(), rel=1e-4)
+    assert drawn["ece"] == pytest.approx(by_bins(p, test.labels), rel=1e-3)
+    far = recipe.probabilities(recipe.prepare(test.images.rot90(1, (2, 3))), sure.SAMPLES).mean(0)
+    entropy = torch.distributions.Categorical(probs=far.double()).entropy().mean().item()
+    assert drawn["turned"] == pytest.approx(entropy, rel=1e-4)
     rows = [[c.strip() for c in line.split("|")[1:-1]]
             for line in sure.table([found]).splitlines()]
     assert len(rows) == 4 and {len(r) for r in rows} == {len(sure.HEAD)}

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from common.config import as_dict
 from common.data import load
@@ -78,13 +79,36 @@ def test_it_is_exported(exported):
 
 
 def test_other_files_are_one_line(tmp_path):
-    from safetensors.torch import save_file
     path = tmp_path / "a.safetensors"
     with pytest.raises(UserError, match=r"cannot read .*a\.safetensors"):
         weights.load(path)
     save_file({"0.μ": torch.zeros(2, 2)}, path)
     with pytest.raises(UserError, match="expected a posterior that papers/bayes_by_backprop"):
         weights.load(path)
+
+
+PRIOR = {"kind": "gaussian", "std": 1.0, "pi": 0.25, "minus_log_sigma1": 1.0,
+         "minus_log_sigma2": 7.0, "clamped": False}
+
+
+@pytest.mark.parametrize(("prior", "broken", "said"), [
+    ({}, {}, "prior: expected 'kind'"),
+    ({k: v for k, v in PRIOR.items() if k != "std"}, {}, "prior: expected 'std'"),
+    (PRIOR | {"kind": "cauchy"}, {}, "prior: kind: 'cauchy': expected one of"),
+    (PRIOR | {"std": float("nan")}, {}, "prior: std: nan: expected"),
+    (PRIOR | {"std": -1.0}, {}, "prior: std: -1.0: expected above 0"),
+    ([], {}, "prior: .*expected a mapping"),
+    (PRIOR, {"0.μ": torch.nan}, "tensor 0.μ: expected finite weights"),
+    (PRIOR, {"2.ρ": torch.inf}, "tensor 2.ρ: expected finite weights")])
+def test_priors_and_weights_that_are_none_are_one_line(tmp_path, prior, broken, said):
+    tensors = {k: v.clone() for k, v in trained().model.state_dict().items()}
+    for name, value in broken.items():
+        tensors[name].view(-1)[0] = value
+    path = tmp_path / "a.safetensors"
+    save_file(tensors, path, {"prior": json.dumps(prior)})
+    with pytest.raises(UserError, match=rf"a\.safetensors: expected a posterior .*: {said}") as e:
+        weights.load(path)
+    assert "\n" not in str(e.value)
 
 
 @pytest.mark.skipif(not COMMITTED.exists(), reason="nothing is published yet")

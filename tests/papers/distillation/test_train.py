@@ -318,7 +318,10 @@ def test_figures_are_drawn_without_and_with_runs(tmp_path):
         drawn = {name: made for name, _, made in plots.draw(paper)}
         assert not any(map(notices, drawn.values()))
         assert [axes.get_title() for axes in drawn["knowledge"].axes[:5]] == [
-            "", "T = 1", "T = 4", "T = 20", ""]
+            "", "T = 1, logarithmic", "T = 4", "T = 20", ""]
+        spans = [high - low for low, high in
+                 (axes.get_ylim() for axes in drawn["temperatures"].axes)]
+        assert spans[0] == pytest.approx(spans[1])
         assert all(png(made, 40).startswith(b"\x89PNG") for made in drawn.values())
 
 

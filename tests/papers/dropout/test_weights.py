@@ -5,18 +5,26 @@ import re
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from common.config import as_dict
 from common.data import load
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
+from common.training.published import read
 from papers.dropout import weights
 from papers.dropout.model import Network
 from papers.dropout.train import Config, recipe
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/dropout/config.yaml")
 COMMITTED = ROOT / "papers/dropout/weights/dropout.safetensors"
+
+def save(path, network, about):
+    """A file of weights with these metadata."""
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path, about)
+
+
 SMALL = {"data.name": "digits", "train.batch_size": 50, "model.hidden": [32, 24],
          "model.activation": "logistic", "model.p_hidden": 0.7}
 
@@ -100,7 +108,6 @@ def test_it_is_exported(tmp_path, exported):
 
 
 def test_other_files_are_one_line(tmp_path):
-    from safetensors.torch import save_file
     path = tmp_path / "a.safetensors"
     with pytest.raises(UserError, match=r"cannot read .*a\.safetensors"):
         weights.load(path)
@@ -109,6 +116,27 @@ def test_other_files_are_one_line(tmp_path):
         weights.load(path)
     save_file({"a.weight": torch.zeros(2, 2)}, path)
     with pytest.raises(UserError, match="expected a network that papers/dropout published"):
+        weights.load(path)
+
+
+@pytest.mark.parametrize(("tensor", "value"), [("layers.0.weight", torch.nan),
+                                               ("layers.2.bias", torch.inf)])
+def test_weights_that_are_not_finite_are_one_line(tmp_path, tensor, value):
+    r = published(tmp_path)
+    r.model.get_parameter(tensor).data.view(-1)[0] = value
+    path = tmp_path / "a.safetensors"
+    save(path, r.model, read(tmp_path / "weights/dropout.safetensors")[1])
+    with pytest.raises(UserError, match=rf"a\.safetensors: .*tensor {tensor}: expected") as e:
+        weights.load(path)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("p", ["nan", "1.5", "half", "0"])
+def test_probabilities_that_are_none_are_one_line(tmp_path, p):
+    r = published(tmp_path)
+    path = tmp_path / "a.safetensors"
+    save(path, r.model, read(tmp_path / "weights/dropout.safetensors")[1] | {"p_hidden": p})
+    with pytest.raises(UserError, match=r"a\.safetensors: expected a network"):
         weights.load(path)
 
 
