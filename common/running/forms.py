@@ -192,7 +192,7 @@ def published() -> list[tuple[Path, str, float]]:
 
 def downloads(found: Sequence[tuple[Path, str, float]]) -> str:
     """What :func:`published` found as a table in Markdown, with links from papers/STUDY.md."""
-    return report.table(["file", "data set", "KB", "test error, %"], [
+    return tables.table(["file", "data set", "KB", "test error, %"], [
         [f"[{path.parts[1]} `{path.name if path.parts[2] == 'weights' else path.parts[3]}`]"
          f"({path.with_suffix('.md').relative_to('papers')})", data,
          f"{(ROOT / path).stat().st_size / 1000:,.1f}", f"{error:.2f}"]
