@@ -183,6 +183,23 @@ def keys(schema: type[Config]) -> Mapping[str, Key]:
     return KEYS.setdefault(schema, MappingProxyType(found))
 
 
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text",
+         "list[int]": "a list of whole numbers", "list[float]": "a list of numbers"}
+"""Types of keys in words."""
+
+EXAMPLES = {"list[int]": [100, 10], "list[float]": [0.5, 0.1]}
+"""Of types whose spelling is not obvious, where the key's default shows none."""
+
+
+def wanted(key: Key) -> str:
+    """What to type for a key: ``a list of whole numbers such as schedule.stepsize=[100,10]``."""
+    kind = KINDS.get(key.type, key.type)
+    if key.type not in EXAMPLES:
+        return kind
+    example = ",".join(map(str, key.default or EXAMPLES[key.type]))
+    return f"{kind} such as {key.name}=[{example}]"
+
+
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one mapping from dotted names to leaves (lists are leaves)."""
     flat: dict[str, Any] = {}

@@ -41,9 +41,9 @@ def exit_with(main: Callable[[], int | None]) -> None:
 
     Work that stopped because its time was over says so in a line and ends with 0. Signs that a
     terminal does not have are shown as question marks; a reader that has read enough, such as
-    ``head``, ends the work with 1.
+    ``head``, ends the work with 1. A file or a program that the system refuses is named.
 
-    Of several processes that train together the first one speaks.
+    Of several processes that train together only that of rank 0 prints the line.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -68,7 +68,10 @@ def exit_with(main: Callable[[], int | None]) -> None:
         discard_output()
         sys.exit(1)
     except OSError as e:
-        if e.filename is not None or e.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+        if e.filename is not None:
+            print(f"error: cannot use {e.filename}: {e.strerror}", file=sys.stderr)
+            sys.exit(2)
+        if e.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
             raise
         discard_output()
         print(f"error: cannot write to the standard output: {e.strerror}", file=sys.stderr)

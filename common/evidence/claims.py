@@ -61,9 +61,8 @@ from pydantic import Field
 from common.config import one_line
 from common.errors import UserError
 from common.evidence.verdicts import Judge as Judge
-from common.experiments import read_yaml
 from common.files import shown
-from common.typed import Model, Open, checked
+from common.typed import Model, Open, checked, read_yaml
 
 
 class Measure(Model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,6 +64,16 @@ class Record(Model):
         for k, (steps, values) in self.curves.items():
             if len(steps) != len(values):
                 raise ValueError(f"curves.{k}: expected as many values as steps")
+            if any(a > b for a, b in pairwise(steps)):
+                raise ValueError(f"curves.{k}: expected steps that do not fall")
+        train = self.config.get("train")
+        steps = train.get("steps") if isinstance(train, dict) else None
+        if type(steps) is not int or steps < 1:
+            raise ValueError(f"config.train.steps: {steps}: expected a whole number of at least 1")
+        began = [s.from_step for s in self.segments]
+        if sorted(began) != began or began[-1] > steps:
+            raise ValueError(f"segments: from_step: {began}: expected steps that grow, none beyond "
+                             f"config.train.steps={steps}")
         return self
 
 

@@ -23,6 +23,18 @@ def test_other_errors_keep_their_traceback():
         exit_with(lambda: 1 / 0)
 
 
+@pytest.mark.parametrize("path", ["x" * 300, "nothing/here", ".", "loop/x", "file/x"])
+def test_a_file_that_the_system_refuses_is_one_line(tmp_path, monkeypatch, capsys, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as e:
+        exit_with(lambda: len(open(path, encoding="utf-8").read()))
+    said = capsys.readouterr().err
+    assert e.value.code == 2 and said.startswith(f"error: cannot use {path}: ")
+    assert said.count("\n") == 1
+
+
 def test_ctrl_c_says_how_to_go_on(capsys):
     def interrupt():
         raise KeyboardInterrupt
