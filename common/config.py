@@ -187,7 +187,7 @@ KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", 
          "list[int]": "a list of whole numbers", "list[float]": "a list of numbers"}
 """Types of keys in words."""
 
-EXAMPLES = {"list[int]": [100, 10], "list[float]": [0.5, 0.1]}
+EXAMPLES: dict[str, list[float]] = {"list[int]": [100, 10], "list[float]": [0.5, 0.1]}
 """Of types whose spelling is not obvious, where the key's default shows none."""
 
 
@@ -196,7 +196,7 @@ def wanted(key: Key) -> str:
     kind = KINDS.get(key.type, key.type)
     if key.type not in EXAMPLES:
         return kind
-    example = ",".join(map(str, key.default or EXAMPLES[key.type]))
+    example = ",".join(str(v) for v in key.default or EXAMPLES[key.type])
     return f"{kind} such as {key.name}=[{example}]"
 
 

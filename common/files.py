@@ -50,6 +50,21 @@ def shown(path: Path) -> str:
     return str(path)
 
 
+def read_text(path: Path) -> str:
+    """A file's text, which is UTF-8 whatever the system's own encoding.
+
+    Raises:
+        UserError: it cannot be read, or is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as e:
+        raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise UserError(f"{shown(path)}: expected text in UTF-8, not byte {e.object[e.start]:#x} "
+                        f"at position {e.start}") from e
+
+
 def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
                  keep: Path | None = None) -> None:
     """Write a file so that a reader sees the old or the new one, never a part.

@@ -18,7 +18,7 @@ from common.evidence.counting import count, is_formula
 from common.evidence.paper import Judgement, Paper, paper_names, papers
 from common.evidence.story import outdated, story
 from common.evidence.verdicts import CONFIDENCE, VERDICTS, confidence
-from common.files import ROOT, shown, write_atomic
+from common.files import ROOT, read_text, shown, write_atomic
 from common.segments import Hardware
 from common.training.progress import duration
 
@@ -92,9 +92,9 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
     """The text of REPORT.md."""
     about = paper.about
     parts = [
-        f"# {about['title']}: reproduction report",
+        f"# {about.title}: reproduction report",
         "<!-- made by papers report from claims.yaml and results/; do not edit -->",
-        f"{about['authors']} ({about['year']}), [{about['link']}]({about['link']}). "
+        f"{about.authors} ({about.year}), [{about.link}]({about.link}). "
         f"What the code does and where it had to choose: [README.md](README.md).",
         story(paper, judgements),
         f"**Statements of the paper: {'; '.join(count(judgements).words)}.**",
@@ -264,7 +264,7 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     extra: set[Path] = set()
     rows: list[str] = []
     readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
+    text = read_text(readme)
     for name in paper_names():
         try:
             (paper,) = papers([name])
@@ -290,9 +290,9 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
             for name, caption, made in paper.module("plots").draw(paper):
                 files[paper.folder / "figures" / f"{name}.svg"] = plotting.svg(made)
                 captions[name] = one_line(Exception(caption))
-        if paper.about["picture"] not in captions:
+        if paper.about.picture not in captions:
             raise UserError(f"{shown(paper.folder)}/claims.yaml: picture "
-                            f"{paper.about['picture']!r} is none of its figures: "
+                            f"{paper.about.picture!r} is none of its figures: "
                             f"{', '.join(captions)}")
         extra |= set((paper.folder / "figures").glob("*.svg")) - set(files)
         files[paper.folder / "REPORT.md"] = report(paper, judgements, captions).encode()

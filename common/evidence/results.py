@@ -18,7 +18,7 @@ from common.errors import UserError, nearest
 from common.evidence.provenance import origin as origin
 from common.evidence.provenance import provenance as provenance
 from common.experiments import Experiments
-from common.files import shown, write_atomic
+from common.files import read_text, shown, write_atomic
 from common.segments import Segment
 from common.training import tracking
 from common.training.loop import Ended
@@ -67,13 +67,13 @@ class Record(Model):
             if any(a > b for a, b in pairwise(steps)):
                 raise ValueError(f"curves.{k}: expected steps that do not fall")
         train = self.config.get("train")
-        steps = train.get("steps") if isinstance(train, dict) else None
-        if type(steps) is not int or steps < 1:
-            raise ValueError(f"config.train.steps: {steps}: expected a whole number of at least 1")
+        last = train.get("steps") if isinstance(train, dict) else None
+        if type(last) is not int or last < 1:
+            raise ValueError(f"config.train.steps: {last}: expected a whole number of at least 1")
         began = [s.from_step for s in self.segments]
-        if sorted(began) != began or began[-1] > steps:
+        if sorted(began) != began or began[-1] > last:
             raise ValueError(f"segments: from_step: {began}: expected steps that grow, none beyond "
-                             f"config.train.steps={steps}")
+                             f"config.train.steps={last}")
         return self
 
 
@@ -135,7 +135,7 @@ def difference_path(paper_folder: Path, experiment: str, seed: int) -> Path:
 def difference(paper_folder: Path, experiment: str, seed: int) -> str:
     """What ``papers recheck`` found to differ from a result, in words; empty if nothing."""
     path = difference_path(paper_folder, experiment, seed)
-    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    return read_text(path).strip() if path.exists() else ""
 
 
 def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,

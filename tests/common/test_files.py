@@ -8,7 +8,7 @@ import pytest
 
 from common import data
 from common.errors import UserError, exit_with
-from common.files import cache_root, empty, locked, sha256, shown, write_atomic
+from common.files import cache_root, empty, locked, read_text, sha256, shown, write_atomic
 from common.running import cli
 from tests.common.toy import Toy, experiments
 
@@ -122,3 +122,17 @@ def test_without_a_home_it_is_said_where_data_could_go(monkeypatch):
     monkeypatch.setattr(Path, "home", nobody)
     with pytest.raises(UserError, match=r"set .PAPERS_CACHE to a folder"):
         cache_root()
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"\xe9", "expected text in UTF-8, not byte 0xe9 at position 0"),
+    (b"ab\xff", "not byte 0xff at position 2"), (None, "cannot read")])
+def test_what_is_no_text_is_one_line(tmp_path, content, message):
+    path = tmp_path / "f.md"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError) as e:
+        read_text(path)
+    assert message in str(e.value) and "f.md" in str(e.value) and "\n" not in str(e.value)
+    path.write_text("σ × …\n", encoding="utf-8")
+    assert read_text(path) == "σ × …\n"

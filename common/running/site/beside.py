@@ -17,8 +17,8 @@ def page(paper: Paper, pages: Pages) -> str:
         UserError: a name of the table stands for nothing.
     """
     return "\n\n".join([
-        "---\nhide-toc: true\n---", f"# {paper.about['title']}: code beside the paper",
-        f"{paper.about['authors']} ({paper.about['year']}), in the order of the "
+        "---\nhide-toc: true\n---", f"# {paper.about.title}: code beside the paper",
+        f"{paper.about.authors} ({paper.about.year}), in the order of the "
         "[README's table](README.md); names lead to their page in the API.",
         *(pair(paper, pages, row) for row in rows(paper))]) + "\n"
 

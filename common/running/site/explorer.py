@@ -230,8 +230,8 @@ def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
         claims += own
         curves[paper.name] = curves_of(paper, own)
         about = paper.about
-        papers.append({"name": paper.name, "title": about["title"], "authors": about["authors"],
-                       "year": about["year"], "link": about["link"], "runs": runs_of(paper),
+        papers.append({"name": paper.name, "title": about.title, "authors": about.authors,
+                       "year": about.year, "link": about.link, "runs": runs_of(paper),
                        "page": f"papers/{paper.name}/index.html" if modules else ""})
     names = {p["name"] for p in papers}
     data = {"papers": papers, "kinds": KINDS, "verdicts": VERDICTS, "sources": sources,
