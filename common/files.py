@@ -46,7 +46,7 @@ def shown(path: Path) -> str:
     """A path as messages and files show it: relative to the clone or the working folder."""
     for base in (Path.cwd(), ROOT):
         with contextlib.suppress(ValueError, OSError, RuntimeError):  # a link may lead to itself
-            return str(path.resolve().relative_to(base))
+            return path.resolve().relative_to(base).as_posix()
     return str(path)
 
 
@@ -87,7 +87,7 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
             content(temporary)
         else:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        with open(temporary, "rb") as f:
+        with open(temporary, "r+b") as f:  # Windows syncs only what is open for writing
             os.fsync(f.fileno())
         umask = os.umask(0)
         os.umask(umask)

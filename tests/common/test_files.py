@@ -36,6 +36,21 @@ def test_keep_moves_the_old_file(tmp_path):
     assert ((tmp_path / "f").read_text(), (tmp_path / "g").read_text()) == ("2", "1")
 
 
+def test_what_is_synced_is_open_for_writing(tmp_path, monkeypatch):
+    """As Windows wants it."""
+    fcntl, sync, synced = pytest.importorskip("fcntl"), os.fsync, []
+
+    def as_windows_does(handle):
+        if os.path.isfile(f"/proc/self/fd/{handle}"):
+            if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                raise OSError(errno.EBADF, "Bad file descriptor")
+            synced.append(handle)
+        sync(handle)
+    monkeypatch.setattr(os, "fsync", as_windows_does)
+    write_atomic(tmp_path / "f", "1")
+    assert (tmp_path / "f").read_text() == "1" and (synced or not os.path.exists("/proc/self"))
+
+
 def test_sha256(tmp_path):
     write_atomic(tmp_path / "f", "abc")
     assert sha256(tmp_path / "f").startswith("ba7816bf8f01cfea")

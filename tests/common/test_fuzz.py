@@ -39,7 +39,7 @@ def tried(strategy, check):
         made += 1
         check(example)
     while not made or time.monotonic() < ends:
-        settings(max_examples=100 if SECONDS else 5, deadline=None, database=None,
+        settings(max_examples=10 if SECONDS else 5, deadline=None, database=None,
                  suppress_health_check=list(HealthCheck))(given(strategy)(one))()
     print(f"\n{made} examples")
 
