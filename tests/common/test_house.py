@@ -134,7 +134,8 @@ def private_names(text):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and not f"{node.module}.".startswith("torch."):
             yield from (f"{node.module}.{a.name}" for a in node.names if a.name.startswith("_"))
-        if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr):
+        if (isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)
+                and node.attr not in ("_asdict", "_fields", "_make", "_replace")):  # named tuples'
             root = node
             while isinstance(root, ast.Attribute):
                 root = root.value
