@@ -22,6 +22,7 @@ from common.files import read_text, shown, write_atomic
 from common.segments import Segment
 from common.training import tracking
 from common.training.loop import Ended
+from common.training.published import Made
 from common.typed import Model, checked
 
 POINTS = 250
@@ -139,8 +140,8 @@ def difference(paper_folder: Path, experiment: str, seed: int) -> str:
 
 
 def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
-          ended: Ended) -> dict[str, Any]:
-    """Write the result of a finished run and return what was written.
+          ended: Ended) -> Made:
+    """Write the result of a finished run and return what it publishes may say of it.
 
     Args:
         path: the file, see :func:`path_of`.
@@ -160,7 +161,9 @@ def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
         record["first_losses"] = [float(f"{v:.8g}") for v in ended.first_losses]
     lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in record.items()]
     write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")
-    return record
+    return Made(experiment=config.experiment, seed=config.seed, data=data.name,
+                config=record["config"], commits=[s.commit for s in ended.segments],
+                metrics=ended.metrics)
 
 
 def curves(lines: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
