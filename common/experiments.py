@@ -190,8 +190,7 @@ class Experiments(Generic[C]):
                 raise UserError(f"{shown(self.path)}: {where} has an unknown key {k!r}"
                                 f"{nearest(k, self.known)}")
             if k in OF_A_COMMAND:
-                raise UserError(f"{shown(self.path)}: {where} gives {k}: expected it on the "
-                                "command line alone")
+                raise UserError(f"{shown(self.path)}: {where} gives {k}: expected in commands only")
         return flat
 
     def _check_precisions(self, given: list[str], where: str) -> tuple[str, ...]:
@@ -257,8 +256,10 @@ class Experiments(Generic[C]):
                 that the overrides or the experiment's own entry set where it is not honoured, or
                 a ``start_from`` that names no other experiment or leads back to this one.
         """
+        if name in self.groups:
+            raise UserError(f"{name!r} is several: expected one of {', '.join(self.expand(name))}")
         if name not in self.experiments:
-            raise UserError(f"unknown experiment {name!r}{nearest(name, self.names())}")
+            raise UserError(f"unknown experiment {name!r}{nearest(name, self.experiments)}")
         overrides = overrides or {}
         for k in overrides:
             if k not in self.known:

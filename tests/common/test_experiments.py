@@ -144,7 +144,7 @@ def test_wrong_overrides_are_named(experiments, overrides, message):
      "expected the value itself"),
     ("defaults: {optim: {lr: 0.1}, optim.lr: 0.2}\nexperiments: {a: {}}",
      "defaults gives optim.lr twice"),
-    *((f"experiments: {{a: {{{k}: 1}}}}", f"experiment 'a' gives {k}: expected it on the command")
+    *((f"experiments: {{a: {{{k}: 1}}}}", f"experiment 'a' gives {k}: expected in commands only")
       for k in ("experiment", "seed", "fresh", "budget")),
     ("experiments: {a: {}, b: {runs: [a], from: a}}", "'b' has runs: expected nothing but help "
                                                       "beside it, not from"),
@@ -216,6 +216,16 @@ def test_an_experiments_own_precision_has_to_count(tmp_path):
 def test_unknown_experiment_names_the_nearest(experiments):
     with pytest.raises(UserError, match="unknown experiment 'bth'; did you mean 'both'"):
         experiments.expand("bth")
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("both", "'both' is several: expected one of a, rate_0.3_5, rate_0.4_5"),
+    ("rate", "'rate' is several: expected one of rate_0.3_5, rate_0.4_5"),
+    ("rat", "unknown experiment 'rat'; known: a, b, rate_0.3_5, rate_0.4_5")])
+def test_a_group_is_no_single_experiment(experiments, name, message):
+    with pytest.raises(UserError) as e:
+        experiments.resolve(name)
+    assert str(e.value) == message
 
 
 def test_missing_file_is_one_line(tmp_path):
