@@ -81,7 +81,7 @@ class TrainConfig:
         500, "steps between evaluations (the final step is always evaluated)", least=1)
     checkpoint_every: int = key(5000, "steps between checkpoints", neutral=True, least=1)
     checkpoint_seconds: float = key(
-        600.0, "also a checkpoint when so many seconds have passed since the last one",
+        600.0, "also a checkpoint when this many seconds have passed since the last one",
         neutral=True, above=0)
     compile: bool = key(False, "run the model through torch.compile")
     precision: Literal["float32", "tf32", "bfloat16"] = key(

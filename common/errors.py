@@ -6,6 +6,7 @@ import difflib
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 
@@ -36,6 +37,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(known)}"
 
 
+OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory")
+"""How torch says so, of the processor's memory and of a card's."""
+
+
 def exit_with(main: Callable[[], int | None]) -> None:
     """Run ``main`` and leave the process: 0, or 2 after one line when the user erred.
 
@@ -48,6 +53,12 @@ def exit_with(main: Callable[[], int | None]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    try:
+        os.getcwd()
+    except OSError:
+        print("error: the current folder is not there any more: change to another one",
+              file=sys.stderr)
+        sys.exit(2)
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -64,6 +75,13 @@ def exit_with(main: Callable[[], int | None]) -> None:
         print("\ninterrupted; the same command continues from the last checkpoint",
               file=sys.stderr)
         sys.exit(130)
+    except (MemoryError, RuntimeError) as e:
+        if not isinstance(e, MemoryError) and not OUT_OF_MEMORY.search(str(e)):
+            raise
+        print("error: there is not enough memory for what was asked: expected a smaller network, "
+              f"batch or data ({str(e).splitlines()[0][-120:] if str(e) else 'MemoryError'})",
+              file=sys.stderr)
+        sys.exit(2)
     except BrokenPipeError:
         discard_output()
         sys.exit(1)
