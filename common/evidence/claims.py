@@ -55,6 +55,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,8 @@ from pydantic import Field
 from common.config import one_line
 from common.errors import UserError
 from common.evidence.verdicts import Judge as Judge
-from common.experiments import read_yaml
 from common.files import shown
-from common.typed import Model, Open, checked
+from common.typed import Model, checked, read_yaml
 
 
 class Measure(Model):
@@ -80,8 +80,14 @@ class Measure(Model):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class File(Open):
-    """A ``claims.yaml``."""
+class About(Model):
+    """What ``claims.yaml`` says about the paper.
+
+    Attributes:
+        shows: what it shows, in a clause.
+        picture: name of the figure that stands for it.
+        story: with the claims it speaks of, see :mod:`common.evidence.story`.
+    """
 
     title: str
     authors: str
@@ -90,13 +96,18 @@ class File(Open):
     shows: str
     picture: str
     story: str = ""
+
+
+class File(About):
+    """A ``claims.yaml``; its claims are read one by one."""
+
     claims: list[Any]
 
 
 class Claim(Model):
     """One published statement; the fields are those of ``claims.yaml``."""
 
-    id: str = Field(min_length=1)
+    id: str = Field(pattern=r"^[\w.+-]+$")
     where: str
     says: str
     published: float | None = None
@@ -163,17 +174,15 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def read(path: Path) -> tuple[dict[str, Any], list[Claim]]:
+def read(path: Path) -> tuple[About, list[Claim]]:
     """Read ``claims.yaml``: what it says about the paper, and its claims.
 
     Raises:
         UserError: not YAML, a missing or unknown part or one of another type, or an id used twice.
     """
-    content = read_yaml(path)
-    listed = checked(File, content, shown(path)).claims
-    about = {k: v for k, v in content.items() if k != "claims"}
+    about = checked(File, read_yaml(path), shown(path))
     claims: list[Claim] = []
-    for entry in [e for one in listed for e in spread(one, path)]:
+    for entry in [e for one in about.claims for e in spread(one, path)]:
         name = entry.get("id", "without id") if isinstance(entry, dict) else "without id"
         where = f"{shown(path)}: claim {name!r}"
         claim = checked(Claim, entry, where)
@@ -204,7 +213,7 @@ def spread(entry: Any, path: Path) -> list[Any]:
             return part
         try:
             return part.format_map(row)
-        except (KeyError, ValueError) as e:
+        except (KeyError, ValueError, AttributeError, IndexError, TypeError) as e:
             raise UserError(f"{where}: published/{entry['each']}.csv has no column for {part!r}"
                             ) from e
 
@@ -225,6 +234,8 @@ SOURCES = ("printed", "derived", "read off", "quoted by ")
 def _check(claim: Claim, where: str) -> None:
     """Refuse what is of the right type and makes no sense together."""
     try:
+        if re.search(r"\d{3}", claim.show):
+            raise ValueError("wider than a line")
         format(1.0, claim.show)
     except ValueError as e:
         raise UserError(f"{where}: show: {claim.show!r}: expected a format of numbers such as .2f"

@@ -2,7 +2,7 @@
 
 A claim that is measured in runs, or could be, is a *statement* of the paper and counts as one. What
 is computed from the code alone (a formula, a number of parameters) is counted apart, and a
-published table as what it is: so many of its rows agree in all columns.
+published table by how many of its rows agree in all columns.
 """
 
 from __future__ import annotations

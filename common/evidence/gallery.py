@@ -57,9 +57,9 @@ def cells(paper: Paper, counted: Count) -> list[str]:
     """A paper's line, see :data:`HEAD`."""
     base, about = f"papers/{paper.name}", paper.about
     said = html.escape("; ".join(counted.words))
-    picture = f"{base}/figures/{about['picture']}.svg"
-    return [f"[{about['title']}]({base}/README.md), {about['authors']} {about['year']}",
-            about["shows"],
+    picture = f"{base}/figures/{about.picture}.svg"
+    return [f"[{about.title}]({base}/README.md), {about.authors} {about.year}",
+            about.shows,
             f'<img src="{base}/figures/{NAME}.svg" width="{WIDTH}" alt="{said}"><br>'
             f"[report]({base}/REPORT.md)", cost(paper).words,
             f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>']

@@ -56,13 +56,13 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
     formulas = [j for j in alone if is_formula(j.claim)]
     ran = [j for j in alone if j not in formulas and j.verdict != "not run"]
     missing = [j for j in alone if j not in formulas and j.verdict == "not run"]
-    drawn = {about["picture"]: captions[about["picture"]]} | captions
+    drawn = {about.picture: captions[about.picture]} | captions
     headline, *others = (f"![{cell(caption)}](figures/{name}.svg)\n\n{caption}"
                          for name, caption in drawn.items())
     parts = [
-        f"# {about['title']}: reproduction report",
+        f"# {about.title}: reproduction report",
         "<!-- made by papers report from claims.yaml and results/; do not edit -->",
-        f"{about['authors']} ({about['year']}), [{about['link']}]({about['link']}). "
+        f"{about.authors} ({about.year}), [{about.link}]({about.link}). "
         f"What the code does and where it had to choose: [README.md](README.md).",
         story(paper, judgements),
         f"**Statements of the paper: {'; '.join(count(judgements).words)}.**",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from common.config import Config
+from common.config import Config, one_line
 from common.errors import UserError, nearest
 from common.evidence import results
 from common.evidence.claims import Claim, Measure, read, read_table
@@ -128,7 +129,7 @@ class Paper:
         if claim.measure is None:
             return Judgement(claim, "not run")
         if not claim.experiments:
-            value = exact(self.function(claim), json.dumps(claim.measure.arguments))
+            value = self.called(claim)
             low, high = claim.band
             return Judgement(claim, "reproduced" if low <= value <= high else "not reproduced",
                              (value,))
@@ -165,7 +166,7 @@ class Paper:
         """What one seed's runs say about a claim."""
         of = claim.measure or Measure()
         if of.experiment is None or of.metric is None or of.function is not None:
-            return float(self.function(claim)(runs, **of.arguments))
+            return self.called(claim, runs)
         value = runs[of.experiment].at(of.metric, of.step)
         return value - runs[of.versus].at(of.metric, of.step) if of.versus else value
 
@@ -185,6 +186,23 @@ class Paper:
             return ""
         found = results.difference(self.folder, experiment, seed)
         return f" ({found})" if found else None
+
+    def called(self, claim: Claim, *runs: dict[str, Result]) -> float:
+        """What the function a claim names says with the claim's arguments, and with runs if any.
+
+        Raises:
+            UserError: there is no such function, or the arguments are none that it takes.
+        """
+        function, arguments = self.function(claim), (claim.measure or Measure()).arguments
+        try:
+            inspect.signature(function).bind(*runs, **arguments)
+            return float(function(*runs, **arguments)) if runs else exact(
+                function, json.dumps(arguments))
+        except (TypeError, ValueError, LookupError) as e:
+            if not arguments and runs:
+                raise  # the function's own fault
+            raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r}: "
+                            f"{claim.function} with {arguments}: {one_line(e)}") from e
 
     def function(self, claim: Claim) -> Callable[..., float]:
         """The function of ``facts.py`` a claim names."""

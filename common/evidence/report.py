@@ -16,7 +16,7 @@ from common.evidence.counting import count
 from common.evidence.paper import Judgement, Paper, paper_names, papers
 from common.evidence.story import outdated, story
 from common.evidence.tables import line, table
-from common.files import ROOT, shown, write_atomic
+from common.files import ROOT, read_text, shown, write_atomic
 
 BEGIN, END = "<!-- gallery: made by papers report -->", "<!-- end of gallery -->"
 """Around the gallery in README.md."""
@@ -31,7 +31,7 @@ def between(path: Path, begin: str, end: str, made: str) -> bytes:
     Raises:
         UserError: the lines are not there, once each and in this order.
     """
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise UserError(f"{shown(path)}: expected the lines {begin} and {end}, between which "
                         "papers report writes")
@@ -56,7 +56,7 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     extra: set[Path] = set()
     rows: list[str] = []
     readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
+    text = read_text(readme)
     for name in paper_names():
         try:
             (paper,) = papers([name])
@@ -82,9 +82,9 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
             for name, caption, made in paper.module("plots").draw(paper):
                 files[paper.folder / "figures" / f"{name}.svg"] = plotting.svg(made)
                 captions[name] = one_line(Exception(caption))
-        if paper.about["picture"] not in captions:
+        if paper.about.picture not in captions:
             raise UserError(f"{shown(paper.folder)}/claims.yaml: picture "
-                            f"{paper.about['picture']!r} is none of its figures: "
+                            f"{paper.about.picture!r} is none of its figures: "
                             f"{', '.join(captions)}")
         extra |= set((paper.folder / "figures").glob("*.svg")) - set(files)
         files[paper.folder / "REPORT.md"] = page.report(paper, judgements, captions).encode()

@@ -36,7 +36,7 @@ def story(paper: Paper, judgements: Sequence[Judgement], report: str = "") -> st
         now = verdicts[name]
         changed = "" if now == then else f", {then} when this was written"
         return f"([{now}]({report}#{name}){changed})"
-    return MENTION.sub(of_claim, paper.about.get("story", "").strip())
+    return MENTION.sub(of_claim, paper.about.story.strip())
 
 
 def outdated(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
@@ -44,5 +44,5 @@ def outdated(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
     verdicts = {j.claim.id: j.verdict for j in judgements}
     where = f"{shown(paper.folder)}/claims.yaml: story"
     return [f"{where}: {name} is {verdicts[name]} by now, not {then}"
-            for name, then in MENTION.findall(paper.about.get("story", ""))
+            for name, then in MENTION.findall(paper.about.story)
             if name in verdicts and verdicts[name] != then]

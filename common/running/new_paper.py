@@ -28,9 +28,10 @@ def check_name(name: str) -> None:
     Raises:
         UserError: naming it and what was expected.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise UserError(f"{name!r} cannot be a paper's name: expected lower-case letters, digits "
-                        "and underscores, starting with a letter, and no Python keyword")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", name) or keyword.iskeyword(name):
+        raise UserError(f"{name!r} cannot be a paper's name: expected at most 50 lower-case "
+                        "letters, digits and underscores, starting with a letter, and no Python "
+                        "keyword")
     if (ROOT / "papers" / name / UNFINISHED).exists():  # an earlier attempt was cut short
         return
     for folder in (ROOT / "papers" / name, ROOT / "tests" / "papers" / name):

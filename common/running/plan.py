@@ -70,7 +70,7 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
     Args:
         paper: whose claims.
         claims: in the order in which they are to be settled.
-        seeds: at most so many of those that ``config.yaml`` plans; None: all of them.
+        seeds: at most this many of those that ``config.yaml`` plans; None: all of them.
         again: also make runs whose result is committed, unless they were finished here.
         jobs: how many runs share the cores, or None.
         threads: of a run whose configuration does not say, where ``jobs`` is None; None: all.

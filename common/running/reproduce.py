@@ -7,7 +7,7 @@
 
     claims=a,b       only these claims; their runs are made here even if results are committed
     seeds=3          at most seeds 0, 1, 2 of those that config.yaml plans
-    jobs=2           so many runs at a time, sharing the cores; without it one thread each and as
+    jobs=2           this many runs at a time, sharing the cores; without it one thread each and as
                      many as there are cores, or one after the other with all cores, whichever
                      the paper's first steps show to be faster here
     vectorize=true   the seeds of an experiment as one batched network, for small networks

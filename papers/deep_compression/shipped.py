@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from common.errors import UserError
 from common.evidence import card as cards
 from common.files import ROOT, shown
 from common.finite import expect_finite
+from common.training.published import Made
 from papers.deep_compression.coding import SharedTensor, read
 from papers.deep_compression.model import Dense
 
@@ -71,14 +71,14 @@ def expect_layers(weights: dict[str, Tensor], biases: dict[str, Tensor]) -> None
         before = shape
 
 
-def card(path: Path, record: dict[str, Any]) -> str:
+def card(path: Path, run: Made) -> str:
     """What a reader has to know of a file, from its bytes and the result of the run that wrote it.
 
     Args:
         path: of the file, in the clone.
-        record: the result, see :func:`common.evidence.results.write`.
+        run: which wrote it.
     """
-    tensors, name = read(path), record["experiment"]
+    tensors, name = read(path), run.experiment
     shared = [t for t in tensors.values() if isinstance(t, SharedTensor)]
     weights = sum(t.codes.size for t in shared)
     kept = sum(int((t.codes > 0).sum()) for t in shared)
@@ -86,15 +86,15 @@ def card(path: Path, record: dict[str, Any]) -> str:
     return cards.card(name, [
         f"A LeNet with {weights:,} weights, {kept:,} of which are left, each one of the shared "
         f"values of its layer;", "pruned, shared and Huffman-coded as by Han, Mao & Dally (2016),",
-        f"by this repository's experiment `{name}`, seed {record['seed']}, trained on "
-        f"{record['data']['name']},", f"at commit `{record['segments'][-1]['commit']}`."],
-        cards.Evaluation(record["data"]["name"], record["metrics"]["error"], TEST_IMAGES),
+        f"by this repository's experiment `{name}`, seed {run.seed}, trained on {run.data},",
+        f"at commit `{run.commits[-1]}`."],
+        cards.Evaluation(run.data, run.metrics["error"], TEST_IMAGES),
         f'from papers.deep_compression.shipped import load\n\nnetwork = load("{file}")',
         "python papers/deep_compression/train.py experiment="
-        f"{name.removesuffix('_compressed')} seed={record['seed']}",
+        f"{name.removesuffix('_compressed')} seed={run.seed}",
         [f"{path.stat().st_size:,} bytes. The error is that of the network read back from them.",
          "Input: images (n, 1, 28, 28), pixels in 0 … 1; output: logits.",
          "What the file holds, layer by layer: `python papers/deep_compression/compress.py "
          f"{file}`.",
-         f"`seed{record['seed']}.json` beside it is the run's result with its whole "
+         f"`seed{run.seed}.json` beside it is the run's result with its whole "
          "configuration."])

@@ -108,3 +108,71 @@ def test_no_path_of_one_machine_in_tracked_files():
                 part.startswith((".", "runs", "build")) or part.endswith(".egg-info")
                 or part in ("venv", "wandb") for part in relative.parts):
             assert not pattern.search(path.read_text()), relative
+
+
+LINES, STATEMENTS, TRAIN = 350, 60, 200
+"""Of a file at most, of a function at most, and of a paper's train.py fewer than."""
+
+LONGER = {"backprop": 219, "dropout": 295, "hopfield": 228, "large_batch": 251, "lbfgs": 234,
+          "levenberg_marquardt": 272, "resnet": 200, "warm_start": 214}
+"""Papers whose train.py is longer; it grows no further, and who shortens it takes it from here."""
+
+SOURCES = sorted(p for room in ("common", "papers", "tests") for p in (ROOT / room).rglob("*.py")
+                 if not {"template", "under_way"} & set(p.parts))
+
+
+def long_functions(text):
+    """Names of functions with more than so many lines, docstring included."""
+    return [f"{node.name} ({node.end_lineno - node.lineno + 1})"
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.end_lineno - node.lineno + 1 > STATEMENTS]
+
+
+def private_names(text):
+    """What a module takes from inside other modules or objects, but for torch's and os's."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and not f"{node.module}.".startswith("torch."):
+            yield from (f"{node.module}.{a.name}" for a in node.names if a.name.startswith("_"))
+        if (isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)
+                and node.attr not in ("_asdict", "_fields", "_make", "_replace")):  # named tuples'
+            root = node
+            while isinstance(root, ast.Attribute):
+                root = root.value
+            if isinstance(root, ast.Call):  # super()
+                root = root.func
+            if not (isinstance(root, ast.Name) and root.id in ("self", "cls", "super", "torch",
+                                                               "os")):
+                yield ast.unparse(node)
+
+
+def test_files_and_functions_are_short():
+    for path in SOURCES:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= LINES, path
+        assert not long_functions(text), path
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
+def test_train_py_is_short(folder):
+    lines = (folder / "train.py").read_text(encoding="utf-8").count("\n")
+    allowed = LONGER.get(folder.name, TRAIN - 1)
+    assert lines <= allowed, "what is more belongs into modules of its own beside train.py"
+    assert folder.name not in LONGER or lines >= TRAIN, "take it from the list of longer ones"
+
+
+def test_no_module_reaches_into_anothers_private_names():
+    for path in SOURCES:
+        if "tests" not in path.relative_to(ROOT).parts:
+            assert not list(private_names(path.read_text(encoding="utf-8"))), path
+
+
+@pytest.mark.parametrize("text", ["from common.config import _x", "config._x", "a.b._c()",
+                                  "f()._x", "other.self._x"])
+def test_a_private_name_is_seen(text):
+    assert list(private_names(text))
+
+
+def test_a_long_function_is_seen():
+    assert long_functions("def f():\n" + "    x = 1\n" * 60) == ["f (61)"]
+    assert not long_functions("def f():\n" + "    x = 1\n" * 59)

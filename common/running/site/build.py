@@ -26,7 +26,7 @@ from typing import Any
 
 from common.errors import UserError, nearest
 from common.evidence.paper import papers
-from common.files import ROOT, shown, write_atomic
+from common.files import ROOT, read_text, shown, write_atomic
 from common.running.site import beside, explorer, pages
 
 HERE = Path(__file__).parent
@@ -112,7 +112,7 @@ def sources(found: pages.Found, listed: dict[str, str]) -> dict[str, str]:
     """The text of every page."""
     made = pages.Pages(documents(found), set(listed))
     for path in sorted(made.documents):
-        text = (ROOT / path).read_text(encoding="utf-8")
+        text = read_text(ROOT / path)
         made.add(path, text)
     for paper, judgements in found:
         base = f"papers/{paper.name}"
@@ -255,7 +255,7 @@ def main(argv: Sequence[str]) -> int:
     found = [(p, p.judgements()) for p in chosen]
     listed = {} if keys["only"] else modules(found)
     warnings = [] if keys["only"] else build(found, listed, to)
-    study = explorer.skills((ROOT / "papers" / "STUDY.md").read_text(encoding="utf-8"))
+    study = explorer.skills(read_text(ROOT / "papers" / "STUDY.md"))
     write_atomic(to / "claims.html", explorer.page(found, study, listed))
     for warning in warnings:
         print(warning, file=sys.stderr)

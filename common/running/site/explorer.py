@@ -90,7 +90,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
 
 def of_source(source: Source, modules: Container[str]) -> dict[str, Any]:
     """What the page knows about a piece of code; its page in the API, where there is one."""
-    said = {"path": str(source.path.relative_to(ROOT)), "line": source.first,
+    said = {"path": source.path.relative_to(ROOT).as_posix(), "line": source.first,
             "text": textwrap.dedent(source.text)}
     page = f"api/{source.module}.html#{key(source)}"
     return said | ({"page": page} if source.module in modules else {})
@@ -230,8 +230,8 @@ def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
         claims += own
         curves[paper.name] = curves_of(paper, own)
         about = paper.about
-        papers.append({"name": paper.name, "title": about["title"], "authors": about["authors"],
-                       "year": about["year"], "link": about["link"], "runs": runs_of(paper),
+        papers.append({"name": paper.name, "title": about.title, "authors": about.authors,
+                       "year": about.year, "link": about.link, "runs": runs_of(paper),
                        "page": f"papers/{paper.name}/index.html" if modules else ""})
     names = {p["name"] for p in papers}
     data = {"papers": papers, "kinds": KINDS, "verdicts": VERDICTS, "sources": sources,

@@ -39,7 +39,7 @@ def test_it_opens_with_story_verdicts_and_the_headline_figure(every):
     for paper, js, text in every:
         story = text.index(page.story(paper, js))
         shown = [m[1] for m in re.finditer(r"\(figures/(\w+)\.svg\)", text)]
-        first = ["verdicts"] * ("verdicts" in shown) + [paper.about["picture"]]
+        first = ["verdicts"] * ("verdicts" in shown) + [paper.about.picture]
         assert shown[:len(first)] == first and len(set(shown)) == len(shown)
         assert story < text.index("(figures/") < text.index("<details>")
 

@@ -69,6 +69,19 @@ def test_committed_runs_are_those_that_were_planned(paper):
             assert not extra, "more runs than config.yaml plans"
 
 
+@pytest.mark.parametrize(("measure", "message"), [
+    ({"function": "unbiased_factor", "arguments": {"nope": 1}}, "unexpected keyword argument"),
+    ({"function": "ema_lag"}, "has no function 'ema_lag'"),
+    ({"function": "steps_to_plain_accuracy", "experiments": ["bn", "plain"],
+      "arguments": {"x": [1]}}, "unexpected keyword argument 'x'")])
+def test_a_function_that_cannot_be_called_so_is_one_line(measure, message):
+    (paper,) = papers(["batchnorm"])
+    claim = measured(paper)[0].model_copy(update={"measure": Measure(**measure)})
+    with pytest.raises(UserError) as e:
+        paper.judge(claim)
+    assert message in str(e.value) and claim.id in str(e.value) and "\n" not in str(e.value)
+
+
 def test_a_median_wants_six_runs(tmp_path, monkeypatch):
     (paper,) = papers(["bayes_by_backprop"])
     claim = measured(paper)[0].model_copy(update={"judge": Judge(by="median", at_least=0)})

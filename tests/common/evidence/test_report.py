@@ -95,5 +95,5 @@ def test_bad_words(words, message):
 
 def test_a_readme_without_gallery_is_refused(copy):
     (copy / "README.md").write_text("# nothing")
-    with pytest.raises(UserError, match="README.md: expected the lines <!-- gallery"):
+    with pytest.raises(UserError, match="expected the lines <!-- gallery"):
         report.main(["batchnorm"])

@@ -15,7 +15,7 @@ JUDGED = [Judgement(Claim(id="speed", where="", says=""), "reproduced"),
 
 
 def of(text):
-    return SimpleNamespace(folder=ROOT / "papers/toy", about={"story": text}), JUDGED
+    return SimpleNamespace(folder=ROOT / "papers/toy", about=SimpleNamespace(story=text)), JUDGED
 
 
 def test_verdicts_become_links():
@@ -23,7 +23,7 @@ def test_verdicts_become_links():
     assert story(*of(text)) == "It is faster ([reproduced](#speed))."
     assert outdated(*of(text)) == []
     assert story(*of("No claim, {braces} and all.")) == "No claim, {braces} and all."
-    assert story(SimpleNamespace(folder=ROOT, about={}), JUDGED) == ""
+    assert story(SimpleNamespace(folder=ROOT, about=SimpleNamespace(story="")), JUDGED) == ""
 
 
 def test_a_verdict_that_has_changed_is_shown_and_named():

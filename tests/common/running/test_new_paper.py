@@ -74,7 +74,7 @@ def test_its_report_agrees_and_the_gallery_lists_it(copy):
 @pytest.mark.parametrize(("name", "message"), [
     ("batchnorm", "papers/batchnorm exists"), ("Big", "cannot be a paper's name"),
     ("1st", "cannot be"), ("class", "cannot be"), ("a-b", "cannot be"), ("../x", "cannot be"),
-    ("", "cannot be")])
+    ("", "cannot be"), ("x" * 51, "at most 50 lower-case letters")])
 def test_names_that_are_taken_or_impossible_are_refused(name, message):
     with pytest.raises(UserError, match=message):
         new_paper.main([name])

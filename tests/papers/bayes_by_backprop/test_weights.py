@@ -13,6 +13,7 @@ from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
 from common.training.certainty import calibration_error
+from common.training.published import Made
 from papers.bayes_by_backprop import weights
 from papers.bayes_by_backprop.model import predict
 from papers.bayes_by_backprop.train import Config, recipe
@@ -34,9 +35,8 @@ def trained(name="gaussian_400", seed=0):
 def published(folder, name="gaussian_400", seed=0):
     """A small posterior, as a recorded run would leave it."""
     r = trained(name, seed)
-    r.publish(folder, {"metrics": r.evaluate(60, True), "config": as_dict(r.config),
-                       "experiment": name, "seed": seed, "data": {"name": "digits"},
-                       "segments": [{"commit": "abc123"}]})
+    r.publish(folder, Made(experiment=name, seed=seed, data="digits", config=as_dict(r.config),
+                           metrics=r.evaluate(60, True), commits=["abc123"]))
     return r
 
 
@@ -115,7 +115,7 @@ def test_priors_and_weights_that_are_none_are_one_line(tmp_path, prior, broken, 
 def test_the_committed_card_says_what_lies_beside_it():
     said = json.loads(COMMITTED.with_suffix(".json").read_text())
     text = COMMITTED.with_suffix(".md").read_text()
-    assert text == weights.card("gaussian_400", weights.load(COMMITTED), said)
+    assert text == weights.card("gaussian_400", weights.load(COMMITTED), weights.Sidecar(**said))
     found = {"images": torch.zeros(1, 784)}
     exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], found)  # as a reader would
     assert found["p"].shape == (1, 10)

@@ -12,7 +12,7 @@ from common.data import load
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
-from common.training.published import read
+from common.training.published import Made, read
 from papers.dropout import weights
 from papers.dropout.model import Network
 from papers.dropout.train import Config, recipe
@@ -34,9 +34,8 @@ def published(folder, seed=0, name="dropout"):
     r = recipe(EXPERIMENTS.resolve(name, seed, SMALL))
     for k in range(60):
         r.step(k)
-    r.publish(folder, {"metrics": r.evaluate(60, False), "config": as_dict(r.config),
-                       "experiment": name, "seed": seed, "data": {"name": "digits"},
-                       "segments": [{"commit": "old"}, {"commit": "abc123"}]})
+    r.publish(folder, Made(experiment=name, seed=seed, data="digits", config=as_dict(r.config),
+                           metrics=r.evaluate(60, False), commits=["old", "abc123"]))
     return r
 
 
@@ -82,9 +81,9 @@ def test_the_error_is_that_of_the_network_that_is_written(tmp_path, monkeypatch)
 def test_the_recipe_is_as_it_was(tmp_path):
     r = published(tmp_path)
     before = r.predict(r.eval_inputs)
-    r.publish(tmp_path / "again", {"metrics": {"error": 1.0}, "config": as_dict(r.config),
-                                   "experiment": "dropout", "seed": 0,
-                                   "data": {"name": "digits"}, "segments": [{"commit": "c"}]})
+    r.publish(tmp_path / "again", Made(
+        experiment="dropout", seed=0, data="digits", config=as_dict(r.config),
+        metrics={"error": 1.0}, commits=["c"]))
     assert torch.equal(r.predict(r.eval_inputs), before)
 
 
@@ -144,7 +143,7 @@ def test_probabilities_that_are_none_are_one_line(tmp_path, p):
 def test_the_committed_card_says_what_lies_beside_it():
     said = json.loads(COMMITTED.with_suffix(".json").read_text())
     text = COMMITTED.with_suffix(".md").read_text()
-    assert text == weights.card("dropout", weights.load(COMMITTED), said)
+    assert text == weights.card("dropout", weights.load(COMMITTED), weights.Sidecar(**said))
     found = {}
     exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], found)  # as a reader would
     assert found["network"](torch.zeros(1, 784)).shape == (1, 10)
