@@ -1,4 +1,4 @@
-"""How far the runs of this command are: in a terminal a line each, elsewhere a line now and then."""
+"""How far running runs are: in a terminal a line each, elsewhere a line now and then."""
 
 from __future__ import annotations
 
