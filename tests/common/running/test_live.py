@@ -1,11 +1,10 @@
 """What a terminal shows of running runs, and what is printed where there is none."""
 
+import contextlib
 import os
 import pty
 import re
 import time
-
-import pytest
 
 from common.running import live
 from common.running.live import Live, last_line, standing, start_up
@@ -27,36 +26,35 @@ def screen(text):
     return lines
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    """Standard output is a terminal; a function that says what it shows."""
+@contextlib.contextmanager
+def terminal():
+    """Makes a terminal of standard output; gives a function that says what it shows."""
     master, slave = pty.openpty()
+    os.set_blocking(master, False)
     shown = []
-    with os.fdopen(slave, "w") as stream:
-        monkeypatch.setattr(live.sys, "stdout", stream)
-        monkeypatch.setattr(Live, "OFTEN", 0.0)
 
-        def read():
-            stream.flush()
-            shown.append(os.read(master, 100_000).decode())
-            return screen("".join(shown))
+    def read():
+        shown.append(os.read(master, 100_000).decode())
+        return screen("".join(shown))
+    with os.fdopen(slave, "w") as stream, contextlib.redirect_stdout(stream):
         yield read
-        monkeypatch.undo()
     os.close(master)
 
 
-def test_a_terminal_shows_one_line_a_run_below_what_is_said(terminal, monkeypatch):
+def test_a_terminal_shows_one_line_a_run_below_what_is_said(monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
-    shown = Live()
-    shown.show(lambda: ["a: step 1/9", "b: starting"])
-    assert terminal() == ["a: step 1/9", "b: starting", ""]
-    shown.show(lambda: ["a: step 2/9", "b: step 1/9, " + 100 * "long"])
-    assert terminal() == ["a: step 2/9", "b: step 1/9, longlo", ""], "it never wraps"
-    shown.say("[1/2] a: done")
-    shown.show(lambda: ["b: step 3/9"])
-    assert terminal() == ["[1/2] a: done", "b: step 3/9", ""]
-    shown.close()
-    assert terminal() == ["[1/2] a: done", "", ""]
+    monkeypatch.setattr(Live, "OFTEN", 0.0)
+    with terminal() as seen:
+        shown = Live()
+        shown.show(lambda: ["a: step 1/9", "b: starting"])
+        assert seen() == ["a: step 1/9", "b: starting", ""]
+        shown.show(lambda: ["a: step 2/9", "b: step 1/9, " + 100 * "long"])
+        assert seen() == ["a: step 2/9", "b: step 1/9, longlo", ""], "it never wraps"
+        shown.say("[1/2] a: done")
+        shown.show(lambda: ["b: step 3/9"])
+        assert seen() == ["[1/2] a: done", "b: step 3/9", ""]
+        shown.close()
+        assert seen() == ["[1/2] a: done", "", ""]
 
 
 def test_elsewhere_a_line_a_run_now_and_then(monkeypatch, capsys):
