@@ -88,7 +88,7 @@ def api_index(listed: dict[str, str]) -> str:
         if room != before:
             text += ["", f"## {room}", ""]
             before = room
-        text.append(f"- [{name}](/api/{name}.md): {line}")
+        text.append(f"- [{name.removeprefix(f'{room}.')}](/api/{name}.md): {line}")
     return "\n".join(text) + "\n"
 
 
