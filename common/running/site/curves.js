@@ -67,11 +67,15 @@ function curves(c) {
 /** Round numbers, at most six, from the first to the last that lie between two; whole ones if asked. */
 function ticks(from, to, whole = false) {
   const power = 10 ** Math.floor(Math.log10((to - from) / 2 || 1));
-  let by = [0.5, 1, 2, 2.5, 5, 10].map(k => k * power).find(s => (to - from) / s <= 5) || power;
-  if (whole) by = Math.max(1, Math.ceil(by));
+  const by = [0.5, 1, 2, 2.5, 5, 10].map(k => k * power).find(
+    s => (to - from) / s <= 5 && (!whole || Number.isInteger(s))) || 1;
   const first = Math.ceil(from / by - 1e-9), last = Math.floor(to / by + 1e-9);
   return Array.from({ length: last - first + 1 }, (_, k) => +((first + k) * by).toPrecision(12));
 }
+
+/** A tick's number, all of it: ticks may be closer than the digits that values are shown with. */
+const tick = (v, form) => (form.percent && form.drawnPercent ? `${+(100 * v).toPrecision(10)} %`
+  : v.toLocaleString("en", { maximumSignificantDigits: 10 })).replace("-", "−");
 
 function chart(c, metric, arms) {
   const own = metric === c.own;  // then the published value and the band are on its scale
@@ -97,7 +101,7 @@ function chart(c, metric, arms) {
   }
   for (const v of ticks(y0, y1)) {
     svg.append(make("line", { class: "axis", x1: left, x2: wide - 8, y1: y(v), y2: y(v) }),
-      make("text", { class: "y", x: left - 6, y: y(v) + 4, "text-anchor": "end" }, said(v, form)));
+      make("text", { class: "y", x: left - 6, y: y(v) + 4, "text-anchor": "end" }, tick(v, form)));
   }
   for (const s of ticks(x0, x1, true)) {
     svg.append(make("text", { class: "x", x: x(s), y: high - 6,

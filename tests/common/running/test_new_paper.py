@@ -14,7 +14,6 @@ from common.evidence.paper import paper_names
 from common.files import ROOT
 from common.running import new_paper
 
-
 OTHERS = [n for n in paper_names() if n != "batchnorm"]
 
 
