@@ -35,6 +35,7 @@ def standing(name: str, log: Path, since: int, started: float) -> str:
         started: when its process was, by the monotonic clock.
     """
     said = re.sub(r"^\S.*?: (?=step )", "", last_line(log, since))
+    said = re.sub(r", loss \S+(?=, )", "", said)  # beside a metric, for 80 columns
     return f"{name}: {said or f'starting, {duration(time.monotonic() - started)}'}"
 
 

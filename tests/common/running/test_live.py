@@ -74,7 +74,8 @@ def test_a_run_stands_where_its_own_process_says(tmp_path):
     since = log.stat().st_size
     assert standing("e0/seed0", log, since, time.monotonic()).startswith("e0/seed0: starting")
     with open(log, "a") as f:
-        f.write("demo/e0/seed0 and 1 more: step 8/9, 2.0 steps/s, 0 min left, accuracy 0.9\n")
+        f.write("demo/e0/seed0 and 1 more: step 8/9, 2.0 steps/s, 0 min left, loss 0.1, "
+                "accuracy 0.9\n")
     assert standing("e0/seed0", log, since, 0.0) == (
         "e0/seed0: step 8/9, 2.0 steps/s, 0 min left, accuracy 0.9")
     assert last_line(log, since).startswith("demo/e0/seed0 and 1")
