@@ -5,6 +5,8 @@
 .. code-block:: yaml
 
     title: ...            # of the paper; authors, year, link, shows, picture likewise
+    result: >             # what came out, in at most 20 words, for README's gallery
+      BN is five times as fast {fig1a-speed: reproduced}    # the verdict is checked, not shown
     story: >              # what it claims, what came out, what did not and why: a few sentences
       BN learns faster {fig1a-speed: reproduced}, … # the report shows a claim's verdict there
     claims:
@@ -95,6 +97,7 @@ class About(Model):
     link: str
     shows: str
     picture: str
+    result: str = ""
     story: str = ""
 
 

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,18 +71,14 @@ class Paper:
         folder: such as ``papers/batchnorm``.
 
     Raises:
-        UserError: a file of it is missing or damaged.
+        UserError: a file of it is damaged.
     """
 
     def __init__(self, folder: Path):
         self.folder, self.name = folder, folder.name
-        for file in ("train.py", "config.yaml"):
-            if not (folder / file).is_file():
-                raise UserError(f"{shown(folder)}: expected {file} beside claims.yaml")
-        train = self.module("train")
-        self.schema: type[Config] = train.Config
-        self.experiments = Experiments(self.schema, folder / "config.yaml")
         self.about, self.claims = read(folder / "claims.yaml")
+        self.schema: type[Config] = self.module("train").Config
+        self.experiments = Experiments(self.schema, folder / "config.yaml")
         for claim in self.claims:
             for name in claim.experiments:
                 if name not in self.experiments.experiments:
@@ -226,20 +223,38 @@ def verdict_table(paper: Paper) -> dict[str, str]:
 
 
 def papers(names: Sequence[str] = ()) -> list[Paper]:
-    """The named papers, or all of them.
+    """The named papers, or all of them; what is half-made is left out of all, with a word.
 
     Raises:
-        UserError: there is no such paper.
+        UserError: there is no such paper, or one that was named is half-made.
     """
-    known = paper_names()
+    known, unfinished = paper_names(), half_made()
     for name in names:
+        if name in unfinished:
+            raise UserError(f"papers/{name} is half-made: expected {', '.join(unfinished[name])}")
         if name not in known:
             raise UserError(f"unknown paper {name!r}{nearest(name, known)}")
+    for name, missing in unfinished.items() if not names else ():
+        print(f"papers/{name} is half-made and left out: it has no {', no '.join(missing)} yet",
+              file=sys.stderr)
     return [Paper(ROOT / "papers" / n) for n in (names or known)]
 
 
+NEEDED = ("README.md", "claims.yaml", "config.yaml", "facts.py", "model.py", "plots.py", "train.py")
+"""What a paper's folder has before anything can be said about it."""
+
+
+def half_made() -> dict[str, list[str]]:
+    """The folders that will be papers, with those of :data:`NEEDED` they have not yet."""
+    folders = sorted(p for p in (ROOT / "papers").iterdir() if p.is_dir())
+    lacking = {p.name: [f for f in NEEDED if not (p / f).is_file()] for p in folders}
+    return {name: missing for name, missing in lacking.items() if 0 < len(missing) < len(NEEDED)}
+
+
 def paper_names() -> list[str]:
-    """The papers there are, whether or not their files can be read."""
-    return sorted(p.parent.name for p in (ROOT / "papers").glob("*/claims.yaml"))
+    """The papers there are, whether or not their files can be read; none that is half-made."""
+    unfinished = half_made()
+    return sorted(p.parent.name for p in (ROOT / "papers").glob("*/claims.yaml")
+                  if p.parent.name not in unfinished)
 
 

@@ -57,7 +57,7 @@ class Pages:
         def of_link(m: re.Match[str]) -> str:
             mark, label, target = m.groups()
             path, _, fragment = target.partition("#")
-            if ":" in target or (not path and fragment not in anchors):
+            if ":" in target or path.startswith("/") or (not path and fragment not in anchors):
                 return m[0]
             if not path:
                 return f'<a href="#{fragment}">{label}</a>'

@@ -3,9 +3,10 @@
 import pytest
 
 from common.errors import UserError
+from common.evidence import paper as paper_module
 from common.evidence import results
 from common.evidence.claims import Judge, Measure
-from common.evidence.paper import Paper, paper_names, papers
+from common.evidence.paper import NEEDED, Paper, paper_names, papers
 from common.evidence.verdicts import decide
 
 
@@ -111,3 +112,21 @@ def test_a_seed_that_changes_what_no_seed_changes_is_named():
 def test_unknown_papers_are_named():
     with pytest.raises(UserError, match="unknown paper 'batchnrm'; did you mean 'batchnorm'"):
         papers(["batchnrm"])
+
+
+def test_what_is_half_made_is_left_out_with_a_word(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paper_module, "ROOT", tmp_path)
+    monkeypatch.setattr(paper_module, "Paper", lambda folder: folder.name)
+    for name, files in (("whole", NEEDED), ("begun", ("claims.yaml", "README.md")),
+                        ("planned", ("train.py",)), ("__pycache__", ("a.pyc",))):
+        (tmp_path / "papers" / name).mkdir(parents=True)
+        for file in files:
+            (tmp_path / "papers" / name / file).touch()
+    assert paper_names() == ["whole"]
+    assert papers() == ["whole"]
+    begun, planned = capsys.readouterr().err.splitlines()
+    assert begun.startswith("papers/begun is half-made and left out: it has no config.yaml, no fac")
+    assert planned.startswith("papers/planned is half-made") and "train.py" not in planned
+    assert papers(["whole"]) == ["whole"] and not capsys.readouterr().err
+    with pytest.raises(UserError, match=r"papers/planned is half-made: expected README\.md, c"):
+        papers(["planned"])

@@ -59,11 +59,12 @@ def test_a_half_edited_file_of_one_paper_is_not_anothers_business(copy, capsys):
     kept = "| [Other](papers/other/README.md) | … |"
     readme.write_text(readme.read_text().replace(report.END, f"{kept}\n{report.END}"))
     (copy / "papers/other").mkdir()
-    (copy / "papers/other/claims.yaml").write_text("claims:")
+    for name in paper_module.NEEDED:
+        (copy / "papers/other" / name).write_text("claims:")
     assert report.main(["batchnorm"]) == 0 and kept in readme.read_text()
     assert "README.md keeps its row of other" in capsys.readouterr().err
     for words in (["--check"], ["--check", "other"], []):
-        with pytest.raises(UserError, match=r"papers/other: expected train\.py"):
+        with pytest.raises(UserError, match=r"papers/other/claims\.yaml"):
             report.main(words)
 
 
