@@ -81,7 +81,7 @@ class TrainConfig:
         500, "steps between evaluations (the final step is always evaluated)", least=1)
     checkpoint_every: int = key(5000, "steps between checkpoints", neutral=True, least=1)
     checkpoint_seconds: float = key(
-        600.0, "also a checkpoint when so many seconds have passed since the last one",
+        600.0, "also a checkpoint when this many seconds have passed since the last one",
         neutral=True, above=0)
     compile: bool = key(False, "run the model through torch.compile")
     precision: Literal["float32", "tf32", "bfloat16"] = key(
@@ -181,6 +181,23 @@ def keys(schema: type[Config]) -> Mapping[str, Key]:
 
     walk(schema, "")
     return KEYS.setdefault(schema, MappingProxyType(found))
+
+
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text",
+         "list[int]": "a list of whole numbers", "list[float]": "a list of numbers"}
+"""Types of keys in words."""
+
+EXAMPLES: dict[str, list[float]] = {"list[int]": [100, 10], "list[float]": [0.5, 0.1]}
+"""Of types whose spelling is not obvious, where the key's default shows none."""
+
+
+def wanted(key: Key) -> str:
+    """What to type for a key: ``a list of whole numbers such as schedule.stepsize=[100,10]``."""
+    kind = KINDS.get(key.type, key.type)
+    if key.type not in EXAMPLES:
+        return kind
+    example = ",".join(str(v) for v in key.default or EXAMPLES[key.type])
+    return f"{kind} such as {key.name}=[{example}]"
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ import difflib
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 
@@ -36,18 +37,28 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(known)}"
 
 
+OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory")
+"""How torch says so, of the processor's memory and of a card's."""
+
+
 def exit_with(main: Callable[[], int | None]) -> None:
     """Run ``main`` and leave the process: 0, or 2 after one line when the user erred.
 
     Work that stopped because its time was over says so in a line and ends with 0. Signs that a
     terminal does not have are shown as question marks; a reader that has read enough, such as
-    ``head``, ends the work with 1.
+    ``head``, ends the work with 1. A file or a program that the system refuses is named.
 
-    Of several processes that train together the first one speaks.
+    Of several processes that train together only that of rank 0 prints the line.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    try:
+        os.getcwd()
+    except OSError:
+        print("error: the current folder is not there any more: change to another one",
+              file=sys.stderr)
+        sys.exit(2)
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -64,11 +75,21 @@ def exit_with(main: Callable[[], int | None]) -> None:
         print("\ninterrupted; the same command continues from the last checkpoint",
               file=sys.stderr)
         sys.exit(130)
+    except (MemoryError, RuntimeError) as e:
+        if not isinstance(e, MemoryError) and not OUT_OF_MEMORY.search(str(e)):
+            raise
+        print("error: there is not enough memory for what was asked: expected a smaller network, "
+              f"batch or data ({str(e).splitlines()[0][-120:] if str(e) else 'MemoryError'})",
+              file=sys.stderr)
+        sys.exit(2)
     except BrokenPipeError:
         discard_output()
         sys.exit(1)
     except OSError as e:
-        if e.filename is not None or e.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+        if e.filename is not None:
+            print(f"error: cannot use {e.filename}: {e.strerror}", file=sys.stderr)
+            sys.exit(2)
+        if e.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
             raise
         discard_output()
         print(f"error: cannot write to the standard output: {e.strerror}", file=sys.stderr)

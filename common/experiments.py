@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 from pydantic import Field
 
 from common import conditions
@@ -37,16 +38,19 @@ from common.config import (
     identity,
     keys,
     names_file,
-    one_line,
     start_of,
     unused,
+    wanted,
 )
 from common.errors import UserError, nearest
 from common.files import shown
-from common.typed import Model, Open, checked
+from common.typed import Model, Open, checked, read_yaml
 
-NAME = r"[A-Za-z][\w.+-]*"
+NAME = r"[A-Za-z][\w.+-]{0,99}"
 """What experiments may be called: their results have folders of that name."""
+
+OF_A_COMMAND = ("experiment", "seed", "fresh", "budget")  # no file gives them
+MOST_SEEDS = 10_000  # of a command, and of a plan
 
 C = TypeVar("C", bound=Config)
 """A paper's own configuration."""
@@ -107,7 +111,7 @@ class Experiments(Generic[C]):
         self._sound: set[str] = set()  # experiments that set no key where it is not honoured
         content = checked(File, read_yaml(path), shown(path))
         self.default = content.default or next(iter(content.experiments))
-        self.defaults = self._check(flatten(content.defaults), "defaults")
+        self.defaults = self._check(content.defaults, "defaults")
         self._precisions = self._check_precisions(content.precisions, "the top")
         self.experiments: dict[str, Experiment] = {}
         self.groups: dict[str, tuple[str, list[str]]] = {}
@@ -118,6 +122,10 @@ class Experiments(Generic[C]):
         if self.default not in self.names():
             raise UserError(f"{shown(path)}: default: unknown experiment {self.default!r}"
                             f"{nearest(self.default, self.names())}")
+        try:
+            self._typed(self.defaults)
+        except UserError as e:
+            raise UserError(f"{shown(self.path)}: defaults: {e}") from e
         self._planned = self._read_plan(content.seeds)
 
     def _check_members(self, name: str, led: list[str]) -> None:
@@ -133,9 +141,12 @@ class Experiments(Generic[C]):
                 self._check_members(member, [*led, name])
 
     def _add(self, name: str, entry: Entry) -> None:
-        overrides = self._check(flatten(entry.model_extra or {}), f"experiment {name!r}")
+        overrides = self._check(entry.model_extra or {}, f"experiment {name!r}")
         help_, own, precisions = entry.help, tuple(overrides), self._precisions
         if entry.runs is not None:
+            if beside := sorted(entry.model_fields_set - {"help", "runs"}):
+                raise UserError(f"{shown(self.path)}: experiment {name!r} has runs: expected "
+                                f"nothing but help beside it, not {beside[0].rstrip('_')}")
             self.groups[name] = (help_, entry.runs)
             return
         if entry.from_ is not None:
@@ -150,7 +161,7 @@ class Experiments(Generic[C]):
         if entry.vary is None:
             self.experiments[name] = Experiment(name, help_, overrides, own, precisions)
             return
-        vary = self._check(flatten(entry.vary), f"experiment {name!r}")
+        vary = self._check(entry.vary, f"experiment {name!r}")
         for k, values in vary.items():
             if not isinstance(values, list) or not values:
                 raise UserError(f"{shown(self.path)}: experiment {name!r}: vary: {k}: {values}: "
@@ -158,6 +169,9 @@ class Experiments(Generic[C]):
         members = []
         for values in itertools.product(*vary.values()):
             member = "_".join([name, *map(str, values)])
+            if member in self.experiments or not re.fullmatch(NAME, member):
+                raise UserError(f"{shown(self.path)}: experiment {name!r}: vary: the name "
+                                f"{member!r}: expected one of its own, of the form {NAME}")
             varied = dict(zip(vary, values, strict=True))
             said = ", ".join(f"{k}={v}" for k, v in varied.items())
             self.experiments[member] = Experiment(member, f"{name} with {said}",
@@ -165,11 +179,18 @@ class Experiments(Generic[C]):
             members.append(member)
         self.groups[name] = (help_, members)
 
-    def _check(self, flat: dict[str, Any], where: str) -> dict[str, Any]:
+    def _check(self, tree: dict[str, Any], where: str) -> dict[str, Any]:
+        """The keys of a part of the file by dotted name: known ones, each given once."""
+        flat = flatten(tree)
+        for k in tree:
+            if isinstance(tree[k], dict) and (twice := flatten({k: tree[k]}).keys() & tree.keys()):
+                raise UserError(f"{shown(self.path)}: {where} gives {min(twice)} twice")
         for k in flat:
             if k not in self.known:
                 raise UserError(f"{shown(self.path)}: {where} has an unknown key {k!r}"
                                 f"{nearest(k, self.known)}")
+            if k in OF_A_COMMAND:
+                raise UserError(f"{shown(self.path)}: {where} gives {k}: expected in commands only")
         return flat
 
     def _check_precisions(self, given: list[str], where: str) -> tuple[str, ...]:
@@ -186,10 +207,10 @@ class Experiments(Generic[C]):
             if name != "default" and name not in self.experiments and name not in self.groups:
                 raise UserError(f"{shown(self.path)}: seeds names {name!r}, which is no experiment"
                                 f"{nearest(name, self.names())}")
-            if not plan or any(type(n) is not int or n < 1 for n in plan) or list(plan) != sorted(
-                    set(plan)):
+            if (not plan or any(type(n) is not int or not 1 <= n <= MOST_SEEDS for n in plan)
+                    or list(plan) != sorted(set(plan))):
                 raise UserError(f"{shown(self.path)}: seeds of {name}: expected a whole number of "
-                                "runs, or a growing list of them where it was raised")
+                                f"runs, or a growing list of them, none above {MOST_SEEDS:,}")
             plans[name] = plan
         return plans
 
@@ -235,26 +256,37 @@ class Experiments(Generic[C]):
                 that the overrides or the experiment's own entry set where it is not honoured, or
                 a ``start_from`` that names no other experiment or leads back to this one.
         """
+        if name in self.groups:
+            raise UserError(f"{name!r} is several: expected one of {', '.join(self.expand(name))}")
         if name not in self.experiments:
-            raise UserError(f"unknown experiment {name!r}{nearest(name, self.names())}")
+            raise UserError(f"unknown experiment {name!r}{nearest(name, self.experiments)}")
         overrides = overrides or {}
         for k in overrides:
             if k not in self.known:
                 raise UserError(f"unknown key {k!r}{nearest(k, self.known)}")
-        experiment = self.experiments[name]
-        if overrides and name not in self._sound:
-            self.resolve(name)
-        config = self._made(experiment, seed, overrides)
+        experiment, where = self.experiments[name], f"{shown(self.path)}: {name}: "
         if name not in self._sound:
-            self._refuse_unused(config, experiment.own, f"{shown(self.path)}: {name}: ")
-            if config.train.precision not in experiment.precisions:
-                raise UserError(f"{shown(self.path)}: {name}: train.precision="
-                                f"{config.train.precision}: expected one of its precisions, "
-                                f"{', '.join(experiment.precisions)}")
-            self._sound.add(name)
+            own = self._sound_one(experiment, where)
+            if not overrides:
+                own.seed = seed
+                return own
+        config = self._made(experiment, seed, overrides)
         self._refuse_unused(config, overrides)
-        self._check_start(config, "" if "start_from" in overrides
-                          else f"{shown(self.path)}: {name}: ")
+        self._check_start(config, "" if "start_from" in overrides else where)
+        return config
+
+    def _sound_one(self, experiment: Experiment, where: str) -> C:
+        """An experiment's own configuration, looked at for what the file says wrongly."""
+        try:
+            config = self._made(experiment, 0, {})
+        except UserError as e:
+            raise UserError(f"{where}{e}") from e
+        self._refuse_unused(config, experiment.own, where)
+        if config.train.precision not in experiment.precisions:
+            raise UserError(f"{where}train.precision={config.train.precision}: expected one of its "
+                            f"precisions, {', '.join(experiment.precisions)}")
+        self._check_start(config, where)
+        self._sound.add(experiment.name)
         return config
 
     def _check_start(self, config: C, where: str) -> None:
@@ -273,21 +305,28 @@ class Experiments(Generic[C]):
 
     def _made(self, experiment: Experiment, seed: int, overrides: dict[str, Any]) -> C:
         """The configuration as an object of the schema, each value of its type and range."""
-        chosen = self.defaults | experiment.overrides | overrides
+        resolved = self._typed(self.defaults | experiment.overrides | overrides
+                               | {"experiment": experiment.name, "seed": seed})
+        resolved.check()
+        return resolved
+
+    def _typed(self, chosen: dict[str, Any]) -> C:
+        """These values and the schema's defaults as an object of the schema."""
         config = copy.deepcopy(self._blank)
-        for k, v in (chosen | {"experiment": experiment.name, "seed": seed}).items():
+        for k, v in chosen.items():
             if any(isinstance(t, str) and ("${" in t or t == "???")
                    for t in (v if isinstance(v, list) else [v])):
                 raise UserError(f"{k}={v}: expected the value itself; nothing is put in for ${{…}} "
                                 "or ???")
             try:
+                if self.known[k].type == "bool" and isinstance(v, int) and v not in (0, 1):
+                    raise ValidationError
                 OmegaConf.update(config, k, v)
             except OmegaConfBaseException as e:
-                raise UserError(f"{k}={v}: expected {self.known[k].type}, "
-                                f"got {type(v).__name__} {v!r}") from e
+                raise UserError(f"{k}={'' if v is None else conditions.written(v)}: expected "
+                                f"{wanted(self.known[k])}") from e
         resolved: Any = OmegaConf.to_object(config)
         check_bounds(resolved)
-        resolved.check()
         return resolved
 
     def _refuse_unused(self, config: Config, given: Iterable[str], where: str = "") -> None:
@@ -309,20 +348,3 @@ class Experiments(Generic[C]):
         if flat.get("train.precision") in self.experiments[own.experiment].precisions:
             same |= {"train.precision": flat["train.precision"]}
         return flat == same
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file into plain dictionaries.
-
-    Raises:
-        UserError: the file is missing or not YAML.
-    """
-    try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(path))
-    except OSError as e:
-        raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
-    except Exception as e:  # yaml's and omegaconf's errors share no base
-        raise UserError(f"{shown(path)} is not valid YAML: {one_line(e)}") from e
-    if not isinstance(content, dict):
-        raise UserError(f"{shown(path)}: expected a mapping at the top")
-    return content

@@ -46,8 +46,23 @@ def shown(path: Path) -> str:
     """A path as messages and files show it: relative to the clone or the working folder."""
     for base in (Path.cwd(), ROOT):
         with contextlib.suppress(ValueError, OSError, RuntimeError):  # a link may lead to itself
-            return str(path.resolve().relative_to(base))
+            return path.resolve().relative_to(base).as_posix()
     return str(path)
+
+
+def read_text(path: Path) -> str:
+    """A file's text, which is UTF-8 whatever the system's own encoding.
+
+    Raises:
+        UserError: it cannot be read, or is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as e:
+        raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise UserError(f"{shown(path)}: expected text in UTF-8, not byte {e.object[e.start]:#x} "
+                        f"at position {e.start}") from e
 
 
 def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
@@ -72,7 +87,7 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
             content(temporary)
         else:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        with open(temporary, "rb") as f:
+        with open(temporary, "r+b") as f:  # Windows syncs only what is open for writing
             os.fsync(f.fileno())
         umask = os.umask(0)
         os.umask(umask)

@@ -6,11 +6,15 @@ in it, what stood there and what was expected.
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+import yaml
+from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import UserError, nearest
@@ -79,6 +83,52 @@ def read_json(model: type[M], path: Path) -> M:
     return checked(model, content, shown(path))
 
 
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as plain dictionaries.
+
+    Raises:
+        UserError: it cannot be read, is not YAML, holds no mapping, or a number that YAML reads as
+            another one.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        number = misread(text)
+        content: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
+    except OSError as e:
+        if e.strerror is None:  # omegaconf's, of a text that is a single value
+            raise UserError(f"{shown(path)}: expected a mapping at the top") from e
+        raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
+    except Exception as e:  # yaml's and omegaconf's errors share no base
+        raise UserError(f"{shown(path)} is not valid YAML: {' '.join(str(e).split())}") from e
+    if number:
+        raise UserError(f"{shown(path)}: {number}: {DECIMAL}")
+    if not isinstance(content, dict):
+        raise UserError(f"{shown(path)}: expected a mapping at the top")
+    return content
+
+
+MISREAD = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
+"""Numbers that YAML takes as written in base 8 or 60."""
+
+DECIMAL = "expected a decimal number, without leading zeros or colons"
+
+
+def misread(text: str) -> str | None:
+    """The first number of a YAML text that would be read in base 8 or 60; None if there is none.
+
+    Raises:
+        yaml.YAMLError: it is not YAML.
+    """
+    if not MISREAD.search(text):
+        return None
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # many times as fast, where it is
+    for event in yaml.parse(text, loader):
+        if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and MISREAD.fullmatch(
+                event.value):
+            return str(event.value)
+    return None
+
+
 def said(error: Any, model: type[Model]) -> str:
     """One of pydantic's errors in the words of this repository.
 
@@ -86,7 +136,8 @@ def said(error: Any, model: type[Model]) -> str:
         error: as :meth:`ValidationError.errors` lists them.
         model: what was expected.
     """
-    place = " ".join(".".join(map(str, error["loc"])).split())
+    loc = error["loc"]
+    place = " ".join(".".join(map(str, loc[:-2] if loc[-1:] == ("[key]",) else loc)).split())
     if error["type"] == "extra_forbidden":
         return f"unknown part {place!r}{nearest(str(error['loc'][-1]), parts(model, error['loc']))}"
     if error["type"] == "missing":
@@ -96,6 +147,7 @@ def said(error: Any, model: type[Model]) -> str:
         return f"{place}: {error['msg'].removeprefix('Value error, ')}".removeprefix(": ")
     value = repr(error["input"])
     value = value if len(value) <= 60 else value[:57] + "…"
+    value = f"the name {value}" if loc[-1:] == ("[key]",) else value
     expected = expected.format_map(error.get("ctx", {}))
     return f"{place}: {value}: expected {expected}" if place else f"{value}: expected {expected}"
 

@@ -18,7 +18,7 @@ import numpy as np
 from IPython.display import SVG, Markdown, display
 from scipy import stats
 
-from common.evidence import report
+from common.evidence import tables
 from common.evidence.paper import papers
 from common.files import ROOT, runs_root
 from common.training import tracking
@@ -69,9 +69,9 @@ plt.show()
 (paper,) = papers(["batchnorm"])
 judgements = {j.claim.id: j for j in paper.judgements()}
 shown = [j for j in judgements.values() if j.claim.id.startswith("fig1a")]
-display(Markdown(report.table(
+display(Markdown(tables.table(
     ["what the paper says", "published", "measured", "verdict"],
-    [[j.claim.says, report.published(j), report.measured(j), j.verdict] for j in shown])))
+    [[j.claim.says, tables.published(j), tables.measured(j), j.verdict] for j in shown])))
 
 # %% [markdown]
 # All of them in one picture: the band in grey, the published value a bar, the measured one a mark.

@@ -5,6 +5,8 @@
 .. code-block:: yaml
 
     title: ...            # of the paper; authors, year, link, shows, picture likewise
+    result: >             # what came out, in at most 20 words, for README's gallery
+      BN is five times as fast {fig1a-speed: reproduced}    # the verdict is checked, not shown
     story: >              # what it claims, what came out, what did not and why: a few sentences
       BN learns faster {fig1a-speed: reproduced}, … # the report shows a claim's verdict there
     claims:
@@ -26,8 +28,10 @@ name. ``judge`` takes ``within``
 (around the published value), ``at_least``, ``at_most``, both, or ``exactly`` (a tolerance for an
 exact fact, or for a run that no seed can change, of which one is enough), ``sd``, the spread
 of single runs, known beforehand, by which fewer than three seeds are judged, and ``by``, which
-says what is judged: ``mean``, ``median``, or ``share`` of the ``trials`` of a run, see
-:mod:`common.evidence.verdicts`. A claim without ``measure`` is out of reach; ``because`` says why.
+says what is judged: ``mean``, ``median``, ``share`` of the ``trials`` of a run, or ``one`` where
+every run starts from the same network and no seed changes what is measured of it, so that all of
+them are one, see :mod:`common.evidence.verdicts`. A claim without ``measure`` is out of reach;
+``because`` says why.
 
 ``obtained`` says how the published number came here. It begins with ``printed`` (in the paper, as
 it stands), ``derived`` (computed from what is printed), ``read off`` (a figure, with the reading
@@ -53,6 +57,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +66,8 @@ from pydantic import Field
 from common.config import one_line
 from common.errors import UserError
 from common.evidence.verdicts import Judge as Judge
-from common.experiments import read_yaml
 from common.files import shown
-from common.typed import Model, Open, checked
+from common.typed import Model, checked, read_yaml
 
 
 class Measure(Model):
@@ -78,8 +82,14 @@ class Measure(Model):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class File(Open):
-    """A ``claims.yaml``."""
+class About(Model):
+    """What ``claims.yaml`` says about the paper.
+
+    Attributes:
+        shows: what it shows, in a clause.
+        picture: name of the figure that stands for it.
+        story: with the claims it speaks of, see :mod:`common.evidence.story`.
+    """
 
     title: str
     authors: str
@@ -87,14 +97,20 @@ class File(Open):
     link: str
     shows: str
     picture: str
+    result: str = ""
     story: str = ""
+
+
+class File(About):
+    """A ``claims.yaml``; its claims are read one by one."""
+
     claims: list[Any]
 
 
 class Claim(Model):
     """One published statement; the fields are those of ``claims.yaml``."""
 
-    id: str = Field(min_length=1)
+    id: str = Field(pattern=r"^[\w.+-]+$")
     where: str
     says: str
     published: float | None = None
@@ -115,8 +131,8 @@ class Claim(Model):
 
     @property
     def repeatable(self) -> bool:
-        """Whether one run settles it, because no seed can change what it measures."""
-        return self.judge.exactly is not None
+        """Whether one run says all that can be said: no seed can change what it measures."""
+        return self.judge.exactly is not None or self.judge.by == "one"
 
     @property
     def experiments(self) -> list[str]:
@@ -161,17 +177,15 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def read(path: Path) -> tuple[dict[str, Any], list[Claim]]:
+def read(path: Path) -> tuple[About, list[Claim]]:
     """Read ``claims.yaml``: what it says about the paper, and its claims.
 
     Raises:
         UserError: not YAML, a missing or unknown part or one of another type, or an id used twice.
     """
-    content = read_yaml(path)
-    listed = checked(File, content, shown(path)).claims
-    about = {k: v for k, v in content.items() if k != "claims"}
+    about = checked(File, read_yaml(path), shown(path))
     claims: list[Claim] = []
-    for entry in [e for one in listed for e in spread(one, path)]:
+    for entry in [e for one in about.claims for e in spread(one, path)]:
         name = entry.get("id", "without id") if isinstance(entry, dict) else "without id"
         where = f"{shown(path)}: claim {name!r}"
         claim = checked(Claim, entry, where)
@@ -202,7 +216,7 @@ def spread(entry: Any, path: Path) -> list[Any]:
             return part
         try:
             return part.format_map(row)
-        except (KeyError, ValueError) as e:
+        except (KeyError, ValueError, AttributeError, IndexError, TypeError) as e:
             raise UserError(f"{where}: published/{entry['each']}.csv has no column for {part!r}"
                             ) from e
 
@@ -223,6 +237,8 @@ SOURCES = ("printed", "derived", "read off", "quoted by ")
 def _check(claim: Claim, where: str) -> None:
     """Refuse what is of the right type and makes no sense together."""
     try:
+        if re.search(r"\d{3}", claim.show):
+            raise ValueError("wider than a line")
         format(1.0, claim.show)
     except ValueError as e:
         raise UserError(f"{where}: show: {claim.show!r}: expected a format of numbers such as .2f"

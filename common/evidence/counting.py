@@ -2,7 +2,7 @@
 
 A claim that is measured in runs, or could be, is a *statement* of the paper and counts as one. What
 is computed from the code alone (a formula, a number of parameters) is counted apart, and a
-published table as what it is: so many of its rows agree in all columns.
+published table by how many of its rows agree in all columns.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ class Table:
     rows: int
     columns: int
 
+    @property
+    def words(self) -> str:
+        """How many rows agree."""
+        return f"{self.agree} of {self.rows} rows agree" + (
+            f" in all {self.columns} columns" if self.columns > 1 else "")
+
 
 @dataclass(frozen=True)
 class Count:
@@ -61,8 +67,7 @@ class Count:
         if self.formulas:
             said.append(f"{self.hold} of {self.formulas} formula{'s' * (self.formulas > 1)} "
                         f"hold{'s' * (self.formulas == 1)}")
-        said += [f"table {t.name}: {t.agree} of {t.rows} rows agree" + (
-            f" in all {t.columns} columns" if t.columns > 1 else "") for t in self.tables]
+        said += [f"table {t.name}: {t.words}" for t in self.tables]
         return [s for s in said if s]
 
 

@@ -7,12 +7,13 @@ import html
 from common.evidence.counting import Count, cost
 from common.evidence.paper import Paper
 from common.evidence.picture import MARKS
+from common.evidence.story import result
 from common.evidence.verdicts import VERDICTS
 
 NAME = "strip"
 """Of the strip's file."""
 
-HEAD = ("paper", "what it says", "verdicts", "minutes on two cores", "picture")
+HEAD = ("paper", "what came out", "verdicts", "minutes on two cores", "picture")
 
 WIDTH, HEIGHT, LEAST = 260, 18, 20
 """Of a strip, and of its narrowest part, in which two digits fit; in pixels."""
@@ -57,9 +58,9 @@ def cells(paper: Paper, counted: Count) -> list[str]:
     """A paper's line, see :data:`HEAD`."""
     base, about = f"papers/{paper.name}", paper.about
     said = html.escape("; ".join(counted.words))
-    picture = f"{base}/figures/{about['picture']}.svg"
-    return [f"[{about['title']}]({base}/README.md), {about['authors']} {about['year']}",
-            about["shows"],
+    picture = f"{base}/figures/{about.picture}.svg"
+    return [f"[{about.title}]({base}/README.md), {about.authors} {about.year}",
+            result(paper) or about.shows,
             f'<img src="{base}/figures/{NAME}.svg" width="{WIDTH}" alt="{said}"><br>'
             f"[report]({base}/REPORT.md)", cost(paper).words,
             f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>']

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from common.config import Config
+from common.config import Config, one_line
 from common.errors import UserError, nearest
 from common.evidence import results
 from common.evidence.claims import Claim, Measure, read, read_table
@@ -45,7 +47,7 @@ class Judgement:
 
     @property
     def by(self) -> str:
-        """What was judged: mean, median or share."""
+        """What was judged: mean, median, share or one run."""
         return self.claim.judge.by
 
     @property
@@ -69,18 +71,14 @@ class Paper:
         folder: such as ``papers/batchnorm``.
 
     Raises:
-        UserError: a file of it is missing or damaged.
+        UserError: a file of it is damaged.
     """
 
     def __init__(self, folder: Path):
         self.folder, self.name = folder, folder.name
-        for file in ("train.py", "config.yaml"):
-            if not (folder / file).is_file():
-                raise UserError(f"{shown(folder)}: expected {file} beside claims.yaml")
-        train = self.module("train")
-        self.schema: type[Config] = train.Config
-        self.experiments = Experiments(self.schema, folder / "config.yaml")
         self.about, self.claims = read(folder / "claims.yaml")
+        self.schema: type[Config] = self.module("train").Config
+        self.experiments = Experiments(self.schema, folder / "config.yaml")
         for claim in self.claims:
             for name in claim.experiments:
                 if name not in self.experiments.experiments:
@@ -128,7 +126,7 @@ class Paper:
         if claim.measure is None:
             return Judgement(claim, "not run")
         if not claim.experiments:
-            value = exact(self.function(claim), json.dumps(claim.measure.arguments))
+            value = self.called(claim)
             low, high = claim.band
             return Judgement(claim, "reproduced" if low <= value <= high else "not reproduced",
                              (value,))
@@ -146,6 +144,12 @@ class Paper:
             values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
         except UserError as e:
             raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r}: {e}") from e
+        if claim.judge.by == "one":
+            if len(set(values)) > 1:
+                raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r} is "
+                                f"judged by one run, yet seeds differ: {min(values)} and "
+                                f"{max(values)}")
+            values = values[:1]
         verdict, interval = decide(values, claim.band, claim.judge, plan)
         return Judgement(claim, verdict, values, interval, plan=plan)
 
@@ -159,7 +163,7 @@ class Paper:
         """What one seed's runs say about a claim."""
         of = claim.measure or Measure()
         if of.experiment is None or of.metric is None or of.function is not None:
-            return float(self.function(claim)(runs, **of.arguments))
+            return self.called(claim, runs)
         value = runs[of.experiment].at(of.metric, of.step)
         return value - runs[of.versus].at(of.metric, of.step) if of.versus else value
 
@@ -179,6 +183,23 @@ class Paper:
             return ""
         found = results.difference(self.folder, experiment, seed)
         return f" ({found})" if found else None
+
+    def called(self, claim: Claim, *runs: dict[str, Result]) -> float:
+        """What the function a claim names says with the claim's arguments, and with runs if any.
+
+        Raises:
+            UserError: there is no such function, or the arguments are none that it takes.
+        """
+        function, arguments = self.function(claim), (claim.measure or Measure()).arguments
+        try:
+            inspect.signature(function).bind(*runs, **arguments)
+            return float(function(*runs, **arguments)) if runs else exact(
+                function, json.dumps(arguments))
+        except (TypeError, ValueError, LookupError) as e:
+            if not arguments and runs:
+                raise  # the function's own fault
+            raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r}: "
+                            f"{claim.function} with {arguments}: {one_line(e)}") from e
 
     def function(self, claim: Claim) -> Callable[..., float]:
         """The function of ``facts.py`` a claim names."""
@@ -202,20 +223,38 @@ def verdict_table(paper: Paper) -> dict[str, str]:
 
 
 def papers(names: Sequence[str] = ()) -> list[Paper]:
-    """The named papers, or all of them.
+    """The named papers, or all of them; what is half-made is left out of all, with a word.
 
     Raises:
-        UserError: there is no such paper.
+        UserError: there is no such paper, or one that was named is half-made.
     """
-    known = paper_names()
+    known, unfinished = paper_names(), half_made()
     for name in names:
+        if name in unfinished:
+            raise UserError(f"papers/{name} is half-made: expected {', '.join(unfinished[name])}")
         if name not in known:
             raise UserError(f"unknown paper {name!r}{nearest(name, known)}")
+    for name, missing in unfinished.items() if not names else ():
+        print(f"papers/{name} is half-made and left out: it has no {', no '.join(missing)} yet",
+              file=sys.stderr)
     return [Paper(ROOT / "papers" / n) for n in (names or known)]
 
 
+NEEDED = ("README.md", "claims.yaml", "config.yaml", "facts.py", "model.py", "plots.py", "train.py")
+"""What a paper's folder has before anything can be said about it."""
+
+
+def half_made() -> dict[str, list[str]]:
+    """The folders that will be papers, with those of :data:`NEEDED` they have not yet."""
+    folders = sorted(p for p in (ROOT / "papers").iterdir() if p.is_dir())
+    lacking = {p.name: [f for f in NEEDED if not (p / f).is_file()] for p in folders}
+    return {name: missing for name, missing in lacking.items() if 0 < len(missing) < len(NEEDED)}
+
+
 def paper_names() -> list[str]:
-    """The papers there are, whether or not their files can be read."""
-    return sorted(p.parent.name for p in (ROOT / "papers").glob("*/claims.yaml"))
+    """The papers there are, whether or not their files can be read; none that is half-made."""
+    unfinished = half_made()
+    return sorted(p.parent.name for p in (ROOT / "papers").glob("*/claims.yaml")
+                  if p.parent.name not in unfinished)
 
 

@@ -15,10 +15,9 @@ from common.evidence.paper import Judgement
 NAME = "verdicts"
 """Of the figure's file."""
 
-CAPTION = ("Every statement that was measured in runs. Each row has a scale of its own, on which "
-           "the band that was fixed beforehand reaches from −1 to 1 (from −1 on, or up to 1, where "
-           "it has one end); the bar is the published value, the mark the measured one with its "
-           "95 % interval. An arrow points at what lies outside the picture.")
+CAPTION = ("Every statement measured in runs, on a scale of its own: grey, the band fixed "
+           "beforehand, from −1 to 1 or with one end there; bar, published; mark, measured, with "
+           "its 95 % interval. Arrows point at what lies outside.")
 
 MARKS = {"reproduced": ("o", "#009E73"), "consistent": ("v", "#56B4E9"),
          "undecided": ("s", "#E69F00"), "not reproduced": ("X", "#D55E00"),

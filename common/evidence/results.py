@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,10 +18,11 @@ from common.errors import UserError, nearest
 from common.evidence.provenance import origin as origin
 from common.evidence.provenance import provenance as provenance
 from common.experiments import Experiments
-from common.files import shown, write_atomic
+from common.files import read_text, shown, write_atomic
 from common.segments import Segment
 from common.training import tracking
 from common.training.loop import Ended
+from common.training.published import Made
 from common.typed import Model, checked
 
 POINTS = 250
@@ -63,6 +65,16 @@ class Record(Model):
         for k, (steps, values) in self.curves.items():
             if len(steps) != len(values):
                 raise ValueError(f"curves.{k}: expected as many values as steps")
+            if any(a > b for a, b in pairwise(steps)):
+                raise ValueError(f"curves.{k}: expected steps that do not fall")
+        train = self.config.get("train")
+        last = train.get("steps") if isinstance(train, dict) else None
+        if type(last) is not int or last < 1:
+            raise ValueError(f"config.train.steps: {last}: expected a whole number of at least 1")
+        began = [s.from_step for s in self.segments]
+        if sorted(began) != began or began[-1] > last:
+            raise ValueError(f"segments: from_step: {began}: expected steps that grow, none beyond "
+                             f"config.train.steps={last}")
         return self
 
 
@@ -124,12 +136,12 @@ def difference_path(paper_folder: Path, experiment: str, seed: int) -> Path:
 def difference(paper_folder: Path, experiment: str, seed: int) -> str:
     """What ``papers recheck`` found to differ from a result, in words; empty if nothing."""
     path = difference_path(paper_folder, experiment, seed)
-    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    return read_text(path).strip() if path.exists() else ""
 
 
 def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
-          ended: Ended) -> dict[str, Any]:
-    """Write the result of a finished run and return what was written.
+          ended: Ended) -> Made:
+    """Write the result of a finished run and return what it publishes may say of it.
 
     Args:
         path: the file, see :func:`path_of`.
@@ -149,7 +161,9 @@ def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
         record["first_losses"] = [float(f"{v:.8g}") for v in ended.first_losses]
     lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in record.items()]
     write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")
-    return record
+    return Made(experiment=config.experiment, seed=config.seed, data=data.name,
+                config=record["config"], commits=[s.commit for s in ended.segments],
+                metrics=ended.metrics)
 
 
 def curves(lines: list[dict[str, Any]]) -> dict[str, list[list[float]]]:

@@ -32,7 +32,7 @@ ENOUGH_SEEDS = 3
 
 CONFIDENCE = 0.95
 
-Way = Literal["mean", "median", "share"]
+Way = Literal["mean", "median", "share", "one"]
 """What ``judge: {by: …}`` may say."""
 
 VERDICTS: dict[str, str] = {

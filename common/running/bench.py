@@ -139,9 +139,11 @@ def main(argv: list[str]) -> int:
     module = paper.module("bench")
     if hasattr(module, "steps"):
         print(f"a step beside the limit of this machine ({torch.get_num_threads()} threads)\n"
-              f"{'':<28}{'a step':>13}{'at least':>13}{'':<18}{'ratio':>8}")
+              f"{'':<28}{'a step':>13}{'at least':>13}{'':<18}{'ratio':>8}"
+              f"   arithmetic, and of a product alone")
         for name, recipe in module.steps():
-            print(limits.beside_the_limit(name, recipe, limits.rates(recipe.device)), flush=True)
+            of_device = limits.rates(recipe.device, recipe.config.train.precision)
+            print(limits.beside_the_limit(name, recipe, of_device), flush=True)
         print()
     for title, contenders in module.benches():
         print(f"{title} ({torch.get_num_threads()} threads, {blocks} blocks in turn)")

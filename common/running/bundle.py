@@ -116,6 +116,8 @@ def accept(argv: list[str]) -> int:
         raise UserError(f"replace={options['replace']}: expected true or false")
     if not words:
         raise UserError("papers bundle accept: expected files that collect wrote")
+    if absent := [w for w in words if not Path(w).is_file()]:
+        raise UserError(f"there is no file {absent[0]}")
     home = accepting.accept([Path(w) for w in words], options.get("replace") == "true")
     changed = sorted({n.split("/")[1] for n in home.taken if n.startswith("papers/")})
     if changed:

@@ -153,7 +153,7 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
         for name in names:
             print(pace(recipe_class, experiments, name, overrides, keep), flush=True)
         return 0
-    budget = Budget(str(overrides.get("budget") or ""))
+    budget = Budget(str(overrides.get("budget", "")))
     if overrides.get("train.vectorize") and distributed.processes() > 1:
         raise UserError("train.vectorize=true: expected one process, not torchrun's "
                         f"{distributed.processes()}")

@@ -72,10 +72,10 @@ def program(ready: Ready) -> torch.export.ExportedProgram:
     Raises:
         UserError: torch cannot.
     """
-    batch = torch.export.Dim("n", min=1, max=65536)
+    batch = torch.export.Dim("n", min=1, max=65536)  # of one image torch would trace one alone
     try:
-        return torch.export.export(ready.network, (ready.images[:2].clone(),), strict=False,
-                                   dynamic_shapes=({0: batch},))
+        return torch.export.export(ready.network, (ready.calibration[:2].clone(),),
+                                   strict=False, dynamic_shapes=({0: batch},))
     except Exception as e:  # torch's own, of many kinds, over many lines
         raise UserError(f"{ready.name}: torch cannot trace this network for batches of any size: "
                         f"{one_line(e)[:160]}") from e

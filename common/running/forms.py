@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from common.evidence import plotting
+from common.evidence import plotting, tables
 from common.evidence.provenance import origin, say_uncommitted
 from common.files import ROOT, write_atomic
 from common.running.export import Predict, reader, to_int8, to_onnx, torchs, tried
 from common.running.ready import Ready
+from common.segments import Origin
+from common.typed import Model, read_json
 
 WRITERS = {"onnx": to_onnx, "int8": to_int8}
 BATCHES = {1: 200, 256: 10}
@@ -30,11 +35,55 @@ LABELS = {"torch": "float32, torch", "onnx": "float32, ONNX Runtime",
 """What the table calls a form."""
 
 MARKS = {"torch": "o", "onnx": "s", "int8": "^"}
+SIZES = (100e3, 1e6, 10e6)
+"""Bytes of the marks in the picture's legend."""
+
 PICTURE = Path("papers/exports.svg")
 """Beside papers/STUDY.md, which shows it."""
 
+PUBLISHED = ("papers/*/weights/*.safetensors", "papers/*/results/*/seed*.dcn")
+"""Where the files lie that a user downloads; each has its card and a JSON file beside it."""
+
 HEAD = ["network", "form", "KB", "test error, %", "same class as torch, %",
         "time an image over the first row's, one at a time", "256 at a time"]
+
+
+class Form(Model):
+    """What one form of a network is worth.
+
+    Attributes:
+        bytes: its size.
+        error: on the images tried, in %.
+        same: part of the images given the class that torch gives.
+        furthest: largest difference of a logit from torch's.
+        milliseconds: an image, by images a call.
+    """
+
+    bytes: int = Field(gt=0)
+    error: float
+    same: float
+    furthest: float
+    milliseconds: dict[str, float]
+
+
+class Compared(Model):
+    """A network in its forms, as ``exports/`` keeps it; ``torch`` is always among them."""
+
+    name: str
+    paper: str
+    data: str
+    images: int = Field(gt=0)
+    made: Origin
+    forms: dict[Literal["torch", "onnx", "int8"], Form]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Compared:
+        batches = {str(n) for n in BATCHES}
+        if "torch" not in self.forms or any(f.milliseconds.keys() != batches
+                                            for f in self.forms.values()):
+            raise ValueError("forms: expected torch among them, each with milliseconds of "
+                             f"{' and '.join(sorted(batches))}")
+        return self
 
 
 def milliseconds(forms: dict[str, Predict], images: Tensor, calls: int) -> dict[str, float]:
@@ -49,14 +98,8 @@ def milliseconds(forms: dict[str, Predict], images: Tensor, calls: int) -> dict[
     return {name: statistics.median(times[1:]) for name, times in found.items()}
 
 
-def compare(ready: Ready) -> dict[str, Any]:
-    """Every form of a network, tried on the same images and timed in turn on one core.
-
-    Returns:
-        ``name``, ``paper``, ``data``, ``images`` tried, ``made``, the provenance, and ``forms``: of
-        each ``bytes``, ``error`` (%), ``same`` (part of the images given the class that torch
-        gives), ``furthest`` (largest difference of a logit) and ``milliseconds`` an image by batch.
-    """
+def compare(ready: Ready) -> Compared:
+    """Every form of a network, tried on the same images and timed in turn on one core."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     weights = ready.network.model.state_dict().values()
@@ -71,47 +114,58 @@ def compare(ready: Ready) -> dict[str, Any]:
             times = {n: milliseconds(predict, ready.images[:n], calls)
                      for n, calls in BATCHES.items()}
             trials = {form: tried(p, ready) for form, p in predict.items()}
-        made = origin(torch.device("cpu")).written()
+        made = origin(torch.device("cpu"))
     finally:
         torch.set_num_threads(threads)
-    return {"name": ready.name, "paper": ready.paper, "data": ready.data,
-            "images": len(ready.images), "made": made,
-            "forms": {form: {"bytes": sizes[form], "error": t.error, "same": t.same / t.images,
-                             "furthest": t.furthest,
-                             "milliseconds": {str(n): times[n][form] for n in BATCHES}}
-                      for form, t in trials.items()}}
+    return Compared.model_validate({
+        "name": ready.name, "paper": ready.paper, "data": ready.data,
+        "images": len(ready.images), "made": made,
+        "forms": {form: {"bytes": sizes[form], "error": t.error, "same": t.same / t.images,
+                         "furthest": t.furthest,
+                         "milliseconds": {str(n): times[n][form] for n in BATCHES}}
+                  for form, t in trials.items()}})
 
 
-def keep(ready: Ready, found: dict[str, Any]) -> Path:
+def keep(ready: Ready, found: Compared) -> Path:
     """Write what :func:`compare` found into the paper's folder, for the page that shows it."""
     say_uncommitted()
     path = ROOT / "papers" / ready.paper / "exports" / f"{ready.name}.json"
     path.parent.mkdir(exist_ok=True)
-    write_atomic(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, json.dumps(found.written(), indent=1, ensure_ascii=False) + "\n")
     write_atomic(ROOT / PICTURE, drawn(kept()))
     return path
 
 
-def picture(found: Sequence[dict[str, Any]]) -> Figure:
+def picture(found: Sequence[Compared]) -> Figure:
     """Test error against time an image, one at a time: a panel for each data set, a mark a form.
 
     Times are over those of the first network's torch, as in :func:`table`; a mark's area is the
-    size.
+    size. Networks of a family, the name's first word, have one colour in every panel; the second of
+    another size is hollow, and those of one size and error lie on each other under one label.
     """
-    first = found[0]["forms"]["torch"]["milliseconds"]["1"]
-    sets = list(dict.fromkeys(f["data"] for f in found))
+    first = found[0].forms["torch"].milliseconds["1"]
+    sets = list(dict.fromkeys(f.data for f in found))
+    colours = dict(zip(dict.fromkeys(map(family, found)), plotting.COLOURS, strict=False))
     with plotting.style():
         made, panels = plotting.figure(len(sets), width=4.6, height=3.6, squeeze=False)
         for axes, data in zip(panels[0], sets, strict=True):
-            for f, colour in zip((f for f in found if f["data"] == data), plotting.COLOURS,
-                                 strict=False):
-                points = [(m["milliseconds"]["1"] / first, m["error"], m["bytes"])
-                          for m in f["forms"].values()]
+            seen: dict[str, list[Line2D]] = {}  # of a family, the lines of different networks
+            for f in (f for f in found if f.data == data):
+                points = [(m.milliseconds["1"] / first, m.error, m.bytes)
+                          for m in f.forms.values()]
                 x, y, size = zip(*points, strict=True)
-                axes.plot(x, y, color=colour, lw=0.8, zorder=1, label=f["name"])
-                for form, *at in zip(f["forms"], x, y, size, strict=True):
-                    axes.scatter(*at[:2], s=12 + at[2] / 20000, marker=MARKS[form], color=colour,
-                                 zorder=2)
+                colour, lines = colours[family(f)], seen.setdefault(family(f), [])
+                same = next((line for line in lines if line.get_gid() == alike(f)), None)
+                hollow = lines.index(same) if same else len(lines)
+                (line,) = axes.plot(x, y, "--" if hollow else "-", color=colour, lw=0.8, zorder=1,
+                                    gid=alike(f), label="_" if same else f.name)
+                if same:
+                    same.set_label(f"{same.get_label()},\n{f.name}")
+                else:
+                    lines.append(line)
+                for form, *at in zip(f.forms, x, y, size, strict=True):
+                    axes.scatter(*at[:2], s=area(at[2]), marker=MARKS[form], edgecolors=colour,
+                                 facecolors="white" if hollow else colour, zorder=2)
             axes.set(title=data, xscale="log", xlabel="time an image, one at a time (ratio)")
             axes.margins(0.12)  # marks are large
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -121,21 +175,67 @@ def picture(found: Sequence[dict[str, Any]]) -> Figure:
         panels[0][0].set_ylabel("test error (%)")
         plotting.legend_below(made, *((LABELS[form], {"marker": mark, "color": "black", "ls": ""})
                                       for form, mark in MARKS.items()),
-                              columns=3 if len(sets) > 1 else 2)
+                              *((f"{size / 1e6:g} MB", {"marker": "o", "color": "grey", "ls": "",
+                                                        "ms": area(size) ** 0.5})
+                                for size in SIZES), columns=6 if len(sets) > 1 else 3)
     return made
 
 
-def drawn(found: Sequence[dict[str, Any]]) -> bytes:
+def family(f: Compared) -> str:
+    """The first word of a network's name: ``resnet20`` of ``resnet20_smallest-seed0``."""
+    return re.split("[-_]", f.name)[0]
+
+
+def alike(f: Compared) -> str:
+    """Size and error of a network, the same for those that a picture cannot tell apart."""
+    one = f.forms["torch"]
+    return f"{one.bytes} {one.error:.2f}"
+
+
+def area(size: float) -> float:
+    """Of a mark, in square points, for a file's bytes."""
+    return 12 + size / 20000
+
+
+def drawn(found: Sequence[Compared]) -> bytes:
     """The picture as SVG."""
     with plotting.style():
         return plotting.svg(picture(found))
 
 
-def kept() -> list[dict[str, Any]]:
-    """Everything that was kept, by data set, the largest network first."""
-    found = [json.loads(p.read_text(encoding="utf-8"))
-             for p in sorted(ROOT.glob("papers/*/exports/*.json"))]
-    return sorted(found, key=lambda f: (f["data"], -f["forms"]["torch"]["bytes"]))
+def kept() -> list[Compared]:
+    """Everything that was kept, by data set, the largest network first.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    found = [read_json(Compared, p) for p in sorted(ROOT.glob("papers/*/exports/*.json"))]
+    return sorted(found, key=lambda f: (f.data, -f.forms["torch"].bytes))
+
+
+def published() -> list[tuple[Path, str, float]]:
+    """Every file of trained weights that a user downloads, by data set, the smallest first.
+
+    Returns:
+        (path below the root, data set, test error in %), the error from the JSON file beside it.
+    """
+    found = []
+    for pattern in PUBLISHED:
+        for path in ROOT.glob(pattern):
+            said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            found.append((path.relative_to(ROOT), said["data"], said["error"])
+                         if "error" in said else  # else it is a result's own
+                         (path.relative_to(ROOT), said["data"]["name"], said["metrics"]["error"]))
+    return sorted(found, key=lambda f: (f[1], (ROOT / f[0]).stat().st_size))
+
+
+def downloads(found: Sequence[tuple[Path, str, float]]) -> str:
+    """What :func:`published` found as a table in Markdown, with links from papers/STUDY.md."""
+    return tables.table(["file", "data set", "KB", "test error, %"], [
+        [f"[{path.parts[1]} `{path.name if path.parts[2] == 'weights' else path.parts[3]}`]"
+         f"({path.with_suffix('.md').relative_to('papers')})", data,
+         f"{(ROOT / path).stat().st_size / 1000:,.1f}", f"{error:.2f}"]
+        for path, data, error in found])
 
 
 def ratio(value: float) -> str:
@@ -143,17 +243,14 @@ def ratio(value: float) -> str:
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
-def table(found: Sequence[dict[str, Any]]) -> str:
+def table(found: Sequence[Compared]) -> str:
     """Networks and forms as a table in Markdown; times are over those of the first network's torch.
 
     Within a network its forms took turns; between networks the machine is the same.
     """
-    first = found[0]["forms"]["torch"]["milliseconds"]
-    lines = [f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
-    for f in found:
-        for form, m in f["forms"].items():
-            cells = [f"{f['paper']} `{f['name']}`", LABELS[form], f"{m['bytes'] / 1000:,.0f}",
-                     f"{m['error']:.2f}", f"{100 * m['same']:.2f}",
-                     *(ratio(m["milliseconds"][n] / first[n]) for n in first)]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    first = found[0].forms["torch"].milliseconds
+    return tables.table(HEAD, [
+        [f"{f.paper} `{f.name}`", LABELS[form], f"{m.bytes / 1000:,.0f}",
+         f"{m.error:.2f}", f"{100 * m.same:.2f}",
+         *(ratio(m.milliseconds[n] / first[n]) for n in first)]
+        for f in found for form, m in f.forms.items()])

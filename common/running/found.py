@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.evidence import report
+from common.evidence import tables
 from common.evidence.claims import Claim
 from common.evidence.paper import Paper
 from common.running.runs import Outcome, Run
@@ -28,8 +28,8 @@ def found(before: Paper, now: Paper, claims: Sequence[Claim], runs: Sequence[Run
     lines = []
     for c in claims:
         j = now.judge(c)
-        published = "–" if c.published is None else report.number(c.published, c.show)
-        lines.append(f"{c.id}: published {published}, measured {report.measured(j)}: {j.verdict}")
+        published = "–" if c.published is None else tables.number(c.published, c.show)
+        lines.append(f"{c.id}: published {published}, measured {tables.measured(j)}: {j.verdict}")
         if j.verdict == "not run" and c.because:
             lines.append(f"    {c.because}")
         its = sorted({s for e, s in made if e in c.experiments})
@@ -45,7 +45,7 @@ def of_seed(paper: Paper, claim: Claim, seed: int) -> str:
     runs = {e: r for e in claim.experiments for r in paper.results.get(e, []) if r.seed == seed}
     if len(runs) < len(set(claim.experiments)):
         return ""
-    return report.number(paper.measured(claim, runs), claim.show)
+    return tables.number(paper.measured(claim, runs), claim.show)
 
 
 def earlier(value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from common.experiments import Experiments
 from common.files import is_clone, runs_root
 from common.training.loop import Ended
 
+NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]')
+"""Signs that some system refuses in the name of a folder."""
+
 
 def run_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
     """The folder of a run: ``runs/<paper>/<experiment>[,key=value …]/seed<k>``."""
     name = ",".join([config.experiment, *(f"{k}={v}" for k, v in sorted(overrides.items()))])
-    name = name.replace("/", "_")
+    name = NOT_IN_NAMES.sub("_", name)
     if len(name) > 150:
         name = name[:130] + "-" + hashlib.sha256(name.encode()).hexdigest()[:12]
     return runs_root() / paper / name / f"seed{config.seed}"

@@ -61,9 +61,15 @@ def work(recipe: Planned) -> Work:
     return Work(float(counter.get_total_flops()), float(moved))
 
 
-def rates(device: torch.device) -> tuple[float, float]:
-    """Multiply-adds times two, and bytes, that a device does a second: a product and a copy."""
-    a, b = (torch.randn(SIZE, SIZE, device=device) for _ in range(2))
+def rates(device: torch.device, precision: str = "float32") -> tuple[float, float]:
+    """Multiply-adds times two, and bytes, that a device does a second: a product and a copy.
+
+    Args:
+        device: which.
+        precision: ``train.precision`` of the step; with bfloat16 the product is of such numbers.
+    """
+    numbers = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a, b = (torch.randn(SIZE, SIZE, device=device).to(numbers) for _ in range(2))
     x = torch.empty(COPIED, device=device)
     y = torch.empty_like(x)
     return (2 * SIZE**3 / fastest(lambda: a @ b, device),
@@ -83,7 +89,7 @@ def fastest(do: Callable[[], object], device: torch.device) -> float:
 
 
 def beside_the_limit(name: str, recipe: Planned, of_device: tuple[float, float]) -> str:
-    """One line: milliseconds a step, the limit, and how far from it.
+    """One line: milliseconds a step, the limit, how far from it, and the rates of arithmetic.
 
     Args:
         name: what is trained.
@@ -95,4 +101,5 @@ def beside_the_limit(name: str, recipe: Planned, of_device: tuple[float, float])
     seconds = seconds_per_step([recipe])
     by = "multiply-adds" if its.flops / of_device[0] > its.bytes / of_device[1] else "bytes"
     return (f"{name:<28}{1000 * seconds:>10.3f} ms{1000 * limit:>10.3f} ms by {by:<14}"
-            f"{seconds / limit:>6.1f} ×")
+            f"{seconds / limit:>6.1f} ×"
+            f"{its.flops / seconds / 1e12:>10.3f} of{of_device[0] / 1e12:>7.3f} TFLOP/s")

@@ -9,17 +9,58 @@ from __future__ import annotations
 import keyword
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import yaml
 
 from common.config import one_line
 from common.errors import UserError, nearest
-from common.evidence import report
-from common.evidence.paper import papers, verdict_table
 from common.files import ROOT, shown, write_atomic
 
 TEMPLATE = Path(__file__).with_name("template")
+
+LEFT: dict[str, dict[str, tuple[str, str]]] = {
+    "README.md": {
+        "What the paper claims, in a sentence or two.": ("the first paragraph", "what it claims"),
+        "| section, table or figure |": ("From the paper to the code", "a row for each place"),
+        "- What it says that matters for a reproduction": (
+            "Notes from the paper", "what it says, each with its place"),
+        "1. Where the paper is silent: what was": (
+            "Deviations and choices", "each choice, and why"),
+        "- What would close the gap, or could not": (
+            "Open questions", "what could not be found out")},
+    "claims.yaml": {
+        "authors: \"Authors\"": ("authors", "who wrote the paper"),
+        "year: 0\n": ("year", "the year it appeared"),
+        "link: https://example.org": ("link", "the address of the paper"),
+        "shows: what the reader will see": ("shows", "what it shows, in half a sentence"),
+        "where: Table 0": ("where", "the table of the paper and its cell"),
+        "where: Fig. 0": ("where", "the figure of the paper"),
+        "One claim of each kind; replace them": (
+            "the comment above 'claims'", "the paper's own claims"),
+        "accuracy on a data set that is not at hand": ("says", "what is not measured here"),
+        "say what it would need.": ("because", "what a run would need")},
+    "config.yaml": {"Say what a run costs.": ("the first line", "what a run costs")},
+    "model.py": {'"""The paper\'s method, in its symbols and with': (
+        "the module's docstring", "which method, and which equations")},
+    "train.py": {'"""The paper\'s training; loss, step and evaluation are': (
+        "the recipe's docstring", "how this paper trains")},
+    "bench.py": {'"""The paper\'s speed claim, or ours, as a ratio."""': (
+        "the module's docstring", "what is timed against what")}}
+"""What the template leaves to its author: file to words in it, with their place, and what to write
+there."""
+
+
+def left_in(folder: Path) -> list[str]:
+    """What of :data:`LEFT` still stands in a paper's files, a line each."""
+    said = []
+    for file, words in LEFT.items():
+        path = folder / file
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        said += [f"{shown(path)}: {where}: still the template's {word.strip()!r}: write {what}"
+                 for word, (where, what) in words.items() if word in text]
+    return said
 
 
 def check_name(name: str) -> None:
@@ -28,9 +69,10 @@ def check_name(name: str) -> None:
     Raises:
         UserError: naming it and what was expected.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise UserError(f"{name!r} cannot be a paper's name: expected lower-case letters, digits "
-                        "and underscores, starting with a letter, and no Python keyword")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", name) or keyword.iskeyword(name):
+        raise UserError(f"{name!r} cannot be a paper's name: expected at most 50 lower-case "
+                        "letters, digits and underscores, starting with a letter, and no Python "
+                        "keyword")
     if (ROOT / "papers" / name / UNFINISHED).exists():  # an earlier attempt was cut short
         return
     for folder in (ROOT / "papers" / name, ROOT / "tests" / "papers" / name):
@@ -40,6 +82,11 @@ def check_name(name: str) -> None:
 
 UNFINISHED = ".unfinished"
 """Lies in a paper's folder while it is being made."""
+
+
+def unknown(name: str) -> dict[str, str]:
+    """What is written about a paper of which nothing but the name is known."""
+    return {"title": name, "authors": "Authors", "year": "0"}
 
 
 def fill(text: str, name: str, about: dict[str, str]) -> str:
@@ -58,6 +105,9 @@ def create(name: str, about: dict[str, str]) -> list[Path]:
         UserError: the name cannot be used, or the files cannot be written; then nothing is left.
     """
     check_name(name)
+    say("reading the papers there are …")
+    from common.evidence import report  # takes seconds, and what is slow says so before
+    from common.evidence.paper import papers, verdict_table
     folder, tests = ROOT / "papers" / name, ROOT / "tests" / "papers" / name
     made = []
     try:
@@ -68,6 +118,8 @@ def create(name: str, about: dict[str, str]) -> list[Path]:
                 write_atomic(file, fill(path.read_text(encoding="utf-8"), name, about))
                 made.append(file)
         write_atomic(folder / "results" / ".gitkeep", "")  # git keeps no empty folders
+        say("its report and figure, and its line in README's table, for which every paper is "
+            "judged …")
         report.main([name])
         verdicts = ROOT / "tests" / "common" / "evidence" / "test_claims" / f"{name}.yml"
         write_atomic(verdicts, yaml.safe_dump(verdict_table(papers([name])[0])))
@@ -80,12 +132,17 @@ def create(name: str, about: dict[str, str]) -> list[Path]:
     return made
 
 
+def say(what: str) -> None:
+    """What is being done, at once; the files made are what goes to standard output."""
+    print(what, file=sys.stderr, flush=True)
+
+
 def main(argv: list[str]) -> int:
     """The command line; see the module's text."""
     if not argv or argv[0] in ("--help", "-h"):
         print(__doc__.strip())
         return 0
-    about = {"title": argv[0], "authors": "Authors", "year": "2000"}
+    about = unknown(argv[0])
     for word in argv[1:]:
         k, sign, v = word.partition("=")
         if not sign:
@@ -97,6 +154,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"year={about['year']}: expected a whole number")
     for path in create(argv[0], about):
         print(shown(path))
+    say("pytest tests/common/test_house.py names what the template left to write")
     print(f"next: python papers/{argv[0]}/train.py experiment=quick   "
           "(papers/README.md says what goes where)")
     return 0

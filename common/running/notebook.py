@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.files import ROOT, shown, write_atomic
+from common.files import ROOT, read_text, shown, write_atomic
 
 SOURCE = ROOT / "papers" / "first_steps.py"
 
@@ -77,10 +77,10 @@ def main(argv: Sequence[str]) -> int:
     if other := [w for w in argv if w != "--check"]:
         raise UserError(f"unknown word {other[0]!r}: expected --check or nothing")
     path: Path = SOURCE.with_suffix(".ipynb")
-    notebook(text := SOURCE.read_text(encoding="utf-8"))  # says what is missing
+    notebook(text := read_text(SOURCE))  # says what is missing
     content = written(text)
     if "--check" in argv:
-        same = path.exists() and path.read_text(encoding="utf-8") == content
+        same = path.exists() and read_text(path) == content
         print(f"{shown(path)} {'agrees with' if same else 'differs from'} {shown(SOURCE)}")
         return 0 if same else 1
     write_atomic(path, content)

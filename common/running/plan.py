@@ -17,7 +17,7 @@ import torch
 from common.config import names_file, start_of
 from common.errors import UserError, nearest
 from common.evidence import results
-from common.evidence.claims import Claim
+from common.evidence.claims import Claim, Measure
 from common.evidence.paper import Paper
 from common.evidence.provenance import origin
 from common.files import ROOT, runs_root
@@ -59,6 +59,16 @@ def chosen_claims(paper: Paper, ids: str | None) -> list[Claim]:
     return [known[n] for n in names]
 
 
+def all_of(paper: Paper, names: str) -> Claim:
+    """A claim that needs the runs of these comma-separated experiments or groups, and judges none.
+
+    Raises:
+        UserError: there is no such experiment.
+    """
+    found = [e for name in names.split(",") for e in paper.experiments.expand(name)]
+    return Claim(id="experiments", where="", says="", measure=Measure(experiments=found))
+
+
 def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again: bool = False,
          jobs: int | None = None, threads: int | None = None) -> list[Run]:
     """The runs these claims still need: seed 0 of every experiment, then seed 1 …
@@ -70,7 +80,7 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
     Args:
         paper: whose claims.
         claims: in the order in which they are to be settled.
-        seeds: at most so many of those that ``config.yaml`` plans; None: all of them.
+        seeds: at most this many of those that ``config.yaml`` plans; None: all of them.
         again: also make runs whose result is committed, unless they were finished here.
         jobs: how many runs share the cores, or None.
         threads: of a run whose configuration does not say, where ``jobs`` is None; None: all.
@@ -268,18 +278,30 @@ def how_many_pay(paper: Paper, experiment: str, patience: float = PACE_PATIENCE)
     return min(found, key=lambda n: found[n]) if found else AT_A_TIME[-2]
 
 
-def show(runs: Sequence[Run], jobs: int | None) -> str:
-    """The plan as a table, and what it costs."""
+def seconds_of_all(runs: Iterable[Run], starting: float) -> float:
+    """How long runs take one after the other, those whose speed is known.
+
+    Args:
+        runs: which.
+        starting: seconds of each before its first step.
+    """
+    return sum(r.seconds + starting for r in runs if r.seconds is not None)
+
+
+def show(runs: Sequence[Run], jobs: int | None, starting: float = 0.0) -> str:
+    """The plan as a table, and what it costs; see :func:`seconds_of_all`."""
     width = max(len(r.name) for r in runs) + 2
     lines = [f"{'run':<{width}}{'why':<11}{'steps left':>10}{'threads':>9}{'time':>10}"]
     for r in runs:
         time_ = "?" if r.seconds is None else duration(r.seconds)
         lines.append(f"{r.name:<{width}}{r.why:<11}{r.left:>10,}{r.threads:>9}{time_:>10}")
-    total = sum(r.seconds or 0 for r in runs) / at_a_time(runs, jobs)
+    total = seconds_of_all(runs, starting) / at_a_time(runs, jobs)
     unknown = sum(r.seconds is None for r in runs)
     parts = [f"{count(len(runs) - unknown)}, about {duration(total)} on {cores()} cores",
              f"{count(unknown)} whose speed is not known"]
     lines.append(", and ".join(parts[unknown == len(runs):1 + (unknown > 0)]))
+    if starting >= 1:
+        lines[-1] += f" ({duration(starting)} of each to start)"
     elsewhere = sorted({p for r in runs for p in r.elsewhere})
     if elsewhere:
         lines.append(f"(speeds partly measured on another machine: {', '.join(elsewhere)})")

@@ -6,8 +6,10 @@
     papers reproduce resnet budget=8m               # as far as eight minutes go
 
     claims=a,b       only these claims; their runs are made here even if results are committed
+    experiments=a,b  the runs of these experiments or groups instead of those that claims need: a
+                     search, whose winner a claim's experiment has
     seeds=3          at most seeds 0, 1, 2 of those that config.yaml plans
-    jobs=2           so many runs at a time, sharing the cores; without it one thread each and as
+    jobs=2           this many runs at a time, sharing the cores; without it one thread each and as
                      many as there are cores, or one after the other with all cores, whichever
                      the paper's first steps show to be faster here
     vectorize=true   the seeds of an experiment as one batched network, for small networks
@@ -24,33 +26,29 @@ it was. A run that fails is reported at the end and stops no other.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import math
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from types import FrameType
-
-import torch
 
 from common.errors import UserError, nearest
 from common.evidence import report
 from common.evidence.claims import Claim
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import say_uncommitted
-from common.files import ROOT, locked, runs_root, shown
+from common.files import locked, runs_root, shown
 from common.running import cluster
 from common.running.found import found
+from common.running.live import Live, last_line, start_up
 from common.running.plan import (
     AT_A_TIME,
     PACE_PATIENCE,
     Outcome,
     Run,
+    all_of,
     at_a_time,
     better_threads,
     cards,
@@ -62,79 +60,23 @@ from common.running.plan import (
     left_over,
     measure_paces,
     plan,
+    seconds_of_all,
     show,
     side_by_side,
 )
+from common.running.processes import Process, start
 from common.running.words import parse_arguments
 from common.training.budget import Budget, seconds_of
-from common.training.progress import Progress, duration
+from common.training.progress import duration
 
-OPTIONS = ("claims", "seeds", "jobs", "vectorize", "launcher", "pace", "budget")
+OPTIONS = ("claims", "experiments", "seeds", "jobs", "vectorize", "launcher", "pace", "budget")
 
 RESERVE, LEAST = 10.0, 5.0
 """Seconds of a budget kept for starting a run and for the reports, and what is worth a start."""
 
 
-@dataclass
-class Process:
-    """A run that is being trained."""
-
-    run: Run
-    process: subprocess.Popen
-    started: float
-    slot: int
-
-
-def start(run: Run, slot: int, seconds: float = math.inf) -> Process:
-    """Start a run's process; its output goes to ``log.txt`` in its folder.
-
-    It dies with this process (on Linux), and takes the graphics card ``slot`` where there are any.
-
-    Args:
-        run: what to train.
-        slot: a number no other living process has.
-        seconds: its budget.
-
-    Raises:
-        UserError: the run's folder cannot be written.
-    """
-    environment = os.environ | {"OMP_NUM_THREADS": str(run.threads)}
-    if (cards_here := torch.cuda.device_count()) > 1:
-        visible = [c.strip() for c in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
-        names = visible if len(visible) == cards_here else list(map(str, range(cards_here)))
-        environment["CUDA_VISIBLE_DEVICES"] = names[slot % cards_here]
-    words = [f"budget={math.floor(seconds)}s"] if math.isfinite(seconds) else []
-    try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        with open(run.folder / "log.txt", "ab") as log:
-            process = subprocess.Popen([*run.command, *words], cwd=ROOT, env=environment,
-                                       stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                       preexec_fn=die_with if LINUX else None)
-    except OSError as e:
-        raise UserError(f"cannot write the run's folder {shown(run.folder)}: {e.strerror}; choose "
-                        "another with $PAPERS_RUNS") from e
-    return Process(run, process, time.monotonic(), slot)
-
-
-LINUX = sys.platform.startswith("linux")
-
-
-def die_with() -> None:
-    """Ask Linux to end this process when its parent ends, however that ends."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
-def last_line(run: Run) -> str:
-    """What a run said last."""
-    with contextlib.suppress(OSError, IndexError):
-        text = (run.folder / "log.txt").read_text(encoding="utf-8", errors="replace")
-        return text.strip().splitlines()[-1]
-    return "no output"
-
-
 def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], bool],
-              budget: Budget) -> Outcome:
+              budget: Budget, starting: float = 0.0) -> Outcome:
     """Train the runs, several at a time, and say how each ended.
 
     A run that needs others starts when they are done, and fails if one of them does.
@@ -144,9 +86,10 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
         jobs: how many at a time; None: as many as there are cores for their threads.
         finished: whether a run has left its result; one that ended without is paused.
         budget: every run gets what is left of it when it starts, less RESERVE.
+        starting: seconds a run takes before its first step.
     """
     outcome, active, done = Outcome(waiting=list(runs)), list[Process](), 0
-    waiting, limit, told, heard = outcome.waiting, jobs or cores(), False, time.monotonic()
+    waiting, limit, told, live = outcome.waiting, jobs or cores(), False, Live()
     try:
         while active or (outcome.ready(()) and budget.left >= RESERVE + LEAST):
             used = len(active) if jobs else sum(p.run.threads for p in active)
@@ -156,13 +99,10 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
                 slots = {p.slot for p in active}
                 waiting.remove(run)
                 active.append(start(run, min(set(range(limit + 1)) - slots),
-                                    budget.left - RESERVE))
+                                    budget.left - RESERVE, live.SAID if live.terminal else None))
                 used += 1 if jobs else active[-1].run.threads
             time.sleep(0.05)
-            if time.monotonic() - heard >= Progress.EVERY:
-                heard = time.monotonic()
-                for p in active:
-                    print(f"  {last_line(p.run)}", flush=True)
+            live.show(lambda: [p.standing for p in active])
             if budget.over and not told:  # it took long to start, or its last step is a long one
                 told = True
                 for p in active:
@@ -171,11 +111,12 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
                 active.remove(p)
                 done += 1
                 how = ended(p, finished, told, outcome)
-                left = sum(r.seconds or 0 for r in waiting) / at_a_time(runs, jobs)
-                print(f"[{done}/{len(runs)}] {p.run.name}: {how} after "
-                      f"{duration(time.monotonic() - p.started)}"
-                      + (f", about {duration(left)} to go" if left else ""), flush=True)
+                left = seconds_of_all(waiting, starting) / at_a_time(runs, jobs)
+                live.say(f"[{done}/{len(runs)}] {p.run.name}: {how} after "
+                         f"{duration(time.monotonic() - p.started)}"
+                         + (f", about {duration(left)} to go" if left else ""))
     finally:
+        live.close()
         for p in active:
             p.process.terminate()
         for p in active:
@@ -194,7 +135,8 @@ def ended(p: Process, finished: Callable[[Run], bool], told: bool, outcome: Outc
     """
     code = p.process.returncode
     if code and not (told and code == -signal.SIGTERM):
-        why = f"ended by signal {-code}" if code < 0 else last_line(p.run)
+        why = f"ended by signal {-code}" if code < 0 else (
+            last_line(p.run.folder / "log.txt", p.since) or "no output")
         outcome.failed.append((p.run, f"{why}; its log: {shown(p.run.folder / 'log.txt')}"))
         return "FAILED"
     if code or not finished(p.run):
@@ -234,6 +176,8 @@ def options_of(argv: list[str]) -> dict:
             raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")
     if not options.get("claims", True):
         raise UserError("claims=: expected the ids of claims, such as claims=a,b")
+    if {"claims", "experiments"} <= options.keys():
+        raise UserError("experiments=: expected claims= or experiments=, not both")
     for k in ("seeds", "jobs"):
         v = options.get(k, 1)
         if not isinstance(v, int) or isinstance(v, bool) or v < 1:
@@ -311,14 +255,16 @@ def main(argv: list[str]) -> int:
         print(__doc__.strip())
         return 0
     (paper,) = papers(argv[:1])
+    starting = start_up()
     options = options_of(argv[1:])
     budget = Budget(str(options.get("budget", "")))
-    claims = chosen_claims(paper, options.get("claims"))
+    claims = ([all_of(paper, str(options["experiments"]))] if "experiments" in options
+              else chosen_claims(paper, options.get("claims")))
     check_seeds(paper, claims, options.get("seeds", 1))
     jobs = options.get("jobs") or cards() or None  # of a card one process makes the most
     if "--dry-run" in argv:
         runs = planned(paper, claims, {"pace": False, **options}, budget)
-        print(show(runs, jobs) if runs else "nothing to run")
+        print(show(runs, jobs, starting) if runs else "nothing to run")
         if any(r.seconds is None for r in runs) and "pace" not in options:
             print("(pace=true measures speeds that are not known)")
         return 0
@@ -327,13 +273,14 @@ def main(argv: list[str]) -> int:
         runs, outcome = planned(paper, claims, options, budget), Outcome()
         if runs:
             say_uncommitted()
-            print(show(runs, jobs), flush=True)
+            print(show(runs, jobs, starting), flush=True)
             if "launcher" in options:
                 outcome = cluster.carry_out(runs, options["launcher"], {
                     k.removeprefix("slurm."): v for k, v in options.items()
                     if k.startswith("slurm.")}, functools.partial(finished, paper))
             else:
-                outcome = carry_out(runs, jobs, functools.partial(finished, paper), budget)
+                outcome = carry_out(runs, jobs, functools.partial(finished, paper), budget,
+                                    starting)
             report.main([paper.name])
     print(found(paper, Paper(paper.folder), claims, runs, outcome) if "claims" in options else
           f"report: papers/{paper.name}/REPORT.md")

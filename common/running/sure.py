@@ -9,17 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from common.evidence import tables
 from common.evidence.provenance import origin, say_uncommitted
 from common.files import ROOT, shown, write_atomic
 from common.running import ready
+from common.segments import Origin
 from common.training.certainty import calibration_error, nll, uncertainty
 from common.training.recipe import Supervised
 from common.training.sums import fraction
+from common.typed import Model, read_json
 
 SAMPLES = 20
 """Networks that are drawn."""
@@ -33,6 +37,50 @@ WAYS = {"one": "one network", "drawn": f"{SAMPLES} drawn, averaged"}
 HEAD = ["network", "probabilities of", "test error, %", "mean confidence, %",
         "calibration error, %", "−log p of the right class, nats", "entropy, nats",
         "entropy when turned by 90°, nats"]
+
+
+class Way(Model):
+    """What probabilities are worth that were found in one way; :data:`HEAD` says it in words.
+
+    Attributes:
+        error: %.
+        confidence: mean probability of what is answered.
+        ece: expected calibration error, 15 bins.
+        nll, entropy: nats, mean over images.
+        turned: the entropy on the images turned by 90°.
+    """
+
+    error: float
+    confidence: float
+    ece: float
+    nll: float
+    entropy: float
+    turned: float
+
+
+class Ways(Model):
+    """The one network that is shipped, and where networks can be drawn the average of some."""
+
+    one: Way
+    drawn: Way | None = None
+
+
+class Measured(Model):
+    """What a network's probabilities are worth, as ``exports/sure/`` keeps it.
+
+    Attributes:
+        images: of the test split.
+        samples: networks that are drawn, where they can be.
+        made: the provenance.
+    """
+
+    name: str
+    paper: str
+    data: str
+    images: int = Field(gt=0)
+    samples: int = Field(gt=0)
+    made: Origin
+    ways: Ways
 
 
 @runtime_checkable
@@ -51,18 +99,11 @@ def probabilities(recipe: Supervised, x: Tensor, samples: int) -> Tensor:
 
 
 @torch.no_grad()
-def measure(source: str) -> dict[str, Any]:
+def measure(source: str) -> Measured:
     """What a network's probabilities are worth on all test images.
 
     Args:
         source: see :func:`common.running.ready.read`.
-
-    Returns:
-        ``name``, ``paper``, ``data``, ``images``, ``samples``, ``made``, the provenance, and
-        ``ways``: for one network, and where they can be ``drawn`` for an average, ``error`` (%),
-        ``confidence``, the mean probability of what is answered, ``ece`` (expected calibration
-        error, 15 bins), ``nll`` and ``entropy`` (nats, mean over images) and ``turned``, the
-        entropy on the images turned by 90°.
     """
     paper, name, recipe = ready.trained(source)
     test = recipe.data.test
@@ -81,37 +122,37 @@ def measure(source: str) -> dict[str, Any]:
                      "ece": calibration_error(mean, labels), "nll": nll(mean, labels),
                      "entropy": uncertainty(p)["total"].mean().item(),
                      "turned": uncertainty(far)["total"].mean().item()}
-    return {"name": name, "paper": paper, "data": recipe.data.name, "images": len(labels),
-            "samples": SAMPLES, "made": origin(torch.device("cpu")).written(), "ways": ways}
+    return Measured.model_validate({
+        "name": name, "paper": paper, "data": recipe.data.name, "images": len(labels),
+        "samples": SAMPLES, "made": origin(torch.device("cpu")), "ways": ways})
 
 
-def table(found: Sequence[dict[str, Any]]) -> str:
+def table(found: Sequence[Measured]) -> str:
     """Networks as a table in Markdown."""
-    lines = [f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
-    for f in found:
-        for way, m in f["ways"].items():
-            cells = [f"{f['paper']} `{f['name']}`", WAYS[way], f"{m['error']:.2f}",
-                     f"{100 * m['confidence']:.2f}", f"{100 * m['ece']:.2f}",
-                     f"{m['nll']:.4f}", f"{m['entropy']:.3f}",
-                     f"{m['turned']:.3f}"]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return tables.table(HEAD, [
+        [f"{f.paper} `{f.name}`", WAYS[way], f"{m.error:.2f}", f"{100 * m.confidence:.2f}",
+         f"{100 * m.ece:.2f}", f"{m.nll:.4f}", f"{m.entropy:.3f}", f"{m.turned:.3f}"]
+        for f in found for way, m in (("one", f.ways.one), ("drawn", f.ways.drawn))
+        if m is not None])
 
 
-def keep(found: dict[str, Any]) -> Path:
+def keep(found: Measured) -> Path:
     """Write what :func:`measure` found into the paper's folder, for the page that shows it."""
     say_uncommitted()
-    path = ROOT / "papers" / found["paper"] / FOLDER / f"{found['name']}.json"
+    path = ROOT / "papers" / found.paper / FOLDER / f"{found.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, json.dumps(found.written(), indent=1, ensure_ascii=False) + "\n")
     return path
 
 
-def kept() -> list[dict[str, Any]]:
-    """Everything that was kept, by data set and calibration error of the one network."""
-    found = [json.loads(p.read_text(encoding="utf-8"))
-             for p in sorted(ROOT.glob(f"papers/*/{FOLDER}/*.json"))]
-    return sorted(found, key=lambda f: (f["data"], f["ways"]["one"]["ece"]))
+def kept() -> list[Measured]:
+    """Everything that was kept, by data set and calibration error of the one network.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    found = [read_json(Measured, p) for p in sorted(ROOT.glob(f"papers/*/{FOLDER}/*.json"))]
+    return sorted(found, key=lambda f: (f.data, f.ways.one.ece))
 
 
 def main(source: str, record: bool) -> int:

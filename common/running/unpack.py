@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 import os
 import shlex
 import shutil
@@ -112,9 +113,11 @@ def read_manifest(folders: list[Path]) -> dict[str, Any]:
                 for part in found["parts"]:
                     if PurePosixPath(part["name"]).name != part["name"]:
                         raise ValueError("a part's name is a path")
-                    part["sha256"], part["bytes"]
-                found["commit"], found["paper"]
-            except (ValueError, KeyError, TypeError) as e:
+                    if type(part["sha256"]) is not str or type(part["bytes"]) is not int:
+                        raise TypeError("expected sha256 as text and bytes as a whole number")
+                if type(found["commit"]) is not str or type(found["paper"]) is not str:
+                    raise TypeError("expected commit and paper as text")
+            except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
                 raise Refused(f"{path} is damaged ({type(e).__name__} {e}): expected the manifest "
                               "of a bundle") from e
             return found
@@ -161,7 +164,10 @@ def check_target(to: Path, commit: str) -> bool:
         Refused: the folder holds something else.
     """
     if (to / MARK).is_file():
-        there = json.loads((to / MARK).read_text(encoding="utf-8"))["commit"]
+        try:
+            there = str(json.loads((to / MARK).read_text(encoding="utf-8"))["commit"])
+        except (ValueError, KeyError, TypeError, RecursionError) as e:
+            raise Refused(f"{to / MARK} is damaged: choose another folder with to=") from e
         if there != commit:
             raise Refused(f"{to} holds commit {there[:10]}, not the bundle's {commit[:10]}: choose "
                           "another folder with to=")
@@ -299,7 +305,7 @@ def main(argv: list[str], beside: Path | None = None) -> int:
         raise Refused("expected the folder of a bundle")
     try:
         return unpack(folders, to.resolve())
-    except (OSError, tarfile.TarError, zipfile.BadZipFile) as e:
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError) as e:
         raise Refused(f"cannot unpack into {to}: {e}") from e
 
 

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 from common import conditions
 from common.config import one_line
 from common.errors import UserError
-from common.experiments import Experiments
+from common.experiments import MOST_SEEDS, Experiments
+from common.typed import DECIMAL, misread
 
 
 def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, Any]]:
@@ -32,20 +33,20 @@ def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, A
             experiment = value
         elif name == "seed":
             seeds = parse_seeds(value)
-        elif octal := re.search(r"(?<![\w.+-])[+-]?0\d+(?![\w.])", value):
-            raise UserError(f"cannot read {word!r}: expected numbers without leading zeros, not "
-                            f"{octal[0]}")
         else:
             try:
+                number = misread(value)
                 read: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
                 overrides[name] = read["value"]
             except Exception as e:
                 raise UserError(f"cannot read the value of {word!r}: {one_line(e)}") from e
+            if number:
+                raise UserError(f"cannot read {word!r}: {number}: {DECIMAL}")
     return experiment, seeds, overrides
 
 
-MOST_SEEDS, LAST_SEED = 10_000, 2**31 - 1
-"""Of one command, and what the generators take."""
+LAST_SEED = 2**31 - 1
+"""What the generators take."""
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -56,7 +57,7 @@ def parse_seeds(text: str) -> list[int]:
     """
     seeds: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part.strip())
         if not match or (match[2] and int(match[2]) < int(match[1])):
             raise UserError(f"seed={text}: expected a whole number, a range 0-9 or a list 0,2,5")
         first, last = int(match[1]), int(match[2] or match[1])

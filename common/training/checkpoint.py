@@ -146,7 +146,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     with safe_open(path, "pt") as f:
         metadata = f.metadata()
-        tensors = {k: f.get_tensor(k) for k in f.keys()}
+        tensors = {k: f.get_tensor(k).clone() for k in f.keys()}  # Windows replaces no mapped file
     if metadata["digest"] != digest(metadata["state"], tensors):
         raise ValueError("its content is not what was written")
     return _unpack(json.loads(metadata["state"]), tensors)

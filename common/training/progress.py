@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -27,6 +28,7 @@ class Progress:
     """
 
     SOON, EVERY = 10.0, 60.0
+    """Seconds until the first line, and from line to line; $PAPERS_SAYS_EVERY sets both."""
 
     def __init__(self, name: str, first: int, last: int):
         self.name, self.last = name, last
@@ -37,7 +39,9 @@ class Progress:
                         disable=True if self.silent else None,
                         dynamic_ncols=True, mininterval=0.2, leave=False)
         self._first, self._started, self._shown = first, time.monotonic(), first
-        self._due = self._started + self.SOON
+        often = os.environ.get("PAPERS_SAYS_EVERY")  # papers reproduce shows the lines as they come
+        self._every = float(often) if often else self.EVERY
+        self._due = self._started + (self._every if often else self.SOON)
 
     def update(self, step: int) -> None:
         """Say that ``step`` updates are made."""
@@ -46,7 +50,7 @@ class Progress:
                 self.bar.set_postfix_str(self.text(), refresh=False)
             self._shown = step
         elif not self.silent and time.monotonic() >= self._due:
-            self._due = time.monotonic() + self.EVERY
+            self._due = time.monotonic() + self._every
             rate = (step - self._first) / (time.monotonic() - self._started)
             left = (self.last - step) / rate / 60
             said = [f"{self.name}: step {step}/{self.last}", f"{rate:.1f} steps/s",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -13,20 +14,37 @@ from torch import Tensor
 from common.config import one_line
 from common.errors import UserError
 from common.files import shown, write_atomic
+from common.typed import Model
 
 
-def made_by(record: dict[str, Any]) -> dict[str, Any]:
-    """What the file beside the tensors has to say of the run that made them.
+class Sidecar(Model):
+    """What lies as JSON beside tensors; a paper's own adds what is measured of its network.
 
-    Args:
-        record: its result, see :func:`common.evidence.results.write`.
+    Attributes:
+        experiment, seed, config: the run that made them.
+        data: what it was trained on.
+        commits: of each part of the run.
     """
-    return {"experiment": record["experiment"], "seed": record["seed"],
-            "data": record["data"]["name"], "config": record["config"],
-            "commits": [s["commit"] for s in record["segments"]]}
+
+    experiment: str
+    seed: int = Field(ge=0)
+    data: str
+    config: dict[str, Any]
+    commits: list[str] = Field(min_length=1)
 
 
-def save(path: Path, tensors: dict[str, Tensor], about: dict[str, str], sidecar: dict[str, Any],
+class Made(Sidecar):
+    """A recorded run, as what it publishes says of it; ``metrics`` are those of its last step."""
+
+    metrics: dict[str, Annotated[float, Field(allow_inf_nan=True)]]
+
+    @property
+    def by(self) -> dict[str, Any]:
+        """The parts that every :class:`Sidecar` has."""
+        return self.model_dump(exclude={"metrics"})
+
+
+def save(path: Path, tensors: dict[str, Tensor], about: dict[str, str], sidecar: Sidecar,
          card: str) -> None:
     """Write a file of weights, a JSON file of the same name beside it, and a card.
 
@@ -34,17 +52,17 @@ def save(path: Path, tensors: dict[str, Tensor], about: dict[str, str], sidecar:
         path: ends in ``.safetensors``; the others take its name.
         tensors: of the network, as they are to lie in the file.
         about: the file's metadata beside data set, experiment, seed and commit.
-        sidecar: what :func:`made_by` returns, and what is measured of the network.
+        sidecar: which run made it, and what is measured of the network.
         card: text.
 
     Raises:
         UserError: the files cannot be written.
     """
-    about = about | {k: str(sidecar[k]) for k in ("data", "experiment", "seed")} | {
-        "commit": sidecar["commits"][-1]}
+    about = about | {"data": sidecar.data, "experiment": sidecar.experiment,
+                     "seed": str(sidecar.seed), "commit": sidecar.commits[-1]}
     held = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     write_atomic(path, lambda p: save_file(held, p, about))
-    write_atomic(path.with_suffix(".json"), json.dumps(sidecar, indent=1) + "\n")
+    write_atomic(path.with_suffix(".json"), json.dumps(sidecar.written(), indent=1) + "\n")
     write_atomic(path.with_suffix(".md"), card)
 
 

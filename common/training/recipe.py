@@ -27,6 +27,7 @@ from common.training.compiling import compile_apart
 from common.training.devices import choose_device, reuse_memory, run_generator, same_bits_again
 from common.training.noise import use_generator
 from common.training.precision import check_precision, set_precision
+from common.training.published import Made
 from common.training.rows import Row as Row
 from common.training.rows import as_tensor, on_device, scalar
 from common.training.sums import fraction
@@ -131,12 +132,12 @@ class Recipe:
         for network in self.networks():
             network.train()
 
-    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+    def publish(self, paper_folder: Path, run: Made) -> None:
         """Leave more than numbers of a finished, recorded run, such as trained weights.
 
         Args:
             paper_folder: such as ``papers/resnet``.
-            record: the result, see :func:`common.evidence.results.write`.
+            run: the run and what it measured.
         """
 
     def state(self) -> dict[str, Any]:

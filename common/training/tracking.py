@@ -94,7 +94,7 @@ class Tracker:
         if text or (folder / FILE).exists():
             write_atomic(folder / FILE, text)
         try:
-            self._file = open(folder / FILE, "a", encoding="utf-8")
+            self._file = open(folder / FILE, "a", encoding="utf-8", newline="\n")
         except OSError as e:
             raise UserError(f"cannot write {shown(folder / FILE)}: {e.strerror}") from e
         self._wandb = self._start_wandb(folder, config, name)

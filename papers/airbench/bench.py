@@ -39,6 +39,8 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
 
 
 def steps() -> Iterator[tuple[str, AirbenchRecipe]]:
-    """Yield (name, recipe) of steps that are timed beside their limit, a product of float32."""
+    """Yield (name, recipe) of steps that are timed beside their limit."""
     with stand_in((3, 32, 32)):
-        yield "airbench94 in float32", recipe(train__precision="float32")
+        yield "airbench94", recipe(train__batch_size=1024)
+        yield "airbench94 in float32", recipe(train__batch_size=1024, train__precision="float32")
+        yield "muon", recipe("muon", train__batch_size=2000)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ from common.decoded import of_tensors
 from common.errors import UserError, exit_with
 from common.files import write_atomic
 from common.running.cli import main
+from common.training.published import Made
 from common.training.recipe import Supervised
 from common.training.sums import fraction
 from papers.backprop import tasks
@@ -202,7 +203,7 @@ class BackpropRecipe(Supervised):
                 metrics |= family_units(self.model)
         return metrics
 
-    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+    def publish(self, paper_folder: Path, run: Made) -> None:
         """Leave the first seed's weights, for the pictures of Fig. 1 and Fig. 4."""
         if self.config.seed or self.config.task.name not in ("symmetry", "family_trees"):
             return

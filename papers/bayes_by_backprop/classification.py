@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +13,10 @@ from torch import Tensor, nn
 from common import data
 from common.config import DataConfig
 from common.data import DataSet, Split, generator
-from common.training import published
 from common.training.certainty import calibration_error, nll, uncertainty
 from common.training.descent import sgd
 from common.training.noise import normal_
+from common.training.published import Made
 from common.training.recipe import Batch, Row, Supervised
 from common.training.rows import scalar
 from common.training.schedules import divided
@@ -265,16 +264,16 @@ class BayesRecipe(Supervised):
             layers.append(part)
         return nn.Sequential(*layers)
 
-    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+    def publish(self, paper_folder: Path, run: Made) -> None:
         """Leave the first posterior of one experiment in ``weights/``, with what it is."""
         if self.config.experiment != SHIPPED or self.config.seed or not isinstance(
                 self.model, Network):
             return
+        m = run.metrics
         weights.save(paper_folder / "weights" / f"{SHIPPED}.safetensors", self.model,
-                     self.config.prior, published.made_by(record) | {
-                         "samples": self.config.measure.samples} | {
-                         k: record["metrics"][k] for k in ("error", "ensemble_error", "nll",
-                                                           "ece")})
+                     self.config.prior, weights.Sidecar(
+                         **run.by, samples=self.config.measure.samples, error=m["error"],
+                         ensemble_error=m["ensemble_error"], nll=m["nll"], ece=m["ece"]))
 
 
 def wrong(p: Tensor, labels: Tensor) -> float:

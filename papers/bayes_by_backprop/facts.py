@@ -59,7 +59,7 @@ def by_validation_error(run: Result) -> float:
 
 
 def chosen(searched: list[Result]) -> Result:
-    """The setting that the search takes: of lowest cost, among posteriors that are ones.
+    """The setting that the search takes: of lowest cost, where weights are spread at all.
 
     Args:
         searched: the runs of one arm's search.

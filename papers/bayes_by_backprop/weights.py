@@ -10,12 +10,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from pydantic import Field
 
 from common.errors import UserError
 from common.evidence import card as cards
 from common.files import shown
+from common.finite import expect_finite
 from common.training import published, start
+from common.typed import Model, checked
 from papers.bayes_by_backprop.model import Network
 from papers.bayes_by_backprop.settings import PriorConfig, make_prior
 
@@ -23,42 +27,68 @@ TEST_IMAGES = 10_000
 """Of MNIST, on which the posterior is evaluated."""
 
 
-def save(path: Path, network: Network, prior: PriorConfig, sidecar: dict[str, Any]) -> None:
+class Written(Model):
+    """The prior in a file's metadata: every key of :class:`PriorConfig`, none of them assumed."""
+
+    kind: Literal["gaussian", "mixture"]
+    std: float = Field(gt=0)
+    pi: float = Field(gt=0, lt=1)
+    minus_log_sigma1: float
+    minus_log_sigma2: float
+    clamped: bool
+
+
+class Sidecar(published.Sidecar):
+    """What lies as JSON beside a posterior.
+
+    Attributes:
+        samples: how many sampled networks are averaged.
+        error, ensemble_error: with the mean weights, and of the average, in %.
+        nll, ece: of the average.
+    """
+
+    samples: int = Field(gt=0)
+    error: float = Field(ge=0, le=100)
+    ensemble_error: float = Field(ge=0, le=100)
+    nll: float
+    ece: float
+
+
+def save(path: Path, network: Network, prior: PriorConfig, sidecar: Sidecar) -> None:
     """Write a posterior, ``sidecar`` as JSON beside it, and a card.
 
     Args:
         path: ends in ``.safetensors``; the others take its name.
         network: to be written.
         prior: what it was trained with.
-        sidecar: what :func:`common.training.published.made_by` returns; ``error``, with the mean
-            weights, and of ``samples`` sampled networks' average ``ensemble_error`` and ``ece``.
+        sidecar: which run made it, and how good it is.
 
     Raises:
         UserError: the files cannot be written.
     """
-    about = {"prior": json.dumps(asdict(prior)), "metric": f"test error {sidecar['error']:.2f} %"}
+    about = {"prior": json.dumps(asdict(prior)), "metric": f"test error {sidecar.error:.2f} %"}
     published.save(path, network.state_dict(), about, sidecar, card(path.stem, network, sidecar))
 
 
-def card(name: str, network: Network, sidecar: dict[str, Any]) -> str:
+def card(name: str, network: Network, sidecar: Sidecar) -> str:
     """What a reader has to know of a file of weights, from what lies beside it."""
     weights = sum(l.μ.numel() for l in network.bayesian)
     file = f"papers/bayes_by_backprop/weights/{name}.safetensors"
     return cards.card(name, [
         f"A Gaussian posterior over each of the {weights:,} weights of a network for "
-        f"{sidecar['data']}, by Bayes by Backprop (Blundell et al., 2015),",
-        f"trained by this repository's experiment `{sidecar['experiment']}`, seed "
-        f"{sidecar['seed']},", f"at commit `{sidecar['commits'][-1]}`."],
-        cards.Evaluation(sidecar["data"], sidecar["error"], TEST_IMAGES),
+        f"{sidecar.data}, by Bayes by Backprop (Blundell et al., 2015),",
+        f"trained by this repository's experiment `{sidecar.experiment}`, seed "
+        f"{sidecar.seed},", f"at commit `{sidecar.commits[-1]}`."],
+        cards.Evaluation(sidecar.data, sidecar.error, TEST_IMAGES),
         "from papers.bayes_by_backprop.model import predict\n"
         "from papers.bayes_by_backprop.weights import load\n\n"
         f'network = load("{file}")\n'
         "p = predict(network, images, 20).mean(0)  # 20 networks drawn, their average",
-        f"python papers/bayes_by_backprop/train.py experiment={sidecar['experiment']} "
-        f"seed={sidecar['seed']}",
+        f"python papers/bayes_by_backprop/train.py experiment={sidecar.experiment} "
+        f"seed={sidecar.seed}",
         ["That error is of the mean weights. The average of "
-         f"{sidecar['samples']} sampled networks had {sidecar['ensemble_error']:.2f} %, with an "
-         f"expected\n  calibration error of {100 * sidecar['ece']:.2f} %.",
+         f"{sidecar.samples} sampled networks had {sidecar.ensemble_error:.2f} %, with an "
+         f"expected\n  calibration error of {100 * sidecar.ece:.2f} %.",
          "The file holds μ and ρ of every weight, the standard deviation being σ = log(1 + exp ρ); "
          "`load` returns\n  a network whose layers have `μ` and `σ`.",
          "Input: images (n, 784), pixels of 0 … 255 divided by 126; output of `predict`: class "
@@ -81,9 +111,10 @@ def load(path: Path | str) -> Network:
     tensors, about = published.read(path)
     shapes = [v.shape for name, v in sorted(tensors.items()) if name.endswith(".μ")]
     try:
-        prior = make_prior(PriorConfig(**json.loads(about["prior"])))
+        given = checked(Written, json.loads(about["prior"]), "prior")
+        prior = make_prior(PriorConfig(**given.model_dump()))
         network = Network([shapes[0][1] - 1, *(s[0] for s in shapes)], prior)
-        start.fit(network, tensors)
+        expect_finite(start.fit(network, tensors))
     except (KeyError, IndexError, TypeError, ValueError, UserError) as e:
         raise UserError(f"{shown(path)}: expected a posterior that papers/bayes_by_backprop "
                         f"published: {e}") from e

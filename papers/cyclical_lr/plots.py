@@ -37,18 +37,22 @@ def range_test_figure(paper: Paper) -> tuple[str, str, Figure]:
     runs = paper.results.get("range_test", [])
     for run, colour in zip(runs, COLOURS, strict=False):
         rates, accuracies = run.curves["rate"][1], run.curves["accuracy"][1]
-        found = range_test.edges(rates, accuracies) if run is runs[0] else None
-        range_test.draw(axes, rates, accuracies, found, colour, f"seed {run.seed}")
+        found = range_test.edges(rates, accuracies) or ()
+        named = " to ".join(f"{x:.2g}" for x in found) or "no edge"
+        range_test.draw(axes, rates, accuracies, None, colour, f"seed {run.seed}: {named}")
+        for x in found:
+            axes.axvline(x, color=colour, ls="--", lw=1)
     axes.plot([0.001, 0.006], [0, 0], "^", color="black", ms=8, clip_on=False,
               label="the paper's bounds")
     axes.set(xlabel="learning rate, rising from 0 to 0.02 in 4,000 iterations",
              ylabel="accuracy on held-out images (%)", xlim=(0, 0.02), ylim=(0, 70),
              title="Range test: one short run names two rates")
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower right")
     return "range_test", (
         "Section 3.3: accuracy on held-out training images while the rate rises in a straight "
-        "line. Dashed: where seed 0's accuracy starts to increase, and where that ends, by the "
-        "rule in range_test.py. Triangles: the bounds that the paper takes from its Fig. 3."), made
+        "line. Dashed: where the accuracy starts to increase, which is the same rate for every "
+        "seed, and where that ends, by the rule in range_test.py. Triangles: the bounds that the "
+        "paper takes from its Fig. 3."), made
 
 
 def rates_of(axes: Axes, paper: Paper, name: str, iterations: int, label: str = "",

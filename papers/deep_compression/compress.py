@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from common.errors import UserError, exit_with
 from common.files import shown, write_atomic
+from common.finite import expect_finite
 from papers.deep_compression.coding import SUFFIX, SharedTensor, Tensors, read, storage, write
 from papers.deep_compression.model import k_means
 
@@ -34,10 +35,9 @@ def compress(weights: dict[str, np.ndarray], weight_bits: int = 6, index_bits: i
     Raises:
         UserError: a weight is not finite.
     """
+    expect_finite(weights)
     tensors: Tensors = {}
     for name, w in weights.items():
-        if not np.isfinite(w).all():
-            raise UserError(f"tensor {name}: expected finite weights")
         if w.ndim < 2:
             tensors[name] = w.astype(np.float32)
             continue

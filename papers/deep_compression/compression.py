@@ -15,6 +15,7 @@ from common.errors import UserError
 from common.files import write_atomic
 from common.training import start
 from common.training.descent import sgd
+from common.training.published import Made
 from common.training.recipe import Supervised
 from papers.deep_compression.coding import (
     SUFFIX,
@@ -256,10 +257,10 @@ class QuantiseRecipe(TrainRecipe):
         return {f"{c}_{n}": v for n, row in (rows | {"total": total}).items()
                 for c, v in row.items()}
 
-    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+    def publish(self, paper_folder: Path, run: Made) -> None:
         """Leave the first seed's file beside its result, and a card."""
         if self.config.seed or self.config.data.evaluate_on != "test":
             return
         path = paper_folder / "results" / self.config.experiment / f"seed0{SUFFIX}"
         write_atomic(path, encode(self.tensors()))
-        write_atomic(path.with_suffix(".md"), card(path, record))
+        write_atomic(path.with_suffix(".md"), card(path, run))

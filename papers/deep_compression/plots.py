@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, empty, explain, figure
+from common.evidence.plotting import COLOURS, band, empty, figure
 from papers.deep_compression.coding import SharedTensor, Tensors, code_lengths, read
 from papers.deep_compression.facts import SHAPES, kilobytes
 
@@ -38,7 +38,7 @@ def walk(paper: Paper, name: str, network: str, prunings: int, seed: int,
         points.append(("trained", all_kb, run.at("error", None)))
     for k in range(1, prunings + 1):
         if run := found.get(f"{name}_pruned_{k}"):
-            points.append(("pruned", weights_kb * run.at("kept_total", None),
+            points.append((f"pruned {k}", weights_kb * run.at("kept_total", None),
                            run.at("error", None)))
     if run := found.get(f"{name}_compressed"):
         kb = weights_kb * run.at("rate_pq_total", None)
@@ -48,41 +48,44 @@ def walk(paper: Paper, name: str, network: str, prunings: int, seed: int,
     return points
 
 
-MARKERS = {"trained": "o", "pruned": "v", "shared": "x", "fine-tuned": "D", "file": "s"}
-
-
 def stages(paper: Paper) -> tuple[str, str, Figure]:
-    """Error against size, stage by stage."""
-    made, panels = figure(2, width=4.3, height=3.4)
+    """Error stage by stage, and the size that each leaves."""
+    made, panels = figure(2, width=4.7, height=3.5)
     claims = {c.id: c.published for c in paper.claims if c.published is not None}
     for axes, (name, network, title, (short, prunings)) in zip(panels, NETWORKS, strict=True):
         seeds = sorted({r.seed for r in paper.results.get(f"{name}_reference", [])})
+        order = ["trained", *(f"pruned {k}" for k in range(1, prunings + 1)), "shared",
+                 "fine-tuned", "file"]
+        sizes: dict[str, list[float]] = {stage: [] for stage in order}
         for seed in seeds:
             points = walk(paper, name, network, prunings, seed)
-            colour = COLOURS[seed % 6]
-            axes.plot([p[1] for p in points], [p[2] for p in points], color=colour, lw=1,
-                      label=f"seed {seed}")
-            for stage, kb, percent in points:
-                axes.plot(kb, percent, MARKERS[stage], color=colour, ms=5)
-        known = [(kb, claims[i]) for kb, i in PUBLISHED[short]]
-        axes.plot(*zip(*known, strict=True), "*--", color="black", ms=9, lw=1, label="published")
-        for (kb, error), text in zip(known, ("", "÷12", f"÷{40 if short == '300' else 39}"),
-                                     strict=True):
-            axes.annotate(text, (kb, error), (0, -13), textcoords="offset points", ha="center")
-        axes.set(xscale="log", title=title, xlabel="KB")
-        axes.invert_xaxis()
+            for stage, kb, _ in points:
+                sizes[stage].append(kb)
+            axes.plot([order.index(p[0]) for p in points], [p[2] for p in points], "o-",
+                      color=COLOURS[seed % 6], lw=1, ms=5, label=f"seed {seed}")
+        known = [(at, kb, claims[i])
+                 for at, (kb, i) in zip((0, prunings, len(order) - 1), PUBLISHED[short],
+                                        strict=True)]
+        axes.plot([at for at, *_ in known], [error for *_, error in known], "*--", color="black",
+                  ms=9, lw=1, label="published")
+        for at, kb, error in known:
+            axes.annotate(f"{kb:,.0f} KB", (at, error), (0, -13), textcoords="offset points",
+                          ha="center", fontsize=8)
+        axes.set_xticks(range(len(order)), [
+            stage + (f"\n{np.mean(mine):,.0f} KB" if mine else "")
+            for stage, mine in sizes.items()], fontsize=7)
+        axes.set(title=title, xlim=(-0.5, len(order) - 0.5))
         axes.margins(y=0.2)
         if not seeds:
             axes.text(0.97, 0.9, "no run yet", ha="right", transform=axes.transAxes)
-    explain(panels[0], *((stage, {"marker": marker, "ls": "", "color": "grey"})
-                         for stage, marker in MARKERS.items()))
     shown = {label: handle for axes in panels
              for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    made.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=6, fontsize=8)
+    made.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4, fontsize=8)
     panels[0].set_ylabel("test error (%)")
     return "stages", (
-        "Test error against size, from the trained network (left) through prunings, sharing and "
-        "fine-tuning to the file. Pruned networks count 4 bytes a weight kept, without indices, as "
+        "Test error stage by stage, from the trained network (left) through prunings, sharing and "
+        "fine-tuning to the file (right), and below each stage its size, the mean over seeds. "
+        "Pruned networks count 4 bytes a weight kept, without indices, as "
         "the published 12×; shared ones indices and centroids; files every byte. Stars are the "
         "published values."), made
 

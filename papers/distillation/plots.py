@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from safetensors.numpy import load_file
 
 from common.evidence.paper import Paper
@@ -25,7 +27,9 @@ SHIFTS = (("no3", "no 3 in the transfer set", "bias of 3 raised by", 1),
 
 WIDTHS = (("narrow", "30 units a layer", COLOURS[0], (2.5, 4.0)),
           ("wide", "300 units a layer", COLOURS[1], (8.0, 50.0)))
-TEMPERATURES = (1, 4, 20)
+TEMPERATURES = {1: 1e-6, 4: 0.0, 20: 0.0}
+"""T of the soft targets shown, and where the axis of their probabilities begins: above 0, a
+logarithmic one."""
 
 
 def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
@@ -103,7 +107,9 @@ def bias(paper: Paper) -> tuple[str, str, Figure]:
 
 def temperatures(paper: Paper) -> tuple[str, str, Figure]:
     """Errors against the temperature for both widths, mean and range over seeds."""
-    made, panels = figure(2, width=3.6)
+    made, panels = figure(2, width=4.1)
+    tried = sorted({paper.config(e).transfer.temperature
+                    for name, *_ in WIDTHS for e in paper.experiments.expand(name)})
     for axes, (name, title, colour, said) in zip(panels, WIDTHS, strict=True):
         axes.axvspan(*said, color="black", alpha=0.08, lw=0)
         points = []
@@ -118,13 +124,23 @@ def temperatures(paper: Paper) -> tuple[str, str, Figure]:
         else:
             empty(axes)
         axes.set(xscale="log", xlabel="temperature T", title=title, xlim=(0.8, 50))
-        axes.set_xticks([1, 2.5, 4, 8, 20, 40], ["1", "2.5", "4", "8", "20", "40"])
+        axes.set_xticks(tried, [f"{T:g}" for T in tried])
         axes.minorticks_off()
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    same_span(panels)
     panels[0].set_ylabel("errors on 10,000 test images")
     return "temperatures", (
         "Temperature against width: students of 30 and of 300 units a layer. A dot is a run, the "
         "line their mean. Shaded is what section 3 says: 2.5 to 4 best for 30 units; all above 8 "
-        "much alike for 300."), made
+        "much alike for 300. An error is as high in both panels, which begin at others."), made
+
+
+def same_span(panels: Sequence[Axes]) -> None:
+    """Give panels as much of the y axis each, about the middle of what they show."""
+    limits = [axes.get_ylim() for axes in panels]
+    half = max(high - low for low, high in limits) / 2
+    for axes, (low, high) in zip(panels, limits, strict=True):
+        axes.set_ylim((low + high) / 2 - half, (low + high) / 2 + half)
 
 
 def knowledge(paper: Paper) -> tuple[str, str, Figure]:
@@ -137,27 +153,35 @@ def knowledge(paper: Paper) -> tuple[str, str, Figure]:
         return "knowledge", KNOWLEDGE, made
     stored = load_file(path)
     images, v = stored["images"], torch.from_numpy(stored["shown"])
-    made, panels = figure(1 + len(TEMPERATURES), len(images), width=1.75, height=1.15)
-    for T, axes in zip(TEMPERATURES, panels[0, 1:], strict=True):
-        axes.set_title(f"T = {T}")
+    made, panels = figure(1 + len(TEMPERATURES), len(images), width=1.9, height=1.2)
+    for (T, low), axes in zip(TEMPERATURES.items(), panels[0, 1:], strict=True):
+        axes.set_title(f"T = {T}" + (", logarithmic" if low else ""), fontsize=9)
+    tops = {T: 1.3 * softened(v.double(), T).max().item() for T in TEMPERATURES}
     for row, image, z in zip(panels, images, v, strict=True):
         row[0].imshow(image, cmap="gray_r")
         row[0].set(xticks=[], yticks=[])
         row[0].grid(False)
-        for axes, T in zip(row[1:], TEMPERATURES, strict=True):
+        for axes, (T, low) in zip(row[1:], TEMPERATURES.items(), strict=True):
             p = 10 ** softened(z.double(), T).log10().numpy().round(3)  # the same on any processor
-            axes.bar(range(len(p)), np.maximum(p, 1e-12), bottom=1e-12, color=[
+            axes.bar(range(len(p)), np.maximum(p - low, 0), bottom=low, color=[
                 COLOURS[1] if k == p.argmax() else COLOURS[0] for k in range(len(p))])
-            axes.set(yscale="log", ylim=(1e-7, 2), xlim=(-0.6, len(p) - 0.4))
+            if low:
+                axes.set_yscale("log")
+                axes.set_yticks([1e-6, 1e-3, 1], ["10⁻⁶", "10⁻³", "1"])
+            axes.set(ylim=(low, tops[T]), xlim=(-0.6, len(p) - 0.4))
             axes.set_xticks(range(len(p)))
-            axes.set_yticks([1e-6, 1e-3, 1], ["10⁻⁶", "10⁻³", "1"])
             axes.tick_params(labelsize=6)
             axes.minorticks_off()
+    for axes in panels[-1, 1:]:
+        axes.set_xlabel("digit", fontsize=8)
+    for axes in panels[:, 1]:
+        axes.set_ylabel("probability", fontsize=7)
     return "knowledge", KNOWLEDGE, made
 
 
 KNOWLEDGE = (
     "What a teacher knows beside the label: of all training 2s the one most like a 3 and the one "
     "most like a 7 (by its logits), of all 7s the one most like a 2 and the one most like a 9, "
-    "with their soft targets on a logarithmic scale. At T = 1 the differences are there, but too "
-    "small for a cross-entropy to notice.")
+    "with their soft targets. At T = 1, on a logarithmic scale, the differences are there, but "
+    "mostly too small for a cross-entropy to notice; at T = 20, on one from 0, they are a good "
+    "part of each target. The digit with the largest probability is red.")

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -23,6 +22,7 @@ from common.running.cli import main
 from common.training.augment import PadCropFlip
 from common.training.descent import sgd
 from common.training.max_norm import project_max_norm
+from common.training.published import Made
 from common.training.recipe import Row, Supervised
 from common.training.schedules import linear
 from common.training.sums import fraction
@@ -167,7 +167,7 @@ class TeacherRecipe(DistillationRecipe):
             project_max_norm([layer.weight], p * self.config.model.max_norm)
         return loss
 
-    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+    def publish(self, paper_folder: Path, run: Made) -> None:
         """Leave a chosen teacher's logits of all training images, and a few images to be shown.
 
         ``logits`` (n, N), float16; ``images`` (4, h, w), uint8, and ``shown`` (4, N), their logits.

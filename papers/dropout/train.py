@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +25,9 @@ from common.data import Split, generator
 from common.errors import UserError, exit_with
 from common.files import write_atomic
 from common.running.cli import main
-from common.training import published
 from common.training.descent import sgd
 from common.training.max_norm import project_max_norm
+from common.training.published import Made
 from common.training.recipe import Batch, Row, Supervised
 from common.training.sums import fraction
 from papers.dropout import weights
@@ -225,7 +225,7 @@ class DropoutRecipe(Supervised):
             return sampled_probabilities(self.model, x, samples)
         return torch.softmax(self.predict(x), 1)[None]
 
-    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+    def publish(self, paper_folder: Path, run: Made) -> None:
         """Leave the first network of one experiment in ``weights/``, with what it is."""
         if self.config.experiment != SHIPPED or self.config.seed:
             return
@@ -233,8 +233,7 @@ class DropoutRecipe(Supervised):
         error = 100 * (1 - self.accuracy(self.eval_inputs, self.eval_labels))
         shipped, self.model = self.model, trained
         weights.save(paper_folder / "weights" / f"{SHIPPED}.safetensors", shipped,
-                     record["config"]["model"], published.made_by(record) | {
-                         "error": error, "error_float32": record["metrics"]["error"]})
+                     weights.Sidecar(**run.by, error=error, error_float32=run.metrics["error"]))
 
 
 class AutoencoderRecipe(DropoutRecipe):
@@ -276,7 +275,7 @@ class AutoencoderRecipe(DropoutRecipe):
                 metrics |= {f"{name}_{b}": n.item() / len(values) for b, n in enumerate(bins)}
         return metrics
 
-    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+    def publish(self, paper_folder: Path, run: Made) -> None:
         """Leave the first seed's incoming weights, the features of Fig. 7, as float16."""
         if self.config.data.evaluate_on != "test" or self.config.seed:
             return

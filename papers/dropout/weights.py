@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+
+from pydantic import Field
 
 from common.errors import UserError
 from common.evidence import card as cards
 from common.files import shown
+from common.finite import expect_finite
 from common.training import published, start
 from papers.dropout.model import ACTIVATIONS, NOISES, Network
 
@@ -26,41 +28,50 @@ def rounded(network: Network) -> Network:
     return copy.deepcopy(network).half().float()
 
 
-def save(path: Path, network: Network, model: dict[str, Any], sidecar: dict[str, Any]) -> None:
+class Sidecar(published.Sidecar):
+    """What lies as JSON beside our weights.
+
+    Attributes:
+        error, error_float32: in %, of :func:`rounded` and of the network itself.
+    """
+
+    error: float = Field(ge=0, le=100)
+    error_float32: float = Field(ge=0, le=100)
+
+
+def save(path: Path, network: Network, sidecar: Sidecar) -> None:
     """Write a network, ``sidecar`` as JSON beside it, and a card.
 
     Args:
         path: ends in ``.safetensors``; the others take its name.
         network: to be written.
-        model: ``activation``, ``noise``, ``p_input`` and ``p_hidden``, as its configuration has
-            them.
-        sidecar: what :func:`common.training.published.made_by` returns; ``error``, of
-            :func:`rounded`, and ``error_float32``, of the network itself, in %.
+        sidecar: which run made it, and how good it is.
 
     Raises:
         UserError: the files cannot be written.
     """
+    model = sidecar.config["model"]
     about = {k: str(model[k]) for k in ("activation", "noise", "p_input", "p_hidden")} | {
-        "metric": f"test error {sidecar['error']:.2f} %"}
+        "metric": f"test error {sidecar.error:.2f} %"}
     tensors = {k: v.half() for k, v in network.state_dict().items()}
     published.save(path, tensors, about, sidecar, card(path.stem, network, sidecar))
 
 
-def card(name: str, network: Network, sidecar: dict[str, Any]) -> str:
+def card(name: str, network: Network, sidecar: Sidecar) -> str:
     """What a reader has to know of a file of weights, from what lies beside it."""
     widths = [l.in_features for l in network.layers] + [network.layers[-1].out_features]
     file = f"papers/dropout/weights/{name}.safetensors"
     return cards.card(name, [
         f"A network of {'-'.join(map(str, widths))} units trained with dropout and max-norm as by "
         "Srivastava et al. (2014),",
-        f"on {sidecar['data']} by this repository's experiment `{sidecar['experiment']}`, seed "
-        f"{sidecar['seed']},", f"at commit `{sidecar['commits'][-1]}`."],
-        cards.Evaluation(sidecar["data"], sidecar["error"], TEST_IMAGES),
+        f"on {sidecar.data} by this repository's experiment `{sidecar.experiment}`, seed "
+        f"{sidecar.seed},", f"at commit `{sidecar.commits[-1]}`."],
+        cards.Evaluation(sidecar.data, sidecar.error, TEST_IMAGES),
         f'from papers.dropout.weights import load\n\nnetwork = load("{file}")',
-        f"python papers/dropout/train.py experiment={sidecar['experiment']} "
-        f"seed={sidecar['seed']}",
+        f"python papers/dropout/train.py experiment={sidecar.experiment} "
+        f"seed={sidecar.seed}",
         ["The weights are float16, half of the bytes; `load` makes them float32. In float32 the "
-         f"run ended\n  at {sidecar['error_float32']:.2f} %.",
+         f"run ended\n  at {sidecar.error_float32:.2f} %.",
          "Input: images (n, 784), pixels in 0 … 1; output: logits, by weight scaling: units times "
          "p. Sampled\n  networks instead: `papers.dropout.model.sampled_probabilities`.",
          "How sure it is, beside a posterior over weights: *which network for which constraint* in "
@@ -85,7 +96,7 @@ def load(path: Path | str) -> Network:
         network = Network(shapes[0][1], [s[0] for s in shapes[:-1]], shapes[-1][0],
                           about["activation"], about["noise"],  # type: ignore[arg-type]
                           float(about["p_input"]), float(about["p_hidden"]))
-        start.fit(network, tensors)
+        expect_finite(start.fit(network, tensors))
     except (KeyError, IndexError, ValueError, UserError) as e:
         raise UserError(f"{shown(path)}: expected a network that papers/dropout published: "
                         f"{e}") from e

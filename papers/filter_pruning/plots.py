@@ -38,7 +38,7 @@ def errors(run: Result) -> tuple[list[int], list[float], np.ndarray]:
 
 def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
     """Fig. 2 and Fig. 5 of ResNet-20: norms, each layer by itself, and what to prune."""
-    made, (norms, single, compared) = figure(3, width=3.3, height=3.1)
+    made, (norms, single, compared) = figure(3, width=3.3, height=3.6)
     network, tensors = resnet20()
     for layer in prunable(network):
         s = l1_norms(tensors[f"{layer.conv}.weight"]).sort(descending=True).values
@@ -46,14 +46,14 @@ def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
     norms.set(xlabel="filters (%), sorted", ylabel="Σ|weights| over the layer's largest",
               ylim=(0, 1.02), title="filters' weights")
     explain(norms, *((f"stage {k}", {"color": colour}) for k, colour in enumerate(STAGES, 1)))
-    norms.legend(fontsize=7, loc="lower left")
+    norms.legend(fontsize=8, loc="lower left")
     for run in paper.results.get("sensitivity", [])[:1]:
         layers, shares, table = errors(run)
         for number, row in zip(layers, table, strict=True):
             single.plot([100 * p for p in shares], row, "-", lw=1.0,
                         color=STAGES[3 * (number // 2 - 1) // len(layers)])
-            single.annotate(str(number), (100 * shares[-1], row[-1]), (3, 0), va="center",
-                            textcoords="offset points", fontsize=6)
+        for number, at in apart(dict(zip(layers, table[:, -1], strict=True))).items():
+            single.text(100 * shares[-1] + 1.5, at, str(number), va="center", fontsize=8)
     for which, colour in WHICH:
         name = "sensitivity" + ("" if which == "smallest" else f"_{which}")
         for k, run in enumerate(paper.results.get(name, [])):
@@ -63,12 +63,12 @@ def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
     for axes, title in ((single, "one layer, its smallest filters"),
                         (compared, "mean over layers")):
         if axes.lines:
-            axes.set_xlim(0, 97)
+            axes.set_xlim(0, 100)
         else:
             empty(axes)
         axes.set(xlabel="filters pruned (%)", ylabel="error (%)", title=title)
     if compared.lines:
-        compared.legend(fontsize=7, title="pruned are the", title_fontsize=7)
+        compared.legend(fontsize=8, title="pruned are the", title_fontsize=8)
     return "sensitivity", (
         "ResNet-20, published weights of this repository: left as Fig. 2(a), the sums of absolute "
         "weights of the first filters of each block; middle as Fig. 5, the error of 1,000 test "
@@ -76,27 +76,34 @@ def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
         "nothing is retrained; right the mean over layers when other filters go."), made
 
 
+def apart(ends: dict[int, float], least: float = 4.0) -> dict[int, float]:
+    """Where to write what stands at the ends of lines so that no two are closer than ``least``."""
+    found: dict[int, float] = {}
+    for name in sorted(ends, key=lambda n: ends[n]):
+        found[name] = max(ends[name], *(at + least for at in found.values()), -np.inf)
+    return found
+
+
 def half(paper: Paper) -> tuple[str, str, Figure]:
     """Half of every block's first filters: before and after a short retraining; a line a seed."""
     made, axes = figure(width=4.8, height=3.1)
     places = ("whole", "pruned", "error")
-    for which, colour in WHICH:
+    for (which, colour), words in zip(
+            WHICH, ("the smallest", "random ones", "the largest"), strict=True):
         for k, run in enumerate(paper.results.get(f"resnet20_{which}", [])):
             axes.plot(range(3), [run.at(name, None) for name in places], "o-", ms=4, color=colour,
-                      lw=1.0, label=f"without the {which}" if k == 0 else None)
+                      lw=1.0, label=f"without {words}" if k == 0 else None)
     if axes.lines:
-        axes.set_yscale("log")
-        axes.set_yticks([8, 10, 20, 40, 80], ["8", "10", "20", "40", "80"])
-        axes.minorticks_off()
         axes.legend(fontsize=8)
     else:
         empty(axes)
     axes.set_xticks(range(3), ["whole", "half of the first\nfilters pruned",
                                "retrained,\n200 steps"])
-    axes.set(ylabel="test error (%)", xlim=(-0.3, 2.3))
+    axes.set(ylabel="test error (%)", xlim=(-0.3, 2.3), ylim=(0, 95))
     return "half", (
         "ResNet-20 without half of every block's first filters, chosen in three ways: test error "
-        "before pruning, after it, and after 200 steps of retraining at 0.001."), made
+        "before pruning, after it, and after 200 steps of retraining at 0.001. A line is a seed; "
+        "only random filters differ between seeds before retraining."), made
 
 
 def plans(paper: Paper) -> tuple[str, str, Figure]:

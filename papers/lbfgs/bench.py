@@ -14,7 +14,7 @@ from papers.lbfgs.model import LBFGS
 
 def iterations(make: Callable[[torch.Tensor], torch.optim.Optimizer], n: int,
                times: int) -> Callable[[], None]:
-    """Does so many iterations on the extended Rosenbrock function from its start."""
+    """Makes a number of iterations on the extended Rosenbrock function from its start."""
     p = problem("rosenbrock", n=n)
 
     def run() -> None:

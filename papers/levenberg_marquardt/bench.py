@@ -14,7 +14,7 @@ from papers.levenberg_marquardt.tasks import network, sine
 
 
 def iterations(networks: int, times: int, compiled: bool) -> Callable[[], None]:
-    """Does so many iterations from fixed initial weights, in every block the same."""
+    """Makes a number of iterations from fixed initial weights, in every block the same."""
     x, t = sine(0)
     start = [network(1, 15, 1, generator(seed, "init")) for seed in range(networks)]
     f = Weights(start[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +17,7 @@ from common.data import Split, generator
 from common.errors import UserError
 from common.files import write_atomic
 from common.training import start
+from common.training.published import Made
 from common.training.recipe import Recipe
 from common.training.sums import wide
 from papers.loss_landscape.model import (
@@ -170,7 +170,7 @@ class ViewRecipe(Recipe):
         """A column of the table as (points,) or (points, points)."""
         return self.table[:, column].reshape([self.config.view.points] * self.dimensions)
 
-    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+    def publish(self, paper_folder: Path, run: Made) -> None:
         """Leave the points of a plane beside the result, in single precision."""
         if self.dimensions == 1:  # they are among the metrics
             return

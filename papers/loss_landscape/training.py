@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -13,6 +12,7 @@ from common.data import Split, generator
 from common.errors import UserError
 from common.files import write_atomic
 from common.training.descent import sgd
+from common.training.published import Made
 from common.training.recipe import Supervised
 from common.training.schedules import divided
 from papers.loss_landscape.model import (
@@ -152,7 +152,7 @@ class TrainRecipe(Supervised):
                 **{f"line_loss_{k}": loss for k, (loss, _) in enumerate(found)},
                 **{f"line_accuracy_{k}": accuracy for k, (_, accuracy) in enumerate(found)}}
 
-    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+    def publish(self, paper_folder: Path, run: Made) -> None:
         """Leave the first seed's path in its principal plane, and the loss there."""
         if self.config.seed:
             return

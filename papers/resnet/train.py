@@ -26,6 +26,7 @@ from common.training.augment import Cropped, PadCropFlip
 from common.training.compiling import compile_parts
 from common.training.descent import sgd
 from common.training.devices import place
+from common.training.published import Made
 from common.training.recipe import Batch, Row
 from common.training.schedules import divided
 from papers.resnet import weights
@@ -182,15 +183,14 @@ class ResNetRecipe(Cropped):
             metrics |= {f"response_{k}": s for k, s in enumerate(stds, 1)}
         return metrics
 
-    def publish(self, paper_folder: Path, record: dict[str, Any]) -> None:
+    def publish(self, paper_folder: Path, run: Made) -> None:
         """Leave the trained network in ``weights/``, with what it is beside it."""
         config = self.config
         name = config.experiment + (f"-seed{config.seed}" if config.seed else "")
         said = weights.Sidecar(
             experiment=config.experiment, seed=config.seed, data=config.data.name,
             depth=config.model.depth, shortcut=config.model.shortcut,
-            error=record["metrics"]["error"], config=record["config"],
-            commits=[s["commit"] for s in record["segments"]])
+            error=run.metrics["error"], config=run.config, commits=run.commits)
         weights.save(paper_folder / "weights" / f"{name}.safetensors", self.model, self.mean, said)
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from pydantic import Field
@@ -37,7 +37,6 @@ from common.evidence import card as cards
 from common.files import shown
 from common.training import published
 from common.training.start import MEAN
-from common.typed import Model
 from papers.resnet.model import Block, ResNet, Shortcut, cifar_resnet
 
 TEST_IMAGES = 10_000
@@ -48,25 +47,17 @@ Padding = Literal["behind", "both"]
 side of them."""
 
 
-class Sidecar(Model):
+class Sidecar(published.Sidecar):
     """What lies as JSON beside our weights.
 
     Attributes:
-        experiment, seed, config: the run that made them.
-        data: what it was trained on.
         depth, shortcut: of the network.
         error: at the last step, on the test images, in %.
-        commits: of each part of the run.
     """
 
-    experiment: str
-    seed: int = Field(ge=0)
-    data: str
     depth: int = Field(gt=0)
     shortcut: Shortcut
     error: float = Field(ge=0, le=100)
-    config: dict[str, Any]
-    commits: list[str] = Field(min_length=1)
 
 
 def save(path: Path, network: ResNet, mean: Tensor, sidecar: Sidecar) -> None:
@@ -83,7 +74,7 @@ def save(path: Path, network: ResNet, mean: Tensor, sidecar: Sidecar) -> None:
     """
     about = {"depth": str(sidecar.depth), "shortcut": sidecar.shortcut, "padding": "behind",
              "metric": f"test error {sidecar.error:.2f} %"}
-    published.save(path, network.state_dict() | {MEAN: mean}, about, sidecar.written(),
+    published.save(path, network.state_dict() | {MEAN: mean}, about, sidecar,
                    card(path.stem, sidecar))
 
 

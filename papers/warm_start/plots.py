@@ -22,7 +22,8 @@ NETWORKS = {"tenth": "3,333 images to fit", "mlp": "33,333 images to fit"}
 def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     """Yield (name, caption, figure) of every figure."""
     yield phases(paper, "tenth", "tenth")
-    yield phases(paper, "mlp", "phases")
+    if paper.results.get("mlp_half"):  # there is nothing to see before
+        yield phases(paper, "mlp", "phases")
     yield table1(paper)
     yield gradients(paper)
 
@@ -71,9 +72,9 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
                 continue
             at = 3.6 * g + a
             ticks.append(at)
-            labels.append(label.replace(" ", "\n", 1))
             values = [100 * r.at("accuracy", None)
                       for r in paper.results.get(f"{network}_{arm}", [])]
+            labels.append(label.replace(" ", "\n", 1) + ("" if values else "\n(not run)"))
             dots(axes, at, values, colour, spread=0.15, ms=4.5)
             claim = claims.get(f"table1-{network.replace('_', '-')}-{arm}")
             if claim and claim.published:
@@ -82,8 +83,8 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
                       xycoords=("data", "axes fraction"), ha="center", va="bottom")
     axes.set_xticks(ticks, labels, fontsize=7)
     axes.set_ylabel("accuracy on the held-out third (%)")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best", fontsize=8)
+    explain(axes, ("a run here", {"marker": "o", "ls": "", "color": "grey", "ms": 4.5}))
+    axes.legend(loc="lower left", fontsize=8)
     return "table1", (
         "Table 1, CIFAR-10: what a network that was first trained on half of the images reaches "
         "when it goes on with all of them, beside one that began with all of them. A dot is a "
@@ -92,8 +93,12 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
 
 def gradients(paper: Paper) -> tuple[str, str, Figure]:
     """The gradient of the images seen before and of the new ones, where the second phase begins."""
-    made, panels = figure(2, width=3.9, sharey=True)
-    for axes, (network, title) in zip(panels, NETWORKS.items(), strict=True):
+    begun = {network: title for network, title in NETWORKS.items()
+             if paper.results.get(f"{network}_warm")} or {"tenth": NETWORKS["tenth"]}
+    made, rows = figure(len(begun), width=3.9 if len(begun) > 1 else 5.2, sharey=True,
+                        squeeze=False)
+    panels = rows[0]
+    for axes, (network, title) in zip(panels, begun.items(), strict=True):
         for k, (arm, _, colour) in enumerate(ARMS):
             for run in paper.results.get(f"{network}_{arm}", []):
                 pair = [run.at("gradient_old", None), run.at("gradient_new", None)]

@@ -23,6 +23,50 @@ def test_other_errors_keep_their_traceback():
         exit_with(lambda: 1 / 0)
 
 
+@pytest.mark.parametrize("path", ["x" * 300, "nothing/here", ".", "loop/x", "file/x"])
+def test_a_file_that_the_system_refuses_is_one_line(tmp_path, monkeypatch, capsys, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as e:
+        exit_with(lambda: len(open(path, encoding="utf-8").read()))
+    said = capsys.readouterr().err
+    assert e.value.code == 2 and said.startswith(f"error: cannot use {path}: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [
+    MemoryError(), MemoryError("no room"), RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 256000000000 bytes. Error code 12 (Cannot allocate memory)\nat x"),
+    RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore")])
+def test_too_little_memory_is_one_line(capsys, error):
+    def fail():
+        raise error
+    with pytest.raises(SystemExit) as e:
+        exit_with(fail)
+    said = capsys.readouterr().err
+    assert e.value.code == 2 and said.startswith("error: there is not enough memory")
+    assert said.count("\n") == 1
+
+
+def test_another_error_of_torch_keeps_its_traceback():
+    def fail():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    with pytest.raises(RuntimeError, match="shapes"):
+        exit_with(fail)
+
+
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit) as e:
+        exit_with(lambda: 0)
+    assert e.value.code == 2 and capsys.readouterr().err == (
+        "error: the current folder is not there any more: change to another one\n")
+
+
 def test_ctrl_c_says_how_to_go_on(capsys):
     def interrupt():
         raise KeyboardInterrupt

@@ -65,8 +65,15 @@ def test_groups_and_sweeps_expand(experiments):
 @pytest.mark.parametrize(("overrides", "message"), [
     ({"optim.rl": 1}, "unknown key 'optim.rl'; did you mean 'optim.lr'?"),
     ({"steps": 1}, "did you mean 'train.steps'?"),
-    ({"train.steps": "many"}, "train.steps=many: expected int, got str 'many'"),
-    ({"train.steps": 1.5}, "train.steps=1.5: expected int"),
+    ({"train.steps": "many"}, "train.steps=many: expected a whole number"),
+    ({"train.steps": 1.5}, "train.steps=1.5: expected a whole number"),
+    ({"train.steps": None}, "train.steps=: expected a whole number"),
+    ({"train.steps": True}, "train.steps=true: expected a whole number"),
+    ({"optim.lr": "0,5"}, "optim.lr=0,5: expected a number"),
+    ({"optim.adam": 2}, "optim.adam=2: expected true or false"),
+    ({"optim.adam": "maybe"}, "optim.adam=maybe: expected true or false"),
+    ({"optim.betas": 0}, "optim.betas=0: expected a list of numbers such as optim.betas=[0.9]"),
+    ({"data.name": [1]}, "data.name=[1]: expected text"),
     ({"train.steps": -1}, "train.steps=-1: expected a whole number of at least 1"),
     ({"train.eval_every": 0}, "train.eval_every=0: expected"),
     ({"train.steps": 13}, "no unlucky number"),
@@ -77,7 +84,7 @@ def test_groups_and_sweeps_expand(experiments):
     ({"optim.beta2": 1}, "optim.beta2=1.0: not used where optim.adam=false"),
     ({"optim.adam": True, "optim.lr": 3}, "optim.adam=true: not used where optim.lr=3.0"),
     ({"optim.lr": 3, "optim.beta2": 1}, "optim.beta2=1.0: not used where optim.lr=3.0"),
-    ({"optim.betas": ["x"]}, "optim.betas"),
+    ({"optim.betas": ["x"]}, "optim.betas=['x']: expected a list of numbers such as"),
     ({"optim.betas": []}, "optim.betas=[]: expected at least one number"),
     ({"optim.betas": [0.5, 1.0]}, "optim.betas=[0.5, 1.0]: expected numbers, each at least 0 and "
                                   "below 1"),
@@ -123,7 +130,29 @@ def test_wrong_overrides_are_named(experiments, overrides, message):
     ("default: b\nexperiments: {a: {help: x}}", "default: unknown experiment 'b'"),
     ("defaults: [1]\nexperiments: {a: {help: x}}", "defaults: [1]: expected a mapping"),
     *((f"experiments: {{{name}: {{help: x}}}}", "expected text") for name in (
-        "no", "1", "/abs/path", "../x", "'a b'", "'a,b'", "'a=b'", "''", "'.'", "'a/b'")),
+        "no", "1", "/abs/path", "../x", "'a b'", "'a,b'", "'a=b'", "''", "'.'", "'a/b'",
+        "a" * 101)),
+    ("experiments: {1: {help: x}}", "experiments: the name 1: expected text"),
+    ("3", "expected a mapping at the top"),
+    ("experiments: {a: {train: {steps: 0010}}}", "0010: expected a decimal number"),
+    ("experiments: {a: {train: {steps: 1:30}}}", "1:30: expected a decimal number"),
+    ("experiments: {a: {optim: {betas: [0.5, 010]}}}", "010: expected a decimal number"),
+    ("defaults: {train: {steps: many}}\nexperiments: {a: {help: x}}",
+     "config.yaml: defaults: train.steps=many: expected a whole number"),
+    ("defaults: {optim: {lr: .nan}}\nexperiments: {a: {help: x}}", "defaults: optim.lr=nan: "),
+    ("defaults: {data: {name: '${oc.env:HOME}'}}\nexperiments: {a: {}}",
+     "expected the value itself"),
+    ("defaults: {optim: {lr: 0.1}, optim.lr: 0.2}\nexperiments: {a: {}}",
+     "defaults gives optim.lr twice"),
+    *((f"experiments: {{a: {{{k}: 1}}}}", f"experiment 'a' gives {k}: expected in commands only")
+      for k in ("experiment", "seed", "fresh", "budget")),
+    ("experiments: {a: {}, b: {runs: [a], from: a}}", "'b' has runs: expected nothing but help "
+                                                      "beside it, not from"),
+    ("experiments: {a: {}, b: {runs: [a], vary: {optim.lr: [1]}}}", "beside it, not vary"),
+    ("experiments: {a: {}, b: {runs: [a], optim: {lr: 1}}}", "beside it, not optim"),
+    ("experiments: {a: {vary: {data.name: [../../x]}}}", "the name 'a_../../x': expected one of"),
+    ("experiments: {a: {vary: {optim.lr: [1.0, 1.0]}}}", "the name 'a_1.0': expected"),
+    ("experiments: {a_1: {}, a: {vary: {optim.lr: [1]}}}", "the name 'a_1': expected"),
 ])
 def test_wrong_files_are_named(tmp_path, text, message):
     (tmp_path / "config.yaml").write_text(text)
@@ -189,6 +218,16 @@ def test_unknown_experiment_names_the_nearest(experiments):
         experiments.expand("bth")
 
 
+@pytest.mark.parametrize(("name", "message"), [
+    ("both", "'both' is several: expected one of a, rate_0.3_5, rate_0.4_5"),
+    ("rate", "'rate' is several: expected one of rate_0.3_5, rate_0.4_5"),
+    ("rat", "unknown experiment 'rat'; known: a, b, rate_0.3_5, rate_0.4_5")])
+def test_a_group_is_no_single_experiment(experiments, name, message):
+    with pytest.raises(UserError) as e:
+        experiments.resolve(name)
+    assert str(e.value) == message
+
+
 def test_missing_file_is_one_line(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         Experiments(Own, tmp_path / "config.yaml")
@@ -216,6 +255,7 @@ def test_plans_are_of_experiments_groups_and_the_rest(tmp_path):
     ("seeds: {a: []}", "seeds of a: expected"),
     ("seeds: {a: many}", "seeds of a: expected"),
     ("seeds: {a: true}", "seeds of a: expected"),
+    ("seeds: {a: 100000000000}", "seeds of a: expected .* none above 10,000"),
     ("seeds: {a: 2.5}", "seeds of a: expected")])
 def test_other_plans_are_one_line(tmp_path, said, message):
     with pytest.raises(UserError, match=message.replace("'", ".")):
@@ -230,6 +270,6 @@ def test_nothing_is_put_in_for_a_value(tmp_path, value):
     with pytest.raises(UserError, match="expected the value itself"):
         known.resolve("a", 0, {"optim.betas": [0.5, value]})
     path = tmp_path / "other.yaml"
-    path.write_text(YAML.replace("lr: 0.1", f"lr: '{value}'"))
-    with pytest.raises(UserError, match="expected the value itself"):
-        Experiments(known.schema, path).resolve("a", 0)
+    path.write_text(YAML.replace("lr: 0.2", f"lr: '{value}'"))
+    with pytest.raises(UserError, match=r"other\.yaml: b: .* expected the value itself"):
+        Experiments(known.schema, path).resolve("b", 0)

@@ -8,7 +8,7 @@ import pytest
 
 from common import data
 from common.errors import UserError, exit_with
-from common.files import cache_root, empty, locked, sha256, shown, write_atomic
+from common.files import cache_root, empty, locked, read_text, sha256, shown, write_atomic
 from common.running import cli
 from tests.common.toy import Toy, experiments
 
@@ -34,6 +34,21 @@ def test_keep_moves_the_old_file(tmp_path):
     write_atomic(tmp_path / "f", "1", keep=tmp_path / "g")
     write_atomic(tmp_path / "f", "2", keep=tmp_path / "g")
     assert ((tmp_path / "f").read_text(), (tmp_path / "g").read_text()) == ("2", "1")
+
+
+def test_what_is_synced_is_open_for_writing(tmp_path, monkeypatch):
+    """As Windows wants it."""
+    fcntl, sync, synced = pytest.importorskip("fcntl"), os.fsync, []
+
+    def as_windows_does(handle):
+        if os.path.isfile(f"/proc/self/fd/{handle}"):
+            if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                raise OSError(errno.EBADF, "Bad file descriptor")
+            synced.append(handle)
+        sync(handle)
+    monkeypatch.setattr(os, "fsync", as_windows_does)
+    write_atomic(tmp_path / "f", "1")
+    assert (tmp_path / "f").read_text() == "1" and (synced or not os.path.exists("/proc/self"))
 
 
 def test_sha256(tmp_path):
@@ -122,3 +137,17 @@ def test_without_a_home_it_is_said_where_data_could_go(monkeypatch):
     monkeypatch.setattr(Path, "home", nobody)
     with pytest.raises(UserError, match=r"set .PAPERS_CACHE to a folder"):
         cache_root()
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"\xe9", "expected text in UTF-8, not byte 0xe9 at position 0"),
+    (b"ab\xff", "not byte 0xff at position 2"), (None, "cannot read")])
+def test_what_is_no_text_is_one_line(tmp_path, content, message):
+    path = tmp_path / "f.md"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError) as e:
+        read_text(path)
+    assert message in str(e.value) and "f.md" in str(e.value) and "\n" not in str(e.value)
+    path.write_text("σ × …\n", encoding="utf-8")
+    assert read_text(path) == "σ × …\n"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from common.errors import UserError
-from common.typed import Model, Open, checked
+from common.typed import Model, Open, checked, read_yaml
 
 
 class Inner(Model):
@@ -59,6 +59,35 @@ def test_what_fits_is_frozen_and_typed():
     with pytest.raises(ValueError, match="frozen"):
         made.steps = 4
     assert checked(Loose, {"name": "n", "other": [1]}, "a file").model_extra == {"other": [1]}
+
+
+@pytest.mark.parametrize("number", ["0010", "-01", "1:30", "+1:30:59", "1:30.5", "00", "0_1"])
+def test_numbers_in_base_8_or_60_are_refused_wherever_they_stand(tmp_path, number):
+    for text in ("a: {}", "a: [1, {}]", "a: {{b: {}}}", "{}: a"):
+        (tmp_path / "f.yaml").write_text(text.format(number))
+        with pytest.raises(UserError, match=r"f\.yaml: .*expected a decimal number"):
+            read_yaml(tmp_path / "f.yaml")
+    (tmp_path / "f.yaml").write_text(f"a: '{number}'\nb: x {number}\n# {number}\nc: 10:65:a")
+    assert read_yaml(tmp_path / "f.yaml") == {"a": number, "b": f"x {number}", "c": "10:65:a"}
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("a: é".encode("latin-1"), "not valid YAML"), (b"3", "expected a mapping at the top"),
+    (b"[1]", "expected a mapping at the top"), (b"a: [", "not valid YAML"),
+    (b"[" * 5000, "nesting"),
+    (b"a: 1\na: 2", "duplicate key"), (b"a: 1\n---\nb: 2", "not valid YAML"),
+    (b"a: &a [*a]", "recursive"), (b"\x00", "not valid YAML")])
+def test_what_is_no_yaml_is_one_line(tmp_path, content, message):
+    (tmp_path / "f.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=message) as e:
+        read_yaml(tmp_path / "f.yaml")
+    assert "f.yaml" in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_mark_of_the_byte_order_is_no_content(tmp_path, mark):
+    (tmp_path / "f.yaml").write_text(f"{mark}a: 1\r\nb: [x]\r\n", encoding="utf-8")
+    assert read_yaml(tmp_path / "f.yaml") == {"a": 1, "b": ["x"]}
 
 
 anything = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

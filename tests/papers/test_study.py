@@ -1,26 +1,60 @@
-"""The page of skills: its numbers are the reports', its links and names lead somewhere."""
+"""Texts: their numbers are the reports', their links and names lead somewhere."""
 
 import re
 
 import pytest
 
-from common.evidence import report
+from common.evidence import tables
 from common.evidence.paper import paper_names, papers
 from common.files import ROOT
+from common.running import forms, sure
 
 PAGES = ["papers/STUDY.md", "README.md", "common/README.md", "common/running/README.md",
          "CONTRIBUTING.md", "CHANGELOG.md", "papers/README.md",
          *(f"papers/{n}/README.md" for n in paper_names())]
-NUMBER = re.compile(r"(\S+)\s\(`(\w+)/([\w.-]+)`\)")
+NUMBER = re.compile(r"(\S+)\s+\(`(\w+)/([\w.-]+)`\)")
 
 
-def test_numbers_are_the_reports():
-    said = NUMBER.findall((ROOT / "papers/STUDY.md").read_text())
-    assert len(said) > 15
-    known = {(p.name, j.claim.id): report.number(j.middle, j.claim.show)
+@pytest.mark.parametrize(("page", "least"), [("papers/STUDY.md", 15),
+                                             ("papers/deep_compression/README.md", 6)])
+def test_numbers_are_the_reports(page, least):
+    said = NUMBER.findall((ROOT / page).read_text())
+    assert len(said) >= least
+    known = {(p.name, j.claim.id): tables.number(j.middle, j.claim.show)
              for p in papers(sorted({paper for _, paper, _ in said})) for j in p.judgements()}
     assert [(value, *claim) for value, *claim in said] == [
         (known.get(tuple(claim)), *claim) for _, *claim in said]
+
+
+def test_which_network_is_what_the_tables_say():
+    """What the page concludes from its tables: who is least, who is beaten, and by how much."""
+    ways = {(f["paper"], way): m for f in sure.kept() for way, m in f["ways"].items()}
+    dropout, posterior = "dropout", "bayes_by_backprop"
+    assert min(ways, key=lambda w: ways[w]["error"]) == (dropout, "one")
+    assert min(ways, key=lambda w: ways[w]["nll"]) == (dropout, "drawn")
+    assert max(ways, key=lambda w: ways[w]["ece"]) == (posterior, "drawn")
+    assert ways[posterior, "one"]["ece"] == pytest.approx(ways[dropout, "one"]["ece"], rel=0.02)
+    assert max(ways, key=lambda w: ways[w]["turned"]) == (posterior, "drawn")
+    times = {w: m["turned"] / m["entropy"] for w, m in ways.items()}
+    assert times[dropout, "drawn"] > times[posterior, "drawn"]
+    for way in ("one", "drawn"):
+        for m in ("entropy", "turned"):
+            assert ways[posterior, way][m] > ways[dropout, way][m]
+    for paper in (dropout, posterior):
+        assert 0.4 < ways[paper, "one"]["turned"] / ways[paper, "drawn"]["turned"] < 0.6
+    made = {f["name"]: f["forms"] for f in forms.kept()}
+    whole, pruned = made["resnet20"], made["resnet20_smallest-seed0"]
+    for form in ("torch", "onnx"):
+        assert whole["int8"]["bytes"] < pruned[form]["bytes"]
+        assert all(whole["int8"]["milliseconds"][n] < t
+                   for n, t in pruned[form]["milliseconds"].items())
+    assert abs(whole["int8"]["error"] - whole["torch"]["error"]) < 0.3
+    assert pruned["int8"]["bytes"] / whole["int8"]["bytes"] == pytest.approx(4 / 5, abs=0.03)
+    known = {p.parts[3]: ((ROOT / p).stat().st_size, e) for p, _, e in forms.published()}
+    small, next_ = known["lenet300_compressed"], known["lenet5_compressed"]
+    assert small[0] == min(size for size, _ in known.values())
+    assert next_[0] / small[0] == pytest.approx(1.5, abs=0.05)
+    assert next_[1] / small[1] == pytest.approx(0.5, abs=0.06)
 
 
 def anchors(text):

@@ -17,8 +17,8 @@ def page(paper: Paper, pages: Pages) -> str:
         UserError: a name of the table stands for nothing.
     """
     return "\n\n".join([
-        "---\nhide-toc: true\n---", f"# {paper.about['title']}: code beside the paper",
-        f"{paper.about['authors']} ({paper.about['year']}), in the order of the "
+        "---\nhide-toc: true\n---", f"# {paper.about.title}: code beside the paper",
+        f"{paper.about.authors} ({paper.about.year}), in the order of the "
         "[README's table](README.md); names lead to their page in the API.",
         *(pair(paper, pages, row) for row in rows(paper))]) + "\n"
 
@@ -50,7 +50,7 @@ def shown(paper: Paper, pages: Pages, named: Named) -> str:
 
 def said(paper: Paper, pages: Pages, named: Named) -> str:
     """A key, an experiment or a file, by its help and the page that shows it."""
-    path = str((named.path or paper.folder / "config.yaml").relative_to(ROOT))
+    path = (named.path or paper.folder / "config.yaml").relative_to(ROOT).as_posix()
     link = f"[{path}](/{pages.add_file(path)})"
     if named.kind == "key":
         return f"key `{named.name}`: {paper.experiments.known[named.name].help} ({link})"

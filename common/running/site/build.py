@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, nearest
-from common.evidence.paper import papers
-from common.files import ROOT, shown, write_atomic
+from common.evidence.paper import Paper, papers
+from common.files import ROOT, read_text, shown, write_atomic
 from common.running.site import beside, explorer, pages
 
 HERE = Path(__file__).parent
@@ -88,7 +88,7 @@ def api_index(listed: dict[str, str]) -> str:
         if room != before:
             text += ["", f"## {room}", ""]
             before = room
-        text.append(f"- [{name}](/api/{name}.md): {line}")
+        text.append(f"- [{name.removeprefix(f'{room}.')}](/api/{name}.md): {line}")
     return "\n".join(text) + "\n"
 
 
@@ -112,7 +112,7 @@ def sources(found: pages.Found, listed: dict[str, str]) -> dict[str, str]:
     """The text of every page."""
     made = pages.Pages(documents(found), set(listed))
     for path in sorted(made.documents):
-        text = (ROOT / path).read_text(encoding="utf-8")
+        text = read_text(ROOT / path)
         made.add(path, text)
     for paper, judgements in found:
         base = f"papers/{paper.name}"
@@ -235,6 +235,15 @@ def cleared(to: Path) -> Path:
     return to
 
 
+def with_reports(chosen: Sequence[Paper]) -> list[Paper]:
+    """Those that have a report; of the others a word."""
+    for p in chosen:
+        if not (p.folder / "REPORT.md").is_file():
+            print(f"{shown(p.folder)} is left out: it has no REPORT.md yet, which papers report "
+                  f"{p.name} makes", file=sys.stderr)
+    return [p for p in chosen if (p.folder / "REPORT.md").is_file()]
+
+
 def main(argv: Sequence[str]) -> int:
     """The command line; see the module's text."""
     if {"--help", "-h"} & set(argv):
@@ -251,11 +260,12 @@ def main(argv: Sequence[str]) -> int:
     chosen = papers([w for w in argv if "=" not in w])
     if not keys["only"]:
         needed()
+        chosen = with_reports(chosen)
     to = cleared(Path(keys["to"]))
     found = [(p, p.judgements()) for p in chosen]
     listed = {} if keys["only"] else modules(found)
     warnings = [] if keys["only"] else build(found, listed, to)
-    study = explorer.skills((ROOT / "papers" / "STUDY.md").read_text(encoding="utf-8"))
+    study = explorer.skills(read_text(ROOT / "papers" / "STUDY.md"))
     write_atomic(to / "claims.html", explorer.page(found, study, listed))
     for warning in warnings:
         print(warning, file=sys.stderr)

@@ -64,6 +64,19 @@ function curves(c) {
           : make("p", { class: "small" }, `${metrics[0]} by step`), box];
 }
 
+/** Round numbers, at most six, from the first to the last that lie between two; whole ones if asked. */
+function ticks(from, to, whole = false) {
+  const power = 10 ** Math.floor(Math.log10((to - from) / 2 || 1));
+  const by = [0.5, 1, 2, 2.5, 5, 10].map(k => k * power).find(
+    s => (to - from) / s <= 5 && (!whole || Number.isInteger(s))) || 1;
+  const first = Math.ceil(from / by - 1e-9), last = Math.floor(to / by + 1e-9);
+  return Array.from({ length: last - first + 1 }, (_, k) => +((first + k) * by).toPrecision(12));
+}
+
+/** A tick's number, all of it: ticks may be closer than the digits that values are shown with. */
+const tick = (v, form) => (form.percent && form.drawnPercent ? `${+(100 * v).toPrecision(10)} %`
+  : v.toLocaleString("en", { maximumSignificantDigits: 10 })).replace("-", "−");
+
 function chart(c, metric, arms) {
   const own = metric === c.own;  // then the published value and the band are on its scale
   const lines = arms.flatMap(([name, runs], k) => runs.map(([seed, steps, values]) => (
@@ -86,12 +99,13 @@ function chart(c, metric, arms) {
                                 height: Math.max(2, bottom - top) }));
     }
   }
-  for (const k of [0, 1, 2, 3]) {
-    const v = y0 + (y1 - y0) * k / 3, s = x0 + (x1 - x0) * k / 3;
+  for (const v of ticks(y0, y1)) {
     svg.append(make("line", { class: "axis", x1: left, x2: wide - 8, y1: y(v), y2: y(v) }),
-      make("text", { x: left - 6, y: y(v) + 4, "text-anchor": "end" }, said(v, form)),
-      make("text", { x: x(s), y: high - 6, "text-anchor": k ? (k < 3 ? "middle" : "end") : "start" },
-           Math.round(s).toLocaleString("en")));
+      make("text", { class: "y", x: left - 6, y: y(v) + 4, "text-anchor": "end" }, tick(v, form)));
+  }
+  for (const s of ticks(x0, x1, true)) {
+    svg.append(make("text", { class: "x", x: x(s), y: high - 6,
+      "text-anchor": x(s) > wide - 40 ? "end" : "middle" }, s.toLocaleString("en")));
   }
   for (const l of lines) {
     const points = l.steps.map((s, i) => [s, l.values[i]]).filter(([, v]) => number(v));

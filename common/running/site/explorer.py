@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from common.config import one_line
-from common.evidence import report
+from common.evidence import tables
 from common.evidence.claims import Claim
 from common.evidence.counting import is_formula
 from common.evidence.paper import Judgement, Paper
@@ -71,7 +71,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
     said = {
         "paper": paper.name, "id": claim.id, "kind": kind(claim), "verdict": j.verdict,
         "where": claim.where, "says": claim.says, "obtained": claim.obtained,
-        "published": report.published(j), "band": report.band(j), "measured": report.measured(j),
+        "published": tables.published(j), "band": tables.band(j), "measured": tables.measured(j),
         "why": claim.judge.why, "because": claim.because,
         "afterwards": claim.afterwards, "stale": j.stale, "by": j.by,
         "command": command(paper, j), "code": [key(s) for s in code],
@@ -81,7 +81,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
         "percent": claim.show.endswith("%"), "step": claim.measure.step if claim.measure else None,
         "at": finite(claim.published), "low": finite(low), "high": finite(high),
         "middle": finite(j.middle), "interval": [finite(v) for v in j.interval or ()],
-        "values": [[seed, finite(v), report.number(v, claim.show)]
+        "values": [[seed, finite(v), tables.number(v, claim.show)]
                    for seed, v in zip(seeds_of(paper, j), j.values, strict=False)],
     }
     return {k: one_line(Exception(v)) if k in ("why", "because", "afterwards", "says") else v
@@ -90,7 +90,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
 
 def of_source(source: Source, modules: Container[str]) -> dict[str, Any]:
     """What the page knows about a piece of code; its page in the API, where there is one."""
-    said = {"path": str(source.path.relative_to(ROOT)), "line": source.first,
+    said = {"path": source.path.relative_to(ROOT).as_posix(), "line": source.first,
             "text": textwrap.dedent(source.text)}
     page = f"api/{source.module}.html#{key(source)}"
     return said | ({"page": page} if source.module in modules else {})
@@ -113,7 +113,7 @@ def seeds_of(paper: Paper, j: Judgement) -> list[int]:
 def command(paper: Paper, j: Judgement) -> str:
     """The line that checks a claim; empty where nothing measures it."""
     if j.claim.experiments or not j.claim.measure:
-        return report.command(paper, j)
+        return tables.command(paper, j)
     name = j.claim.function
     given = ", ".join(f"{k}={v!r}" for k, v in j.claim.measure.arguments.items())
     return f'python -c "from papers.{paper.name}.facts import {name}; print({name}({given}))"'
@@ -204,7 +204,7 @@ def runs_of(paper: Paper) -> dict[str, list[list[Any]]]:
         return [r.seed, round(r.record.seconds / 60, 1),
                 ", ".join(dict.fromkeys(s.code for s in parts)),
                 ", ".join(dict.fromkeys(s.versions.torch for s in parts)),
-                "; ".join(dict.fromkeys(report.on_what(s.hardware) for s in parts))]
+                "; ".join(dict.fromkeys(tables.on_what(s.hardware) for s in parts))]
     needed = {e for c in paper.claims for e in c.experiments}
     return {e: [of_run(r) for r in runs] for e, runs in paper.results.items() if e in needed}
 
@@ -230,8 +230,8 @@ def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
         claims += own
         curves[paper.name] = curves_of(paper, own)
         about = paper.about
-        papers.append({"name": paper.name, "title": about["title"], "authors": about["authors"],
-                       "year": about["year"], "link": about["link"], "runs": runs_of(paper),
+        papers.append({"name": paper.name, "title": about.title, "authors": about.authors,
+                       "year": about.year, "link": about.link, "runs": runs_of(paper),
                        "page": f"papers/{paper.name}/index.html" if modules else ""})
     names = {p["name"] for p in papers}
     data = {"papers": papers, "kinds": KINDS, "verdicts": VERDICTS, "sources": sources,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.evidence.paper import Paper
-from common.files import ROOT, shown
+from common.files import ROOT, read_text, shown
 
 HEADING = re.compile(r"^## From the papers? to the code$", re.MULTILINE)
 
@@ -86,7 +86,7 @@ def rows(paper: Paper) -> list[Row]:
         UserError: the README has no such table, or a name stands for nothing.
     """
     readme = paper.folder / "README.md"
-    _, *rest = HEADING.split(readme.read_text(encoding="utf-8"), maxsplit=1)
+    _, *rest = HEADING.split(read_text(readme), maxsplit=1)
     table = re.search(r"(?:^\|.*\n)+", rest[0], re.MULTILINE) if rest else None
     if table is None:
         raise UserError(f"{shown(readme)}: expected a heading 'From the paper to the code' with a "
@@ -219,7 +219,7 @@ def makes(node: ast.AST, metric: str) -> bool:
 @functools.cache
 def parsed(path: Path) -> tuple[list[str], ast.Module]:
     """A file's lines and its syntax tree."""
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     return text.splitlines(), ast.parse(text)
 
 

@@ -19,7 +19,7 @@ from common.evidence.counting import count
 from common.evidence.paper import Judgement, Paper
 from common.evidence.picture import NAME
 from common.evidence.story import story
-from common.files import ROOT
+from common.files import ROOT, read_text
 
 Found = Sequence[tuple[Paper, Sequence[Judgement]]]
 
@@ -57,7 +57,7 @@ class Pages:
         def of_link(m: re.Match[str]) -> str:
             mark, label, target = m.groups()
             path, _, fragment = target.partition("#")
-            if ":" in target or (not path and fragment not in anchors):
+            if ":" in target or path.startswith("/") or (not path and fragment not in anchors):
                 return m[0]
             if not path:
                 return f'<a href="#{fragment}">{label}</a>'
@@ -70,7 +70,7 @@ class Pages:
     def led(self, label: str, target: str, fragment: str, page: PurePosixPath) -> str:
         """A link to a file of the repository as one to its page; without one the bare label."""
         if target in self.documents or target in self.made:
-            if fragment and f'id="{fragment}"' in (ROOT / target).read_text(encoding="utf-8"):
+            if fragment and f'id="{fragment}"' in read_text(ROOT / target):
                 to = relative(target.removesuffix(".md") + ".html", page)
                 return f'<a href="{to}#{fragment}">{label}</a>'
             return f"[{label}](/{target}{'#' * bool(fragment)}{fragment})"
@@ -131,7 +131,7 @@ def strip(judgements: Sequence[Judgement]) -> str:
 
 def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
     """A paper on the front page: picture, title, what it shows, verdicts."""
-    about = {k: html.escape(str(v)) for k, v in paper.about.items()}
+    about = {k: html.escape(str(v)) for k, v in paper.about.model_dump(exclude={"claims"}).items()}
     base = f"papers/{paper.name}"
     return (f'<a class="card" href="{base}/index.html">'
             f'<img src="{base}/figures/{about["picture"]}.svg" alt="" loading="lazy">'
@@ -146,9 +146,9 @@ def front(found: Found, rest: Sequence[str]) -> str:
         found: the papers.
         rest: further documents for the sidebar, as ``title <path>``.
     """
-    about = (ROOT / "README.md").read_text(encoding="utf-8").split("\n\n")[1]
+    about = read_text(ROOT / "README.md").split("\n\n")[1]
     cards = "\n".join(card(p, js) for p, js in found)
-    papers = [f"{p.about['title']} </papers/{p.name}/index>" for p, _ in found]
+    papers = [f"{p.about.title} </papers/{p.name}/index>" for p, _ in found]
     return "\n".join([
         "---\nhide-toc: true\n---", "# Papers to code", "", about, "",
         '<p class="ways"><a href="claims.html">Every claim</a> · <a href="papers/STUDY.html">What '
@@ -162,7 +162,7 @@ def of_paper(paper: Paper, judgements: Sequence[Judgement], modules: Sequence[st
     about = paper.about
     told = re.sub(r"\[([^\]]+)\]\(#([^()]+)\)", lambda m: (
         f'<a href="../../claims.html#{paper.name}/{m[2]}">{m[1]}</a>'), story(paper, judgements))
-    report = (paper.folder / "REPORT.md").read_text(encoding="utf-8")
+    report = read_text(paper.folder / "REPORT.md")
     figures = {name: caption for caption, name in re.findall(
         r"!\[(.*)\]\(figures/(\w+)\.svg\)", report)}
     picture = [f'<img src="figures/{NAME}.svg" alt="{html.escape(figures.pop(NAME))}" '
@@ -172,8 +172,8 @@ def of_paper(paper: Paper, judgements: Sequence[Judgement], modules: Sequence[st
     ways = ("[The method](README.md), [code beside the paper](code.md), [the report](REPORT.md), "
             f'<a href="../../claims.html#?paper={paper.name}">every claim</a>.')
     return "\n\n".join([
-        "---\nhide-toc: true\n---", f"# {about['title']}", f"{about['authors']} ({about['year']}), "
-        f"[{about['link']}]({about['link']}): {about['shows']}.", ways, told,
+        "---\nhide-toc: true\n---", f"# {about.title}", f"{about.authors} ({about.year}), "
+        f"[{about.link}]({about.link}): {about.shows}.", ways, told,
         f'<p>{strip(judgements)}</p>', *picture, "## Figures", *rest, "## Modules",
         "\n".join(f"- [{m}](/api/{m}.md)" for m in modules),
         toctree("", ["The method <README>", "Code beside the paper <code>", "Report <REPORT>"])])

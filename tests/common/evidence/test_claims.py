@@ -53,7 +53,7 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     (GOOD.replace("why: x", "why: x, sd: yes"), "judge.sd: True: expected a number"),
     (GOOD.replace("why: x", "why: x, at_most: 3"), "expected one of 'within', 'exactly' and"),
     (GOOD.replace("why: x", "why: x, by: mode"),
-     "judge.by: 'mode': expected one of 'mean', 'median' or 'share'"),
+     "judge.by: 'mode': expected one of 'mean', 'median', 'share' or 'one'"),
     (GOOD.replace("why: x", "why: x, by: share"), "expected 'trials', how many a run makes"),
     (GOOD.replace("why: x", "why: x, trials: 9"), "expected 'trials', how many a run makes"),
     (GOOD.replace("why: x", "why: x, by: share, trials: 0"), "judge.trials: 0: expected above 0"),
@@ -64,6 +64,9 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     (GOOD.replace("why: x}", "why: x}, show: '%d'"), "show: '%d': expected a format of numbers"),
     (GOOD.replace("obtained: printed", "obtained: quoted by"), "beginning with one of printed, "),
     (GOOD.replace("id: a", "id: 3"), "claim 3: id: 3: expected text"),
+    (GOOD.replace("id: a", "id: ../x"), "id: '../x': expected text of the form"),
+    (GOOD.replace("id: a", "id: 'a b'"), "id: 'a b': expected text of the form"),
+    (GOOD.replace("why: x}", "why: x}, show: '99999999'"), "'99999999': expected a format of"),
     ("- a", "claim 'without id': 'a': expected a mapping"),
     ("", "claims: None: expected a list"),
     ("- {id: [", "not valid YAML"),
@@ -91,7 +94,7 @@ def test_a_table_that_is_none_is_one_line(tmp_path, content, message):
 def test_a_good_claims_file_is_read(tmp_path):
     (tmp_path / "claims.yaml").write_text(HEAD + GOOD)
     about, (claim,) = read(tmp_path / "claims.yaml")
-    assert about["title"] == "T" and claim.experiments == ["e"]
+    assert about.title == "T" and claim.experiments == ["e"]
 
 
 EACH = ("- {id: 'n-{run}', each: t, row: 'run {run}', column: n, where: w, says: 'of {run}', "
@@ -116,6 +119,8 @@ def test_a_table_is_a_claim_for_every_row(tmp_path):
     (EACH.replace("{n}", "{m}"), "claim 'n-{run}': published/t.csv has no column for '{m}'"),
     (EACH.replace("row: 'run {run}', ", ""), "has 'each': expected 'row'"),
     (EACH.replace("each: t", "each: u"), "published/u.csv"),
+    *((EACH.replace("'of {run}'", f"'of {part}'"), "has no column for") for part in (
+        "{}", "{0}", "{run.nope}", "{run[99]}", "{run[a]}", "{run:d}", "{run")),
     (EACH.replace("n-{run}", "n"), "claim 'n': expected an id used once")])
 def test_a_damaged_table_is_one_line(tmp_path, entry, message):
     with pytest.raises(UserError) as e:

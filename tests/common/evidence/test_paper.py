@@ -3,9 +3,10 @@
 import pytest
 
 from common.errors import UserError
+from common.evidence import paper as paper_module
 from common.evidence import results
 from common.evidence.claims import Judge, Measure
-from common.evidence.paper import Paper, paper_names, papers
+from common.evidence.paper import NEEDED, Paper, paper_names, papers
 from common.evidence.verdicts import decide
 
 
@@ -69,6 +70,19 @@ def test_committed_runs_are_those_that_were_planned(paper):
             assert not extra, "more runs than config.yaml plans"
 
 
+@pytest.mark.parametrize(("measure", "message"), [
+    ({"function": "unbiased_factor", "arguments": {"nope": 1}}, "unexpected keyword argument"),
+    ({"function": "ema_lag"}, "has no function 'ema_lag'"),
+    ({"function": "steps_to_plain_accuracy", "experiments": ["bn", "plain"],
+      "arguments": {"x": [1]}}, "unexpected keyword argument 'x'")])
+def test_a_function_that_cannot_be_called_so_is_one_line(measure, message):
+    (paper,) = papers(["batchnorm"])
+    claim = measured(paper)[0].model_copy(update={"measure": Measure(**measure)})
+    with pytest.raises(UserError) as e:
+        paper.judge(claim)
+    assert message in str(e.value) and claim.id in str(e.value) and "\n" not in str(e.value)
+
+
 def test_a_median_wants_six_runs(tmp_path, monkeypatch):
     (paper,) = papers(["bayes_by_backprop"])
     claim = measured(paper)[0].model_copy(update={"judge": Judge(by="median", at_least=0)})
@@ -77,6 +91,42 @@ def test_a_median_wants_six_runs(tmp_path, monkeypatch):
         Paper(paper.folder)
 
 
+def test_runs_that_no_seed_changes_are_one_run():
+    (paper,) = papers(["filter_pruning"])
+    claim = next(c for c in paper.claims if c.id == "half-lost")
+    found = paper.judge(claim)
+    assert (found.verdict, len(found.values), found.interval) == ("consistent", 1, None)
+    counted = claim.model_copy(update={"judge": claim.judge.model_copy(update={"by": "mean"})})
+    assert (paper.judge(counted).verdict, len(paper.judge(counted).values)) == ("reproduced", 3), (
+        "three times the same number would have settled it")
+
+
+def test_a_seed_that_changes_what_no_seed_changes_is_named():
+    (paper,) = papers(["filter_pruning"])
+    claim = next(c for c in paper.claims if c.id == "half-regained")
+    changed = claim.model_copy(update={"judge": claim.judge.model_copy(update={"by": "one"})})
+    with pytest.raises(UserError, match="'half-regained' is judged by one run, yet seeds"):
+        paper.judge(changed)
+
+
 def test_unknown_papers_are_named():
     with pytest.raises(UserError, match="unknown paper 'batchnrm'; did you mean 'batchnorm'"):
         papers(["batchnrm"])
+
+
+def test_what_is_half_made_is_left_out_with_a_word(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paper_module, "ROOT", tmp_path)
+    monkeypatch.setattr(paper_module, "Paper", lambda folder: folder.name)
+    for name, files in (("whole", NEEDED), ("begun", ("claims.yaml", "README.md")),
+                        ("planned", ("train.py",)), ("__pycache__", ("a.pyc",))):
+        (tmp_path / "papers" / name).mkdir(parents=True)
+        for file in files:
+            (tmp_path / "papers" / name / file).touch()
+    assert paper_names() == ["whole"]
+    assert papers() == ["whole"]
+    begun, planned = capsys.readouterr().err.splitlines()
+    assert begun.startswith("papers/begun is half-made and left out: it has no config.yaml, no fac")
+    assert planned.startswith("papers/planned is half-made") and "train.py" not in planned
+    assert papers(["whole"]) == ["whole"] and not capsys.readouterr().err
+    with pytest.raises(UserError, match=r"papers/planned is half-made: expected README\.md, c"):
+        papers(["planned"])

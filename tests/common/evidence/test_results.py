@@ -116,7 +116,14 @@ def changed(part, value):
     ("curves", {"a": [[1], [1, 2]]}, "curves.a: expected as many values as steps"),
     ("seconds", "x", "seconds: 'x': expected a number"), ("config", "x", "config: 'x': expected"),
     ("data", "x", "data: 'x': expected a mapping"), ("data.name", None, "expected 'data.name'"),
-    ("more", 1, "unknown part 'more'")])
+    ("more", 1, "unknown part 'more'"),
+    ("curves", {"a": [[2, 1], [0, 0]]}, "curves.a: expected steps that do not fall"),
+    ("config", {}, "config.train.steps: None: expected a whole number"),
+    ("config.train", "x", "config.train.steps: None: expected a whole number"),
+    ("config.train.steps", 0, "config.train.steps: 0: expected a whole number of at least 1"),
+    ("config.train.steps", 1.5, "config.train.steps: 1.5: expected a whole number"),
+    ("segments.0.from_step", 10**9, "segments: from_step: [1000000000]: expected steps that grow"),
+])
 def test_a_part_of_the_wrong_type_is_named(paper, part, value, message):
     train(paper)
     path = paper.path.parent / "results/base/seed0.json"

@@ -7,7 +7,7 @@ import pytest
 from common.errors import UserError
 from common.evidence.claims import Claim
 from common.evidence.paper import Judgement, paper_names, papers
-from common.evidence.story import outdated, story
+from common.evidence.story import outdated, result, story
 from common.files import ROOT
 
 JUDGED = [Judgement(Claim(id="speed", where="", says=""), "reproduced"),
@@ -15,7 +15,7 @@ JUDGED = [Judgement(Claim(id="speed", where="", says=""), "reproduced"),
 
 
 def of(text):
-    return SimpleNamespace(folder=ROOT / "papers/toy", about={"story": text}), JUDGED
+    return SimpleNamespace(folder=ROOT / "papers/toy", about=SimpleNamespace(story=text)), JUDGED
 
 
 def test_verdicts_become_links():
@@ -23,7 +23,7 @@ def test_verdicts_become_links():
     assert story(*of(text)) == "It is faster ([reproduced](#speed))."
     assert outdated(*of(text)) == []
     assert story(*of("No claim, {braces} and all.")) == "No claim, {braces} and all."
-    assert story(SimpleNamespace(folder=ROOT, about={}), JUDGED) == ""
+    assert story(SimpleNamespace(folder=ROOT, about=SimpleNamespace(story="")), JUDGED) == ""
 
 
 def test_a_verdict_that_has_changed_is_shown_and_named():
@@ -32,6 +32,17 @@ def test_a_verdict_that_has_changed_is_shown_and_named():
         "It is faster ([reproduced](#speed), undecided when this was written).")
     assert outdated(*of(text)) == [
         "papers/toy/claims.yaml: story: speed is reproduced by now, not undecided"]
+
+
+def test_a_result_is_held_to_its_verdicts_and_does_not_show_them():
+    paper, judged = of("")
+    paper.about["result"] = "It is\n  faster {speed: reproduced}, and ends {end: reproduced} high\n"
+    assert result(paper) == "It is faster, and ends high"
+    assert outdated(paper, judged) == [
+        "papers/toy/claims.yaml: result: end is stale by now, not reproduced"]
+    paper.about["result"] = "It is faster {sped: reproduced}"
+    with pytest.raises(UserError, match=r"result: there is no claim 'sped'; did you mean 'speed'"):
+        outdated(paper, judged)
 
 
 def test_a_claim_that_is_not_there_is_one_line():
@@ -47,3 +58,4 @@ def test_every_paper_with_results_tells_its_story_as_it_is(name):
     assert bool(text) == bool(paper.results)
     assert outdated(paper, judgements) == [], "tell it as it is"
     assert len(text.split()) <= 150, "a story is told in a minute"
+    assert bool(result(paper)) == bool(paper.results) and len(result(paper).split()) <= 20

@@ -24,6 +24,8 @@ from common.running import bundle
     (["collect", "resnet"], "cannot read 'resnet': expected to=FOLDER"),
     (["collect", "size=0M"], "size=0M: expected a size"),
     (["accept"], "expected files that collect wrote"),
+    (["accept", "nope.tar"], "there is no file nope.tar"),
+    (["accept", "."], "there is no file ."),
     (["accept", "a.tar", "replace=yes"], "replace=yes: expected true or false")])
 def test_bad_input_is_one_line_and_exit_status_2(end_of, monkeypatch, words, message):
     monkeypatch.setattr(bundle.packing, "committed", lambda: pytest.fail("it was not refused"))

@@ -1,6 +1,7 @@
 """Exported networks against torch, and what is said of those that cannot be exported."""
 
 import builtins
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,16 @@ def test_what_is_written_says_what_the_network_says(ready, form, tmp_path):
     assert path.stat().st_size < 200_000, "the weights, not the images"
 
 
+@pytest.mark.parametrize("form", ["onnx", "torch"])
+def test_one_image_is_enough_to_try_it_on(ready, form, tmp_path):
+    path = tmp_path / f"small{export.SUFFIX[form]}"
+    trial = export.write(replace(ready, images=ready.images[:1], labels=ready.labels[:1]), form,
+                         path)
+    assert trial.same == trial.images == 1
+    np.testing.assert_allclose(export.reader(path)(ready.images[:7].numpy()),
+                               by_hand(ready, ready.images[:7]), atol=1e-4)
+
+
 def test_a_torch_program_needs_nothing_of_this_repository(ready, tmp_path):
     path = tmp_path / "small.pt2"
     export.to_torch(ready, path)
@@ -67,6 +78,16 @@ def test_eight_bits_are_smaller_and_nearly_the_same(ready, tmp_path):
     weights = {t.data_type for t in onnx.load(small).graph.initializer if len(t.dims) == 2}
     assert weights == {onnx.TensorProto.INT8}
     assert small.stat().st_size < whole.stat().st_size
+
+
+def test_eight_bits_are_calibrated_on_training_images(ready, tmp_path):
+    def written(**other):
+        path = tmp_path / "small.onnx"
+        export.to_int8(replace(ready, **other), path)
+        return path.read_bytes()
+    before = written()
+    assert written(images=torch.zeros_like(ready.images)) == before
+    assert written(calibration=torch.zeros_like(ready.calibration)) != before
 
 
 def test_a_file_that_says_other_classes_is_not_written(ready, tmp_path, monkeypatch):

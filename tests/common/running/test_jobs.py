@@ -13,6 +13,14 @@ def test_long_run_names_fit_a_file_name():
     assert len(folder.parent.name) < 200 and folder.parent.name.startswith("bn,")
 
 
+@pytest.mark.parametrize("value", ["a/b", "a\\b", "a:b", "cuda:0?", "<x>", 'a"b', "a|b", "a*b",
+                                   "a\nb", "a\0b", "a\udcffb"])
+def test_run_names_are_names_on_every_system(value):
+    folder = jobs.run_folder("p", Config(experiment="e"), {"k": value})
+    assert folder.parent.parent.name == "p" and "_" in folder.parent.name
+    assert not set(folder.parent.name) & set('<>:"/\\|?*\n\0\udcff')
+
+
 @pytest.mark.parametrize(("overrides", "name", "recorded"), [
     ({}, "base", True), ({"train.threads": 1}, "base", True), ({"record": False}, "base", False),
     ({"optim.lr": 0.3}, "base,optim.lr=0.3", False)])

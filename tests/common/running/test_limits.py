@@ -27,7 +27,24 @@ def test_a_device_has_rates_and_a_step_is_slower_than_its_limit(tmp_path, monkey
     recipe = Toy(experiments(tmp_path / "toy").resolve("base", 0))
     its = limits.work(recipe)
     line = limits.beside_the_limit("toy", recipe, (its.flops / 0.002, its.bytes / 0.001))
-    assert line.split() == ["toy", "4.000", "ms", "2.000", "ms", "by", "multiply-adds", "2.0", "×"]
+    assert line.split()[:9] == [
+        "toy", "4.000", "ms", "2.000", "ms", "by", "multiply-adds", "2.0", "×"]
+    assert line.split()[9:] == [f"{its.flops / 0.004 / 1e12:.3f}", "of",
+                                f"{its.flops / 0.002 / 1e12:.3f}", "TFLOP/s"]
     line = limits.beside_the_limit("toy", recipe, (its.flops / 0.002, its.bytes / 0.008))
-    assert line.split()[-3:] == ["bytes", "0.5", "×"], "a limit that is none is shown as it is"
+    assert line.split()[6:9] == ["bytes", "0.5", "×"], "a limit that is none is shown as it is"
     assert limits.fastest(lambda: None, torch.device("cpu")) == pytest.approx(0, abs=0.1)
+
+
+def test_the_product_is_of_the_numbers_that_the_step_multiplies(monkeypatch):
+    monkeypatch.setattr(limits, "SIZE", 8)
+    monkeypatch.setattr(limits, "COPIED", 8)
+    made = []
+
+    def fastest(do, device):
+        made.append(do().dtype)
+        return 1.0
+    monkeypatch.setattr(limits, "fastest", fastest)
+    for precision in ("float32", "tf32", "bfloat16"):
+        assert limits.rates(torch.device("cpu"), precision) == (2 * 8**3, 2 * 8 * 4)
+    assert made[::2] == [torch.float32, torch.float32, torch.bfloat16]

@@ -8,6 +8,7 @@ import pytest
 
 from common import files
 from common.config import identity
+from common.errors import UserError
 from common.evidence import results
 from common.evidence.paper import papers
 from common.experiments import Experiments
@@ -75,6 +76,22 @@ def test_a_plan_names_every_other_machine_once():
     assert plan.show(runs, 1).splitlines()[-1] == (
         "(speeds partly measured on another machine: a, b)")
     assert "machine" not in plan.show(runs[2:], 1)
+
+
+def test_what_a_run_takes_to_start_is_part_of_the_estimate():
+    runs = [replace(run(1, k), seconds=s) for k, s in enumerate([2.0, 2.0, None])]
+    assert plan.show(runs, 1, 20.0).splitlines()[-1] == (
+        f"2 runs, about 44 s on {plan.cores()} cores, and 1 run whose speed is not known "
+        "(20 s of each to start)")
+    assert "2 runs, about 4 s on" in plan.show(runs, 1) and "start" not in plan.show(runs, 1)
+
+
+def test_a_search_can_be_asked_for_that_no_claim_names(tmp_path):
+    paper = demo(tmp_path)
+    runs = plan.plan(paper, [plan.all_of(paper, "faster,base")], 2)
+    assert [r.name for r in runs] == ["faster/seed0", "base/seed0", "faster/seed1", "base/seed1"]
+    with pytest.raises(UserError, match="'slower'"):
+        plan.all_of(paper, "slower")
 
 
 def paced(paper, seconds, cpu=None):

@@ -1,6 +1,8 @@
 """One command fills a report: the plan, what fails, what is killed, two at once, a full disk."""
 
+import contextlib
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -99,6 +101,27 @@ def test_it_fills_the_report_and_then_has_nothing_to_do(clone):
 
 
 @pytest.mark.slow
+def test_a_terminal_shows_how_far_each_run_is(clone):
+    config = clone / "papers/demo/config.yaml"
+    config.write_text(config.read_text().replace("steps: 200", "steps: 20000"))
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "common.running", "reproduce", "demo", "pace=false", "seeds=1",
+         "jobs=2"], cwd=clone, env=environment(clone), stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = ""
+    with contextlib.suppress(OSError):  # what reading gives when the other end is closed
+        while text := os.read(master, 10_000):
+            shown += text.decode(errors="replace")
+    assert process.wait() == 0, shown
+    assert "of each to start)" in shown
+    for name in ("narrow", "wide"):
+        assert re.search(rf"{name}/seed0: step \d+/20000, [\d.]+ steps/s, \d+ min left, "
+                         r"accuracy 0\.\d+", shown), shown
+    assert re.search(r"\[2/2\] \w+/seed0: done after \d+ s", shown)
+
+
+@pytest.mark.slow
 def test_a_failing_run_is_reported_and_stops_no_other(clone):
     config = clone / "papers/demo/config.yaml"
     config.write_text(config.read_text().replace("narrow: {", "narrow: {optim: {lr: 1.0e+38}, "))
@@ -178,6 +201,7 @@ def wait_for(condition):
 @pytest.mark.parametrize(("words", "message"), [
     (["claims=fig1a-bn-10"], "claims=fig1a-bn-10: batchnorm has no such claim; did you mean"),
     (["seeds=0"], "seeds=0: expected a whole number"), (["jobs=x"], "jobs=x: expected a whole"),
+    (["experiments=bm"], "'bm'"), (["experiments=bn", "claims=fig1a-bn-10k"], "not both"),
     (["experiment=narrow"], "unknown key 'experiment'"), (["--fast"], "unknown option '--fast'"),
     (["pace=3"], "pace=3: expected true or false"),
     (["launcher=pbs"], "launcher=pbs: expected one of slurm, local"),

@@ -173,6 +173,25 @@ def test_the_published_value_is_drawn_only_over_curves_of_its_own_metric(browser
     assert browser.all("#claim svg[tabindex] path.curve")
 
 
+@pytest.mark.parametrize("claim, some", [("fig1a-bn-10k", "90 %"), ("fig1a-gap-end", "0.8")])
+def test_axes_have_round_numbers(browser, page, claim, some):
+    browser.open(page, f"#batchnorm/{claim}")
+    steps, values = ([e.text for e in browser.all(f"#claim svg[tabindex] text.{axis}")]
+                     for axis in "xy")
+    assert steps[-5:] == ["10,000", "20,000", "30,000", "40,000", "50,000"]
+    assert some in values and 3 <= len(values) <= 6 and not browser.errors
+
+
+@pytest.mark.parametrize("given, ticks", [
+    ("0.0987, 0.979", [0.2, 0.4, 0.6, 0.8]), ("0, 7, true", [0, 2, 4, 6]),
+    ("1, 3, true", [1, 2, 3]),
+    ("0.967, 0.9671", [0.967, 0.96702, 0.96704, 0.96706, 0.96708, 0.9671]), ("4, 4", [4]),
+    ("4, 4, true", [4]), ("-25, 5", [-20, -10, 0])])
+def test_ticks_are_round_and_few(browser, page, given, ticks):
+    browser.open(page)
+    assert browser.js(f"ticks({given})") == ticks
+
+
 def test_alone_it_leads_nowhere_else(browser, page):
     browser.open(page, "#batchnorm/fig1a-bn-10k")
     assert not [e for e in browser.all("a[href]") if "claims.html#" not in e.get_attribute("href")]

@@ -27,6 +27,7 @@ def linked(text, page="papers/batchnorm/README.md"):
     ("![a < b](figures/fig1a.svg)", '<img src="figures/fig1a.svg" alt="a &lt; b" loading="lazy" '
                                     'class="figure">'),
     ("[a](results/)", "a"),
+    ("[a](/api/papers.batchnorm.model.md)", "[a](/api/papers.batchnorm.model.md)"),
     ("[a](../nothing/README.md)", "a"),
     ("[a](#a-heading)", "[a](#a-heading)"),
     ('<a id="b"></a>[a](#b)', '<a id="b"></a><a href="#b">a</a>'),

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from common.running import reproduce
+from common.running import live, reproduce
 from common.running.plan import Outcome, Run
 from common.training.budget import Budget
 
@@ -53,7 +53,7 @@ def fakes(monkeypatch):
     monkeypatch.setattr(reproduce.time, "sleep", lambda _: None)
     given = []
 
-    def start(r, slot, seconds):
+    def start(r, slot, seconds, often=None):
         given.append(seconds)
         return reproduce.Process(r, Fake(*r.elsewhere), 0.0, slot)
     monkeypatch.setattr(reproduce, "start", start)
@@ -103,8 +103,9 @@ def test_what_ends_without_a_result_is_paused(fakes, capsys):
 
 
 def test_while_runs_go_on_each_says_now_and_then_how_far_it_is(fakes, monkeypatch, capsys):
-    monkeypatch.setattr(reproduce.Progress, "EVERY", 0.0)
-    monkeypatch.setattr(reproduce, "last_line", lambda r: f"{r.name}: step 3/9")
+    monkeypatch.setattr(live.Progress, "SOON", 0.0)
+    monkeypatch.setattr(live.Progress, "EVERY", 0.0)
+    monkeypatch.setattr(live, "last_line", lambda *a: "demo/e/seed0: step 3/9")
     reproduce.carry_out([run(1, 0), run(1, 1)], 2, lambda r: True, Budget())
     said = capsys.readouterr().out
     assert "  e0/seed0: step 3/9\n" in said and "  e1/seed0: step 3/9\n" in said

@@ -141,3 +141,22 @@ def test_bad_input_is_named(tmp_path):
         with pytest.raises(Refused, match=said) as e:
             unpack.main(words)
         assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("manifest", [
+    "[", "[]", "{}", '{"commit": 5, "paper": "b", "parts": []}', '{"commit": "a", "paper": "b"}',
+    '{"commit": "a", "paper": "b", "parts": [{"name": "x", "bytes": "1", "sha256": ""}]}',
+    '{"commit": "a", "paper": "b", "parts": [{"name": "x", "bytes": 1, "sha256": 2}]}',
+    '{"commit": "a", "paper": "b", "parts": [3]}', "[" * 100_000])
+def test_a_damaged_manifest_is_one_line(tmp_path, manifest):
+    (tmp_path / unpack.MANIFEST).write_text(manifest)
+    with pytest.raises(Refused, match="is damaged") as e:
+        unpack.main([str(tmp_path), f"to={tmp_path / 'tree'}"])
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("mark", ["", "[]", "{}", "3"])
+def test_a_damaged_mark_of_a_tree_is_one_line(tmp_path, mark):
+    (tmp_path / unpack.MARK).write_text(mark)
+    with pytest.raises(Refused, match="is damaged: choose another folder"):
+        unpack.check_target(tmp_path, "a" * 40)

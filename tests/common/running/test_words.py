@@ -1,7 +1,7 @@
 """The words of a command line, and its help."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.config import keys
@@ -26,7 +26,8 @@ def test_seed_ranges_are_inclusive(first, more):
     assert parse_seeds(f"{first}-{first + more}") == list(range(first, first + more + 1))
 
 
-@given(st.text(max_size=8).filter(lambda t: not any(c.isdigit() for c in t)))
+@given(st.text(max_size=8).filter(lambda t: not any(c in "0123456789" for c in t)))
+@example("٣")
 def test_other_seeds_are_refused(text):
     with pytest.raises(UserError):
         parse_seeds(text)
@@ -49,15 +50,18 @@ def test_help_lists_every_experiment_and_key(tmp_path):
     assert "(int, 100; not used by this paper)" in text and "(float32|bfloat16, 'float32')" in text
 
 
-@pytest.mark.parametrize("word", ["train.steps=0010", "model.hidden=[100,010]", "optim.lr=-01"])
-def test_numbers_that_yaml_reads_as_octal_are_refused(word):
-    with pytest.raises(UserError, match="without leading zeros"):
+@pytest.mark.parametrize("word", [
+    "train.steps=0010", "model.hidden=[100,010]", "optim.lr=-01", "train.steps=1:30",
+    "model.hidden=[1:30:00]", "optim.lr=1:30.5", "train.steps=0_10"])
+def test_numbers_that_yaml_reads_in_base_8_or_60_are_refused(word):
+    with pytest.raises(UserError, match="without leading zeros or colons"):
         parse_arguments([word])
 
 
 @pytest.mark.parametrize(("word", "value"), [
     ("a=1e-05", 1e-5), ("a=0.05", 0.05), ("a=0", 0), ("a=[0,0.0,1e+06]", [0, 0.0, 1e6]),
-    ("a=run_0010.safetensors", "run_0010.safetensors")])
+    ("a=run_0010.safetensors", "run_0010.safetensors"),
+    ("a=cuda:0", "cuda:0"), ("a='010'", "010"), ("a=x 1:30", "x 1:30")])
 def test_zeros_that_mean_what_they_say_are_read(word, value):
     assert parse_arguments([word])[2] == {"a": value}
 

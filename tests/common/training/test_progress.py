@@ -19,6 +19,14 @@ def test_a_line_of_progress_shows_no_loss_before_there_is_one(capsys, monkeypatc
     assert second.endswith(" min left, loss 0.5000")
 
 
+def test_it_is_said_as_often_as_is_asked(capsys, monkeypatch):
+    monkeypatch.setenv("PAPERS_SAYS_EVERY", "0")
+    progress = Progress("a run", 0, 96)
+    progress.update(32)
+    progress.update(64)
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
 @pytest.mark.parametrize(("seconds", "said"), [
     (40, "40 s"), (720, "12 min"), (12_240, "3.4 h"), (440_640, "5.1 days")])
 def test_times_read_as_people_say_them(seconds, said):

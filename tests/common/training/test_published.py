@@ -8,13 +8,17 @@ import torch
 from common.errors import UserError
 from common.training import published
 
-RECORD = {"experiment": "e", "seed": 3, "data": {"name": "digits", "fingerprint": "f"},
-          "config": {"a": 1}, "segments": [{"commit": "old"}, {"commit": "new"}]}
+MADE = published.Made(experiment="e", seed=3, data="digits", config={"a": 1},
+                      commits=["old", "new"], metrics={"error": 1.5})
+
+
+class Own(published.Sidecar):
+    error: float
 
 
 def test_round_trip(tmp_path):
     path, tensor = tmp_path / "weights/n.safetensors", torch.arange(6.0).view(2, 3)
-    sidecar = published.made_by(RECORD) | {"error": 1.5}
+    sidecar = Own(**MADE.by, error=MADE.metrics["error"])
     published.save(path, {"w": tensor.T}, {"depth": "8"}, sidecar, "a card")
     tensors, about = published.read(path)
     assert torch.equal(tensors["w"], tensor.T)
@@ -33,3 +37,12 @@ def test_other_files_are_one_line(tmp_path):
     with pytest.raises(UserError, match=r"a\.safetensors is damaged or no file of weights") as e:
         published.read(tmp_path / "a.safetensors")
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("part", [{"seed": -1}, {"commits": []}, {"data": 3}, {"config": []},
+                                  {"more": 1}, {"error": float("nan")}])
+def test_what_is_said_of_a_run_is_typed(part):
+    with pytest.raises(ValueError, match=next(iter(part))):
+        Own(**MADE.by | {"error": 1.0} | part)
+    with pytest.raises(ValueError, match="frozen"):
+        MADE.seed = 4

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from common.config import as_dict
 from common.data import load
@@ -12,6 +13,7 @@ from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
 from common.training.certainty import calibration_error
+from common.training.published import Made
 from papers.bayes_by_backprop import weights
 from papers.bayes_by_backprop.model import predict
 from papers.bayes_by_backprop.train import Config, recipe
@@ -33,9 +35,8 @@ def trained(name="gaussian_400", seed=0):
 def published(folder, name="gaussian_400", seed=0):
     """A small posterior, as a recorded run would leave it."""
     r = trained(name, seed)
-    r.publish(folder, {"metrics": r.evaluate(60, True), "config": as_dict(r.config),
-                       "experiment": name, "seed": seed, "data": {"name": "digits"},
-                       "segments": [{"commit": "abc123"}]})
+    r.publish(folder, Made(experiment=name, seed=seed, data="digits", config=as_dict(r.config),
+                           metrics=r.evaluate(60, True), commits=["abc123"]))
     return r
 
 
@@ -78,7 +79,6 @@ def test_it_is_exported(exported):
 
 
 def test_other_files_are_one_line(tmp_path):
-    from safetensors.torch import save_file
     path = tmp_path / "a.safetensors"
     with pytest.raises(UserError, match=r"cannot read .*a\.safetensors"):
         weights.load(path)
@@ -87,11 +87,35 @@ def test_other_files_are_one_line(tmp_path):
         weights.load(path)
 
 
+PRIOR = {"kind": "gaussian", "std": 1.0, "pi": 0.25, "minus_log_sigma1": 1.0,
+         "minus_log_sigma2": 7.0, "clamped": False}
+
+
+@pytest.mark.parametrize(("prior", "broken", "said"), [
+    ({}, {}, "prior: expected 'kind'"),
+    ({k: v for k, v in PRIOR.items() if k != "std"}, {}, "prior: expected 'std'"),
+    (PRIOR | {"kind": "cauchy"}, {}, "prior: kind: 'cauchy': expected one of"),
+    (PRIOR | {"std": float("nan")}, {}, "prior: std: nan: expected"),
+    (PRIOR | {"std": -1.0}, {}, "prior: std: -1.0: expected above 0"),
+    ([], {}, "prior: .*expected a mapping"),
+    (PRIOR, {"0.μ": torch.nan}, "tensor 0.μ: expected finite weights"),
+    (PRIOR, {"2.ρ": torch.inf}, "tensor 2.ρ: expected finite weights")])
+def test_priors_and_weights_that_are_none_are_one_line(tmp_path, prior, broken, said):
+    tensors = {k: v.clone() for k, v in trained().model.state_dict().items()}
+    for name, value in broken.items():
+        tensors[name].view(-1)[0] = value
+    path = tmp_path / "a.safetensors"
+    save_file(tensors, path, {"prior": json.dumps(prior)})
+    with pytest.raises(UserError, match=rf"a\.safetensors: expected a posterior .*: {said}") as e:
+        weights.load(path)
+    assert "\n" not in str(e.value)
+
+
 @pytest.mark.skipif(not COMMITTED.exists(), reason="nothing is published yet")
 def test_the_committed_card_says_what_lies_beside_it():
     said = json.loads(COMMITTED.with_suffix(".json").read_text())
     text = COMMITTED.with_suffix(".md").read_text()
-    assert text == weights.card("gaussian_400", weights.load(COMMITTED), said)
+    assert text == weights.card("gaussian_400", weights.load(COMMITTED), weights.Sidecar(**said))
     found = {"images": torch.zeros(1, 784)}
     exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], found)  # as a reader would
     assert found["p"].shape == (1, 10)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.errors import UserError
-from common.evidence import report
+from common.evidence import tables
 from common.evidence.paper import papers
 from common.evidence.results import Result
 from common.experiments import Experiments
@@ -236,7 +236,7 @@ def test_bad_values_are_one_line(overrides, message):
 
 def test_the_readmes_numbers_are_the_reports():
     (paper,) = papers(["deep_linear"])
-    known = {j.claim.id: report.number(j.middle, j.claim.show) for j in paper.judgements()}
+    known = {j.claim.id: tables.number(j.middle, j.claim.show) for j in paper.judgements()}
     text = (ROOT / "papers/deep_linear/README.md").read_text(encoding="utf-8")
     said = re.findall(r"(\S+)\s+\(`(mnist-[\w.-]+)`\)", text)
     assert len(said) == 4

@@ -126,14 +126,14 @@ def test_a_teachers_logits_are_left_in_the_order_of_the_images(tmp_path):
     r = made("teacher", **SMALL)
     for k in range(30):
         r.step(k)
-    r.publish(tmp_path, {})
+    r.publish(tmp_path, None)
     (path,) = tmp_path.rglob("*.safetensors")
     assert path.name == "logits0.safetensors" and path.parent.name == "teacher"
     stored = load_file(path)
     torch.testing.assert_close(stored["logits"].float(), r.predict(r.inputs), rtol=1e-3, atol=1e-3)
     assert stored["images"].shape == (4, 8, 8) and stored["shown"].shape == (4, 10)
-    made("teacher", 1, **SMALL).publish(tmp_path / "other", {})
-    made("search_teacher_0.1", data__validation=300, **SMALL).publish(tmp_path / "other", {})
+    made("teacher", 1, **SMALL).publish(tmp_path / "other", None)
+    made("search_teacher_0.1", data__validation=300, **SMALL).publish(tmp_path / "other", None)
     assert not list((tmp_path / "other").rglob("*")), "nobody starts from them"
 
 
@@ -313,12 +313,15 @@ def test_figures_are_drawn_without_and_with_runs(tmp_path):
             "errors": 0, "bias": 2, "temperatures": 2, "knowledge": 1}
         (axes,) = drawn["errors"].axes
         assert [line.get_ydata()[0] for line in axes.lines[:5]] == [67, 146, 74, 206, 109]
-        made("teacher", **SMALL).publish(tmp_path, {})
+        made("teacher", **SMALL).publish(tmp_path, None)
         paper.results = Some()
         drawn = {name: made for name, _, made in plots.draw(paper)}
         assert not any(map(notices, drawn.values()))
         assert [axes.get_title() for axes in drawn["knowledge"].axes[:5]] == [
-            "", "T = 1", "T = 4", "T = 20", ""]
+            "", "T = 1, logarithmic", "T = 4", "T = 20", ""]
+        spans = [high - low for low, high in
+                 (axes.get_ylim() for axes in drawn["temperatures"].axes)]
+        assert spans[0] == pytest.approx(spans[1])
         assert all(png(made, 40).startswith(b"\x89PNG") for made in drawn.values())
 
 

@@ -143,7 +143,7 @@ def test_the_autoencoder_reports_its_activations(tmp_path):
     rebuilt = 0.5 * y @ r.model.decoder.weight.T + r.model.decoder.bias
     assert metrics["reconstruction"] == pytest.approx(
         (rebuilt - x).square().sum(1).mean().item(), rel=1e-4)
-    r.publish(tmp_path, {})
+    r.publish(tmp_path, None)
     assert list(tmp_path.rglob("features0.safetensors"))
 
 

@@ -5,18 +5,26 @@ import re
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from common.config import as_dict
 from common.data import load
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
+from common.training.published import Made, read
 from papers.dropout import weights
 from papers.dropout.model import Network
 from papers.dropout.train import Config, recipe
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/dropout/config.yaml")
 COMMITTED = ROOT / "papers/dropout/weights/dropout.safetensors"
+
+def save(path, network, about):
+    """A file of weights with these metadata."""
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path, about)
+
+
 SMALL = {"data.name": "digits", "train.batch_size": 50, "model.hidden": [32, 24],
          "model.activation": "logistic", "model.p_hidden": 0.7}
 
@@ -26,9 +34,8 @@ def published(folder, seed=0, name="dropout"):
     r = recipe(EXPERIMENTS.resolve(name, seed, SMALL))
     for k in range(60):
         r.step(k)
-    r.publish(folder, {"metrics": r.evaluate(60, False), "config": as_dict(r.config),
-                       "experiment": name, "seed": seed, "data": {"name": "digits"},
-                       "segments": [{"commit": "old"}, {"commit": "abc123"}]})
+    r.publish(folder, Made(experiment=name, seed=seed, data="digits", config=as_dict(r.config),
+                           metrics=r.evaluate(60, False), commits=["old", "abc123"]))
     return r
 
 
@@ -74,9 +81,9 @@ def test_the_error_is_that_of_the_network_that_is_written(tmp_path, monkeypatch)
 def test_the_recipe_is_as_it_was(tmp_path):
     r = published(tmp_path)
     before = r.predict(r.eval_inputs)
-    r.publish(tmp_path / "again", {"metrics": {"error": 1.0}, "config": as_dict(r.config),
-                                   "experiment": "dropout", "seed": 0,
-                                   "data": {"name": "digits"}, "segments": [{"commit": "c"}]})
+    r.publish(tmp_path / "again", Made(
+        experiment="dropout", seed=0, data="digits", config=as_dict(r.config),
+        metrics={"error": 1.0}, commits=["c"]))
     assert torch.equal(r.predict(r.eval_inputs), before)
 
 
@@ -100,7 +107,6 @@ def test_it_is_exported(tmp_path, exported):
 
 
 def test_other_files_are_one_line(tmp_path):
-    from safetensors.torch import save_file
     path = tmp_path / "a.safetensors"
     with pytest.raises(UserError, match=r"cannot read .*a\.safetensors"):
         weights.load(path)
@@ -112,11 +118,32 @@ def test_other_files_are_one_line(tmp_path):
         weights.load(path)
 
 
+@pytest.mark.parametrize(("tensor", "value"), [("layers.0.weight", torch.nan),
+                                               ("layers.2.bias", torch.inf)])
+def test_weights_that_are_not_finite_are_one_line(tmp_path, tensor, value):
+    r = published(tmp_path)
+    r.model.get_parameter(tensor).data.view(-1)[0] = value
+    path = tmp_path / "a.safetensors"
+    save(path, r.model, read(tmp_path / "weights/dropout.safetensors")[1])
+    with pytest.raises(UserError, match=rf"a\.safetensors: .*tensor {tensor}: expected") as e:
+        weights.load(path)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("p", ["nan", "1.5", "half", "0"])
+def test_probabilities_that_are_none_are_one_line(tmp_path, p):
+    r = published(tmp_path)
+    path = tmp_path / "a.safetensors"
+    save(path, r.model, read(tmp_path / "weights/dropout.safetensors")[1] | {"p_hidden": p})
+    with pytest.raises(UserError, match=r"a\.safetensors: expected a network"):
+        weights.load(path)
+
+
 @pytest.mark.skipif(not COMMITTED.exists(), reason="nothing is published yet")
 def test_the_committed_card_says_what_lies_beside_it():
     said = json.loads(COMMITTED.with_suffix(".json").read_text())
     text = COMMITTED.with_suffix(".md").read_text()
-    assert text == weights.card("dropout", weights.load(COMMITTED), said)
+    assert text == weights.card("dropout", weights.load(COMMITTED), weights.Sidecar(**said))
     found = {}
     exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], found)  # as a reader would
     assert found["network"](torch.zeros(1, 784)).shape == (1, 10)

@@ -44,7 +44,7 @@ def test_half_of_what_lies_above_a_loss_of_4_is_not_convex():
                                               other.at("nonconvex_low", None)))
     assert many == as_many == 295
     assert f"{resnet:.1f} % of inner points with shortcuts and {plain:.1f} % without" in README
-    assert 45 < plain < resnet < 55 and "half of what surrounds it" in PAPER.about["story"]
+    assert 45 < plain < resnet < 55 and "half of what surrounds it" in PAPER.about.story
 
 
 def test_ten_random_lines_look_alike_with_batch_normalisation_only():

@@ -8,10 +8,13 @@ import torch
 import torch.nn.functional as F
 
 from common.errors import UserError
+from common.evidence.paper import papers
+from common.evidence.plotting import style
 from common.experiments import Experiments
 from common.files import ROOT
 from common.running import cli
 from common.training import checkpoint
+from papers.warm_start import plots
 from papers.warm_start.facts import corner, entropy_rise, homogeneity, kept_decisions
 from papers.warm_start.model import MLP, gradient_norm, initialise, shrink_perturb
 from papers.warm_start.train import Config, WarmStartRecipe
@@ -243,3 +246,22 @@ def test_bad_values_are_one_line(changed, said):
 def test_weights_of_another_network_are_refused():
     with pytest.raises(UserError, match=r"layers.0.weight is absent there"):
         recipe("quick_warm").start_with({})
+
+
+def test_figures_without_runs_are_left_out():
+    (paper,) = papers(["warm_start"])
+    tenth = {k: v for k, v in paper.results.items() if k.startswith("tenth_")}
+
+    def drawn(results):
+        paper.results = results
+        with style():
+            return {name: made for name, _, made in plots.draw(paper)}
+    found = drawn(tenth)
+    assert list(found) == ["tenth", "table1", "gradients"] and len(found["gradients"].axes) == 1
+    labels = [t.get_text() for t in found["table1"].axes[0].get_xticklabels()]
+    assert labels and all("(not run)" in t for t in labels)
+    both = drawn(tenth | {k.replace("tenth", "mlp"): v for k, v in tenth.items()})
+    assert list(both) == ["tenth", "phases", "table1", "gradients"]
+    assert len(both["gradients"].axes) == 2
+    labels = [t.get_text() for t in both["table1"].axes[0].get_xticklabels()]
+    assert ["(not run)" in t for t in labels] == [False] * 3 + [True] * 4

@@ -31,6 +31,12 @@ def test_every_declared_parameter_gets_a_gradient():
         assert p.grad is not None and p.grad.abs().sum() > 0, name
 
 
+def test_golden_curve_of_20_steps(num_regression):
+    r = recipe()
+    losses = [r.step(k).item() for k in range(20)]
+    num_regression.check({"loss": losses}, default_tolerance=dict(rtol=1e-6, atol=0))
+
+
 def test_training_lowers_the_loss():
     r = recipe()
     losses = [r.step(k).item() for k in range(200)]

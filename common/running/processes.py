@@ -1,0 +1,81 @@
+"""A run as a process of its own, which ends with this one."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+
+from common.errors import UserError
+from common.files import ROOT, shown
+from common.running.live import standing
+from common.running.runs import Run
+
+
+@dataclass
+class Process:
+    """A run that is being trained."""
+
+    run: Run
+    process: subprocess.Popen
+    started: float
+    slot: int
+    since: int = 0
+    """How long the log was before."""
+
+    @property
+    def standing(self) -> str:
+        """How far it is, in a line."""
+        return standing(self.run.name, self.run.folder / "log.txt", self.since, self.started)
+
+
+def start(run: Run, slot: int, seconds: float = math.inf, often: float | None = None) -> Process:
+    """Start a run's process; its output goes to ``log.txt`` in its folder.
+
+    It dies with this process (on Linux), and takes the graphics card ``slot`` where there are any.
+
+    Args:
+        run: what to train.
+        slot: a number no other living process has.
+        seconds: its budget.
+        often: how many seconds apart it says how far it is; None: as ``train.py`` does by itself.
+
+    Raises:
+        UserError: the run's folder cannot be written.
+    """
+    environment = os.environ | {"OMP_NUM_THREADS": str(run.threads)}
+    if often is not None:
+        environment["PAPERS_SAYS_EVERY"] = str(often)
+    if (cards_here := torch.cuda.device_count()) > 1:
+        visible = [c.strip() for c in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+        names = visible if len(visible) == cards_here else list(map(str, range(cards_here)))
+        environment["CUDA_VISIBLE_DEVICES"] = names[slot % cards_here]
+    words = [f"budget={math.floor(seconds)}s"] if math.isfinite(seconds) else []
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        with open(run.folder / "log.txt", "ab") as log:
+            since = log.tell()
+            process = subprocess.Popen([*run.command, *words], cwd=ROOT, env=environment,
+                                       stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                       preexec_fn=die_with if LINUX else None)
+    except OSError as e:
+        raise UserError(f"cannot write the run's folder {shown(run.folder)}: {e.strerror}; choose "
+                        "another with $PAPERS_RUNS") from e
+    return Process(run, process, time.monotonic(), slot, since)
+
+
+LINUX = sys.platform.startswith("linux")
+
+
+def die_with() -> None:
+    """Ask Linux to end this process when its parent ends, however that ends."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

@@ -1,0 +1,178 @@
+"""The text of a report: short where everybody reads, and complete in its folds."""
+
+import math
+import re
+import shutil
+
+import pytest
+
+from common import files
+from common.evidence import page, report, results, tables
+from common.evidence import paper as paper_module
+from common.evidence.claims import Claim
+from common.evidence.paper import Judgement, papers
+
+FOLD = re.compile(r"<details>.*?</details>", re.DOTALL)
+
+
+def visible(text):
+    """The words that a reader sees before opening anything."""
+    for hidden in (FOLD, re.compile(r"<!--.*?-->", re.DOTALL), re.compile(r"!\[[^\]]*\]\([^)]*\)"),
+                   re.compile(r"(?<=\])\([^)]*\)")):
+        text = hidden.sub("", text)
+    return [w for w in text.split() if re.search(r"\w", w)]
+
+
+@pytest.fixture(scope="module")
+def every():
+    """Every paper with its judgements and the report that is committed."""
+    return [(p, p.judgements(), (p.folder / "REPORT.md").read_text(encoding="utf-8"))
+            for p in papers()]
+
+
+def test_what_is_seen_is_read_in_a_few_minutes(every):
+    for paper, _, text in every:
+        assert len(visible(text)) <= 1500, paper.name
+
+
+def test_it_opens_with_story_verdicts_and_the_headline_figure(every):
+    for paper, js, text in every:
+        story = text.index(page.story(paper, js))
+        shown = [m[1] for m in re.finditer(r"\(figures/(\w+)\.svg\)", text)]
+        first = ["verdicts"] * ("verdicts" in shown) + [paper.about.picture]
+        assert shown[:len(first)] == first and len(set(shown)) == len(shown)
+        assert story < text.index("(figures/") < text.index("<details>")
+
+
+def test_folds_are_closed_and_hold_no_heading(every):
+    for paper, _, text in every:
+        assert text.count("<details>") == text.count("</details>") == len(FOLD.findall(text))
+        for fold in FOLD.findall(text):
+            assert fold.count("<details>") == 1 and not re.search(r"^#", fold, re.MULTILINE)
+            assert re.match(r"<details>\n<summary>.+</summary>\n\n", fold), paper.name
+
+
+@pytest.mark.parametrize(("where", "place"), [
+    ("Table 1, p. 4", "Table 1"), ("section 3.3, p. 4; Fig. 3", "Fig. 3"),
+    ("G&B, Table 1 (2.21 and 1.64 there)", "G&B, Table 1"), ("Fig. 1(a)", "Fig. 1(a)"),
+    ("section 4.1.1, p. 5", "section 4.1.1"), ("abstract, p. 1", "abstract"),
+    ("2016, eq. (1) and Fig. 3", "2016, Fig. 3"), ("eqs. (3), (4)", "eqs. (3)"),
+    ("Klambauer et al., theorem 1", "Klambauer et al., theorem 1"),
+    ("section 4.2, Fig. 6 left", "Fig. 6"), ("ours", "ours"),
+    ("Hopfield 1982, pp. 2556–2557", "Hopfield 1982, pp. 2556–2557")])
+def test_a_claims_place(where, place):
+    assert page.place(where) == place
+
+
+def test_single_claims_stand_together_behind_the_groups():
+    js = [Judgement(Claim(id=i, where=w, says="s"), "undecided", (1.0,)) for i, w in (
+        ("a", "Fig. 1"), ("b", "Table 2"), ("c", "Fig. 3"), ("d", "Table 2, p. 5"))]
+    found = {where: [j.claim.id for j in group] for where, group in page.by_place(js).items()}
+    assert found == {"Table 2": ["b", "d"], page.ELSEWHERE: ["a", "c"]}
+    assert list(page.by_place(js[:1])) == [""], "no heading for what is alone"
+
+
+def test_what_has_not_been_run_stands_apart_with_its_cost(every):
+    for paper, js, text in every:
+        missing = [j for j in js if j.verdict == "not run" and not j.claim.each]
+        apart = text.partition("## Not run")[2].partition("\n## ")[0]
+        assert bool(missing) == bool(apart), paper.name
+        assert all(f'<a id="{j.claim.id}"></a>' in apart for j in missing)
+        assert not missing or page.cost(paper).words in apart
+
+
+def test_a_formula_that_does_not_hold_is_seen():
+    (paper,) = papers(["batchnorm"])
+    def formula(name, verdict):
+        return Judgement(Claim(id=name, where="eq. (1)", says=f"what {name} says", published=1.0,
+                               obtained="printed", measure={"function": "f"},
+                               judge={"exactly": 0}), verdict, (1.0,))
+    _, said, seen, hidden = page.computed(paper, [formula("a", "reproduced"),
+                                                  formula("b", "not reproduced")])
+    assert said == "1 of 2 formulas hold, all but these:"
+    assert "what b says" in seen and "what a says" not in seen and "what a says" in hidden
+    assert page.computed(paper, [formula("a", "reproduced")])[1:3] == ["1 of 1 formula holds.", ""]
+
+
+def test_a_papers_readme_opens_with_its_story():
+    for paper in papers(["batchnorm", "lbfgs"]):
+        text = (paper.folder / "README.md").read_text(encoding="utf-8")
+        told = text.partition(report.TOLD)[2].partition(report.ENDED)[0]
+        assert told.strip() == report.opening(paper, paper.judgements())
+        assert text.index(report.TOLD) < 200 and "](REPORT.md#" in told
+
+
+def test_every_claim_stands_in_the_report_with_its_verdict(every):
+    for paper, js, text in every:
+        for j in js:
+            if j.claim.each:  # a table's rows are tested below
+                assert f"| {j.claim.row} |" in text
+                continue
+            link = rf"\(#{re.escape(j.claim.id)}\)( ‡)? \|$"
+            assert (rows := re.findall(rf"^\|.*{link}", text, re.M)), (paper.name, j.claim.id)
+            assert f"{page.verdict(j)} |" in text or j.verdict == "not run"
+            assert text.count(f'<a id="{j.claim.id}"></a>') == 1 and rows
+
+
+def test_a_run_that_is_missing_has_its_cost(tmp_path, monkeypatch):
+    shutil.copytree(files.ROOT / "papers/batchnorm", tmp_path / "papers/batchnorm")
+    monkeypatch.setattr(paper_module, "ROOT", tmp_path)
+    (paper,) = papers(["batchnorm"])
+    claim = next(c for c in paper.claims if c.experiments == ["bn", "plain"])
+    assert page.price(paper, claim) == ""
+    results.add_pace(paper.folder / "results/bn", paper.config("bn"), "a processor", 2, 0.036)
+    assert page.price(paper, claim) == "", "it has been run"
+    paper.results.pop("bn")
+    assert page.price(paper, claim) == (
+        " One run of bn: about 30 min (36 ms a step on a processor, 2 threads).")
+
+
+@pytest.mark.parametrize(("obtained", "mark"), [
+    ("printed", ""), ("derived: half of it", " †"), ("read off the figure", ""),
+    ("quoted by a note", "")])
+def test_a_published_number_that_is_not_printed_has_a_mark(obtained, mark):
+    claim = Claim(id="a", where="Table 1", says="so", published=0.5, obtained=obtained,
+                  show=".2f")
+    judgement = Judgement(claim, "reproduced", (0.5,))
+    assert tables.published(judgement) == "0.50" + mark
+
+
+def test_a_table_stands_side_by_side():
+    def judged(row, column, published, value, verdict):
+        claim = Claim(id=f"{column}-{row}", where="w", says="s", published=published, show=".0f",
+                      each="t", row=row, column=column, judge={"exactly": 0})
+        return Judgement(claim, verdict, (value,))
+    js = [judged("one", "n", 3, 3, "reproduced"), judged("two", "n", 4, 5, "not reproduced"),
+          judged("one", "m", 7, 7, "reproduced"), judged("two", "m", 8, 8, "reproduced")]
+    assert page.side_by_side(js).splitlines()[-2:] == [
+        "| one | 3 | 3 | 7 | 7 | **reproduced** |",
+        "| two | 4 | 5 | 8 | 8 | n **not reproduced** |"]
+    assert [page.stands_alone(j, js) for j in js] == [True, True, True, False]
+
+
+def test_tables_hold_any_text():
+    assert tables.table(["a"], [["x | y\nz"]]).splitlines()[-1] == "| x \\| y z |"
+
+
+def test_numbers_have_true_minus_signs():
+    assert tables.number(-0.5, ".1%") == "−50.0%"
+    assert tables.number(float("nan"), ".1f") == "–"
+    assert tables.number(float("inf"), ".0f") == "∞" and tables.number(-float("inf"), "d") == "−∞"
+
+
+def test_a_second_look_and_another_way_of_judging_stand_with_the_claim():
+    (paper,) = papers(["batchnorm"])
+    claim = Claim(id="a", where="w", says="s", published=1.0, obtained="printed",
+                  judge={"within": [-1, 1], "by": "share", "trials": 50, "why": "x"})
+    text = page.details(paper, Judgement(claim, "reproduced", (1.0,) * 4, (0.9, 1.1),
+                                           plan=(3, 4)))
+    assert "- Runs: planned 3, raised to 4 after a look at the verdict, for which the interval " \
+           "pays: it is of 97.5 %." in text
+    assert "- Judged by the share of 50 trials a run." in text
+
+
+def test_what_is_judged_by_its_median_is_shown_by_it():
+    claim = Claim(id="a", where="w", says="s", published=1.0, measure={"experiment": "e"},
+                  judge={"by": "median"})
+    shown = tables.measured(Judgement(claim, "undecided", (1.0, 2.0, math.inf), (1.0, math.inf)))
+    assert shown == "median 2 [1, ∞], n = 3"
