@@ -194,8 +194,8 @@ def test_without_sphinx_one_line_says_what_to_install(tmp_path, monkeypatch, end
 
 
 def test_the_list_of_modules_names_a_room_once():
-    text = build.api_index({"common": "All.", "common.config": "Keys.", "common.training.loop": "L.",
-                            "papers.batchnorm.model": "BN."})
+    text = build.api_index({"common": "All.", "common.config": "Keys.",
+                            "common.training.loop": "L.", "papers.batchnorm.model": "BN."})
     assert [l for l in text.splitlines() if l] == [
         "# The code", "## common", "- [common](/api/common.md): All.",
         "- [config](/api/common.config.md): Keys.", "## common.training",
