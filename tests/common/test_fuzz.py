@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from common import files
 from common.errors import exit_with
-from common.evidence import counting, gallery, picture, report
+from common.evidence import counting, gallery, page, picture, report
 from common.evidence import paper as paper_module
 from common.evidence.paper import Paper
 from common.running import bundle, cli, command
@@ -209,7 +209,7 @@ def reported(folder):
     gallery.cells(paper, counted)
     picture.draw(judgements)
     report.outdated(paper, judgements)
-    report.report(paper, judgements, {str(paper.about.picture): "a figure"})
+    page.report(paper, judgements, {str(paper.about.picture): "a figure"})
     for name in sorted(p.stem for p in (folder / "published").glob("*.csv")):
         paper.published(name)
 

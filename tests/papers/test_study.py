@@ -28,28 +28,29 @@ def test_numbers_are_the_reports(page, least):
 
 def test_which_network_is_what_the_tables_say():
     """What the page concludes from its tables: who is least, who is beaten, and by how much."""
-    ways = {(f["paper"], way): m for f in sure.kept() for way, m in f["ways"].items()}
+    ways = {(f.paper, way): m for f in sure.kept()
+            for way, m in (("one", f.ways.one), ("drawn", f.ways.drawn)) if m is not None}
     dropout, posterior = "dropout", "bayes_by_backprop"
-    assert min(ways, key=lambda w: ways[w]["error"]) == (dropout, "one")
-    assert min(ways, key=lambda w: ways[w]["nll"]) == (dropout, "drawn")
-    assert max(ways, key=lambda w: ways[w]["ece"]) == (posterior, "drawn")
-    assert ways[posterior, "one"]["ece"] == pytest.approx(ways[dropout, "one"]["ece"], rel=0.02)
-    assert max(ways, key=lambda w: ways[w]["turned"]) == (posterior, "drawn")
-    times = {w: m["turned"] / m["entropy"] for w, m in ways.items()}
+    assert min(ways, key=lambda w: ways[w].error) == (dropout, "one")
+    assert min(ways, key=lambda w: ways[w].nll) == (dropout, "drawn")
+    assert max(ways, key=lambda w: ways[w].ece) == (posterior, "drawn")
+    assert ways[posterior, "one"].ece == pytest.approx(ways[dropout, "one"].ece, rel=0.02)
+    assert max(ways, key=lambda w: ways[w].turned) == (posterior, "drawn")
+    times = {w: m.turned / m.entropy for w, m in ways.items()}
     assert times[dropout, "drawn"] > times[posterior, "drawn"]
     for way in ("one", "drawn"):
         for m in ("entropy", "turned"):
-            assert ways[posterior, way][m] > ways[dropout, way][m]
+            assert getattr(ways[posterior, way], m) > getattr(ways[dropout, way], m)
     for paper in (dropout, posterior):
-        assert 0.4 < ways[paper, "one"]["turned"] / ways[paper, "drawn"]["turned"] < 0.6
-    made = {f["name"]: f["forms"] for f in forms.kept()}
+        assert 0.4 < ways[paper, "one"].turned / ways[paper, "drawn"].turned < 0.6
+    made = {f.name: f.forms for f in forms.kept()}
     whole, pruned = made["resnet20"], made["resnet20_smallest-seed0"]
     for form in ("torch", "onnx"):
-        assert whole["int8"]["bytes"] < pruned[form]["bytes"]
-        assert all(whole["int8"]["milliseconds"][n] < t
-                   for n, t in pruned[form]["milliseconds"].items())
-    assert abs(whole["int8"]["error"] - whole["torch"]["error"]) < 0.3
-    assert pruned["int8"]["bytes"] / whole["int8"]["bytes"] == pytest.approx(4 / 5, abs=0.03)
+        assert whole["int8"].bytes < pruned[form].bytes
+        assert all(whole["int8"].milliseconds[n] < t
+                   for n, t in pruned[form].milliseconds.items())
+    assert abs(whole["int8"].error - whole["torch"].error) < 0.3
+    assert pruned["int8"].bytes / whole["int8"].bytes == pytest.approx(4 / 5, abs=0.03)
     known = {p.parts[3]: ((ROOT / p).stat().st_size, e) for p, _, e in forms.published()}
     small, next_ = known["lenet300_compressed"], known["lenet5_compressed"]
     assert small[0] == min(size for size, _ in known.values())

@@ -15,7 +15,8 @@ JUDGED = [Judgement(Claim(id="speed", where="", says=""), "reproduced"),
 
 
 def of(text):
-    return SimpleNamespace(folder=ROOT / "papers/toy", about=SimpleNamespace(story=text)), JUDGED
+    return SimpleNamespace(folder=ROOT / "papers/toy", about=SimpleNamespace(
+        story=text, result="")), JUDGED
 
 
 def test_verdicts_become_links():
@@ -23,7 +24,7 @@ def test_verdicts_become_links():
     assert story(*of(text)) == "It is faster ([reproduced](#speed))."
     assert outdated(*of(text)) == []
     assert story(*of("No claim, {braces} and all.")) == "No claim, {braces} and all."
-    assert story(SimpleNamespace(folder=ROOT, about=SimpleNamespace(story="")), JUDGED) == ""
+    assert story(*of("")) == ""
 
 
 def test_a_verdict_that_has_changed_is_shown_and_named():
@@ -36,11 +37,11 @@ def test_a_verdict_that_has_changed_is_shown_and_named():
 
 def test_a_result_is_held_to_its_verdicts_and_does_not_show_them():
     paper, judged = of("")
-    paper.about["result"] = "It is\n  faster {speed: reproduced}, and ends {end: reproduced} high\n"
+    paper.about.result = "It is\n  faster {speed: reproduced}, and ends {end: reproduced} high\n"
     assert result(paper) == "It is faster, and ends high"
     assert outdated(paper, judged) == [
         "papers/toy/claims.yaml: result: end is stale by now, not reproduced"]
-    paper.about["result"] = "It is faster {sped: reproduced}"
+    paper.about.result = "It is faster {sped: reproduced}"
     with pytest.raises(UserError, match=r"result: there is no claim 'sped'; did you mean 'speed'"):
         outdated(paper, judged)
 

@@ -127,7 +127,8 @@ def altered(made, commit, **changes):
     (PLACE, lambda m, h: result(m, h.first, metrics={}), "its metrics are not those"),
     (PLACE, lambda m, h: b"[" * 100_000, "not a readable result"),
     (PLACE, lambda m, h: json.dumps(json.loads(result(m, h.first)) | {"config": {
-        "optim": {"lr": 0.7}}}).encode(), "a configuration that is not base's"),
+        "optim": {"lr": 0.7}, "train": {"steps": 40}}}).encode(),
+     "a configuration that is not base's"),
     ("papers/toy/results/base/pace.json", lambda m, h: b'"hello"', "not a pace"),
     ("papers/toy/results/base/pace.json", lambda m, h: b"[" * 100_000, "not readable as JSON"),
     ("papers/toy/results/base/seed00.json", lambda m, h: result(m, h.first), "expected a result"),

@@ -1,0 +1,44 @@
+"""Numbers, marks and tables of a report."""
+
+import math
+
+import pytest
+
+from common.evidence import tables
+from common.evidence.claims import Claim
+from common.evidence.paper import Judgement
+
+
+@pytest.mark.parametrize(("obtained", "mark"), [
+    ("printed", ""), ("derived: half of it", " †"), ("read off the figure", ""),
+    ("quoted by a note", "")])
+def test_a_published_number_that_is_not_printed_has_a_mark(obtained, mark):
+    claim = Claim(id="a", where="Table 1", says="so", published=0.5, obtained=obtained,
+                  show=".2f")
+    judgement = Judgement(claim, "reproduced", (0.5,))
+    assert tables.published(judgement) == "0.50" + mark
+
+
+def test_tables_hold_any_text():
+    assert tables.table(["a"], [["x | y\nz"]]).splitlines()[-1] == "| x \\| y z |"
+
+
+def test_numbers_have_true_minus_signs():
+    assert tables.number(-0.5, ".1%") == "−50.0%"
+    assert tables.number(float("nan"), ".1f") == "–"
+    assert tables.number(float("inf"), ".0f") == "∞" and tables.number(-float("inf"), "d") == "−∞"
+
+
+def test_what_is_judged_by_its_median_is_shown_by_it():
+    claim = Claim(id="a", where="w", says="s", published=1.0, measure={"experiment": "e"},
+                  judge={"by": "median"})
+    shown = tables.measured(Judgement(claim, "undecided", (1.0, 2.0, math.inf), (1.0, math.inf)))
+    assert shown == "median 2 [1, ∞], n = 3"
+
+
+def test_a_brief_value_has_its_number_of_runs():
+    claim = Claim(id="a", where="w", says="s", show=".1f", measure={"experiment": "e"})
+    assert tables.brief(Judgement(claim, "undecided", (1.0, 2.0))) == "1.5 (2)"
+    assert tables.brief(Judgement(claim, "not run")) == "–"
+    exact = claim.model_copy(update={"measure": None})
+    assert tables.brief(Judgement(exact, "reproduced", (1.0,))) == "1.0"
