@@ -57,17 +57,15 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
     ran = [j for j in alone if j not in formulas and j.verdict != "not run"]
     missing = [j for j in alone if j not in formulas and j.verdict == "not run"]
     drawn = {about.picture: captions[about.picture]} | captions
-    headline, *others = (f"![{cell(caption)}](figures/{name}.svg)\n\n{caption}"
-                         for name, caption in drawn.items())
+    headline, *others = (shown(name, caption) for name, caption in drawn.items())
     parts = [
         f"# {about.title}: reproduction report",
         "<!-- made by papers report from claims.yaml and results/; do not edit -->",
         f"{about.authors} ({about.year}), [{about.link}]({about.link}). "
         f"What the code does and where it had to choose: [README.md](README.md).",
         story(paper, judgements),
-        f"**Statements of the paper: {'; '.join(count(judgements).words)}.**",
-        f"![{cell(picture.CAPTION)}](figures/{picture.NAME}.svg)\n\n{picture.CAPTION}"
-        if picture.shown(judgements) else "",
+        counted(judgements),
+        shown(picture.NAME, picture.CAPTION) if picture.shown(judgements) else "",
         headline,
         "## What the paper says, and what came out" if ran else "",
         "Measured: means over n seeds. A verdict leads to band, interval, reason and command, in "
@@ -87,6 +85,16 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
              "\n".join(f"- **{v}**: {meaning}." for v, meaning in VERDICTS.items())),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def counted(judgements: Sequence[Judgement]) -> str:
+    """The claims by verdict, in a line."""
+    return f"**Statements of the paper: {'; '.join(count(judgements).words)}.**"
+
+
+def shown(name: str, caption: str) -> str:
+    """A figure, and its caption below."""
+    return f"![{cell(caption)}](figures/{name}.svg)\n\n{caption}"
 
 
 def fold(title: str, text: str) -> str:
@@ -117,11 +125,21 @@ def by_place(judgements: Sequence[Judgement]) -> dict[str, list[Judgement]]:
 
 def group(paper: Paper, where: str, judgements: Sequence[Judgement]) -> list[str]:
     """The claims of one place: a narrow table, and everything else of them in a fold."""
-    rows = [[j.claim.says, published(j), brief(j), verdict(j)] for j in judgements]
     title = f"### {where[0].upper()}{where[1:]}" if where else ""
-    return [title, table(["statement", "published", "measured (n)", "verdict"], rows),
+    return [title, statements(judgements, "measured (n)"),
             fold("Bands, intervals, reasons and commands",
                  "\n\n".join(details(paper, j) for j in judgements))]
+
+
+def statements(judgements: Sequence[Judgement], ours: str) -> str:
+    """A narrow table of claims.
+
+    Args:
+        judgements: a line each.
+        ours: what the column of our values is called.
+    """
+    return table(["statement", "published", ours, "verdict"],
+                 [[j.claim.says, published(j), brief(j), verdict(j)] for j in judgements])
 
 
 def verdict(j: Judgement) -> str:
@@ -151,16 +169,12 @@ def computed(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
     if not judgements:
         return []
     wrong = [j for j in judgements if j.verdict != "reproduced"]
-    head = ["statement", "published", "computed", "verdict"]
-
-    def rows(found: Sequence[Judgement]) -> list[list[str]]:
-        return [[j.claim.says, published(j), brief(j), verdict(j)] for j in found]
     hold = (f"{len(judgements) - len(wrong)} of {len(judgements)} "
             f"formula{'s' * (len(judgements) > 1)} hold{'s' * (len(judgements) == 1)}"
             + (", all but these:" if wrong else "."))
     return ["## Computed from the code alone", hold,
-            table(head, rows(wrong)) if wrong else "",
-            fold("Every formula", "\n\n".join([table(head, rows(judgements)), *(
+            statements(wrong, "computed") if wrong else "",
+            fold("Every formula", "\n\n".join([statements(judgements, "computed"), *(
                 details(paper, j) for j in judgements)]))]
 
 

@@ -42,7 +42,7 @@ def between(path: Path, begin: str, end: str, made: str) -> bytes:
 def opening(paper: Paper, judgements: list[Judgement]) -> str:
     """What a paper's README.md begins with: its story, and all verdicts in a picture."""
     drawn = f"![{picture.CAPTION}](figures/{picture.NAME}.svg)" if picture.shown(judgements) else ""
-    said = f"**Statements of the paper: {'; '.join(count(judgements).words)}.** [Report](REPORT.md)"
+    said = f"{page.counted(judgements)} [Report](REPORT.md)"
     return "\n\n".join(p for p in (story(paper, judgements, "REPORT.md"), said, drawn) if p)
 
 
