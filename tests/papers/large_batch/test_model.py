@@ -43,9 +43,10 @@ def small(seed=0, hidden=(5, 4)):
 # ---- networks ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize(("shape", "torchs"), [((12, 5), nn.BatchNorm1d),
                                                ((12, 5, 3, 2), nn.BatchNorm2d)])
-def test_ghosts_are_batch_norm_one_ghost_after_another(shape, torchs):
+def test_ghosts_are_batch_norm_one_ghost_after_another(shape, torchs, at_once):
     ours, theirs = GhostBatchNorm(5, 4).double(), torchs(5).double()
     with torch.no_grad():
         for mine, other in ((ours.weight, theirs.weight), (ours.bias, theirs.bias)):
@@ -53,7 +54,8 @@ def test_ghosts_are_batch_norm_one_ghost_after_another(shape, torchs):
     for seed in range(3):
         x, z = (3 + 2 * draw(*shape, seed=seed)).requires_grad_(), None
         z = x.detach().clone().requires_grad_()
-        y, w = ours(x), torch.cat([theirs(z[k:k + 4]) for k in (0, 4, 8)])
+        y = ours.at_once(x) if at_once else ours(x)
+        w = torch.cat([theirs(z[k:k + 4]) for k in (0, 4, 8)])
         torch.testing.assert_close(y, w, rtol=1e-12, atol=1e-12)
         y.sin().sum().backward()
         w.sin().sum().backward()
@@ -61,6 +63,7 @@ def test_ghosts_are_batch_norm_one_ghost_after_another(shape, torchs):
         assert not torch.allclose(y, torchs(5).double()(x)), "not that of the whole batch"
     torch.testing.assert_close(ours.running_mean, theirs.running_mean)
     torch.testing.assert_close(ours.running_var, theirs.running_var)
+    assert ours.num_batches_tracked == theirs.num_batches_tracked == 9
     x = draw(*shape, seed=9)
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
 

@@ -34,8 +34,8 @@ def test_the_papers_values(name):
     assert c.optim.milestones == [32_000, 48_000]
     assert (c.augment.pad, c.augment.flip) == (4, True)
     kind = "plain" if c.model.shortcut == "none" else "resnet"
-    assert f"{kind}{c.model.depth}" == name.removesuffix("_tf32")
-    assert c.train.precision == ("tf32" if name.endswith("_tf32") else "float32")
+    assert f"{kind}{c.model.depth}" == name
+    assert c.train.precision == "float32"
     assert (c.optim.warm_up_lr == 0.01) == (name in ("resnet110", "resnet1202"))
 
 
