@@ -135,7 +135,8 @@ def fig9(paper: Paper) -> tuple[str, str, Figure]:
     panels[0].set(ylabel="error (%)")
     panels[0].legend(fontsize=7)
     return "fig9", ("Fig. 9: error against the retention probability; (a) 3×2048 units (measured: "
-                    "3×512), (b) pn = 256, 256, 512 (measured: half of that)."), made
+                    "3×512), (b) pn = 256, 256, 512 (measured: half of that). Measured points are "
+                    "means of one to three runs."), made
 
 
 def fig10(paper: Paper) -> tuple[str, str, Figure]:
