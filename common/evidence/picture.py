@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,8 +28,8 @@ MARKS = {"reproduced": ("o", "#009E73"), "consistent": ("v", "#56B4E9"),
 EDGE = 3.0
 """The scale ends here."""
 
-LETTERS = 64
-"""Of a statement's text at most; the claim's id leads to the rest."""
+LETTERS = 60
+"""Of a line of a statement's text at most."""
 
 
 @dataclass(frozen=True)
@@ -79,27 +80,30 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
     rows = shown(judgements)
     if not rows:
         return None
-    made, axes = plotting.figure(width=8.4, height=0.2 * len(rows) + 1.0)
-    for y, j in enumerate(rows):
+    heights = [0.4 + 0.6 * (1 + label(j).count("\n")) for j in rows]  # in lines
+    tops = [sum(heights[:k]) for k in range(len(rows))]
+    places = [top + height / 2 for top, height in zip(tops, heights, strict=True)]
+    made, axes = plotting.figure(width=plotting.WIDEST, height=0.2 * sum(heights) + 1.0)
+    for y, j in zip(places, rows, strict=True):
         row(axes, y, j)
-    axes.set(xlim=(-EDGE, EDGE), ylim=(len(rows) - 0.4, -0.6), xlabel="half widths of the band")
-    axes.set_yticks(range(len(rows)), [label(j) for j in rows], fontsize=8)
+    axes.set(xlim=(-EDGE, EDGE), ylim=(sum(heights) + 0.1, -0.1),
+             xlabel="half widths of the band")
+    axes.set_yticks(places, [label(j) for j in rows])
     axes.tick_params(left=False)
     axes.spines["left"].set_visible(False)
     for verdict, (mark, colour) in MARKS.items():
         if n := sum(j.verdict == verdict for j in rows):
             axes.plot([], [], mark, color=colour, ms=5, label=f"{verdict} ({n})")
-    made.legend(loc="outside upper center", ncols=len(MARKS), fontsize=8)
+    made.legend(loc="outside upper center", ncols=len(MARKS))
     return made
 
 
 def label(j: Judgement) -> str:
-    """A row's text: the claim's name in the tables, and the beginning of what it says."""
-    text = f"{j.claim.id}: {j.claim.says}"
-    return text if len(text) <= LETTERS else text[:LETTERS - 1].rstrip() + "…"
+    """A row's text: the claim's name in the tables and what it says, in as many lines as needed."""
+    return textwrap.fill(f"{j.claim.id}: {j.claim.says}", LETTERS)
 
 
-def row(axes: plotting.Axes, y: int, j: Judgement) -> None:
+def row(axes: plotting.Axes, y: float, j: Judgement) -> None:
     """Draw a claim: its band, the published value, the measured one and its interval."""
     at, (mark, colour) = scale_of(j), MARKS[j.verdict]
     low, high = max(at.low, -EDGE), min(at.high, EDGE)

@@ -20,15 +20,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
+from common.evidence.legends import fitted, legend
 from common.files import write_atomic
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 """Okabe and Ito's palette, told apart by colour-blind readers."""
 
+WIDEST = 738 / 96
+"""Inches: a page shows 738 pixels of 1/96 inch, and what is wider smaller than it was drawn."""
+
+SMALLEST = 8
+"""Points, of any letter."""
+
 STYLE: dict[Any, Any] = {  # matplotlib has a type for the name of every key
     "svg.hashsalt": "papers-to-code", "svg.fonttype": "path", "font.family": "DejaVu Sans",
-    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-    "grid.alpha": 0.25, "legend.frameon": False, "axes.titlesize": 10, "lines.linewidth": 1.4,
+    "font.size": 9, "xtick.labelsize": SMALLEST, "ytick.labelsize": SMALLEST,
+    "legend.fontsize": SMALLEST, "legend.title_fontsize": SMALLEST,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
+    "legend.frameon": False, "axes.titlesize": 10, "lines.linewidth": 1.4,
     "axes.prop_cycle": cycler(color=COLOURS), "path.simplify": False,
 }
 
@@ -44,8 +53,12 @@ def style() -> Iterator[None]:
 
 def figure(columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 3.1,
            **options: Any) -> tuple[Figure, Any]:
-    """A figure with axes, sizes in inches per panel; no display is needed."""
-    made = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    """A figure with axes, sizes in inches per panel; no display is needed.
+
+    It is never wider than a page shows, so that its letters have the size they are given.
+    """
+    size = min(width * columns, WIDEST), height * rows
+    made = Figure(figsize=size, layout="constrained")
     return made, made.subplots(rows, columns, **options)
 
 
@@ -108,7 +121,7 @@ PLACES = [(5, 0, "left", "center"), (-5, 0, "right", "center"), (0, 5, "center",
 
 
 def label_points(axes: Axes, points: Sequence[tuple[float, float, str]],
-                 size: float = 6.0) -> None:
+                 size: float = SMALLEST) -> None:
     """Write a label beside each point, where it covers no other point and no other label.
 
     Call it last: limits and layout have to be what they will be. A label without a free place
@@ -191,10 +204,10 @@ def legend_below(made: Figure, *signs: tuple[str, dict[str, Any]], columns: int 
     Args:
         made: drawn by :func:`figure`.
         signs: what each entry says, and the options of the line that stands for it.
-        columns: entries side by side.
+        columns: entries side by side, fewer where they do not fit.
     """
     handles = [Line2D([], [], label=text, **options) for text, options in signs]
-    made.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
+    fitted(made, made.bbox.width, columns, handles=handles, loc="outside lower center")
 
 
 def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:
@@ -217,7 +230,7 @@ def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:
                   ls="-" if k < len(COLOURS) else "--")
     axes.set(xscale="log", xlabel="evaluations over the fewest of any method",
              ylabel="fraction of problems solved", xlim=(1, last), ylim=(0, 1.02))
-    axes.legend(fontsize=7)
+    legend(axes)
 
 
 def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metrics: Sequence[str],
@@ -241,6 +254,6 @@ def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metrics: Se
         left.set(xlabel="step", ylabel=loss_name)
         right.set(xlabel="step", ylabel=", ".join(metrics).replace("_", " "))
         if len(curves) * len(metrics) <= 10:
-            right.legend(fontsize=7)
+            legend(right)
         write_atomic(path, png(made))
     return path

@@ -14,6 +14,7 @@ from torch import Tensor
 from common.config import one_line
 from common.errors import UserError
 from common.files import shown, write_atomic
+from common.finite import expect_finite
 from common.typed import Model
 
 
@@ -70,11 +71,15 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file, and its metadata.
 
     Raises:
-        UserError: it is missing or damaged.
+        UserError: it is missing or damaged, or holds a number that is not finite.
     """
     try:
         with safe_open(path, "pt") as f:
-            return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
+            tensors, about = {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
+        expect_finite(tensors)
+        return tensors, about
+    except UserError as e:
+        raise UserError(f"{shown(path)}: {e}") from e
     except OSError as e:
         raise UserError(f"cannot read {shown(path)}: {e.strerror or one_line(e)}") from e
     except SafetensorError as e:

@@ -53,12 +53,17 @@ def newton_schulz(g: Tensor, steps: int = 3, eps: float = 1e-7,
     return x.T if tall else x
 
 
+TINY = 1e-30
+"""A norm below which a matrix is taken for zeros."""
+
+
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised: w ← w − lr · newton_schulz(velocity), a matrix at a time.
 
     With gradient g and velocity v: v ← momentum·v + g; the step is along v, or with ``nesterov``
     along g + momentum·v. A convolution's weight (out, in, k, k) is the matrix (out, in·k·k). The
-    size of a gradient has no effect, only its direction.
+    size of a gradient has no effect, only its direction, as long as its norm is finite and far
+    above 1e-7. There is no weight decay.
 
     Args:
         params: weights of two or more dimensions, or groups of them. Biases, gains and, by custom,
@@ -74,23 +79,32 @@ class Muon(torch.optim.Optimizer):
             off by a percent or so.
 
     Raises:
-        ValueError: a number out of range, or a parameter that is no matrix.
+        ValueError: a number out of range, weight decay, or a parameter that is no matrix; also of
+            groups that are added later.
     """
 
     def __init__(self, params: Iterable[Any], lr: float | Tensor = 0.24, momentum: float = 0.6,
                  nesterov: bool = True, steps: int = 3, normalise: bool = True,
                  half: bool = False):
-        if not isinstance(lr, Tensor) and lr < 0:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov,
+                                  "steps": steps, "normalise": normalise, "half": half})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take more parameters, with numbers of their own; raises as the class does."""
+        group = {**self.defaults, **param_group}
+        lr, momentum, steps = group["lr"], group["momentum"], group["steps"]
+        if not isinstance(lr, Tensor) and not 0 <= lr < math.inf:
             raise ValueError(f"lr={lr}: expected at least 0")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum={momentum}: expected at least 0 and below 1")
-        if nesterov and momentum == 0:
+        if group["nesterov"] and momentum == 0:
             raise ValueError("nesterov=True: expected a momentum above 0")
-        if steps < 1:
-            raise ValueError(f"steps={steps}: expected at least 1")
-        super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov,
-                                  "steps": steps, "normalise": normalise, "half": half})
-        for p in (p for group in self.param_groups for p in group["params"]):
+        if not isinstance(steps, int) or steps < 1:
+            raise ValueError(f"steps={steps}: expected at least 1, a whole number")
+        if group.get("weight_decay"):
+            raise ValueError(f"weight_decay={group['weight_decay']}: Muon has none")
+        super().add_param_group(param_group)
+        for p in self.param_groups[-1]["params"]:
             if p.dim() < 2:
                 raise ValueError(f"a parameter of shape {tuple(p.shape)}: expected two or more "
                                  "dimensions; give it to another optimiser")
@@ -115,7 +129,7 @@ class Muon(torch.optim.Optimizer):
         v = state["velocity"].mul_(momentum).add_(g)
         along = g + momentum * v if group["nesterov"] else v
         if group["normalise"]:
-            p.mul_(math.sqrt(len(p)) / p.norm())
+            p.mul_(math.sqrt(len(p)) / p.norm().clamp(min=TINY))  # zeros stay zeros
         matrix = along.reshape(len(p), -1)
         step = newton_schulz(matrix.bfloat16() if group["half"] else matrix, group["steps"])
         p.sub_(group["lr"] * step.to(p.dtype).reshape(p.shape))

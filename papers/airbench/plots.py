@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.data import digits, generator
+from common.evidence.legends import legend
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, band, figure
 from papers.airbench.augment import Flip, Flips
@@ -68,7 +69,7 @@ def chain(paper: Paper) -> tuple[str, str, Figure]:
               title="ours: a quarter of the width, three epochs")
     for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.17))
+            legend(axes)
     return "chain", (
         "Test accuracy against epochs. Left: where the published rows end, means of 25 to 700 runs "
         "with two or six views of a test image; curves are full-size runs of ours, single views, "
@@ -97,7 +98,7 @@ def gains(paper: Paper) -> tuple[str, str, Figure]:
               alpha=0.8)
     for y, epochs in zip(places, table["epochs"], strict=True):
         left.annotate(f"{epochs:g}", (epochs, y), (3, 0), textcoords="offset points", va="center",
-                      fontsize=7)
+                      fontsize=8)
     left.set_yticks(places, [LABELS[r] for r in table["row"]])
     left.set(xlabel="epochs to 94 %, published", xlim=(0, 39))
     left.grid(axis="y", alpha=0)
@@ -146,7 +147,7 @@ def spectrum() -> tuple[str, str, Figure]:
     left.axhspan(0.5, 1.5, color="grey", alpha=0.15, lw=0)
     left.set(xlabel="singular value over the Frobenius norm", ylabel="singular value afterwards",
              xlim=(0, 1), ylim=(0, 1.6), title="the quintic, applied again and again")
-    left.legend(loc="lower right")
+    legend(left, loc="lower right")
     g = torch.randn(256, 576, generator=generator(0, "spectrum"), dtype=torch.float64)
     before = torch.linalg.svdvals(g / g.norm()).numpy()
     after = np.sort(quintic(before, 3))[::-1]
@@ -155,7 +156,7 @@ def spectrum() -> tuple[str, str, Figure]:
     right.axhspan(0.5, 1.5, color="grey", alpha=0.15, lw=0)
     right.set(xlabel="singular values of 256 × 576 entries, in order", ylim=(0, 1.6),
               title="every direction gets a step")
-    right.legend(loc="lower left")
+    legend(right, loc="lower left")
     return "spectrum", (
         "What Newton and Schulz's iteration does to singular values. Left: the quintic of "
         "airbench94_muon, applied once to five times; grey is 0.5 to 1.5. Right: the singular "

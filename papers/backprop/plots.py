@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullFormatter
 from safetensors.torch import load_file
 
+from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure
+from common.evidence.plotting import COLOURS, figure, legend_below
 from papers.backprop.facts import sweeps
 from papers.backprop.model import Loss
 from papers.backprop.tasks import ENGLISH, ITALIAN, symmetry
@@ -55,7 +57,7 @@ def solved_weights(paper: Paper, experiment: str) -> dict[str, np.ndarray] | Non
 
 
 def fig1(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=6.2, height=2.8)
+    made, axes = figure(width=7.6, height=3.2)
     state = solved_weights(paper, "symmetry")
     axes.set(yticks=range(3), yticklabels=["hidden 1", "hidden 2", "output"])
     if state is not None:
@@ -65,11 +67,10 @@ def fig1(paper: Paper) -> tuple[str, str, Figure]:
         hinton(axes, grid, np.abs(grid).max())
         for (row, column), w in np.ndenumerate(grid):
             if w:
-                note = f"\nfrom hidden {column + 1}" if row == 2 and column < 2 else ""
-                axes.text(column, row, f"{w:.1f}{note}".replace("-", "−"), fontsize=6.5,
+                note = f"\nfrom\nhidden {column + 1}" if row == 2 and column < 2 else ""
+                axes.text(column, row, f"{w:.1f}{note}".replace("-", "−"), fontsize=8,
                           ha="center", va="center", color=COLOURS[1], weight="bold")
         axes.set(xticks=range(7), xticklabels=[*(f"input {i}" for i in range(1, 7)), "bias"])
-    axes.tick_params(labelsize=7)
     return "fig1", (
         "Fig. 1: the weights of the first solved symmetry network of seed 0 after 15,000 sweeps; "
         "white positive, black negative, area proportional to magnitude. Mirror inputs have equal "
@@ -77,16 +78,15 @@ def fig1(paper: Paper) -> tuple[str, str, Figure]:
 
 
 def fig4(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(1, 6, width=7.5, height=0.9, sharex=True)
+    made, axes = figure(1, 6, width=5.8, height=0.95, sharex=True)
     state = solved_weights(paper, "family_learns")
     for unit, panel in enumerate(axes):
         panel.set(yticks=[0, 1], yticklabels=["English", "Italian"], xticks=range(12))
-        panel.tick_params(labelsize=6)
         if state is not None:
             w = state["w.0-2"][unit].reshape(2, 12)
             hinton(panel, w, np.abs(state["w.0-2"]).max())
     axes[-1].set_xticklabels([f"{e}\n{i}" for e, i in zip(ENGLISH, ITALIAN, strict=True)],
-                             rotation=45, ha="right", fontsize=6)
+                             rotation=45, ha="right", fontsize=8)
     return "fig4", (
         "Fig. 4: weights from the 24 persons to the six units that learn to represent them, in a "
         "network that solved the family trees (changed recipe, seed 0). A unit whose two rows have "
@@ -95,7 +95,7 @@ def fig4(paper: Paper) -> tuple[str, str, Figure]:
 
 
 def histograms(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(3, 2, width=3, height=2.2)
+    made, panels = figure(2, 3, width=3.8, height=2.1)
     for axes, (experiment, (published, title)) in zip(panels.flat, PUBLISHED.items(),
                                                       strict=False):
         found = [s for r in paper.results.get(experiment, []) for s in sweeps(r)]
@@ -109,7 +109,6 @@ def histograms(paper: Paper) -> tuple[str, str, Figure]:
             title += f"\npublished: {published:,} sweeps (line)"
         axes.set(xscale="log", title=title, xlabel="sweeps", ylabel="networks")
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.title.set_fontsize(8)
     axes = panels.flat[5]
     hidden, means = [], []
     for n in (2, 4, 8, 16, 32):
@@ -118,12 +117,13 @@ def histograms(paper: Paper) -> tuple[str, str, Figure]:
         if found:
             hidden.append(n)
             means.append(np.mean(found))
-    axes.plot(hidden, means, "o-")
-    axes.plot([2, 32], [280 - 33, 280 - 33 * 5], "--", color=COLOURS[1])
-    axes.set(title="XOR, H hidden units: mean\npublished: 280 − 33 log2 H (dashed)", xlabel="H",
-             ylabel="sweeps")
+    axes.plot(hidden, means, "o-", label="mean of our networks")
+    axes.plot([2, 32], [280 - 33, 280 - 33 * 5], "--", color=COLOURS[1],
+              label="published: 280 − 33 log2 H")
+    axes.set(title="XOR, H hidden units", xlabel="H", ylabel="sweeps")
     axes.set_xscale("log", base=2)
-    axes.title.set_fontsize(8)
+    axes.set_xticks([2, 4, 8, 16, 32], ["2", "4", "8", "16", "32"])
+    legend(axes)
     return "sweeps", (
         "Sweeps until every case is right, over all networks of all seeds, with the one published "
         "run of each task."), made
@@ -132,6 +132,10 @@ def histograms(paper: Paper) -> tuple[str, str, Figure]:
 STARTS = [(0.3, -3.0), (0.1, -1.0)]
 DOTS = [0, 10, 100, 1000]
 """Where the paths on the plateau begin, as scales of hidden and output weights, and its dots."""
+
+
+RIM = [withStroke(linewidth=2.5, foreground="black")]
+"""Around the paths, to be seen on any colour."""
 
 
 def ideal_error(a: torch.Tensor, v: torch.Tensor, loss: str) -> torch.Tensor:
@@ -171,11 +175,15 @@ def plateau(paper: Paper) -> tuple[str, str, Figure]:
         made.colorbar(drawn, ax=axes, label="E")
         for start, colour in zip(STARTS, ("white", COLOURS[1]), strict=True):
             points = descent(start, name).numpy().round(4)  # the same figure on every processor
-            axes.plot(*points.T, color=colour, lw=1.5)
-            axes.plot(*points[DOTS].T, "o", color=colour, ms=4)
+            axes.plot(*points.T, color=colour, lw=1.5, path_effects=RIM)
+            axes.plot(*points[DOTS].T, "o", color=colour, ms=4, path_effects=RIM)
         axes.set(xlabel="scale of the hidden weights", ylabel="scale of the output's weights",
                  title=name.replace("_", "-"), xlim=(-0.5, 6), ylim=(-4, 14))
         axes.grid(False)
+    legend_below(made, ("a start that arrives", {"color": "white", "path_effects": RIM}),
+                 ("one that ends on the level", {"color": COLOURS[1], "path_effects": RIM}),
+                 ("after 0, 10, 100, 1,000 updates", {
+                     "color": "white", "marker": "o", "ms": 4, "ls": "", "path_effects": RIM}))
     return "plateau", (
         "The error of a network with the ideal pattern 1 : 2 : 4 : −4 : −2 : −1, against the "
         "scales of its hidden and output weights; contour steps are equal on the left and "

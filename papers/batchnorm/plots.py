@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from common.evidence.legends import legend
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, band, figure, legend_below
 from common.evidence.results import Result
@@ -41,7 +42,7 @@ def accuracy_panel(axes: Axes, paper: Paper, suffix: str, title: str) -> None:
                   label=f"{label}, published")
     axes.set(xlabel="training steps (thousands)", ylabel="test accuracy", ylim=(0.7, 1.0),
              title=title)
-    axes.legend(loc="lower right")
+    legend(axes, loc="lower right")
 
 
 def accuracy(paper: Paper) -> tuple[str, str, Figure]:
@@ -60,12 +61,12 @@ def percentiles(paper: Paper) -> tuple[str, str, Figure]:
             runs = paper.results.get(arm, [])
             if runs:
                 steps, values = curves(runs, q)
-                band(panel, steps / 500, values, f"{q[1:]} %", colour)
+                band(panel, steps / 500, values, "_", colour)
             line = paper.published("fig1bc")
             panel.plot(100 * line["fraction"], line[f"{arm}_{q}"], "--.", color=colour, lw=1,
                        ms=4)
         panel.set(xlabel="training (%)", title=label)
-    axes[0].set(ylabel="input of a sigmoid in the last hidden layer")
+    axes[0].set(ylabel="input of a sigmoid\nin the last hidden layer")
     legend_below(made, *((f"{q}th percentile", {"color": colour}) for q, colour in (
         (85, COLOURS[5]), (50, COLOURS[6]), (15, COLOURS[2]))),
         ("published", {"color": "black", "ls": "--", "marker": ".", "lw": 1}))
@@ -100,7 +101,7 @@ def sweep(paper: Paper) -> tuple[str, str, Figure]:
     left.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy, step 50,000")
     right.set(xscale="log", yscale="log", xlabel="learning rate",
               ylabel="rms distance to Fig. 1(a) without BN")
-    left.legend(fontsize=7)
+    legend(left)
     return "sweep", (
         "The search for the unstated learning rate and initial scale σ on 10,000 held-out "
         "training images, one seed: final accuracy of both networks (left), and how far the plain "

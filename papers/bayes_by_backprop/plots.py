@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, band, figure, label_points, legend_below
 from common.evidence.results import Result
@@ -21,9 +22,9 @@ from papers.bayes_by_backprop.facts import (
 from papers.bayes_by_backprop.train import GRID
 
 ARMS = [("sgd", "SGD", COLOURS[1]), ("dropout", "dropout", COLOURS[2]),
-        ("gaussian", "BBB, Gaussian", COLOURS[5]), ("mixture", "BBB, scale mixture", COLOURS[0])]
+        ("gaussian", "BBB, Gaussian", COLOURS[4]), ("mixture", "BBB, scale mixture", COLOURS[0])]
 BESIDE = [("mixture_decay_400", "BBB, scale mixture, rate falls", COLOURS[3]),
-          ("mixture_slow_400", "BBB, scale mixture, lr 1e−4", COLOURS[4])]
+          ("mixture_slow_400", "BBB, scale mixture, lr 1e−4", COLOURS[5])]
 """Runs at 400 units that are in no table of the paper."""
 
 UNITS = (400, 800, 1200)
@@ -82,33 +83,32 @@ def fig2(paper: Paper) -> tuple[str, str, Figure]:
                 axes.plot([500, 600], [levels[arm]] * 2, "--", color=colour,
                           label=f"{label}, published")
         axes.set(xlabel="epochs", title=f"{units} units", ylim=(0.8, 3))
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=7)
     panels[0].set(ylabel="test error on MNIST (%)")
+    legend_of_all(made)
     return "fig2", ("Fig. 2: test error during training, mean and range over seeds; dashed: the "
                     "paper's level from epoch 500 to 600."), made
 
 
 def posterior(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2)
+    made, (left, right) = figure(2, height=3.6)
     snr, pruning = paper.published("fig4"), paper.published("table2")
     left.plot(snr["log_snr"], snr["percent"], "o--", color="black", label="published, 1200 units")
     right.plot(pruning["removed"], pruning["error"], "o--", color="black",
                label="published, 1200 units")
     lines = [(f"{arm}_{units}", f"{label}, {units}", colour, style)
-             for arm, label, colour in ARMS[2:] for units, style in ((400, "-"), (1200, "-."))]
+             for arm, label, colour in ARMS[2:] for units, style in ((400, "-"), (1200, "s-."))]
     for name, label, colour, style in [*lines, *((*line, "-") for line in BESIDE)]:
         for run in paper.results.get(name, [])[:1]:
             q = (5, 25, 50, 75, 95, 98)
             left.plot([run.metrics[f"log_snr_{k}"] for k in q], q, style, color=colour,
-                      label=label)
+                      ms=4, label=label)
             removed = (0, 50, 75, 95, 98)
             right.plot(removed, [run.metrics["error"], *(
-                run.metrics[f"pruned_{k}"] for k in removed[1:])], style, color=colour)
+                run.metrics[f"pruned_{k}"] for k in removed[1:])], style, color=colour, ms=4)
     left.set(xlabel="log10 |μ|/σ", ylabel="% of weights below")
     right.set(xlabel="% of weights removed, lowest |μ|/σ first", ylabel="test error (%)",
               ylim=(1, 4))
-    left.legend(fontsize=7)
+    legend_of_all(made)
     return "posterior", ("Fig. 4 and Table 2: the signal-to-noise ratio of weights, and the error "
                          "of the mean network with the noisiest weights set to zero."), made
 
@@ -119,11 +119,14 @@ def fig5(paper: Paper) -> tuple[str, str, Figure]:
     for axes, (name, label, colour) in zip(panels, (
             ("regression_bbb", "BBB", COLOURS[0]),
             ("regression_sgd", "plain network", COLOURS[1])), strict=True):
-        axes.plot(points["x"], points["y"], ".", color="black", markersize=1.5)
+        axes.plot(points["x"], points["y"], ".", color="black", markersize=1.5,
+                  label="the paper's 598 points")
         for run in paper.results.get(name, [])[:1]:
             low, median, high = quartiles(run)
-            axes.fill_between(x, low, high, color=colour, alpha=0.3, linewidth=0)
-            axes.plot(x, median, color=colour)
+            axes.fill_between(x, low, high, color=colour, alpha=0.3, linewidth=0,
+                              label="interquartile range")
+            axes.plot(x, median, color=colour, label="median")
+        legend(axes)
         axes.set(xlabel="x", title=label, xlim=(-0.25, 1.25), ylim=(-0.6, 1.4))
     panels[0].set(ylabel="y")
     return "fig5", ("Fig. 5: median and interquartile range of the predictions (first seed), and "
@@ -139,7 +142,8 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
     priors = sorted(((runs[0].config["prior.minus_log_sigma1"], name)
                      for name, runs in paper.results.items()
                      if name.startswith("search_bandit_prior")), reverse=True)
-    made, (axes, searches, *more) = figure(3 if priors else 2)
+    made, panels = figure(2, 2, height=3.2)
+    axes, named, searches, *more = panels.flat
     published = paper.published("fig6")
     for k, (name, label) in enumerate((("bandit_5", "5 % random"), ("bandit_1", "1 % random"),
                                        ("bandit_greedy", "greedy"), ("bandit_bbb", "BBB"))):
@@ -155,7 +159,13 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
                       markersize=4)
     axes.set(xlabel="mushrooms", ylabel="cumulative regret", yscale="log", ylim=(300, 200_000))
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.legend(fontsize=6.5, ncols=2)
+    handles, labels = axes.get_legend_handles_labels()
+    named.set_axis_off()
+    named.legend(handles, labels, loc="center left", ncols=2)
+    legend_below(made, ("an agent at the end", {"marker": "x", "ls": "", "color": "black"}),
+                 ("an agent of the search", {"marker": ".", "ls": "", "color": "black"}),
+                 ("mean of a setting's agents", {"marker": "_", "ls": "", "color": "black",
+                                                 "markersize": 14}))
     searched = sorted((r.config["model.arm"] == "bbb", r.config["model.rho"], r.config["optim.lr"],
                        name) for name, (r, *_) in paper.results.items()
                       if name.startswith(("search_bandit_bbb", "search_bandit_greedy")))
@@ -163,7 +173,9 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
              [(f"BBB, ρ = −{-ρ:g}" if bbb else "greedy")
               + f", lr {f'{lr:.0e}'.replace('-0', '−')}" for bbb, ρ, lr, _ in searched])
     searches.set(title="search: regret after 3,000 mushrooms")
-    for axes in more:
+    more[0].set_axis_off()
+    for axes in more if priors else ():
+        axes.set_axis_on()
         settings(axes, paper, [name for _, name in priors],
                  [f"BBB, σ1 = {np.exp(-k):.2f}" for k, _ in priors])
         axes.set(title="search: regret after 10,000")
@@ -181,7 +193,7 @@ def settings(axes: Axes, paper: Paper, names: list[str], labels: list[str]) -> N
         axes.plot([k] * len(agents), agents, ".", color=COLOURS[0 if bbb else 1])
         axes.plot(k, np.mean(agents), "_", color="black", markersize=14)
     axes.set(ylim=(0, None), xlim=(-0.5, max(len(names), 1) - 0.5), xticks=range(len(names)))
-    axes.set_xticklabels(labels, rotation=40, ha="right", fontsize=6.5)
+    axes.set_xticklabels(labels, rotation=40, ha="right", fontsize=8)
     axes.yaxis.set_major_formatter("{x:,.0f}")
 
 
@@ -189,7 +201,7 @@ def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
     made, panels = figure(3, width=3.2)
     quantities = (("entropy", "predictive entropy (nats)", 1),
                   ("epistemic", "epistemic part (nats)", 1),
-                  ("ece", "expected calibration error (%)", 100))
+                  ("ece", "calibration error (%)", 100))
     for axes, (metric, label, scale) in zip(panels, quantities, strict=True):
         for k, (arm, _, colour) in enumerate(ARMS):
             for units, side in ((400, -0.12), (1200, 0.12)):
@@ -201,7 +213,13 @@ def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
                         axes.plot(k + side, scale * run.metrics[f"turned_{metric}"], "s",
                                   color=colour, markerfacecolor=filled)
         axes.set(title=label, xlim=(-0.5, 3.5), ylim=(0, None), xticks=range(len(ARMS)))
-        axes.set_xticklabels([label.replace(", ", ",\n") for _, label, _ in ARMS], fontsize=7)
+        axes.set_xticklabels([label.replace(", ", ",\n").replace(" ", "\n")
+                              for _, label, _ in ARMS], fontsize=8)
+    legend_below(made, ("test images", {"marker": "o", "ls": "", "color": "grey"}),
+                 ("turned by 90°", {"marker": "s", "ls": "", "color": "grey"}),
+                 ("400 units", {"marker": "o", "ls": "", "color": "black"}),
+                 ("1200 units", {"marker": "o", "ls": "", "color": "black",
+                                 "markerfacecolor": "none"}))
     return "uncertainty", (
         "How sure the networks are: on the test images (circles) and on the same turned by 90° "
         "(squares), which they have not learned; 400 units filled, 1200 open, one mark "
@@ -211,7 +229,7 @@ def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
 def search(paper: Paper) -> tuple[str, str, Figure]:
     made, (left, right) = figure(2, sharey=True, height=4.5)
     markers = {-3.0: "o", -4.0: "s", -5.0: "^"}
-    colours = {"gaussian": COLOURS[5], "mixture": COLOURS[0]}
+    colours = {"gaussian": COLOURS[4], "mixture": COLOURS[0]}
     names = {"pi": "π", "sigma2": "−ln σ2", "mu": "initial μ sd", "lr": "lr", "kl": "KL weights",
              "samples": "samples", "rho": "2 samples, ρ", "five": "ρ −3.0, samples",
              "log2": "ρ −3.0, σ1, σ2 ="}
@@ -245,7 +263,7 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
         axes.axvline(SPREAD, color="grey", ls=":", lw=0.8)
         axes.set(xlabel="sd of sampled weights", title=title, xlim=(0, 0.13))
     left.set(ylabel="lowest validation cost (nats an image)")
-    left.legend(fontsize=7)
+    legend(left)
     for axes, marked in points.items():
         label_points(axes, marked)
     return "search", (

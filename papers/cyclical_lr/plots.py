@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, band, figure
 from papers.cyclical_lr import range_test
@@ -47,7 +48,7 @@ def range_test_figure(paper: Paper) -> tuple[str, str, Figure]:
     axes.set(xlabel="learning rate, rising from 0 to 0.02 in 4,000 iterations",
              ylabel="accuracy on held-out images (%)", xlim=(0, 0.02), ylim=(0, 70),
              title="Range test: one short run names two rates")
-    axes.legend(loc="lower right")
+    legend(axes, loc="lower right")
     return "range_test", (
         "Section 3.3: accuracy on held-out training images while the rate rises in a straight "
         "line. Dashed: where the accuracy starts to increase, which is the same rate for every "
@@ -76,11 +77,11 @@ def policies(paper: Paper) -> tuple[str, str, Figure]:
     for name in ("fixed", "exp", "exp_range"):
         rates_of(right, paper, name, 1000 * TABLE1[name][0] - 1, color=COLOUR[name])
     left.set(ylabel="learning rate", ylim=(0, 0.0075), title="cycles")
-    middle.set(yscale="log", ylim=(8e-6, 1e-2), title="25,000 iterations, in stages")
-    right.set(yscale="log", ylim=(8e-6, 1e-2), title="42,000 and 70,000 iterations")
+    middle.set(yscale="log", ylim=(8e-6, 1e-2), title="in stages")
+    right.set(yscale="log", ylim=(8e-6, 1e-2), title="longer runs")
     for axes in (left, middle, right):
         axes.set(xlabel="iterations (thousands)")
-        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    legend_of_all(made)
     return "policies", (
         "The learning rate under every policy. Left: the first 16,000 iterations. Middle and "
         "right, on a logarithmic scale: the rows of Table 1, and the control that has "
@@ -97,18 +98,21 @@ def accuracy_curve(axes: Axes, paper: Paper, name: str, label: str) -> None:
 
 
 def table1(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2, sharey=True)
-    for axes, names in ((left, ("fixed", "triangular2", "decay", *OURS)),
-                        (right, ("fixed", "exp", "exp_range"))):
+    panels = [("fixed", "triangular2", "decay", *OURS)]
+    if paper.results.get("exp") or paper.results.get("exp_range"):
+        panels.append(("fixed", "exp", "exp_range"))
+    made, every = figure(len(panels), sharey=True, width=3.8 if len(panels) > 1 else 6.4)
+    every = every if len(panels) > 1 else [every]
+    for axes, names in zip(every, panels, strict=True):
         for name in names:
             accuracy_curve(axes, paper, name, name)
-            if name in TABLE1:
+            if name in TABLE1 and paper.results.get(name):
                 x, y = TABLE1[name]
                 axes.plot(x, y, "o", color=COLOUR[name], ms=5, markeredgecolor="black",
                           markeredgewidth=0.5, label=f"{name}, published")
-        axes.set(xlabel="iterations (thousands)", xlim=(0, 72), ylim=(60, 84))
-        axes.legend(fontsize=7, loc="lower right")
-    left.set(ylabel="test accuracy (%)")
+        axes.set(xlabel="iterations (thousands)", xlim=(0, None), ylim=(60, 84))
+        legend(axes, loc="lower right")
+    every[0].set(ylabel="test accuracy (%)")
     return "table1", (
         "Table 1 as curves: test accuracy while training, mean over seeds with the range between "
         "them; circles are the paper's final accuracies. decay_staged and fixed_staged are "
@@ -127,6 +131,6 @@ def table3(paper: Paper) -> tuple[str, str, Figure]:
         axes.plot([a for _, a in measured], [y for y, _ in measured], "x", color=COLOURS[0],
                   label="measured")
     axes.set_yticks(places, [c.says.removesuffix(" iterations") for c in claims])
-    axes.set(xlabel="final test accuracy (%)", xlim=(60, 86))
-    axes.legend(loc="upper left")
+    axes.set(xlabel="final test accuracy (%)", xlim=(55, 86))
+    legend(axes, loc="upper left")
     return "table3", "Table 3: every row's final accuracy, published and measured.", made

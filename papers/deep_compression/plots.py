@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
+from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, empty, figure
+from common.evidence.plotting import COLOURS, band, empty, explain, figure, legend_below
 from papers.deep_compression.coding import SharedTensor, Tensors, code_lengths, read
 from papers.deep_compression.facts import SHAPES, kilobytes
 
@@ -50,7 +51,7 @@ def walk(paper: Paper, name: str, network: str, prunings: int, seed: int,
 
 def stages(paper: Paper) -> tuple[str, str, Figure]:
     """Error stage by stage, and the size that each leaves."""
-    made, panels = figure(2, width=4.7, height=3.5)
+    made, panels = figure(1, 2, width=7, height=2.7)
     claims = {c.id: c.published for c in paper.claims if c.published is not None}
     for axes, (name, network, title, (short, prunings)) in zip(panels, NETWORKS, strict=True):
         seeds = sorted({r.seed for r in paper.results.get(f"{name}_reference", [])})
@@ -73,15 +74,13 @@ def stages(paper: Paper) -> tuple[str, str, Figure]:
                           ha="center", fontsize=8)
         axes.set_xticks(range(len(order)), [
             stage + (f"\n{np.mean(mine):,.0f} KB" if mine else "")
-            for stage, mine in sizes.items()], fontsize=7)
+            for stage, mine in sizes.items()], fontsize=8)
         axes.set(title=title, xlim=(-0.5, len(order) - 0.5))
         axes.margins(y=0.2)
         if not seeds:
             axes.text(0.97, 0.9, "no run yet", ha="right", transform=axes.transAxes)
-    shown = {label: handle for axes in panels
-             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    made.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4, fontsize=8)
-    panels[0].set_ylabel("test error (%)")
+        axes.set_ylabel("test error (%)")
+    legend_of_all(made)
     return "stages", (
         "Test error stage by stage, from the trained network (left) through prunings, sharing and "
         "fine-tuning to the file (right), and below each stage its size, the mean over seeds. "
@@ -119,8 +118,8 @@ def pattern(paper: Paper) -> tuple[str, str, Figure]:
     right.grid(False)
     return "pattern", (
         "What is left of LeNet-300-100's first layer (seed 0), read from its file: its 300 × 784 "
-        "weights, with a band for each of the image's 28 rows (Fig. 4 of 2015), and the same by "
-        "pixel. Digits are written in the middle."), made
+        "weights, a dot for each that is left, with a band for each of the image's 28 rows (Fig. 4 "
+        "of 2015), and the same by pixel. Digits are written in the middle."), made
 
 
 def codebook(paper: Paper) -> tuple[str, str, Figure]:
@@ -151,6 +150,10 @@ def codebook(paper: Paper) -> tuple[str, str, Figure]:
         if layer == "ip3":
             bits.set_ylabel("bits of its Huffman code (dots)")
     panels[0].set_ylabel("weights that share it (lines)")
+    legend_below(made, ("weights that share a centroid", {"color": COLOURS[0]}),
+                 ("filler zeros", {"color": COLOURS[1]}),
+                 ("bits of the Huffman code", {"marker": ".", "ls": "", "color": COLOURS[6]}),
+                 ("6 bits, without it", {"ls": ":", "color": "grey"}))
     return "codebook", (
         "The shared weights of LeNet-300-100 (seed 0), read from its file: a line for each of the "
         "63 centroids, as high as weights share it, red the filler zeros; dots, the bits of its "
@@ -182,16 +185,18 @@ def tickets(paper: Paper) -> tuple[str, str, Figure]:
             means = [np.mean([y for x, y in known if x == level]) for level in levels]
             (drawn,) = right.plot(levels, means, style, label=label, ms=4)
             right.plot(*zip(*known, strict=True), ".", color=drawn.get_color(), ms=3)
-    for axes in (left, right):
-        if axes.lines:
-            axes.legend(fontsize=7)
-        else:
-            empty(axes)
+    if right.lines:
+        explain(right, ("a run", {"marker": ".", "ls": "", "color": "grey", "ms": 3}))
     left.set(xlabel="iteration", ylabel="validation accuracy (%)", ylim=(92, 98.5))
     right.set(xscale="log", xlabel="weights left (%)", ylabel="test accuracy at early stopping (%)")
     right.set_xticks([100, 51.3, 21.1], ["100", "51.3", "21.1"])
     right.minorticks_off()
     right.invert_xaxis()
+    for axes in (left, right):
+        if axes.lines:
+            legend(axes)
+        else:
+            empty(axes)
     return "tickets", (
         "Lottery tickets of LeNet-300-100, 3,000 iterations a round: how fast they learn, beside "
         "the same masks with new initial weights (broken lines), and the test accuracy where the "

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure
+from common.evidence.plotting import COLOURS, explain, figure
 from common.experiments import Experiments
 from papers.deep_linear.model import (
     curvature,
@@ -69,7 +70,7 @@ def modes(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(xlabel="updates of gradient descent", title=title, xlim=(0, 7000))
     panels[0].set_ylabel("strength of the mode, u")
     panels[0].set_ylim(-0.1, 4.9)
-    panels[0].legend(fontsize=7, loc="upper left", ncols=2)
+    legend(panels[0], loc="upper left")
     return "modes", ("Four modes learned by a linear network with one hidden layer (colours) and "
                      "theory (dashed), from the invariant set and from small random weights: "
                      "plateaus and jumps, the strongest mode first."), made
@@ -95,7 +96,7 @@ def saddle() -> tuple[str, str, Figure]:
     for sign in (1, -1):
         plane.plot(sign * branch, sign * s / branch, color=COLOURS[2], lw=2.2,
                    label="minima, ab = s" if sign == 1 else None)
-    plane.plot(x, -x, ":", color="white", lw=1.2)
+    plane.plot(x, -x, ":", color="black", lw=1.2, label="b = −a")
     starts = [(1.2, -1.18), (-1.6, 1.58), (0.02, 0.02), (1.7, 0.05), (-0.05, -1.4)]
     for (p, q), colour in zip(starts, [COLOURS[1], COLOURS[3], COLOURS[0], COLOURS[4],
                                        COLOURS[5]], strict=True):
@@ -107,12 +108,13 @@ def saddle() -> tuple[str, str, Figure]:
     plane.set(xlabel="a, first layer", ylabel="b, second layer", xlim=(-end, end),
               ylim=(-end, end), aspect="equal")
     plane.grid(False)
-    plane.legend(fontsize=7, loc="lower right", frameon=True)
+    explain(plane, ("a path from its start", {"marker": "o", "ms": 4, "color": "grey"}))
     losses.set(xlabel="updates of gradient descent", ylabel="error ½ (s − ab)²", xlim=(0, 700),
                ylim=(0, 1.6))
     losses.axhline(0.5 * s * s, color="grey", lw=0.8, ls="--")
     losses.annotate("at the saddle", (690, 0.5 * s * s), (0, 3), textcoords="offset points",
-                    ha="right", fontsize=7, color="grey")
+                    ha="right", fontsize=8, color="grey")
+    legend_of_all(made)
     return "saddle", ("One mode, two layers. Left: the error over their shares a and b (dark is "
                       "low) and paths of gradient descent, hyperbolas of constant a² − b²; those "
                       "that begin near a = −b are drawn into the saddle before they turn. Right: "
@@ -130,9 +132,10 @@ def depth(paper: Paper) -> tuple[str, str, Figure]:
              for n in (3, 11, 51, 101) for r in paper.results.get(f"optimal_{n}", [])[:1]]
     if found:
         theory.plot(*zip(*found, strict=True), "o", color=COLOURS[0], ms=5, label="networks, 0.1")
+    explain(theory, ("infinite depth", {"ls": "--", "lw": 0.8, "color": "grey"}))
     theory.set(xscale="log", xlabel="layers, $N_l$", ylim=(0, 33), title="one mode, equal shares",
-               ylabel="learning time at the optimal rate, in c")
-    theory.legend(fontsize=7, loc="upper left", ncols=2)
+               ylabel="learning time\nat the optimal rate, in c")
+    legend(theory, loc="upper left")
     sweep(images, paper)
     return "depth", ("Left: learning time of one mode of strength s = 1 from 0.05, 0.1 or 0.2 to "
                      "0.9 against depth, in units of c = 1/(rate × largest curvature), since the "
@@ -154,9 +157,9 @@ def sweep(axes: Axes, paper: Paper) -> None:
             axes.plot([n] * len(times), times[:, k], "o", ms=3, color=colour, alpha=0.5)
             if np.isinf(times[:, k]).any():
                 budget = runs[0].config["sweep.budget"]
-                axes.plot(n, budget, "^", color=colour)
-                axes.annotate(f"not within\n{budget:,} updates", (n, budget), (-7, 0), ha="right",
-                              va="center", textcoords="offset points", fontsize=7, color=colour)
+                axes.plot(n, budget, "^", color=colour,
+                          label=f"not within {budget:,} updates")
+    explain(axes, ("a seed", {"marker": "o", "ms": 3, "ls": "", "color": "grey"}))
     axes.set(xscale="log", yscale="log", xlabel="layers, $N_l$", ylabel="updates to the threshold",
              title="MNIST")
     axes.set_yticks([20, 50, 100, 200, 500, 1000, 2000], minor=False)
@@ -165,7 +168,7 @@ def sweep(axes: Axes, paper: Paper) -> None:
         axis.set_major_formatter("{x:.0f}")
         axis.set_minor_locator(NullLocator())
     axes.set_ylim(15, 3000)
-    axes.legend(fontsize=7, loc="upper left")
+    legend(axes, loc="upper left")
 
 
 def spectra() -> tuple[str, str, Figure]:
@@ -193,7 +196,7 @@ def spectra() -> tuple[str, str, Figure]:
     for axes in (products, jacobians):
         axes.set(yscale="log", ylim=(1e-7, 1e4), xlabel="rank, as a fraction",
                  ylabel="singular value")
-        axes.legend(fontsize=7, loc="upper right", ncols=2)
+        legend(axes, loc="upper right")
     return "spectra", (f"Singular values, largest first, N = {width}. Left: of products of random "
                        "matrices; Gaussian factors lose almost every direction, orthogonal ones "
                        "none. Right: of the Jacobian of 100 tanh layers below, at and above the "
@@ -222,8 +225,8 @@ def chaos(paper: Paper) -> tuple[str, str, Figure]:
     if found:
         axes.plot(*zip(*found, strict=True), "o", ms=4, color=COLOURS[0], alpha=0.7,
                   label="networks, layer 30")
-    axes.axvline(1, color="grey", lw=0.8, ls="--")
+    axes.axvline(1, color="grey", lw=0.8, ls="--", label="edge of chaos, g = 1")
     axes.set(xlabel="gain g", ylabel="variance of the layer's inputs, q")
-    axes.legend(fontsize=7)
+    legend(axes)
     return "chaos", ("Variance of a tanh network's activity against the gain of its random "
                      "orthogonal weights: it dies out below g = 1."), made

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from safetensors.numpy import load_file
 
+from common.evidence.legends import legend
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, dots, empty, explain, figure, published_bar
 from papers.distillation.model import softened
@@ -65,7 +66,7 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
                    {"marker": "o", "ls": "", "color": "grey", "ms": 5}))
     axes.set_xticks(range(len(ARMS)), [label for label, *_ in ARMS])
     axes.set(ylabel="errors on 10,000 test images", ylim=(0, None), xlim=(-0.6, len(ARMS) - 0.3))
-    axes.legend(loc="upper left")
+    legend(axes, loc="upper left")
     return "errors", (
         "Section 3: a large network, a small one on the labels, the same on the large one's soft "
         "targets at T = 20, on those without a single 3, and with the bias of 3 raised by what is "
@@ -97,7 +98,7 @@ def bias(paper: Paper) -> tuple[str, str, Figure]:
             ("best on the test images", {"marker": "o", "ls": "", "color": COLOURS[2]}),
             ("found on training images", {"marker": "s", "ls": "", "color": COLOURS[1],
                                           "fillstyle": "none"}))
-    panels[0].legend(fontsize=7)
+    legend(panels[0])
     return "bias", (
         "Test errors of students that have not seen some digits, against a shift of biases after "
         "training; a line is a run. Dots: the best shift on the test images, which is how the "
@@ -170,12 +171,11 @@ def knowledge(paper: Paper) -> tuple[str, str, Figure]:
                 axes.set_yticks([1e-6, 1e-3, 1], ["10⁻⁶", "10⁻³", "1"])
             axes.set(ylim=(low, tops[T]), xlim=(-0.6, len(p) - 0.4))
             axes.set_xticks(range(len(p)))
-            axes.tick_params(labelsize=6)
             axes.minorticks_off()
     for axes in panels[-1, 1:]:
         axes.set_xlabel("digit", fontsize=8)
     for axes in panels[:, 1]:
-        axes.set_ylabel("probability", fontsize=7)
+        axes.set_ylabel("probability", fontsize=8)
     return "knowledge", KNOWLEDGE, made
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
+from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, figure
+from common.evidence.plotting import COLOURS, band, explain, figure
 from common.evidence.results import Result
 from papers.dropout.train import BINS
 
@@ -44,7 +45,7 @@ def fig4(paper: Paper) -> tuple[str, str, Figure]:
             band(axes, runs[0].curves["error"][0] / 1000,
                  np.stack([r.curves["error"][1] for r in runs]), label, colour)
     axes.set(xlabel="weight updates (thousands)", ylabel="test error on MNIST (%)", ylim=(0.8, 2.6))
-    axes.legend(fontsize=8)
+    legend(axes)
     return "fig4", (
         "Fig. 4: test error during training. Hatched: the range of the paper's six architectures; "
         "lines: the 3×1024 ReLU network here, mean and range over seeds."), made
@@ -59,10 +60,10 @@ def tables(paper: Paper) -> tuple[str, str, Figure]:
             axes.plot(j.claim.published, y, "|", ms=10, mew=2, color="black")[0],
             axes.fill_betweenx([y - 0.3, y + 0.3], *j.claim.band, color="black", alpha=0.1, lw=0),
             axes.plot(j.values, [y] * len(j.values), "o", ms=5, color=COLOURS[0])[0])
-    axes.legend(drawn, ("published", "its band", "measured"), fontsize=7)
+    legend(axes, handles=drawn, labels=("published", "its band", "measured"))
     axes.set_yticks(range(len(rows)), [
         f"{re.split('[:,] test error', j.claim.says)[0]} ({j.claim.where})" for j in rows],
-        fontsize=7)
+        fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel="test error (%)")
     return "tables", (
@@ -70,7 +71,7 @@ def tables(paper: Paper) -> tuple[str, str, Figure]:
 
 
 def fig7(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, width=4, height=4)
+    made, panels = figure(2, width=3.8, height=4.3)
     for axes, (arm, label, _) in zip(panels, ARMS, strict=True):
         path = paper.folder / "results" / f"autoencoder_{arm}" / "features0.safetensors"
         axes.set(title=f"{label} dropout" if arm == "standard" else label, xticks=[], yticks=[])
@@ -97,7 +98,7 @@ def fig8(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(xlabel=title, ylabel="fraction", yscale="log" if name == "activations" else
                  "linear")
         if axes.get_legend_handles_labels()[0]:
-            axes.legend()
+            legend(axes)
     return "fig8", (
         "Fig. 8: histograms of the hidden units' mean activations and activations over the test "
         "set, same autoencoders, before the factor p of test time. The last bin holds everything "
@@ -133,9 +134,10 @@ def fig9(paper: Paper) -> tuple[str, str, Figure]:
                           label=f"{name}, measured")
         axes.set(xlabel="probability of retaining a unit, p", title=title)
     panels[0].set(ylabel="error (%)")
-    panels[0].legend(fontsize=7)
+    legend(panels[0])
     return "fig9", ("Fig. 9: error against the retention probability; (a) 3×2048 units (measured: "
-                    "3×512), (b) pn = 256, 256, 512 (measured: half of that)."), made
+                    "3×512), (b) pn = 256, 256, 512 (measured: half of that). Measured points are "
+                    "means of one to three runs."), made
 
 
 def fig10(paper: Paper) -> tuple[str, str, Figure]:
@@ -153,7 +155,7 @@ def fig10(paper: Paper) -> tuple[str, str, Figure]:
     axes.set_xticks(points["n"], [f"{n:,.0f}" for n in points["n"]], fontsize=8)
     axes.set_yticks([1, 2, 5, 10, 20, 30], ["1", "2", "5", "10", "20", "30"])
     axes.minorticks_off()
-    axes.legend(fontsize=7)
+    legend(axes)
     return "fig10", "Fig. 10: test error against the number of training images.", made
 
 
@@ -169,16 +171,18 @@ def fig11(paper: Paper) -> tuple[str, str, Figure]:
         axes.errorbar(ks, [run.metrics[f"monte_carlo_{k}"] for k in ks],
                       [run.metrics[f"monte_carlo_{k}_sd"] for k in ks], fmt="-", capsize=2,
                       color=colour, label=f"Monte-Carlo, seed {run.seed}")
-        axes.axhline(run.metrics["error"], color=colour, lw=0.8, ls=":")
+        axes.axhline(run.metrics["error"], color=colour, lw=0.8, ls=":",
+                     label=f"weight scaling, seed {run.seed}")
     axes.set(xlabel="sampled networks, k", ylabel="test error (%)")
-    axes.legend(fontsize=7)
+    legend(axes)
     return "fig11", (
         "Fig. 11: test error of the average of k sampled networks; dotted: weight scaling of the "
         "same network. The published network was trained longer."), made
 
 
 def search(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(3, width=3.4, height=3.4)
+    made, grid = figure(2, 2, height=3.1)
+    panels = grid.flat[:3]
     l2, radius, rate = "regulariser.l2", "regulariser.max_norm", "optim.lr"
     sweeps = [
         ("learning rate", "Fig. 4, Table 10",
@@ -201,15 +205,20 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
                 best = int(np.argmin(errors))
                 axes.plot(x[best], errors[best], "o", ms=9, mfc="none", color=colour)
         axes.set(xscale="log", xlabel=xlabel, title=title)
-    panels[0].set(ylabel="error on 10,000 held-out images (%)")
+    for axes in grid[:, 0]:
+        axes.set(ylabel="error on 10,000\nheld-out images (%)")
     panels[2].set(yscale="log")
     panels[2].set_yticks([2, 5, 10, 20, 50, 90], ["2", "5", "10", "20", "50", "90"])
     for axes, rates in ((panels[0], (0.01, 0.03, 0.1, 0.3, 1)), (panels[2], (0.3, 1, 3))):
         axes.set_xticks(rates, [f"{r:g}" for r in rates])
         axes.minorticks_off()
+    grid[1, 1].set_axis_off()
+    explain(grid[1, 1], ("given to the arms",
+                         {"marker": "o", "ms": 9, "mfc": "none", "ls": "", "color": "black"}))
+    grid[1, 1].legend(loc="center")
     for axes in panels:
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=7)
+            legend(axes)
     return "search", (
         "The searches on 10,000 held-out training images, 30,000 updates each for Fig. 4 and "
         "Table 10, 20,000 for Table 9, 10,000 for Fig. 9; circled: what the arms were given. Of "

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
+from common.evidence.legends import legend
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, empty, explain, figure, published_bar
 from common.evidence.results import Result
@@ -46,7 +47,7 @@ def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
     norms.set(xlabel="filters (%), sorted", ylabel="Σ|weights| over the layer's largest",
               ylim=(0, 1.02), title="filters' weights")
     explain(norms, *((f"stage {k}", {"color": colour}) for k, colour in enumerate(STAGES, 1)))
-    norms.legend(fontsize=8, loc="lower left")
+    legend(norms, loc="lower left")
     for run in paper.results.get("sensitivity", [])[:1]:
         layers, shares, table = errors(run)
         for number, row in zip(layers, table, strict=True):
@@ -68,7 +69,7 @@ def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
             empty(axes)
         axes.set(xlabel="filters pruned (%)", ylabel="error (%)", title=title)
     if compared.lines:
-        compared.legend(fontsize=8, title="pruned are the", title_fontsize=8)
+        legend(compared, title="pruned are the", title_fontsize=8)
     return "sensitivity", (
         "ResNet-20, published weights of this repository: left as Fig. 2(a), the sums of absolute "
         "weights of the first filters of each block; middle as Fig. 5, the error of 1,000 test "
@@ -94,7 +95,7 @@ def half(paper: Paper) -> tuple[str, str, Figure]:
             axes.plot(range(3), [run.at(name, None) for name in places], "o-", ms=4, color=colour,
                       lw=1.0, label=f"without {words}" if k == 0 else None)
     if axes.lines:
-        axes.legend(fontsize=8)
+        legend(axes)
     else:
         empty(axes)
     axes.set_xticks(range(3), ["whole", "half of the first\nfilters pruned",
@@ -118,10 +119,10 @@ def plans(paper: Paper) -> tuple[str, str, Figure]:
             claim = claims.get(f"table1-{name.replace('_', '-')}-{what}-pruned")
             if claim and claim.published is not None:
                 published_bar(axes, at, claim.published, 0.17)
-    axes.set_xticks(range(len(PLANS)), [title for _, title in PLANS], fontsize=7)
+    axes.set_xticks(range(len(PLANS)), [title for _, title in PLANS], fontsize=8)
     axes.set_ylabel("saved (%)")
     axes.grid(axis="x", visible=False)
-    axes.legend(fontsize=8, loc="upper left")
+    legend(axes, loc="upper left")
     return "plans", (
         "What the paper's plans save, counted on the networks that are left, ⌊w(1 − p)⌋ filters a "
         "layer, beside Table 1, and the plan of our own for ResNet-20."), made

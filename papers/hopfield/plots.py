@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from common.evidence.legends import legend
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, figure
 from common.experiments import Experiments
@@ -50,7 +51,7 @@ def load(paper: Paper) -> tuple[str, str, Figure]:
                       label=f"N = {n}")
     axes.axvline(critical_load(), color="grey", lw=0.8, ls="--")
     axes.set(xlabel="load α = p/N", ylabel="overlap with the pattern, m", ylim=(0, 1.03))
-    axes.legend(fontsize=7)
+    legend(axes)
     return "load", ("Overlap after relaxing from a stored pattern against the load, means over "
                     "trials and seeds; lines: mean-field theory, dashed α_c = 0.138."), made
 
@@ -99,7 +100,7 @@ def trajectories() -> tuple[str, str, Figure]:
         axes.plot(x, lines, color=colour, lw=0.9)
         axes.plot([], [], color=colour, label=f"load {a}")
     axes.set(xlabel="sweeps", ylabel="energy per neuron, E/N")
-    axes.legend(fontsize=7)
+    legend(axes)
     return "energy", ("Energy along asynchronous trajectories, N = 500, five patterns each with "
                       "30 % of their bits turned at the start: it never rises."), made
 
@@ -108,9 +109,11 @@ def basin(paper: Paper) -> tuple[str, str, Figure]:
     made, axes = figure()
     flipped = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
     at, m = means(paper, [f"basin_{f}" for f in flipped], "retrieved")
-    axes.plot([100 * flipped[k] for k in at], m, "o-", ms=4, color=COLOURS[0])
+    axes.plot([100 * flipped[k] for k in at], m, "o-", ms=4, color=COLOURS[0],
+              label="mean over trials and seeds")
     axes.set(xlabel="% of bits turned at the start", ylabel="fraction retrieved",
              ylim=(-0.03, 1.03), xlim=(5, 50))
+    legend(axes)
     return "basin", ("How much of a pattern may be wrong at the start: fraction of trials that end "
                      "within 5 % of it, N = 1000, load 0.1."), made
 
@@ -127,7 +130,7 @@ def recall(paper: Paper) -> tuple[str, str, Figure]:
     axes.plot([12], [0.2], "s", ms=5, color="black", label="letter: 0.2")
     axes.set(xlabel="bits between start and nearest memory", ylabel="fraction that ends in it",
              ylim=(-0.03, 1.03), xlim=(0, 13))
-    axes.legend(fontsize=7)
+    legend(axes)
     return "recall", ("N = 30, five patterns: how often the memory nearest to the start is "
                       "reached exactly, against its distance, means over matrices; the letter of "
                       "1982 gives two of these values."), made

@@ -9,9 +9,11 @@ from typing import TypeVar
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, figure, legend_below
+from common.evidence.plotting import COLOURS, band, explain, figure, legend_below
 from common.evidence.results import Result
 from common.experiments import Experiments
 from papers.initialisation.learning import BINS
@@ -60,12 +62,11 @@ def signals(paper: Paper) -> tuple[str, str, Figure]:
             v = over_layers(runs, name)
             axes.plot(k, v / (v[-1] if name != "var" else v[0]), "o-", color=colour, label=init)
             axes.plot(k, theory, "--", color=colour, lw=0.9)
-    for axes, title in zip(panels, ("activations", "∂Cost/∂s, back-propagated",
-                                    "∂Cost/∂w of the layer's weights"), strict=True):
+    for axes, title in zip(panels, ("activations", "∂Cost/∂s", "∂Cost/∂w"), strict=True):
         axes.set(yscale="log", xlabel="hidden layer", title=title, ylim=(0.005, 5))
         axes.set_xticks(k)
     panels[0].set_ylabel("variance, relative")
-    panels[0].legend(fontsize=7)
+    legend_of_all(made, ("theory", {"color": "grey", "ls": "--", "lw": 0.9}))
     return "signals", ("Fresh tanh networks of five hidden layers of 1000 units on MNIST images: "
                        "variance of activations (over the first layer's), of back-propagated "
                        "gradients and of the weights' gradients (over the last layer's), and eqs. "
@@ -105,7 +106,7 @@ def histograms() -> tuple[str, str, Figure]:
     panels[1, 1].set_xlabel("∂Cost/∂s")
     panels[0, 0].set_title("activations (Fig. 6)")
     panels[0, 1].set_title("∂Cost/∂s (Fig. 7)")
-    panels[0, 0].legend(fontsize=7)
+    legend(panels[0, 0])
     return "fig67", ("Figs. 6 and 7: activations and back-propagated gradients of one fresh tanh "
                      "network, 5 × 1000 units, on scikit-learn's digits. Standard: activations "
                      "crowd at 0 in higher layers, gradients in lower ones. Normalised: nearly "
@@ -138,7 +139,8 @@ def depth(paper: Paper) -> tuple[str, str, Figure]:
     selus.axhline(1, color="grey", lw=0.8)
     selus.set(xlabel="layer", ylabel="variance of activations", title="256 SELUs a layer")
     for axes in (relu, selus):
-        axes.legend(fontsize=7)
+        explain(axes, ("theory", {"color": "grey", "ls": "--", "lw": 0.9}))
+        legend(axes)
     return "depth", ("Left: the mean square that reaches each of 29 layers of rectifiers, halved "
                      "by each with Xavier's weights, kept with He's (dashed: theory). Right: "
                      "variance in 32 layers of SELUs from two starts (mean, variance), and the "
@@ -161,7 +163,7 @@ def selu(paper: Paper) -> tuple[str, str, Figure]:
                       label=f"32 layers of 256 units from {start}")
     axes.plot(0, 1, "*", ms=13, color="black", label="fixed point (0, 1)")
     axes.set(xlabel="mean μ", ylabel="variance ν", xlim=(-0.12, 0.12), ylim=(0.55, 1.8))
-    axes.legend(fontsize=7, loc="upper left")
+    legend(axes, loc="upper left")
     return "selu", ("Fig. 2 of Klambauer et al.: where a layer of SELUs takes mean and variance "
                     "(arrows, eqs. (4) and (5) with ω = 0, τ = 1), and networks on their way."
                     ), made
@@ -179,8 +181,8 @@ def sigmoids(paper: Paper) -> tuple[str, str, Figure]:
                 axes.fill_between(steps / 1000, mean - std, mean + std, color=COLOURS[k - 1],
                                   alpha=0.15, lw=0)
         axes.set(xlabel="updates (thousands)", title=f"{n} hidden layers", ylim=(0, 1))
-        axes.legend(fontsize=7, ncols=2)
-    panels[0, 0].set_ylabel("activation, mean ± standard deviation")
+    panels[0, 0].set_ylabel("activation,\nmean ± standard deviation")
+    legend_of_all(made)
     return "fig2", ("Fig. 2: sigmoid networks of 100 units a layer on MNIST, seed 0. The top "
                     "hidden layer is pushed to 0, where its slope is nearly none; at the first "
                     "evaluation, after 1,000 updates, it is half-way there from 0.5."), made
@@ -218,7 +220,7 @@ def knees(paper: Paper) -> tuple[str, str, Figure]:
             axes.axvspan(0.6 * sign, 0.8 * sign, color="grey", alpha=0.15, lw=0)
         axes.set(xlabel="activation", title=name, yscale="log", xlim=(-1, 1))
     panels[0].set_ylabel("part of the values")
-    panels[0].legend(fontsize=7)
+    legend(panels[0])
     return "fig4", ("Fig. 4: activations at the end of learning, 100 units a layer on MNIST, mean "
                     "over seeds; grey: 0.6 to 0.8, softsign's knees."), made
 
@@ -244,6 +246,8 @@ def loss() -> tuple[str, str, Figure]:
         row[0].set_ylabel("a weight of layer 1")
     for axes in panels[1]:
         axes.set_xlabel("a weight of layer 2")
+    made.legend(handles=[Patch(fill=False, hatch="////", lw=0, label="plateau")],
+                loc="outside lower center")
     return "fig5", ("Fig. 5: both costs of a tanh network over a weight of each layer, fresh and "
                     "after 500 updates on the cross-entropy (dark is low, each from its lowest to "
                     "its highest). Hatched: plateaus, where the slope is less than a tenth of the "
@@ -263,9 +267,10 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
             axes.plot(20.8 if name != "softsign" else 20.4, printed, "<", ms=5, color=colour)
     axes.set(yscale="log", xlabel="updates (thousands)", ylabel="test error (%)", xlim=(0, 21.2),
              ylim=(1.4, 100))
+    explain(axes, ("Table 1, printed", {"marker": "<", "ls": "", "color": "grey", "ms": 5}))
     axes.set_yticks([2, 3, 5, 10, 20, 50, 100], minor=False)
     axes.yaxis.set_major_formatter("{x:.0f}")
-    axes.legend(fontsize=7)
+    legend(axes)
     return "fig12", ("Test error on MNIST of five hidden layers of 100 units (sigmoid: the better "
                      "of four and five) at the best of four or five rates, mean and range over "
                      "seeds; triangles: Table 1, of 1000 units a layer and 250 times as many "
@@ -281,7 +286,7 @@ def deep(paper: Paper) -> tuple[str, str, Figure]:
                 axes.plot(*run.curves["error"], color=colour, lw=0.9, alpha=0.7,
                           label=None if k else label)
         axes.set(xlabel="updates", title=f"{n} layers (Fig. {2 if n == 22 else 3})", ylim=(0, 100))
-        axes.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=2)
+        legend(axes)
     panels[0].set_ylabel("test error (%)")
     return "deep", ("Figs. 2 and 3 of He et al. with 100 rectifiers a layer, fully connected, on "
                     "MNIST: every seed."), made

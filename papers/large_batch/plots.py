@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
+from common.evidence.legends import legend
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, dots, empty, explain, figure, published_bar
 from common.evidence.results import Result
@@ -54,7 +55,7 @@ def between(paper: Paper) -> tuple[str, str, Figure]:
                 axes.annotate(f"{label}: {word}", (at, 1.01), xycoords=("data", "axes fraction"),
                               ha="center", va="bottom", color=colour)
     if runs:
-        above.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        legend(above)
     above.set(ylabel="cross-entropy", ylim=(0, HIGHEST))
     below.set(ylabel="accuracy (%)", xlim=(-1, 2), xlabel="α on the line from small batches (0) "
                                                           "to large ones (1)")
@@ -68,7 +69,8 @@ def between(paper: Paper) -> tuple[str, str, Figure]:
 
 def sharpness(paper: Paper) -> tuple[str, str, Figure]:
     """Tables 3 and 4 and the largest eigenvalue: a dot a seed, published means as bars."""
-    made, panels = figure(3, width=3.3)
+    made, grid = figure(2, 2, height=2.7)
+    panels = grid.flat[:3]
     claims = {c.id: c for c in paper.claims}
     for axes, space, number, title in zip(panels, ("full", "random", ""), "34 ",
                                           ("full space (Table 3)", "100 directions (Table 4)",
@@ -91,14 +93,14 @@ def sharpness(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(yscale="log", title=title, xlim=(-0.7, 2.6 * (len(groups) - 1) + 1.7))
         axes.set_xticks([2.6 * g + a for g in range(len(groups)) for a in (0, 1)],
                         [f"{b}\nε = {e}" if e else b for _, e in groups for b in ("256", "6,000")],
-                        fontsize=7)
+                        fontsize=8)
     panels[0].set_ylabel("sharpness (%)")
     panels[2].set_ylabel("eigenvalue of ∇²f")
     explain(panels[0], *((label, {"marker": marker, "ls": "", "color": "grey", "fillstyle": fill})
                          for marker, label, fill in (("o", "batch statistics", "full"),
                                                      ("s", "moving averages", "none"))))
-    made.legend(*panels[0].get_legend_handles_labels(), fontsize=7, ncols=3,
-                loc="outside lower center")
+    grid[1, 1].set_axis_off()
+    grid[1, 1].legend(*panels[0].get_legend_handles_labels(), loc="center")
     return "sharpness", (
         "F1's minima after batches of 256 and of 6,000: metric (3) in the full space and in random "
         "directions, and the largest eigenvalue of the Hessian. A dot is a seed; full ones by "
@@ -124,9 +126,11 @@ def answers(paper: Paper) -> tuple[str, str, Figure]:
             if claim and claim.published is not None:
                 published_bar(axes, k, 100 * claim.published)
         axes.set_xticks(range(5), [label for _, label in ANSWERS])
+        explain(axes, ("a run", {"marker": "o", "ls": "", "color": "grey", "ms": 4.5}),
+                ("mean of runs", {"color": "grey"}))
         axes.set(title=title, xlim=(-0.6, 4.6))
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="lower right", fontsize=7)
+            legend(axes, loc="lower right")
         if not axes.lines:
             empty(axes)
     panels[0].set_ylabel("test accuracy (%)")

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from common.evidence.legends import legend
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, figure, performance_profile
 from common.problems import problem
@@ -108,12 +109,12 @@ def path(f: Callable[[Tensor], Tensor], start: tuple[float, float],
 
 
 def paths() -> tuple[str, str, Figure]:
-    made, panels = figure(3, 2, width=3.6, height=2.9)
+    made, panels = figure(2, 3, width=3.8, height=3.0)
     for axes, (title, f, start, window, rate) in zip(panels.flat, LANDSCAPES, strict=False):
         contours(axes, f, window)
         for k, ((_, make), colour) in enumerate(zip(LINES.items(), PALETTE, strict=True)):
             points = path(f, start, with_rate(make, rate))
-            axes.plot(*points.T, ".-", color=colour, ms=2.5, lw=WIDTHS[k])
+            axes.plot(*points.T, ".-", color=colour, ms=2, lw=WIDTHS[k])
         axes.plot(*np.transpose(MINIMA[title]), "*", ms=11, color="gold", markeredgecolor="black",
                   zorder=5)
         axes.plot(*start, "o", color="black", ms=4)
@@ -125,7 +126,7 @@ def paths() -> tuple[str, str, Figure]:
         panels.flat[-1].plot([], [], ".-", color=colour, label=name, lw=wide)
     panels.flat[-1].plot([], [], "*", ms=11, color="gold", markeredgecolor="black",
                          label="minimum")
-    panels.flat[-1].legend(loc="center", fontsize=9)
+    legend(panels.flat[-1], loc="center")
     return "paths", (f"Paths of every method, up to {STEPS} steps, from the black dots; where "
                      "some coincide the wider ones lie below. At the "
                      "saddle most first go right to it; they differ in how soon they leave."), made
@@ -179,8 +180,9 @@ def memory(paper: Paper) -> tuple[str, str, Figure]:
                       label=name.replace("_", " "))
     axes.set(xscale="log", yscale="log", xlabel="pairs kept, m", ylabel="evaluations to the end",
              xticks=[3, 5, 7, 9, 17, 29], xticklabels=["3", "5", "7", "9", "17", "29"])
+    axes.set_yticks([20, 50, 100, 200], ["20", "50", "100", "200"])
     axes.minorticks_off()
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend(axes)
     return "memory", ("How many evaluations L-BFGS needs until ‖g‖ ≤ 1e-9 max(1, ‖x‖), on problems "
                       "of 1,000 unknowns, by the number of pairs it keeps; what the budget of "
                       "2,000 ended is left out."), made

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
+from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, performance_profile
+from common.evidence.plotting import COLOURS, explain, figure, performance_profile
 from papers.levenberg_marquardt.facts import PENALTY, cost
 
 METHODS = {"lm": "Levenberg-Marquardt", "bfgs": "BFGS", "lbfgs": "L-BFGS", "adam": "Adam",
@@ -44,8 +45,8 @@ def networks(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(xscale="log", xlabel=f"{metric} to the goal", yticks=range(len(TASKS)),
                  yticklabels=TASKS.values() if axes is left else [])
         axes.grid(axis="y", visible=False)
-    made.legend(*left.get_legend_handles_labels(), loc="outside upper center",
-                ncols=4, fontsize=8)
+    legend_of_all(made, ("goal reached", {"marker": "o", "ls": "", "color": "grey"}),
+                  ("not reached", {"marker": "x", "ls": "", "color": "grey"}), columns=5)
     return "networks", ("Iterations and seconds until the mean square error is at its goal, five "
                         "initialisations (dots), the same for every method; crosses did not reach "
                         "it. Seconds of the processor, one thread, compiled; methods of a rate at "
@@ -65,7 +66,8 @@ def width(paper: Paper) -> tuple[str, str, Figure]:
         axes.plot(weights, [np.median([s for w, s in points if w == at]) for at in weights],
                   color=colour, label=METHODS[method])
     axes.set(xscale="log", yscale="log", xlabel="weights", ylabel="seconds to the goal")
-    axes.legend()
+    explain(axes, ("a seed", {"marker": ".", "ls": "", "color": "grey"}))
+    legend(axes)
     return "width", ("Seconds until networks of more and more hidden units fit sin(r)/r to a mean "
                      "square error of 0.001, seeds and their medians; a run that did not get there "
                      f"counts {PENALTY:.0f} times."), made

@@ -20,12 +20,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from common.errors import UserError, exit_with
+from common.evidence.legends import legend_of_all
 from common.evidence.plotting import COLOURS, figure, png, style
 from common.files import shown, write_atomic
 from common.training import checkpoint
 from papers.loss_landscape.model import grid
 
 MAP = "viridis"
+KINDS = (("loss", {"color": "grey"}), ("accuracy", {"color": "grey", "ls": "--", "lw": 1}))
+"""What both kinds of lines are, for a legend."""
+
 HIGHEST = 100.0
 """What is higher has the same colour."""
 
@@ -87,7 +91,7 @@ def plane(axes: Axes, view: View, low: float, high: float) -> Any:
     lines = axes.contour(view.at, view.at, np.ma.masked_invalid(f),
                          [v for v in (0.1, 0.5, 1, 2, 4, 8, 16, 32) if low < v < high],
                          colors="white", linewidths=0.8)
-    axes.clabel(lines, fontsize=7, fmt="%g")
+    axes.clabel(lines, fontsize=8, fmt="%g")
     axes.plot(0, 0, "+", color="white", ms=8)
     axes.set(xlabel="α", ylabel="β", aspect="equal")
     axes.grid(False)
@@ -121,10 +125,10 @@ def line(axes: Axes, other: Axes, x: np.ndarray, loss: np.ndarray, accuracy: np.
     other.plot(x, 100 * accuracy, color=colour, ls="--", lw=1)
 
 
-def second(axes: Axes, label: str = "accuracy (%), dashed") -> Axes:
-    """A second axis for accuracies."""
+def second(axes: Axes, named: bool = True) -> Axes:
+    """A second axis for accuracies, with a label where it is the last of its row."""
     other = axes.twinx()
-    other.set(ylabel=label, ylim=(0, 101))
+    other.set(ylabel="accuracy (%), dashed" if named else "", ylim=(0, 101))
     other.grid(False)
     other.spines["right"].set_visible(True)
     return other
@@ -147,7 +151,7 @@ def draw(views: dict[str, View], path: Path) -> Path:
             for (name, v), colour in zip(views.items(), COLOURS, strict=False):
                 line(axes, other, v.at, v.columns["loss"], v.columns["accuracy"], name, colour)
             axes.set(xlabel="α", ylabel="loss")
-            axes.legend(fontsize=7)
+            legend_of_all(made, *KINDS)
         else:
             made, panels = figure(len(views), squeeze=False)
             for axes, (name, v) in zip(panels[0], views.items(), strict=True):

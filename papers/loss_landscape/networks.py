@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from common.config import one_line
+from common.config import names_file, one_line
 from common.errors import UserError, nearest
 from common.evidence.paper import paper_names, papers
+from common.files import ROOT
+from common.training import published
 from common.training.recipe import Supervised
 from papers.loss_landscape.model import MLP
 from papers.loss_landscape.settings import ModelConfig
@@ -124,3 +126,24 @@ def found(name: str, where: str) -> Callable[..., nn.Module]:
     except Exception as e:  # whatever a module does when it is imported
         raise UserError(f"{where}: expected module:function that makes a network: "
                         f"{one_line(e)[:160]}") from e
+
+
+def says_otherwise(model: ModelConfig, file: str) -> None:
+    """Make sure that a file of weights does not say that it is of another residual network.
+
+    Networks with and without shortcuts have tensors of the same names and shapes.
+
+    Args:
+        model: the network that is looked at.
+        file: as ``start_from`` names it; what is no file, or says nothing, is not looked into.
+
+    Raises:
+        UserError: the file's depth or kind of shortcut is another.
+    """
+    if not (names_file(file) and (ROOT / file).is_file()):
+        return
+    _, about = published.read(ROOT / file)
+    for name in ("depth", "shortcut"):
+        here, there = str(getattr(model, name)), about.get(name)
+        if there not in (None, here):
+            raise UserError(f"model.{name}={here}: expected {there}, as {file} says of its network")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, figure
 from common.evidence.results import Result
@@ -100,8 +101,7 @@ def lines(paper: Paper) -> tuple[str, str, Figure]:
     axes.set(xlabel="α, along a filter-normalised random direction", ylabel="training loss",
              yscale="log")
     if axes.lines:
-        made.legend(*axes.get_legend_handles_labels(), fontsize=7, ncols=2,
-                    loc="outside upper center")
+        legend_of_all(made, *look.KINDS)
     return "lines", ("Loss (median and range of three random directions) and accuracy (dashed, the "
                      "median) on lines through the weights of both networks of 20 layers."), made
 
@@ -118,7 +118,7 @@ def batches(paper: Paper) -> tuple[str, str, Figure]:
     made, panels = figure(2, 2, width=4.4, height=2.8, sharex="col")
     for row, decay in zip(panels, ("wd0", "wd"), strict=True):
         for axes, how in zip(row, ("none", "filter"), strict=True):
-            other = look.second(axes, "accuracy (%)" if how == "filter" else "")
+            other = look.second(axes, how == "filter")
             for (name, title), colour in zip(
                     ((n, t) for n, t in ARMS.items() if n.endswith(f"_{decay}")), COLOURS,
                     strict=False):
@@ -126,16 +126,17 @@ def batches(paper: Paper) -> tuple[str, str, Figure]:
                     loss = curve(run, f"{how}_loss")
                     reach = 1.0 if how == "filter" else run.config["view.distance"]
                     look.line(axes, other, grid(len(loss), reach).numpy(), loss,
-                              curve(run, f"{how}_accuracy"), title, colour)
-            axes.set(ylabel="training loss" if how == "none" else "")
-            if axes.lines:
-                axes.legend(fontsize=7, loc="center")
+                              curve(run, f"{how}_accuracy"),
+                              title.removesuffix(", decay"), colour)
+            if how == "none":
+                axes.set_ylabel("training loss" + (", decay" if decay == "wd" else ""))
     for axes, title in zip(panels[0], ("distance, no normalisation", "filter-normalised"),
                            strict=True):
         axes.set_title(title)
     for axes, label, edge in zip(panels[1], ("distance", "α"), (10, 1), strict=True):
         axes.set_xlabel(label)
         axes.set_xticks([-edge, -edge / 2, 0, edge / 2, edge])
+    legend_of_all(made, *look.KINDS)
     return "batches", (
         "Small and large batch on MNIST, without (above) and with weight decay (below): loss, and "
         "accuracy dashed, on the first seed's random line. Left every direction has the same "
@@ -145,7 +146,7 @@ def batches(paper: Paper) -> tuple[str, str, Figure]:
 def f1(paper: Paper) -> tuple[str, str, Figure]:
     made, panels = figure(2, width=4.4, height=2.8)
     for axes, kind in zip(panels, ("raw", "line"), strict=True):
-        other = look.second(axes, "accuracy (%)" if kind == "line" else "")
+        other = look.second(axes, kind == "line")
         for (arm, title), colour in zip(
                 (("sb", "batches of 256"), ("lb", "batches of 6,000")), COLOURS, strict=False):
             for k, run in enumerate(paper.results.get(f"{kind}_f1_{arm}", [])):
@@ -157,8 +158,7 @@ def f1(paper: Paper) -> tuple[str, str, Figure]:
     panels[0].set(title="distance, no normalisation", xlabel="distance", ylabel="training loss")
     panels[1].set(title="filter-normalised", xlabel="α")
     if panels[0].lines:
-        made.legend(*panels[0].get_legend_handles_labels(), fontsize=7, ncols=2,
-                    loc="outside upper center")
+        legend_of_all(made, *look.KINDS)
     return "f1", (
         "F1's minima of papers/large_batch, both of the first seed: loss, and accuracy dashed, on "
         "three random lines through each."), made
@@ -177,14 +177,14 @@ def paths(paper: Paper) -> tuple[str, str, Figure]:
         levels = np.geomspace(loss.min(), loss.max(), 18)
         contours = axes.contour(found["x"], found["y"], loss, levels, cmap=look.MAP,
                                 linewidths=0.9, norm="log")
-        axes.clabel(contours, contours.levels[::3], fontsize=6, fmt="%.2g")
+        axes.clabel(contours, contours.levels[::3], fontsize=8, fmt="%.2g")
         axes.plot(*found["path"].T, ".-", color="black", lw=0.8, ms=4)
         axes.plot(*found["path"][-1], "*", color=COLOURS[1], ms=9)
         axes.set(xlabel=f"first component, {100 * found['shares'][0]:.0f} %",
                  ylabel=f"second, {100 * found['shares'][1]:.0f} %")
         axes.grid(False)
     return "paths", (
-        "Section 7: the path of training, a point an epoch, in the plane of its two principal "
+        "Section 7: the path of training, a dot an epoch, in the plane of its two principal "
         "directions, with contours of the training loss there (equal steps of its logarithm); "
         "star: the end. Percentages: shares of the path's variation."), made
 
@@ -200,7 +200,7 @@ def straight(paper: Paper) -> tuple[str, str, Figure]:
             drawn = True
     axes.set(xlabel="α: 0 initial weights, 1 trained weights", ylabel="training loss")
     if drawn:
-        axes.legend(fontsize=7, loc="center right")
+        legend_of_all(made, *look.KINDS)
     return "straight", ("Goodfellow, Vinyals & Saxe (2015): loss, and accuracy dashed, on the "
                         "straight line from the start of training to its end, every seed."), made
 
@@ -217,7 +217,7 @@ def invariance() -> tuple[str, str, Figure]:
         axes.set(title=title, xlabel="α", yscale="log")
         axes.set_yticks([2, 5, 10, 20], ["2", "5", "10", "20"])
         axes.yaxis.set_minor_formatter("")
-        axes.legend(fontsize=7)
+        legend(axes)
     panels[0].set_ylabel("loss")
     return "invariance", (
         "Section 3: two sets of weights that are one function, along the same Gaussian numbers. "

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from common import data
+from common.config import start_of
 from common.data import Split, generator
 from common.errors import UserError
 from common.files import write_atomic
@@ -33,7 +34,7 @@ from papers.loss_landscape.model import (
     reduced_curvatures,
     shaped,
 )
-from papers.loss_landscape.networks import build, of_paper, own_preparation
+from papers.loss_landscape.networks import build, of_paper, own_preparation, says_otherwise
 from papers.loss_landscape.settings import Config
 
 CHUNK, DEVICE_CHUNK = 250, 5000
@@ -111,6 +112,7 @@ class ViewRecipe(Recipe):
         self.model.to(self.device)
         self.mean = torch.zeros(images.shape[1:], device=self.device)
         if c.model.kind == "resnet":
+            says_otherwise(c.model, start_of(c))
             self.mean = (reduce(images.float(), "n c h w -> c h w", "mean") / 255).to(self.device)
         self.table = torch.zeros(c.train.steps, 2, dtype=torch.float64)
         self._directions: list[Weights] | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from common.evidence.legends import legend
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, figure, legend_below
 from papers.resnet.facts import responses
@@ -83,7 +84,7 @@ def layer_responses(paper: Paper) -> tuple[str, str, Figure]:
     left.locator_params(axis="x", integer=True)
     for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=7)
+            legend(axes)
     return "fig7", (
         "Fig. 7: standard deviation of the responses of each 3×3 layer, after BN and before ReLU "
         "or addition, over the test set; residual networks solid, plain ones dashed. Markers: "

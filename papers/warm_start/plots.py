@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
+from common.evidence.legends import legend
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, dots, empty, explain, figure, published_bar
 from common.evidence.results import Result
@@ -49,7 +50,7 @@ def phases(paper: Paper, network: str, name: str) -> tuple[str, str, Figure]:
                           label=label if k == 0 else None)
                 axes.plot(epochs[-1:], accuracy[-1:], "o", color=colour, ms=4)
         if axes.lines:
-            axes.legend(fontsize=8)
+            legend(axes)
         else:
             empty(axes)
         axes.set(xlabel="epoch", xlim=(0, None))
@@ -81,10 +82,10 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
                 published_bar(axes, at, 100 * claim.published)
         axes.annotate(title, (3.6 * g + (1 if network == "mlp" else 0.5), 1.01),
                       xycoords=("data", "axes fraction"), ha="center", va="bottom")
-    axes.set_xticks(ticks, labels, fontsize=7)
+    axes.set_xticks(ticks, labels, fontsize=8)
     axes.set_ylabel("accuracy on the held-out third (%)")
     explain(axes, ("a run here", {"marker": "o", "ls": "", "color": "grey", "ms": 4.5}))
-    axes.legend(loc="lower left", fontsize=8)
+    legend(axes, loc="lower left")
     return "table1", (
         "Table 1, CIFAR-10: what a network that was first trained on half of the images reaches "
         "when it goes on with all of them, beside one that began with all of them. A dot is a "
@@ -114,7 +115,7 @@ def gradients(paper: Paper) -> tuple[str, str, Figure]:
     explain(panels[0], *((label, {"marker": marker, "ls": "", "color": "grey", "fillstyle": fill})
                          for marker, fill, label in (("o", "full", "images seen before"),
                                                      ("s", "none", "new images"))))
-    panels[0].legend(fontsize=8)
+    legend(panels[0])
     panels[0].set_ylabel("norm of the mean loss's gradient")
     return "gradients", (
         "As Fig. 5, before the first step of the second phase: a warm start has learned the "

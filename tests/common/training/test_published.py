@@ -1,9 +1,11 @@
 """Files of weights: what is in them, and what is said of others."""
 
 import json
+import math
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from common.errors import UserError
 from common.training import published
@@ -46,3 +48,12 @@ def test_what_is_said_of_a_run_is_typed(part):
         Own(**MADE.by | {"error": 1.0} | part)
     with pytest.raises(ValueError, match="frozen"):
         MADE.seed = 4
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_file({"a": torch.ones(2), "b": torch.tensor([1.0, math.nan])}, path)
+    with pytest.raises(UserError, match=r"w\.safetensors: tensor b: expected finite weights"):
+        published.read(path)
+    save_file({"a": torch.ones(2)}, path)
+    assert list(published.read(path)[0]) == ["a"]

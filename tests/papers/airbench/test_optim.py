@@ -1,6 +1,7 @@
 """Muon against an SVD in float64, Nesterov's SGD against torch's, schedules and Lookahead."""
 
 import copy
+import math
 import re
 from collections import OrderedDict
 
@@ -168,10 +169,26 @@ def test_muons_rate_may_be_a_tensor():
     ({"lr": -1.0}, "lr=-1.0: expected at least 0"),
     ({"momentum": 1.0}, "momentum=1.0: expected at least 0 and below 1"),
     ({"momentum": 0.0}, "nesterov=True: expected a momentum above 0"),
-    ({"steps": 0}, "steps=0: expected at least 1")])
+    ({"steps": 0}, "steps=0: expected at least 1"), ({"lr": math.nan}, "lr=nan: expected"),
+    ({"steps": 2.5}, "steps=2.5: expected at least 1, a whole number")])
 def test_bad_numbers_are_refused(wrong, said):
     with pytest.raises(ValueError, match=said):
         Muon([nn.Parameter(torch.zeros(2, 2))], **wrong)
+    more = Muon([nn.Parameter(torch.zeros(2, 2))])
+    with pytest.raises(ValueError, match=said):
+        more.add_param_group({"params": [nn.Parameter(torch.zeros(2, 2))], **wrong})
+
+
+def test_weight_decay_is_refused_and_not_ignored():
+    with pytest.raises(ValueError, match=r"weight_decay=0.1: Muon has none"):
+        Muon([{"params": [nn.Parameter(torch.zeros(2, 2))], "weight_decay": 0.1}])
+
+
+def test_a_matrix_of_zeros_takes_its_step():
+    w = nn.Parameter(torch.zeros(3, 4))
+    w.grad = gaussian(3, 4).to(w.dtype)
+    Muon([w], lr=0.1, momentum=0.5).step()
+    assert w.isfinite().all() and w.norm() > 0.1
 
 
 def test_vectors_are_refused():

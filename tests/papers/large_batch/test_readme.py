@@ -72,6 +72,26 @@ def sentences():
            f"by moving averages {span(by['moving'], 2)}")
     assert 4.6 < mean(over(small, large, "distance")) < 5
     yield "almost five times farther"
+    yield f"batches of 4,096 lose {points('hoffer_sb', 'hoffer_lb')} points to batches of 128"
+    ends = {a: number(100 * mean(of(a, "accuracy_batch").values()))
+            for a in (small, large, "hoffer_sb", "hoffer_lb")}
+    yield f"the large ones end at {ends['hoffer_lb']} %, where Adam's had {ends[large]}"
+    yield f"the small ones at {ends['hoffer_sb']}, where Adam's had {ends[small]}"
+    fitted = {number(100 * mean(of(a, "train_accuracy").values()))
+              for a in ("hoffer_sb", "hoffer_lb")}
+    yield f"Both fit {fitted.pop()} % of the training images"
+    assert not fitted
+    yield f"They end {number(mean(over('hoffer_sb', 'hoffer_lb', 'distance')))} times farther"
+    yield f"A rate times √32 gains {points('hoffer_lr', 'hoffer_lb')} points at no cost"
+    yield f"ghosts of 128 add {points('hoffer_gbn', 'hoffer_lr')}, in each of three runs"
+    for more, less in (("hoffer_lr", "hoffer_lb"), ("hoffer_gbn", "hoffer_lr")):
+        gains = both(more, less, "accuracy", lambda a, b: a - b)
+        assert len(gains) == 3 and min(gains) > 0
+    yield f"{points('hoffer_sb', 'hoffer_gbn')} are left. With that rate"
+    far = {a: number(mean(of(a, "distance").values()), 0) for a in ("hoffer_lr", "hoffer_sb")}
+    yield f"walk almost as far as small ones, {far['hoffer_lr']} against {far['hoffer_sb']}"
+    if not of("hoffer_ra", "accuracy"):
+        yield "As many updates as the small batches had have not been run with all images"
     runs = len(both("tenth_lb", "tenth_sb", "accuracy", max))
     yield "(one run)" if runs == 1 else f"(mean of {runs} runs)"
     yield f"batches of 1,024 lose {points('tenth_sb', 'tenth_lb')} points"

@@ -13,6 +13,8 @@ from common.experiments import Experiments
 from common.files import ROOT
 from common.running import cli
 from papers.loss_landscape import train
+from papers.loss_landscape.networks import says_otherwise
+from papers.loss_landscape.settings import ModelConfig
 
 EXPERIMENTS = Experiments(train.Config, ROOT / "papers/loss_landscape/config.yaml")
 SMALL = {"start_from": "", "view.images": 40, "view.points": 3, "train.steps": 9}
@@ -123,3 +125,13 @@ def test_a_run_of_a_paper_s_network_from_a_checkpoint(tmp_path):
         "model.kind": "paper", "model.of": "large_batch/quick_sb",
         "start_from": str(run.job.folder / "checkpoint.safetensors")})
     assert 0 < view.metrics["centre"] < np.log(10)
+
+
+@pytest.mark.parametrize(("depth", "shortcut", "said"), [
+    (20, "A", "model.shortcut=A: expected none, as"), (14, "none", "model.depth=14: expected 20, as")])
+def test_weights_that_say_that_they_are_of_another_network_are_refused(depth, shortcut, said):
+    file = "papers/resnet/weights/plain20.safetensors"
+    model = ModelConfig(kind="resnet", depth=depth, shortcut=shortcut)
+    with pytest.raises(UserError, match=said):
+        says_otherwise(model, file)
+    says_otherwise(ModelConfig(kind="resnet", depth=20, shortcut="none"), file)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
+from common.evidence.legends import legend
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, band, figure
 
@@ -21,5 +22,5 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
             steps = runs[0].curves["accuracy"][0]
             band(axes, steps, np.stack([r.curves["accuracy"][1] for r in runs]), arm, colour)
     axes.set(xlabel="step", ylabel="test accuracy", ylim=(0.9, 1.0))
-    axes.legend()
+    legend(axes)
     yield "accuracy", "Test accuracy, mean and range over seeds, and the published values.", made

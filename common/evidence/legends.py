@@ -1,0 +1,150 @@
+"""Legends that cover no data: inside the axes where there is room, otherwise below them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import Collection
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.path import Path
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox, ScaledTranslation
+
+INSIDE = ("upper right", "upper left", "lower left", "lower right", "center right", "center left",
+          "upper center", "lower center", "center")
+"""Where a legend may stand inside its axes, in the order of trying."""
+
+
+def legend(axes: Axes, loc: str = "", **options: Any) -> Legend:
+    """A legend of some axes where it covers no data, else below them in as many columns as fit.
+
+    Call it last: limits and panels have to be what they will be.
+
+    Args:
+        axes: whose labelled lines it names.
+        loc: where it should stand if it covers nothing there; empty: wherever it does not.
+        options: of the legend.
+    """
+    made = whole(axes)
+    made.draw_without_rendering()  # once: a legend inside its axes leaves them as they are
+    for where in (loc, *INSIDE) if loc else INSIDE:
+        placed = axes.legend(**options | {"loc": where})
+        box = placed.get_window_extent()
+        if axes.bbox.height > box.height and axes.bbox.width > box.width and not covered(placed):
+            return placed
+    under, beside = axes.xaxis.get_tightbbox(), axes.yaxis.get_tightbbox()
+    depth = axes.bbox.y0 - under.y0 if under else 0.0
+    left = axes.bbox.x0 - beside.x0 if beside else 0.0  # it stands under the y label, too
+    below = axes.transAxes + ScaledTranslation(
+        -left / 2 / made.dpi, -depth / made.dpi - 3 / 72, made.dpi_scale_trans)
+    return fitted(axes, axes.bbox.width + left, loc="upper center", bbox_to_anchor=(0.5, 0),
+                  bbox_transform=below, **options)
+
+
+def fitted(owner: Axes | Figure, room: float, columns: int = 8, **options: Any) -> Legend:
+    """A legend in as many columns as fit.
+
+    Args:
+        owner: whose legend.
+        room: its width at most, in pixels.
+        columns: at most.
+        options: of the legend.
+    """
+    for ncols in range(columns, 0, -1):
+        placed = owner.legend(ncols=ncols, columnspacing=1.2, **options)
+        with warnings.catch_warnings():  # one far too wide leaves the panels no room
+            warnings.simplefilter("ignore", UserWarning)
+            whole(owner).draw_without_rendering()
+        if placed.get_window_extent().width <= room or ncols == 1:
+            break
+        if isinstance(owner, Figure):
+            placed.remove()
+    return placed
+
+
+def legend_of_all(made: Figure, *signs: tuple[str, dict[str, Any]], columns: int = 8) -> Legend:
+    """One legend of all panels under them, each label once.
+
+    Args:
+        made: with labelled lines in its panels.
+        signs: further entries: what each says, and the options of the line that stands for it.
+        columns: entries side by side at most.
+    """
+    named: dict[str, Any] = {}
+    for axes in made.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    named |= {text: Line2D([], [], **options) for text, options in signs}
+    return fitted(made, made.bbox.width, columns, handles=list(named.values()),
+                  labels=list(named), loc="outside lower center")
+
+
+def whole(owner: Axes | Figure | Legend) -> Figure:
+    """The figure that something stands in."""
+    made = owner.get_figure(root=True)
+    assert isinstance(made, Figure)
+    return made
+
+
+def covered(placed: Legend) -> list[Artist]:
+    """The data under a legend, in any axes of its figure, which has been drawn."""
+    box = placed.get_window_extent()
+    return [artist for axes in whole(placed).axes for artist in data(axes)
+            if touches(artist, axes, box)]
+
+
+def data(axes: Axes) -> Iterator[Artist]:
+    """What shows data in some axes; guides across all of them, and shades, do not."""
+    for artist in (*axes.lines, *axes.patches, *axes.collections):
+        if artist.get_visible() and in_data_coordinates(artist, axes):
+            yield artist
+    yield from axes.images
+    yield from (text for text in axes.texts if text.get_text())
+
+
+def in_data_coordinates(artist: Artist, axes: Axes) -> bool:
+    """Whether both coordinates of an artist are values on the axes."""
+    if isinstance(artist, Collection):
+        moved = artist.get_offset_transform() if len(np.asarray(artist.get_offsets())) > 1 else None
+        return axes.transData in (moved, artist.get_transform())
+    moved = artist.get_data_transform() if isinstance(artist, Patch) else artist.get_transform()
+    return all(moved.contains_branch_seperately(axes.transData))
+
+
+def touches(artist: Artist, axes: Axes, box: Bbox) -> bool:
+    """Whether an artist is seen inside a box of the drawing, in pixels."""
+    if isinstance(artist, Text):
+        return bool(box.overlaps(artist.get_window_extent()))
+    seen = Bbox.intersection(box, axes.bbox)
+    if seen is None or seen.width < 1 or seen.height < 1:
+        return False
+    if isinstance(artist, Line2D):
+        path = artist.get_path().transformed(artist.get_transform())
+        if artist.get_linestyle() != "None":
+            return bool(path.intersects_bbox(seen, filled=False))
+        return holds(seen.padded(artist.get_markersize() / 2), path.vertices)
+    if isinstance(artist, Patch):
+        path = artist.get_path().transformed(artist.get_transform())
+        return bool(path.intersects_bbox(seen, filled=artist.get_fill()))
+    if isinstance(artist, Collection):
+        offsets = np.asarray(artist.get_offsets())
+        if len(offsets) > 1:
+            return holds(seen, artist.get_offset_transform().transform(offsets))
+        filled = len(np.asarray(artist.get_facecolor())) > 0
+        paths: list[Path] = [p.transformed(artist.get_transform()) for p in artist.get_paths()]
+        return any(p.intersects_bbox(seen, filled=filled) for p in paths if np.size(p.vertices))
+    return True  # an image fills its axes
+
+
+def holds(box: Bbox, points: Any) -> bool:
+    """Whether one of some points (n, 2) lies in a box."""
+    x, y = np.asarray(points, dtype=float).T
+    return bool(((box.x0 <= x) & (x <= box.x1) & (box.y0 <= y) & (y <= box.y1)).any())
