@@ -128,7 +128,8 @@ def test_a_run_of_a_paper_s_network_from_a_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize(("depth", "shortcut", "said"), [
-    (20, "A", "model.shortcut=A: expected none, as"), (14, "none", "model.depth=14: expected 20, as")])
+    (20, "A", "model.shortcut=A: expected none, as"),
+    (14, "none", "model.depth=14: expected 20, as")])
 def test_weights_that_say_that_they_are_of_another_network_are_refused(depth, shortcut, said):
     file = "papers/resnet/weights/plain20.safetensors"
     model = ModelConfig(kind="resnet", depth=depth, shortcut=shortcut)
