@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -233,6 +234,11 @@ def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:
     legend(axes)
 
 
+def folded(text: str, width: int = 40) -> str:
+    """A long name over several lines of so many letters at most."""
+    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
+
+
 def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metrics: Sequence[str],
                     path: Path, loss_name: str = "training loss") -> Path:
     """Draw the losses and some metrics of several runs to a PNG file.
@@ -246,11 +252,11 @@ def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metrics: Se
     with style():
         made, (left, right) = figure(2)
         for name, run in curves.items():
-            left.plot(*run["train_loss"], label=name)
+            left.plot(*run["train_loss"], label=folded(name))
             for metric in metrics:
                 if metric in run:
                     right.plot(*run[metric], marker="." if len(run[metric][0]) < 3 else "",
-                               label=name if len(metrics) == 1 else f"{name}: {metric}")
+                               label=folded(name if len(metrics) == 1 else f"{name}: {metric}"))
         left.set(xlabel="step", ylabel=loss_name)
         right.set(xlabel="step", ylabel=", ".join(metrics).replace("_", " "))
         if len(curves) * len(metrics) <= 10:

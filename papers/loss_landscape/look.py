@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 
 from common.errors import UserError, exit_with
 from common.evidence.legends import legend_of_all
-from common.evidence.plotting import COLOURS, figure, png, style
+from common.evidence.plotting import COLOURS, figure, folded, png, style
 from common.files import shown, write_atomic
 from common.training import checkpoint
 from papers.loss_landscape.model import grid
@@ -157,7 +157,7 @@ def draw(views: dict[str, View], path: Path) -> Path:
             for axes, (name, v) in zip(panels[0], views.items(), strict=True):
                 image = ratios(axes, v) if kind[0] == "smallest" else plane(
                     axes, v, *bounds(views))
-                axes.set_title("/".join(Path(name).parts[-2:]))
+                axes.set_title(folded("/".join(Path(name).parts[-2:])))
             bar(panels, image, "|λ_min / λ_max|" if kind[0] == "smallest" else "loss")
         write_atomic(path, png(made))
     return path

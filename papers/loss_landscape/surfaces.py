@@ -112,7 +112,6 @@ class ViewRecipe(Recipe):
         self.model.to(self.device)
         self.mean = torch.zeros(images.shape[1:], device=self.device)
         if c.model.kind == "resnet":
-            says_otherwise(c.model, start_of(c))
             self.mean = (reduce(images.float(), "n c h w -> c h w", "mean") / 255).to(self.device)
         self.table = torch.zeros(c.train.steps, 2, dtype=torch.float64)
         self._directions: list[Weights] | None = None
@@ -124,6 +123,8 @@ class ViewRecipe(Recipe):
         """
         if self.prepared is not None:
             return start.fit(self.model, weights)
+        if self.config.model.kind == "resnet":
+            says_otherwise(self.config.model, start_of(self.config))
         taken, self.mean = start.fit_with_mean(self.model, self.mean, weights)
         return taken
 

@@ -131,3 +131,13 @@ def test_nothing_measured_is_said():
     _, axes = plotting.figure()
     plotting.empty(axes)
     assert [t.get_text() for t in axes.texts] == ["no run yet"]
+
+
+def test_a_long_name_is_folded_and_leaves_the_panels_their_room(tmp_path, recwarn):
+    name = ("loss_landscape/surface,start_from=papers/resnet/weights/resnet20.safetensors,"
+            "view.points=31")
+    run = {"train_loss": [[0, 1], [2.0, 1.0]], "accuracy": [[0, 1], [0.5, 0.9]]}
+    plotting.learning_curves({name: run, name + "1": run}, ["accuracy"], tmp_path / "c.png")
+    assert not [w for w in recwarn if "layout" in str(w.message)]
+    assert plotting.folded(name).replace("\n", "") == name
+    assert max(map(len, plotting.folded(name).splitlines())) <= 40

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pty
 import re
+import select
 import time
 
 from common.running import live
@@ -34,7 +35,8 @@ def terminal():
     shown = []
 
     def read():
-        shown.append(os.read(master, 100_000).decode())
+        while select.select([master], [], [], 0.1)[0]:  # what was written may take a moment
+            shown.append(os.read(master, 100_000).decode())
         return screen("".join(shown))
     with os.fdopen(slave, "w") as stream, contextlib.redirect_stdout(stream):
         yield read

@@ -106,7 +106,7 @@ def test_priors_and_weights_that_are_none_are_one_line(tmp_path, prior, broken, 
         tensors[name].view(-1)[0] = value
     path = tmp_path / "a.safetensors"
     save_file(tensors, path, {"prior": json.dumps(prior)})
-    with pytest.raises(UserError, match=rf"a\.safetensors: expected a posterior .*: {said}") as e:
+    with pytest.raises(UserError, match=rf"a\.safetensors: .*{said}") as e:
         weights.load(path)
     assert "\n" not in str(e.value)
 
