@@ -42,8 +42,9 @@ def test_what_is_committed_is_what_is_generated(capsys):
     assert report.main(["--check"]) == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("path", ["papers/batchnorm/REPORT.md", "README.md",
-                                  "papers/batchnorm/figures/fig1a.svg"])
+@pytest.mark.parametrize("path", [
+    "papers/batchnorm/REPORT.md", pytest.param("README.md", marks=pytest.mark.slow),
+    pytest.param("papers/batchnorm/figures/fig1a.svg", marks=pytest.mark.slow)])
 def test_an_edited_file_is_noticed_and_rebuilt(copy, path, capsys):
     content = (copy / path).read_text()
     (copy / path).write_text(re.sub(r"</svg>|\d+ reproduced|\*\*reproduced", "9", content))

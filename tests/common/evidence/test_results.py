@@ -184,6 +184,7 @@ def test_long_curves_are_thinned_and_keep_their_ends():
     assert values[-1] == 0.001
 
 
+@pytest.mark.slow
 def test_the_kept_paces_are_of_todays_configurations():
     for paper in papers():
         for path in (paper.folder / "results").glob("*/pace.json"):

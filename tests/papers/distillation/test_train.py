@@ -206,6 +206,7 @@ def test_a_student_resumes_without_its_teacher():
     assert "v" not in made("quick_hard").state()
 
 
+@pytest.mark.slow
 def test_students_side_by_side_are_those_alone():
     together, alone = [student(s) for s in (0, 1)], [student(s) for s in (0, 1)]
     joined = SideBySide(together)
