@@ -276,6 +276,7 @@ def test_all_claims_are_painted_within_three_seconds(browser, tmp_path):
     assert paint < 3000 and len(browser.all("#list li")) == 100
     for paper in data_of(path)["data"]["papers"]:
         browser.open(path, f"#?paper={paper['name']}")
+        browser.wait("document.querySelector('#list li a') !== null")  # drawn after it is loaded
         browser.press("#list li:first-child a", ENTER)
         browser.wait(OPENED)
         assert browser.all("#claim h2") and not browser.errors, paper["name"]
