@@ -21,6 +21,7 @@ from common.config import Config, completed, flatten, keys, names_file, one_line
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT, runs_root, shown
+from common.finite import expect_finite
 from common.training import checkpoint
 from common.typed import Open, checked, read_json
 
@@ -192,14 +193,16 @@ def read_file(path: Path, name: str) -> dict[str, Tensor]:
         name: how ``start_from`` names it, for messages.
 
     Raises:
-        UserError: it is missing or damaged.
+        UserError: it is missing or damaged, or holds a number that is not finite.
     """
     if not path.is_file():
         raise UserError(f"start_from={name}: there is no file {shown(path)}")
     try:
         with safe_open(path, "pt") as f:
             if "state" not in (f.metadata() or {}):
-                return {k: f.get_tensor(k) for k in f.keys()}
+                tensors = {k: f.get_tensor(k) for k in f.keys()}
+                expect_finite(tensors)
+                return tensors
         return networks_of(checked(checkpoint.Saved, checkpoint.read(path), "its state"))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, UserError) as e:
         raise UserError(f"start_from={name}: {shown(path)} is damaged or no file of weights: "

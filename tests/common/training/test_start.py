@@ -264,3 +264,12 @@ def test_a_mean_image_comes_with_the_weights_where_there_is_one():
     assert torch.equal(found, there) and torch.equal(taken["input.mean"], there)
     with pytest.raises(UserError, match=r"input\.mean is \(4, 4\) there, \(1, 4, 4\) here"):
         start.fit_with_mean(mine, mean, donor.state_dict() | {"input.mean": there[0]})
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_file_of_weights_that_are_not_finite_is_refused(tmp_path, wrong):
+    path = tmp_path / "w.safetensors"
+    save_file({"a": torch.ones(2), "b": torch.tensor([1.0, wrong])}, path)
+    with pytest.raises(UserError, match=r"start_from=x: .*tensor b: expected finite weights") as e:
+        start.read_file(path, "x")
+    assert "\n" not in str(e.value)
