@@ -30,7 +30,7 @@ from papers.distillation.measures import PAIRS, by_shift, examples
 from papers.distillation.model import Network, distillation_loss, network_of
 from papers.distillation.settings import Config
 
-TEACHERS = ("teacher", "search_teacher_0.3")
+TEACHERS = ("teacher", "search_teacher_0.3", "search_teacher_long")
 """The experiments whose logits are left for students, as config.yaml names them."""
 
 
