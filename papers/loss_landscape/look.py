@@ -180,12 +180,16 @@ def main(argv: list[str]) -> int:
         raise UserError("expected the folder of a run, such as "
                         "runs/loss_landscape/surface_resnet20/seed0; --help says more")
     folders = [Path(a) for a in argv]
-    views = {shown(f): of_folder(f) for f in folders}
+    begun = [f for f in folders if checkpoint.of_run(f) is not None] or folders
+    for f in folders:
+        if f not in begun:
+            print(f"{shown(f)}: no checkpoint yet, left out")
+    views = {shown(f): of_folder(f) for f in begun}
     for name, v in views.items():
         first = next(iter(v.columns.values()))
         if there := np.isnan(first).sum():
             print(f"{name}: {first.size - there} of {first.size} points")
-    print(f"picture: {shown(draw(views, folders[0] / 'landscape.png'))}")
+    print(f"picture: {shown(draw(views, begun[0] / 'landscape.png'))}")
     return 0
 
 

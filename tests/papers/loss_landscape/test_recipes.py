@@ -325,6 +325,10 @@ def test_a_stopped_run_can_be_looked_at(end_of, tmp_path):
     assert code == 0 and (run.job.folder / "landscape.png").stat().st_size > 1000
     code, said = end_of(lambda: look.main([str(run.job.folder), str(other.job.folder)]))
     assert code == 2 and "of one kind" in said.err
+    (empty := tmp_path / "begun").mkdir()
+    code, said = end_of(lambda: look.main([str(empty), str(run.job.folder)]))
+    assert code == 0 and f"{empty}: no checkpoint yet, left out" in said.out
+    assert "picture: " in said.out and not list(empty.iterdir())
     code, said = end_of(lambda: look.main([]))
     assert code == 2 and "expected the folder of a run" in said.err
     code, said = end_of(lambda: look.main(["--help"]))
