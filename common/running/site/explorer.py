@@ -71,7 +71,8 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
     said = {
         "paper": paper.name, "id": claim.id, "kind": kind(claim), "verdict": j.verdict,
         "where": claim.where, "says": claim.says, "obtained": claim.obtained,
-        "published": tables.published(j), "band": tables.band(j), "measured": tables.measured(j),
+        "published": tables.published(j).removesuffix(" †"),  # what derived means is said in words
+        "band": tables.band(j), "measured": tables.measured(j),
         "why": claim.judge.why, "because": claim.because,
         "afterwards": claim.afterwards, "stale": j.stale, "by": j.by,
         "command": command(paper, j), "code": [key(s) for s in code],

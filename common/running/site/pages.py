@@ -17,8 +17,9 @@ from pathlib import PurePosixPath
 from common.evidence import gallery
 from common.evidence.counting import count
 from common.evidence.paper import Judgement, Paper
-from common.evidence.picture import NAME
+from common.evidence.picture import MARKS, NAME
 from common.evidence.story import story
+from common.evidence.verdicts import VERDICTS
 from common.files import ROOT, read_text
 
 Found = Sequence[tuple[Paper, Sequence[Judgement]]]
@@ -129,6 +130,15 @@ def strip(judgements: Sequence[Judgement]) -> str:
             f'<span class="counted">{html.escape("; ".join(counted.words))}</span>')
 
 
+def legend() -> str:
+    """What the colours of the strips mean; the pointer tells more of each verdict."""
+    signs = " ".join(
+        f'<span title="{html.escape(meaning)}" style="--c: '
+        f'{MARKS[verdict][1] if verdict in MARKS else gallery.NOT_RUN}">{verdict}</span>'
+        for verdict, meaning in VERDICTS.items())
+    return f"<p class=\"legend\">A strip counts a paper's statements by verdict: {signs}</p>"
+
+
 def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
     """A paper on the front page: picture, title, what it shows, verdicts."""
     about = {k: html.escape(str(v)) for k, v in paper.about.model_dump(exclude={"claims"}).items()}
@@ -153,7 +163,7 @@ def front(found: Found, rest: Sequence[str]) -> str:
         "---\nhide-toc: true\n---", "# Papers to code", "", about, "",
         '<p class="ways"><a href="claims.html">Every claim</a> · <a href="papers/STUDY.html">What '
         'to study here</a> · <a href="README.html">Run it</a> · <a href="api/index.html">The code'
-        "</a></p>", "", f'<div class="cards">\n{cards}\n</div>', "",
+        "</a></p>", "", legend(), "", f'<div class="cards">\n{cards}\n</div>', "",
         toctree("Papers", papers), toctree("This repository", rest)])
 
 
