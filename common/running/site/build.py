@@ -27,7 +27,6 @@ from typing import Any
 from common.errors import UserError, nearest
 from common.evidence.paper import Paper, papers
 from common.files import ROOT, read_text, shown, write_atomic
-from common.running.plan import cores
 from common.running.site import beside, explorer, pages, search
 
 HERE = Path(__file__).parent
@@ -202,8 +201,7 @@ def build(found: pages.Found, listed: dict[str, str], to: Path) -> list[str]:
         for name in ("style.css", "excerpts.js"):
             write(work / "_static" / name, (HERE / name).read_text(encoding="utf-8"))
         with contextlib.redirect_stdout(io.StringIO()):
-            app = Sphinx(work, work, to, work / ".doctrees", "html", status=None, warning=warnings,
-                         parallel=cores())
+            app = Sphinx(work, work, to, work / ".doctrees", "html", status=None, warning=warnings)
             app.build(force_all=True)
     if app.statuscode:
         raise UserError(f"Sphinx could not build the site: {warnings.getvalue().strip()[-300:]}")
