@@ -63,8 +63,7 @@ class Pages:
             if not path:
                 return f'<a href="#{fragment}">{label}</a>'
             if mark:
-                return (f'<img src="{path}" alt="{html.escape(label, quote=True)}" loading="lazy" '
-                        'class="figure">')
+                return figure(path, label)
             return self.led(label, posix(page.parent / path), fragment, page)
         return HREF.sub(lambda m: f'{m[1]}{m[2]}.html{m[3] or ""}"', LINK.sub(of_link, text))
 
@@ -94,6 +93,12 @@ class Pages:
             self.made[path] = (f"---\norphan: true\nhide-toc: true\n---\n# {target}\n\n"
                                f"{fenced(content, language)}\n")
         return path
+
+
+def figure(path: str, alt: str, loading: str = "lazy") -> str:
+    """A figure that leads to itself, for a phone shows it too small to be read."""
+    return (f'<a href="{path}"><img src="{path}" alt="{html.escape(alt, quote=True)}" '
+            f'loading="{loading}" class="figure"></a>')
 
 
 def posix(path: PurePosixPath) -> str:
@@ -175,9 +180,9 @@ def of_paper(paper: Paper, judgements: Sequence[Judgement], modules: Sequence[st
     report = read_text(paper.folder / "REPORT.md")
     figures = {name: caption for caption, name in re.findall(
         r"!\[(.*)\]\(figures/(\w+)\.svg\)", report)}
-    picture = [f'<img src="figures/{NAME}.svg" alt="{html.escape(figures.pop(NAME))}" '
-               f'class="figure">'] if NAME in figures else []
-    rest = [f'<img src="figures/{name}.svg" alt="" loading="lazy" class="figure">\n\n{caption}'
+    picture = ([figure(f"figures/{NAME}.svg", figures.pop(NAME), loading="eager")]
+               if NAME in figures else [])
+    rest = [f'{figure(f"figures/{name}.svg", name)}\n\n{caption}'
             for name, caption in figures.items()]
     ways = ("[The method](README.md), [code beside the paper](code.md), [the report](REPORT.md), "
             f'<a href="../../claims.html#?paper={paper.name}">every claim</a>.')

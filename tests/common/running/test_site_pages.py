@@ -27,8 +27,9 @@ def linked(text, page="papers/batchnorm/README.md"):
     ("[a](REPORT.md#alg1-mean)", '<a href="REPORT.html#alg1-mean">a</a>'),
     ("[`a`](model.py)", "[`a`](/api/papers.batchnorm.model.md)"),
     ("[a](figures/fig1a.svg)", '<a href="figures/fig1a.svg">a</a>'),
-    ("![a < b](figures/fig1a.svg)", '<img src="figures/fig1a.svg" alt="a &lt; b" loading="lazy" '
-                                    'class="figure">'),
+    ("![a < b](figures/fig1a.svg)",
+     '<a href="figures/fig1a.svg"><img src="figures/fig1a.svg" alt="a &lt; b" loading="lazy" '
+     'class="figure"></a>'),
     ("[a](results/)", "a"),
     ("[a](/api/papers.batchnorm.model.md)", "[a](/api/papers.batchnorm.model.md)"),
     ("[a](../nothing/README.md)", "a"),
