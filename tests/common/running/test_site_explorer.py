@@ -181,7 +181,8 @@ def test_a_claims_own_address(browser, page):
         assert said in text, said
     assert not browser.all("#filters") and browser.js("document.title") == (
         "batchnorm/fig1a-bn-10k")
-    assert len(browser.all("#claim path.curve")) == 10
+    assert len(browser.all("#claim path.curve:not(.theirs)")) == 10
+    assert len(browser.all("#claim path.theirs")) == 1
     assert not browser.errors
 
 
