@@ -152,7 +152,10 @@ class Key:
 
 
 KEYS: dict[type, Mapping[str, Key]] = {}
-"""What :func:`keys` has found; a class is looked through once."""
+"""What :func:`keys` has found; a class is looked through once.
+
+:meta hide-value:
+"""
 
 
 def keys(schema: type[Config]) -> Mapping[str, Key]:

@@ -50,6 +50,20 @@ report's table:
         published: "{nfev}"
         measure: {experiment: minpack, metric: "nfev_{run}"}
         judge: {exactly: "{band}", why: ...}
+
+A published curve over the steps of training is no claim of its own. ``curves`` says whose runs
+it belongs to, and the claims explorer draws it over theirs:
+
+.. code-block:: yaml
+
+    curves:
+      - table: fig1a_with_bn             # of published/
+        steps: steps_thousand            # its column of steps,
+        each: 1000                       # … times this
+        values: [test_accuracy]          # its columns of values, two where a range was published
+        metric: accuracy                 # whose curves it is drawn over, in the metric's unit,
+        experiments: [bn, bn_best]       # … and of which experiments
+        says: published, six networks    # its name in the legend; left out: published
 """
 
 from __future__ import annotations
@@ -64,7 +78,7 @@ from typing import Any
 from pydantic import Field
 
 from common.config import one_line
-from common.errors import UserError
+from common.errors import UserError, nearest
 from common.evidence.verdicts import Judge as Judge
 from common.files import shown
 from common.typed import Model, checked, read_yaml
@@ -82,6 +96,18 @@ class Measure(Model):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
+class Curve(Model):
+    """A published curve; the fields are those of ``claims.yaml``."""
+
+    table: str
+    steps: str
+    each: float = Field(1.0, gt=0)
+    values: list[str] = Field(min_length=1)
+    metric: str
+    experiments: list[str] = Field(min_length=1)
+    says: str = "published"
+
+
 class About(Model):
     """What ``claims.yaml`` says about the paper.
 
@@ -89,6 +115,7 @@ class About(Model):
         shows: what it shows, in a clause.
         picture: name of the figure that stands for it.
         story: with the claims it speaks of, see :mod:`common.evidence.story`.
+        curves: published ones, which belong to some of its runs.
     """
 
     title: str
@@ -99,6 +126,7 @@ class About(Model):
     picture: str
     result: str = ""
     story: str = ""
+    curves: list[Curve] = Field(default_factory=list)
 
 
 class File(About):
@@ -193,6 +221,8 @@ def read(path: Path) -> tuple[About, list[Claim]]:
             raise UserError(f"{where}: expected an id used once")
         _check(claim, where)
         claims.append(claim)
+    for curve in about.curves:
+        _has_columns(curve, path)
     return about, claims
 
 
@@ -229,6 +259,15 @@ def spread(entry: Any, path: Path) -> list[Any]:
                 part |= {k: float(part[k])} if isinstance(part.get(k), str) else {}
         entries.append(one)
     return entries
+
+
+def _has_columns(curve: Curve, path: Path) -> None:
+    """Refuse a curve whose table lacks what it names."""
+    columns = read_table(path.parent / "published" / f"{curve.table}.csv")[0]
+    for name in (curve.steps, *curve.values):
+        if name not in columns:
+            raise UserError(f"{shown(path)}: curves: published/{curve.table}.csv has no column "
+                            f"{name!r}{nearest(name, columns)}")
 
 
 SOURCES = ("printed", "derived", "read off", "quoted by ")

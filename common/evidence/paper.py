@@ -79,12 +79,14 @@ class Paper:
         self.about, self.claims = read(folder / "claims.yaml")
         self.schema: type[Config] = self.module("train").Config
         self.experiments = Experiments(self.schema, folder / "config.yaml")
+        named = [*((f"claim {c.id!r}", c.experiments) for c in self.claims),
+                 *((f"the curve {c.table!r}", c.experiments) for c in self.about.curves)]
+        for what, name in ((what, name) for what, names in named for name in names):
+            if name not in self.experiments.experiments:
+                raise UserError(
+                    f"{shown(folder / 'claims.yaml')}: {what} names the unknown experiment "
+                    f"{name!r}{nearest(name, self.experiments.experiments)}")
         for claim in self.claims:
-            for name in claim.experiments:
-                if name not in self.experiments.experiments:
-                    raise UserError(
-                        f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} names the unknown "
-                        f"experiment {name!r}{nearest(name, self.experiments.experiments)}")
             if claim.judge.by == "median" and self.plan(claim)[-1] < 6:
                 raise UserError(f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} is judged by "
                                 "its median: expected at least 6 planned seeds")

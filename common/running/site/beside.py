@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from common.evidence.paper import Paper
@@ -23,10 +24,36 @@ def page(paper: Paper, pages: Pages) -> str:
         *(pair(paper, pages, row) for row in rows(paper))]) + "\n"
 
 
+SCRIPT = re.compile(r"(?<![a-zA-Z0-9_])([^\W\d_])_|([^\W_]|[)}])\^")
+"""A single letter with something below it, or anything with something above it."""
+
+GROUP = re.compile(r"\(([^()]*)\)|\{([^{}]*)\}|([^\W_]{1,4})(?![^\W_])")
+"""What is below or above: in parentheses or braces, which are not shown, or a short word."""
+
+
+def typeset(text: str) -> str:
+    """A formula's x_j and e^(−y²) with real subscripts and superscripts, but for what is code."""
+    parts = re.split(r"(`[^`]*`)", text)
+    for k in range(0, len(parts), 2):
+        done, rest = "", parts[k]
+        while found := SCRIPT.search(rest):
+            inner = GROUP.match(rest, found.end())
+            tag = "sub" if found[1] else "sup"
+            if inner:
+                done += (rest[:found.end() - 1]
+                         + f"<{tag}>{next(g for g in inner.groups() if g)}</{tag}>")
+            else:
+                done += rest[:found.end()]
+            rest = rest[(inner or found).end():]
+        parts[k] = done + rest
+    return "".join(parts)
+
+
 def pair(paper: Paper, pages: Pages, row: Row) -> str:
     """A row: what the paper has, beside what the code has."""
     code = "\n\n".join(dict.fromkeys(shown(paper, pages, n) for n in row.names))
-    return (f"::::::{{container}} pair\n:::::{{container}} says\n{row.says}\n\n{row.code}\n:::::\n"
+    says = f"{typeset(row.says)}\n\n{row.code}"
+    return (f"::::::{{container}} pair\n:::::{{container}} says\n{says}\n:::::\n"
             f":::::{{container}} code\n{code}\n:::::\n::::::")
 
 

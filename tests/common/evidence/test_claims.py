@@ -115,6 +115,31 @@ def test_a_table_is_a_claim_for_every_row(tmp_path):
     assert b.measure == Measure(experiment="e", metric="n_b") and b.band == (3.0, 7.0)
 
 
+CURVE = "{table: t, steps: run, values: [n], metric: m, experiments: [e]}"
+
+
+@pytest.mark.parametrize(("curve", "message"), [
+    (CURVE, ""),
+    (CURVE.replace("[n]", "[n, bond]"), "no column 'bond'; did you mean 'band'"),
+    (CURVE.replace("steps: run", "steps: runs"), "published/t.csv has no column 'runs'"),
+    (CURVE.replace("table: t", "table: u"), "published/u.csv"),
+    (CURVE.replace("[n]", "[]"), "values: []: expected at least 1 of them"),
+    (CURVE.replace("metric", "meric"), "expected 'curves.0.metric'"),
+    (CURVE.replace("}", ", sais: x}"), "unknown part 'curves.0.sais'; did you mean 'says'"),
+    (CURVE.replace("metric: m", "metric: m, each: 0"), "each: 0: expected above 0")])
+def test_a_published_curve_is_read_with_its_columns(tmp_path, curve, message):
+    of_a_table(tmp_path, GOOD)  # writes the table
+    (tmp_path / "claims.yaml").write_text(HEAD.replace("claims:", f"curves: [{curve}]\nclaims:")
+                                          + GOOD)
+    if not message:
+        (made,) = read(tmp_path / "claims.yaml")[0].curves
+        assert (made.values, made.each, made.says) == (["n"], 1, "published")
+        return
+    with pytest.raises(UserError) as e:
+        read(tmp_path / "claims.yaml")
+    assert message in str(e.value) and "\n" not in str(e.value)
+
+
 @pytest.mark.parametrize(("entry", "message"), [
     (EACH.replace("{n}", "{m}"), "claim 'n-{run}': published/t.csv has no column for '{m}'"),
     (EACH.replace("row: 'run {run}', ", ""), "has 'each': expected 'row'"),
