@@ -11,12 +11,13 @@ import copy
 from pathlib import Path
 
 from pydantic import Field
+from safetensors.torch import save_file
 
 from common.errors import UserError
 from common.evidence import card as cards
-from common.files import shown
+from common.files import shown, write_atomic
 from common.training import published, start
-from papers.dropout.model import ACTIVATIONS, NOISES, Network
+from papers.dropout.model import ACTIVATIONS, NOISES, Autoencoder, Network
 
 TEST_IMAGES = 10_000
 """Of MNIST, on which the network is evaluated."""
@@ -54,6 +55,16 @@ def save(path: Path, network: Network, sidecar: Sidecar) -> None:
         "metric": f"test error {sidecar.error:.2f} %"}
     tensors = {k: v.half() for k, v in network.state_dict().items()}
     published.save(path, tensors, about, sidecar, card(path.stem, network, sidecar))
+
+
+def save_features(path: Path, network: Autoencoder) -> None:
+    """Write the features of Fig. 7, the weights into every hidden unit, as float16.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    features = {"features": network.encoder.weight.detach().cpu().half().contiguous()}
+    write_atomic(path, lambda p: save_file(features, p))
 
 
 def card(name: str, network: Network, sidecar: Sidecar) -> str:
