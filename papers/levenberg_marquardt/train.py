@@ -10,8 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,100 +18,17 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from common.conditions import NEVER, Not
-from common.config import Config as BaseConfig
-from common.config import key
 from common.data import DataSet, Split, generator
 from common.decoded import of_tensors
 from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.recipe import Recipe, Supervised
 from common.training.sums import fraction
-from common.training.worklist import Worklist
 from papers.levenberg_marquardt import rivals
-from papers.levenberg_marquardt.minpack import Run, minpack_runs
+from papers.levenberg_marquardt.minpack import MinpackRecipe
 from papers.levenberg_marquardt.optim import LevenbergMarquardt
+from papers.levenberg_marquardt.settings import Config
 from papers.levenberg_marquardt.tasks import SEED_OF_POINTS, TASKS, network
-
-DIGITS = {"task.name": "digits"}
-NETWORKS = {"task.name": Not("minpack")}
-
-
-@dataclass
-class TaskConfig:
-    name: Literal["minpack", "sine", "period", "sinc", "product", "diabetes", "digits"] = key(
-        "minpack", "MINPACK's 53 runs, or what a network learns")
-    goal: float = key(0.0, "a network is done when its mean square error is at most this", least=0,
-                      only=NETWORKS)
-
-
-@dataclass
-class ModelConfig:
-    hidden: int = key(15, "tanh units of the one hidden layer", least=1, only=NETWORKS)
-
-
-@dataclass
-class OptimConfig:
-    method: Literal["more", "plain", "marquardt", "lm", "cg", "gdx", "bfgs", "lbfgs", "adam",
-                    "sgd"] = key(
-        "more", "for minpack more, plain (μI) or marquardt (μ diag JᵀJ); the others for networks")
-    lr: float = key(0.01, "learning rate, of gdx the first one", least=0,
-                    only={"optim.method": ("adam", "sgd", "gdx")})
-    momentum: float = key(0.9, "momentum", least=0, below=1,
-                          only={"optim.method": ("sgd", "gdx")})
-    damping: float = key(0.01, "the first μ", above=0,
-                         only={"optim.method": ("plain", "marquardt", "lm")})
-    rule: Literal["gain", "plain"] = key("gain", "Nielsen's rule, or Hagan & Menhaj's",
-                                         only={"optim.method": "lm"})
-    factor: float = key(10.0, "β of the plain rule", above=1,
-                        only=({"optim.method": ("plain", "marquardt")}, {"optim.rule": "plain"}))
-    solver: Literal["cholesky", "qr", "cg"] = key("cholesky", "how a step is solved for",
-                                                  only={"optim.method": "lm"})
-
-
-@dataclass
-class Config(BaseConfig):
-    honoured: ClassVar = {  # everything is float64
-        "data.name": DIGITS, "data.evaluate_on": DIGITS, "train.batch_size": NEVER,
-        "train.compile": NETWORKS, "train.precision": NEVER, "start_from": NETWORKS}
-    task: TaskConfig = field(default_factory=TaskConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-
-
-class MinpackRecipe(Worklist):
-    """A step makes the next of MINPACK's runs, start to end.
-
-    Metrics: ``evaluations`` so far; finally of each run k ``nfev_<k>``, ``njev_<k>``,
-    ``info_<k>`` and ``norm_<k>``, as MINPACK names them.
-    """
-
-    config: Config
-    columns, loss_name = ("nfev", "njev", "info", "norm"), "norm of the residuals"
-    collection = "moré, garbow & hillstrom"
-
-    def listed(self) -> list[Run]:
-        return minpack_runs()
-
-    def start_of(self, job: Run) -> Tensor:
-        return job.problem.x(job.factor)
-
-    def build(self) -> None:
-        super().build()
-        method = self.config.optim.method
-        if method not in ("more", "plain", "marquardt"):
-            raise UserError(f"optim.method={method}: expected more, plain or marquardt for "
-                            "task.name=minpack")
-
-    def do(self, job: Run) -> list[float]:
-        o = self.config.optim
-        s = job.solve(o.method, o.damping, o.factor)
-        # LMDER1, which the published runs called, reports 8 as 4
-        return [s.evaluations, s.jacobians, 4 if s.info == 8 else s.info, s.norm]
-
-    def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        evaluations = self.model.values[:, 0].sum().item()
-        return {"evaluations": evaluations} | super().evaluate(step, final)
 
 
 class NetworkRecipe(Supervised):
