@@ -25,12 +25,11 @@ from common.decoded import of_tensors
 from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.recipe import Recipe
-from common.training.sums import fraction, wide
+from papers.hopfield.measures import own_is_nearest, reached, remembered, unstable_bits
 from papers.hopfield.model import (
     asynchronous,
     asynchronous_by_overlaps,
     energy,
-    overlap,
     pseudo_inverse,
     synchronous,
     whole_hebb,
@@ -83,7 +82,15 @@ class State(nn.Module):
 
 
 class HopfieldRecipe(Recipe):
-    """Start at patterns or at random, sweep until nothing changes, measure overlaps."""
+    """Start at patterns or at random, sweep until nothing changes, measure overlaps.
+
+    Attributes:
+        ξ: the patterns, (p, N).
+        own: the pattern each trial starts from, (t, N); not set where trials start at random.
+        nearest: the trials that start nearer to it than to any other memory, (t,); likewise.
+        J: the couplings, in units of 1/``unit``; None where Hebb's rule needs none.
+        changed: whether the last sweep changed any neuron.
+    """
 
     kept, loss_name = (*Recipe.kept, "changed"), "neurons changed, as a fraction"
     config: Config
@@ -113,11 +120,12 @@ class HopfieldRecipe(Recipe):
         if c.start.random:
             S = torch.randint(0, 2, (c.start.trials, n), generator=draw).float() * 2 - 1
         else:
-            S = ξ[:c.start.trials].cpu().repeat(c.start.repeats, 1)
+            mine = torch.arange(len(ξ), device=ξ.device)[:c.start.trials].repeat(c.start.repeats)
+            self.own = ξ[mine]
+            S = self.own.cpu().clone()
             turned = torch.rand(S.shape, generator=draw).argsort(1) < round(c.start.flipped * n)
             S[turned] *= -1
-        self.own = ξ[:c.start.trials].repeat(c.start.repeats, 1)
-        self.nearest = self.own_is_nearest(S.to(ξ.device))
+            self.nearest = own_is_nearest(S.to(ξ.device), ξ, mine)
         self.model = State(S)
         zero_one = c.model.states == "zero_one"
         if zero_one and c.model.update == "synchronous":
@@ -129,23 +137,6 @@ class HopfieldRecipe(Recipe):
         self.unit = n if c.model.rule == "hebb" else 1  # of self.J: N J, or J
         self.bias = zero_one_bias(self.J) if zero_one and self.J is not None else None
         self.changed = torch.ones((), dtype=torch.bool)
-
-    def own_is_nearest(self, S: Tensor) -> Tensor:
-        """Which trials start nearer to their own pattern than to any other pattern or reverse.
-
-        Args:
-            S: states at the start, (t, N).
-
-        Returns:
-            (t,); all False from random starts, which have no pattern of their own.
-        """
-        if self.config.start.random:
-            return torch.zeros(len(S), dtype=torch.bool, device=S.device)
-        sums = S @ self.ξ.T  # of a trial with every pattern, (t, p)
-        mine = torch.arange(len(self.ξ), device=S.device)[:self.config.start.trials].repeat(
-            self.config.start.repeats)[:, None]
-        own = sums.gather(1, mine)[:, 0]
-        return own > sums.abs().scatter(1, mine, -own[:, None]).amax(1)
 
     def order(self, number: int) -> Tensor:
         """The order in which neurons are updated in a sweep."""
@@ -169,35 +160,17 @@ class HopfieldRecipe(Recipe):
         return share
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``overlap`` m with the own pattern, mean over trials, and ``wrong_bits`` in %.
+        """What the states have kept of their patterns, or where random starts have ended.
 
-        ``retrieved``: fraction of trials within 5 % of their pattern; ``under_5``: nearer than
-        5 %; ``exact``: with no wrong bit; ``returned``: the same among those trials that started
-        nearer to their pattern than to any other pattern or reverse. From random starts instead
-        ``assigned``: fraction that ended in a pattern or its reverse exactly, ``near``: within 5 %
-        of one, and ``elsewhere``: neither. Finally ``at_rest``: whether the last sweep changed
-        nothing, ``energy`` per neuron, and ``unstable_bits``: % of the patterns' own bits that
-        their field by Hebb's rule would turn in one step.
+        See :func:`remembered` and :func:`reached`. Finally ``at_rest``: whether the last sweep
+        changed nothing, ``energy`` per neuron, and :func:`unstable_bits` of the patterns.
         """
         S = self.model.S
-        metrics = {}
-        if self.config.start.random:
-            m = (S @ self.ξ.T / S.shape[1]).abs().amax(1)
-            metrics = {"assigned": fraction(m == 1),
-                       "near": fraction((m >= 0.9) & (m < 1)),
-                       "elsewhere": fraction(m < 0.9)}
-        else:
-            m, wrong = overlap(self.own, S), (self.own != S).sum(1)
-            metrics = {"overlap": wide(m).mean().item(),
-                       "wrong_bits": 50 * (1 - wide(m).mean().item()),
-                       "retrieved": fraction(20 * wrong <= S.shape[1]),
-                       "under_5": fraction(20 * wrong < S.shape[1]),
-                       "exact": fraction(wrong == 0)}
-            if self.nearest.any():
-                metrics["returned"] = fraction(wrong[self.nearest] == 0)
+        metrics = (reached(S, self.ξ) if self.config.start.random
+                   else remembered(S, self.own, self.nearest))
         if final:
             metrics |= {"at_rest": float(not self.changed), "energy": self.energy(),
-                        "unstable_bits": self.unstable_bits()}
+                        "unstable_bits": unstable_bits(self.ξ, self.bias is not None)}
         return metrics
 
     def energy(self) -> float:
@@ -209,17 +182,6 @@ class HopfieldRecipe(Recipe):
             return (energy(self.J, V) / (n * self.unit)).mean().item()
         sums = S @ ξ.T  # E = −(Σ_μ sums² − p N)/2N
         return (-(sums.square().sum(1) - len(ξ) * n) / (2 * n * n)).mean().item()
-
-    def unstable_bits(self) -> float:
-        """% of the bits of all patterns whose field has the other sign, by Hebb's couplings.
-
-        Of ±1, or of 0 and 1 where the run's neurons are.
-        """
-        ξ = self.ξ
-        h = (ξ @ ξ.T) @ ξ - len(ξ) * ξ  # N h, whole numbers
-        if self.bias is not None:
-            h = h + ξ.sum(1) @ ξ - len(ξ)  # what neurons 0 and 1 add: N Σ_j J_ij
-        return 100 * fraction(h * ξ < 0)
 
 
 recipe = HopfieldRecipe
