@@ -79,7 +79,7 @@ def along(network: nn.Module, x_s: Tensor, x_l: Tensor,
         splits: images and labels, by name.
         points: how many values α has.
     """
-    metrics = {}
+    metrics = dict[str, float]()
     for k, x in enumerate(line(x_s, x_l, points)):
         for name, (images, labels) in splits.items():
             loss, accuracy = scores(network, x, images, labels, of_batch=True)

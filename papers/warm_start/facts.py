@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from common.evidence.results import Result
-from papers.warm_start.model import MLP, initialise, shrink_perturb
-from papers.warm_start.train import resnet18
+from papers.warm_start.model import MLP, initialise, resnet18, shrink_perturb
 
 DIGITS = 9
 """Decimals to which an exact fact is given: below lies rounding, which differs by processor."""

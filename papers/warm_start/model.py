@@ -6,11 +6,14 @@ hidden layers, and ResNet-18.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+from common.errors import UserError
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
@@ -40,6 +43,19 @@ class MLP(nn.Module):
         for k, layer in enumerate(self.layers):
             x = layer(self.activation(x) if k else x)
         return x
+
+
+def resnet18(channels: int, classes: int) -> nn.Module:
+    """ResNet-18 for small images, of ``papers/resnet``: 64 to 512 channels, projections.
+
+    Raises:
+        UserError: that folder is not there.
+    """
+    try:
+        there = importlib.import_module(".resnet.model", "papers")
+    except ImportError as e:
+        raise UserError("model.kind=resnet18: expected the networks of papers/resnet") from e
+    return there.ResNet(there.BasicBlock, [2, 2, 2, 2], 64, "B", channels, classes)
 
 
 @torch.no_grad()
