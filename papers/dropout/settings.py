@@ -19,14 +19,15 @@ NOISY = {"model.noise": Not("none")}
 @dataclass
 class ModelConfig:
     kind: Literal["classifier", "autoencoder"] = key(
-        "classifier", "a classifier, or section 7.1's autoencoder with its one hidden layer")
+        "classifier", "a classifier, or section 7.1's autoencoder, which has one hidden layer")
     hidden: list[int] = key([1024, 1024, 1024], "widths of the hidden layers", least=1, some=True)
-    constant_pn: bool = key(False, "hidden is pn, the units retained; a layer has hidden/p_hidden",
-                            only=CLASSIFIER)
-    activation: Literal["relu", "logistic"] = key("relu", "f, of every hidden layer",
+    constant_pn: bool = key(False, "hidden gives pn, the units retained on average; layers have "
+                                   "hidden/p_hidden units", only=CLASSIFIER)
+    activation: Literal["relu", "logistic"] = key("relu", "f of every hidden layer",
                                                   only=CLASSIFIER)
     noise: Literal["none", "bernoulli", "inverted", "gaussian"] = key(
-        "bernoulli", "what multiplies units: none, the paper's form, its inverse, section 10's")
+        "bernoulli", "what units are multiplied by: nothing, 0 or 1, the same over p, or section "
+                     "10's Gaussian noise")
     p_input: float = key(0.8, "probability of retaining an input unit", above=0, most=1,
                          only=both(CLASSIFIER, NOISY))
     p_hidden: float = key(0.5, "probability of retaining a hidden unit", above=0, most=1,
@@ -36,23 +37,23 @@ class ModelConfig:
 @dataclass
 class RegulariserConfig:
     max_norm: float = key(
-        0.0, "c, radius of the ball of incoming weights; 0: no constraint", least=0)
-    l2: float = key(0.0, "factor of half the squared weights", least=0, only=CLASSIFIER)
-    l1: float = key(0.0, "factor of the absolute weights", least=0, only=CLASSIFIER)
+        0.0, "c, the largest norm of a unit's incoming weights; 0: no constraint", least=0)
+    l2: float = key(0.0, "factor of half the sum of squared weights", least=0, only=CLASSIFIER)
+    l1: float = key(0.0, "factor of the sum of absolute weights", least=0, only=CLASSIFIER)
     l1_from: int = key(0, "step from which l1 applies", least=0, only={"regulariser.l1": Not(0.0)})
     kl: float = key(0.0, "factor of the KL-sparsity penalty", least=0, only=CLASSIFIER)
-    kl_target: float = key(0.1, "mean activation that penalty asks for", above=0,
+    kl_target: float = key(0.1, "the mean activation that this penalty asks for", above=0,
                            only={"regulariser.kl": Not(0.0)})
 
 
 @dataclass
 class OptimConfig:
-    lr: float = key(0.1, "ε0, initial learning rate on the mean gradient", least=0)
+    lr: float = key(0.1, "ε0, initial learning rate, for the mean gradient of a batch", least=0)
     half_life: float = key(10_000.0, "T of ε_t = ε0 / (1 + t/T); 0: constant", least=0)
     momentum_initial: float = key(0.5, "momentum at the first step", least=0, below=1)
-    momentum_final: float = key(0.95, "momentum it approaches", least=0, below=1)
+    momentum_final: float = key(0.95, "momentum that later steps approach", least=0, below=1)
     momentum_time: float = key(
-        100_000.0, "τ: final − (final − initial)·exp(−t/τ)", above=0,
+        100_000.0, "τ: momentum is final − (final − initial)·exp(−t/τ)", above=0,
         only={"optim.momentum_initial": Unlike("optim.momentum_final")})
 
 
@@ -60,8 +61,8 @@ class OptimConfig:
 class MeasureConfig:
     train_size: int = key(0, "number of training images (Fig. 10); 0: all", least=0)
     samples: list[int] = key(
-        [], "k of Fig. 11: numbers of sampled networks to average at the end", least=1, most=POOL,
-        only=CLASSIFIER)
+        [], "values of k in Fig. 11: how many sampled networks are averaged at the end", least=1,
+        most=POOL, only=CLASSIFIER)
     repeats: int = key(100, "averages behind each point of Fig. 11", least=2,
                        only=both({"measure.samples": Not([])}, NOISY))
 

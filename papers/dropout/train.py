@@ -36,7 +36,7 @@ from papers.dropout.model import (
 from papers.dropout.settings import POOL, Config
 
 SHIPPED = "dropout"
-"""The experiment whose first network is published in ``weights/``."""
+"""The experiment whose network is published in ``weights/``."""
 
 
 class DropoutRecipe(Supervised):
@@ -46,7 +46,7 @@ class DropoutRecipe(Supervised):
     model: Network
 
     def select(self, train: Split) -> Split:
-        """The first ``train_size`` images of a permutation of the seed's own."""
+        """The first ``train_size`` images of a permutation that the seed chooses."""
         n = self.config.measure.train_size
         if not n:
             return train
@@ -91,13 +91,13 @@ class DropoutRecipe(Supervised):
         return {"lr": self.config.optim.lr * self.decay(step), "momentum": self.momentum(step)}
 
     def row(self, step: int) -> Row:
-        """Also the factor of the absolute weights, zero before its time."""
+        """Adds the factor of the absolute weights, zero until step ``l1_from``."""
         r = self.config.regulariser
         row = super().row(step)
         return row | {"l1": torch.tensor(r.l1 * (step >= r.l1_from))} if r.l1 else row
 
     def loss(self, batch: Batch, row: Row) -> Tensor:
-        """Mean cross-entropy plus the penalties of Table 9's arms."""
+        """Mean cross-entropy plus the penalties of Table 9."""
         x, y = batch
         r = self.config.regulariser
         hidden = self.model.hidden_outputs(x)
@@ -132,13 +132,13 @@ class DropoutRecipe(Supervised):
         return metrics
 
     def probabilities(self, x: Tensor, samples: int) -> Tensor:
-        """Class probabilities (samples or 1, n, classes); 0 samples: by weight scaling."""
+        """Class probabilities (samples, n, classes); 0 samples: one set, by weight scaling."""
         if samples:
             return sampled_probabilities(self.model, x, samples)
         return torch.softmax(self.predict(x), 1)[None]
 
     def publish(self, paper_folder: Path, run: Made) -> None:
-        """Leave the first network of one experiment in ``weights/``, with what it is."""
+        """Publish the network of :data:`SHIPPED` in ``weights/``, that of seed 0."""
         if self.config.experiment != SHIPPED or self.config.seed:
             return
         trained, self.model = self.model, weights.rounded(self.model)
@@ -167,7 +167,7 @@ class AutoencoderRecipe(DropoutRecipe):
         return (self.model(x) - x).square().sum(1).mean() / 2
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``reconstruction``: squared error of a test image, mean.
+        """``reconstruction``: squared error of an image, mean over the test set.
 
         In the final step also the :func:`activations` of the hidden units.
         """
@@ -178,7 +178,7 @@ class AutoencoderRecipe(DropoutRecipe):
         return metrics
 
     def publish(self, paper_folder: Path, run: Made) -> None:
-        """Leave the first seed's features beside its result."""
+        """Write the features of seed 0 beside its result."""
         if self.config.data.evaluate_on != "test" or self.config.seed:
             return
         folder = paper_folder / "results" / self.config.experiment
