@@ -19,7 +19,7 @@ class ModelConfig:
     network: Literal["f1", "c1"] = key("f1", "fully connected, or convolutional")
     hidden: list[int] = key([512] * 5, "widths of F1's hidden layers", least=1, some=True,
                             only={"model.network": "f1"})
-    ghost: int = key(0, "examples whose statistics normalise them in training; 0: the batch's",
+    ghost: int = key(0, "examples that are normalised together in training; 0: the whole batch",
                      least=0)
 
 
@@ -27,8 +27,8 @@ class ModelConfig:
 class OptimConfig:
     rule: Literal["adam", "sgd"] = key("adam", "Adam at a constant rate, or SGD with momentum")
     lr: float = key(0.001, "learning rate", least=0)
-    rate_batch: int = key(0, "0, or lr is the rate of batches of this size and grows with the "
-                             "square root of the batch", least=0)
+    rate_batch: int = key(0, "size of the batches that lr is for; the rate grows with the square "
+                             "root of the batch; 0: it is lr", least=0)
     milestones: list[int] = key([], "updates after which the rate is divided by 10", least=1,
                                 only=SGD)
     momentum: float = key(0.9, "momentum of SGD", least=0, below=1, only=SGD)
@@ -38,15 +38,15 @@ class OptimConfig:
 @dataclass
 class MeasureConfig:
     train_images: int = key(0, "training images to train on; 0: all", least=0)
-    images: int = key(5000, "training images whose loss is f where a minimum is looked at; 0: it "
-                            "is not", least=0)
+    images: int = key(5000, "training images whose loss is f around the minimum; 0: nothing is "
+                            "measured there", least=0)
     epsilons: list[float] = key([1e-3, 5e-4], "ε of metric (3)", above=0, some=True,
                                 only=LOOKED_AT)
-    iterations: int = key(10, "iterations of L-BFGS-B", least=1, only=LOOKED_AT)
+    iterations: int = key(10, "iterations of L-BFGS-B for each sharpness", least=1, only=LOOKED_AT)
     directions: int = key(100, "p, random directions of metric (3)", least=1, only=LOOKED_AT)
     products: int = key(15, "products with the Hessian for its largest eigenvalue", least=1,
                         only=LOOKED_AT)
-    points: int = key(25, "of Fig. 3's line, where start_from names its other end", least=2,
+    points: int = key(25, "points of Fig. 3's line, whose other end start_from names", least=2,
                       only=LOOKED_AT | {"start_from": Not("")})
 
 

@@ -26,7 +26,7 @@ from papers.large_batch.settings import Config
 
 
 class LargeBatchRecipe(Supervised):
-    """Training with one batch size, and a look around the minimum it ends in.
+    """Train with one batch size, and measure the minimum that training ends in.
 
     Attributes:
         start: x_0, the initial weights.
@@ -102,8 +102,8 @@ class LargeBatchRecipe(Supervised):
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """``accuracy`` by moving averages, ``distance`` ‖x − x_0‖; more in the final step.
 
-        Then also ``accuracy_batch``, by statistics of the evaluated images, the same of the
-        training images and their loss; and what :func:`around` and :func:`along` measure.
+        Then also ``accuracy_batch``, by the statistics of the images instead, both accuracies on
+        the training images, and all losses; and what :func:`around` and :func:`along` measure.
         """
         x, m = flat(self.model), self.config.measure
         metrics = {"accuracy": self.accuracy(self.eval_inputs, self.eval_labels),
