@@ -55,7 +55,7 @@ def minpack_runs() -> list[Run]:
 
 
 class MinpackRecipe(Worklist):
-    """A step makes the next of MINPACK's runs, start to end.
+    """Each step makes one of MINPACK's runs, from its start to its end.
 
     Metrics: ``evaluations`` so far; finally of each run k ``nfev_<k>``, ``njev_<k>``,
     ``info_<k>`` and ``norm_<k>``, as MINPACK names them.

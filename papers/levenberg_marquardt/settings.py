@@ -17,7 +17,7 @@ NETWORKS = {"task.name": Not("minpack")}
 class TaskConfig:
     name: Literal["minpack", "sine", "period", "sinc", "product", "diabetes", "digits"] = key(
         "minpack", "MINPACK's 53 runs, or what a network learns")
-    goal: float = key(0.0, "a network is done when its mean square error is at most this", least=0,
+    goal: float = key(0.0, "training ends once the mean square error is at most this", least=0,
                       only=NETWORKS)
 
 
@@ -30,18 +30,18 @@ class ModelConfig:
 class OptimConfig:
     method: Literal["more", "plain", "marquardt", "lm", "cg", "gdx", "bfgs", "lbfgs", "adam",
                     "sgd"] = key(
-        "more", "for minpack more, plain (μI) or marquardt (μ diag JᵀJ); the others for networks")
-    lr: float = key(0.01, "learning rate, of gdx the first one", least=0,
+        "more", "more, plain (μI) or marquardt (μ diag JᵀJ) for minpack; the others for networks")
+    lr: float = key(0.01, "learning rate; for gdx the first one", least=0,
                     only={"optim.method": ("adam", "sgd", "gdx")})
     momentum: float = key(0.9, "momentum", least=0, below=1,
                           only={"optim.method": ("sgd", "gdx")})
     damping: float = key(0.01, "the first μ", above=0,
                          only={"optim.method": ("plain", "marquardt", "lm")})
-    rule: Literal["gain", "plain"] = key("gain", "Nielsen's rule, or Hagan & Menhaj's",
+    rule: Literal["gain", "plain"] = key("gain", "how μ changes: Nielsen's or Hagan & Menhaj's",
                                          only={"optim.method": "lm"})
     factor: float = key(10.0, "β of the plain rule", above=1,
                         only=({"optim.method": ("plain", "marquardt")}, {"optim.rule": "plain"}))
-    solver: Literal["cholesky", "qr", "cg"] = key("cholesky", "how a step is solved for",
+    solver: Literal["cholesky", "qr", "cg"] = key("cholesky", "how a step's equations are solved",
                                                   only={"optim.method": "lm"})
 
 

@@ -32,19 +32,21 @@ from papers.levenberg_marquardt.tasks import SEED_OF_POINTS, TASKS, network
 
 
 class NetworkRecipe(Supervised):
-    """A small network on all examples at once; a step is one iteration of the method.
+    """Train a small network on all examples at once; a step is one iteration of the method.
 
-    scipy's methods make all their iterations in the first step, in one call as their users make
-    it; the other steps report its errors one by one.
+    scipy's methods make all their iterations in the first step, in one call, as their users do;
+    the other steps report the errors one by one.
 
     Attributes:
-        θ: the weights as one vector, of which the network's parameters are views; not of ``lm``.
-        reached: iterations when the error was first at most the goal, or −1. Nothing is done
-            after it.
-        evaluations: of the error so far; all methods but ``lm`` take the gradient with each.
-        seconds: of the processor, in iterations so far, without what is done once, such as
+        θ: the weights as one vector, of which the network's parameters are views; ``lm`` has none.
+        reached: iterations until the error was at most the goal, or −1 as long as it is not. Later
+            steps compute nothing.
+        evaluations: of the error so far; all methods but ``lm`` compute the gradient each time.
+        seconds: processor time of the iterations so far, without what is done only once, such as
             compiling.
-        errors: of scipy's methods: at the start and after every iteration.
+        iterations: made so far.
+        last: the error before the last of them.
+        errors: at the start and after every iteration, by scipy's methods; None for others.
     """
 
     kept = (*Supervised.kept, "reached", "evaluations", "seconds", "iterations", "last", "errors")
@@ -133,21 +135,21 @@ class NetworkRecipe(Supervised):
             raise UserError(f"model.hidden={self.config.model.hidden}: {e}") from e
 
     def warm_up(self) -> None:
-        """An iteration that is taken back, so that compiling stays out of the measured time."""
+        """Make an iteration and undo it, so that compiling stays out of the measured time."""
         kept = copy.deepcopy(self.state())
         self.advance()
         self.load_state(kept)
 
     @torch.no_grad()
     def all_at_once(self) -> None:
-        """All iterations of one of scipy's methods."""
+        """Make all iterations of one of scipy's methods."""
         def f(x: np.ndarray) -> tuple[float, np.ndarray]:
             self.evaluations += 1
             error, gradient = self.error_and_gradient(torch.from_numpy(x), self.inputs, self.labels)
             return error.item(), gradient.numpy()
 
         c, start = self.config, self.θ.numpy().copy()
-        f(start)  # compiled here, outside of the measured time
+        f(start)  # compiled here, outside the measured time
         self.evaluations = 0
         started = time.process_time()
         x, self.errors = rivals.minimise(c.optim.method, f, start, c.train.steps, c.task.goal)
