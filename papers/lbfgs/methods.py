@@ -15,11 +15,13 @@ from papers.lbfgs.newton import Newton
 from papers.lbfgs.settings import Config, OptimConfig
 
 FIRST_ORDER = ("momentum", "nesterov", "adam")
+"""The methods without a line search."""
+
 RATES = [10.0**-k for k in range(9)]
-"""A method without line search takes the best of these on each problem; only that run counts."""
+"""The rates these methods are run with on each problem; only the best run counts."""
 
 SOLVED = 1e-5
-"""A problem is solved when f is this close to a minimum, as a fraction of the way there."""
+"""A problem is solved once f is this close to a minimum, as a fraction of its first distance."""
 
 
 class Outcome(NamedTuple):
@@ -27,7 +29,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         f, gradient: f and ‖g‖ at the end.
-        iterations, evaluations: made.
+        iterations, evaluations: how many were made.
         solved_at: evaluations when f was first within :data:`SOLVED` of a minimum, or −1.
     """
 
@@ -39,7 +41,7 @@ class Outcome(NamedTuple):
 
 
 def optimiser(config: OptimConfig, params: Iterable[Tensor]) -> LineSearch:
-    """The method a configuration names, where it has a line search, for a fixed function."""
+    """The configuration's method, which has a line search, for a function that stays the same."""
     if config.method == "lbfgs":
         return LBFGS(params, config.m, fixed=True)
     if config.method == "bfgs":
@@ -50,7 +52,7 @@ def optimiser(config: OptimConfig, params: Iterable[Tensor]) -> LineSearch:
 
 
 def closeness(problem: Problem) -> Callable[[float], bool]:
-    """Tells whether a value of f counts as solved."""
+    """A function that says whether a value of f counts as solved."""
     f0, minima = problem.f(problem.x()).item(), problem.minima or (0.0,)
     return lambda f: any(abs(f - v) <= SOLVED * (f0 - v) for v in minima)
 
@@ -98,7 +100,7 @@ def by_rate(problem: Problem, c: Config, rate: float) -> Outcome:
 
 
 def minimise(problem: Problem, c: Config) -> Outcome:
-    """Minimise by the configured method; one without line search at its best rate."""
+    """Minimise by the configuration's method, without a line search at its best rate."""
     if c.optim.method not in FIRST_ORDER:
         return by_line_search(problem, c)
     tried = [by_rate(problem, c, rate) for rate in RATES]

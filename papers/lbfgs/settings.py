@@ -17,7 +17,7 @@ PROBLEMS = {"task.name": Not("digits")}
 class TaskConfig:
     name: Literal["published", "large", "digits"] = key(
         "published", "which problems, or softmax regression on digits")
-    budget: int = key(2000, "evaluations of f and its derivatives on a problem at most", least=1,
+    budget: int = key(2000, "most evaluations of f and its derivatives on one problem", least=1,
                       only=PROBLEMS)
     tolerance: float = key(1e-9, "a problem ends when ‖g‖ ≤ tolerance · max(1, ‖x‖)", least=0,
                            only=PROBLEMS)
@@ -26,9 +26,9 @@ class TaskConfig:
 @dataclass
 class OptimConfig:
     method: Literal["lbfgs", "bfgs", "modified", "damped", "saddle_free", "descent", "momentum",
-                    "nesterov", "adam"] = key("lbfgs", "modified, damped, saddle_free: Newton's")
+                    "nesterov", "adam"] = key("lbfgs", "Newton's: modified, damped, saddle_free")
     m: int = key(5, "pairs that L-BFGS keeps", least=1, only={"optim.method": "lbfgs"})
-    momentum: float = key(0.9, "of momentum and nesterov", least=0, below=1,
+    momentum: float = key(0.9, "momentum, with or without Nesterov's form", least=0, below=1,
                           only={"optim.method": ("momentum", "nesterov")})
 
 

@@ -32,8 +32,8 @@ SETS: dict[str, list[tuple[str, dict[str, int]]]] = {
         "rosenbrock", "powell_singular", "penalty_1", "variably_dimensioned", "trigonometric",
         "broyden_tridiagonal", "broyden_banded", "discrete_boundary_value")],
 }
-"""Problems by name and size: those with published minima, and large ones as limited memory is made
-for."""
+"""Problems by name and size: those with published minima, and large ones, which limited memory is
+made for."""
 
 
 def label(problem: Problem) -> str:
@@ -42,7 +42,7 @@ def label(problem: Problem) -> str:
 
 
 class MinimaRecipe(Worklist):
-    """A step solves the next problem, from its published start to its end."""
+    """Each step minimises one of the problems, from its published start to the end."""
 
     config: Config
     columns, loss_name = Outcome._fields, "log₁₀ of evaluations"
@@ -65,8 +65,11 @@ class MinimaRecipe(Worklist):
         return math.log10(row.evaluations)
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``solved``: how many problems so far; finally of each ``f_<problem>_<n>``, and likewise
-        ``gradient``, ``iterations``, ``evaluations`` and ``solved_at``, see :class:`Outcome`."""
+        """``solved``: how many problems are solved so far.
+
+        Finally of each problem ``f_<problem>_<n>``, and in the same way ``gradient``,
+        ``iterations``, ``evaluations`` and ``solved_at``, see :class:`Outcome`.
+        """
         at = self.columns.index("solved_at")
         solved = float((self.model.values[:step, at] >= 0).sum())
         return {"solved": solved} | super().evaluate(step, final)
