@@ -39,22 +39,22 @@ from papers.hopfield.model import (
 
 @dataclass
 class ModelConfig:
-    neurons: int = key(500, "N; with the patterns of digits their pixels", least=1,
+    neurons: int = key(500, "N; for digits there is one for each pixel", least=1,
                        only={"model.patterns": "random"})
     load: float = key(0.1, "α; p = α N patterns, rounded", above=0,
                       only={"model.patterns": "random"})
     patterns: Literal["random", "digits"] = key("random", "unbiased ±1, or one digit of each class")
-    rule: Literal["hebb", "pseudo_inverse"] = key("hebb", "how couplings come from patterns")
+    rule: Literal["hebb", "pseudo_inverse"] = key("hebb", "how couplings are made from patterns")
     states: Literal["plus_minus", "zero_one"] = key(
-        "plus_minus", "±1, or the 0 and 1 of 1982, whose fields are another's")
+        "plus_minus", "neurons are ±1, or 0 and 1 as in 1982, which changes their fields")
     update: Literal["asynchronous", "synchronous"] = key("asynchronous", "one by one, or at once")
 
 
 @dataclass
 class StartConfig:
     trials: int = key(
-        50, "networks side by side; from patterns at most one for each pattern", least=1)
-    repeats: int = key(1, "starts from each of these patterns, with other bits turned", least=1,
+        50, "networks side by side; where they start at patterns, at most one for each", least=1)
+    repeats: int = key(1, "starts from each pattern, every time with other bits turned", least=1,
                        only={"start.random": False})
     random: bool = key(False, "start at random instead of at a pattern")
     flipped: float = key(
@@ -73,7 +73,7 @@ class Config(BaseConfig):
 
 
 class State(nn.Module):
-    """The states of all trials, as what a checkpoint holds."""
+    """The states of all trials, in the form that checkpoints hold."""
 
     def __init__(self, S: Tensor):
         super().__init__()
@@ -86,9 +86,9 @@ class HopfieldRecipe(Recipe):
 
     Attributes:
         ξ: the patterns, (p, N).
-        own: the pattern each trial starts from, (t, N); not set where trials start at random.
-        nearest: the trials that start nearer to it than to any other memory, (t,); likewise.
-        J: the couplings, in units of 1/``unit``; None where Hebb's rule needs none.
+        own: where trials start from patterns, the pattern of each, (t, N).
+        nearest: whether a trial starts nearer to its own pattern than to any other memory, (t,).
+        J: the couplings times ``unit``; None where sweeps need only overlaps.
         changed: whether the last sweep changed any neuron.
     """
 
@@ -134,7 +134,7 @@ class HopfieldRecipe(Recipe):
                             and not zero_one)
         self.J: Tensor | None = None if self.by_overlaps else (
             whole_hebb(ξ) if c.model.rule == "hebb" else pseudo_inverse(ξ))
-        self.unit = n if c.model.rule == "hebb" else 1  # of self.J: N J, or J
+        self.unit = n if c.model.rule == "hebb" else 1  # self.J is N J, or J
         self.bias = zero_one_bias(self.J) if zero_one and self.J is not None else None
         self.changed = torch.ones((), dtype=torch.bool)
 
@@ -144,7 +144,7 @@ class HopfieldRecipe(Recipe):
         return torch.randperm(n, generator=self.generator("order", number)).to(self.device)
 
     def step(self, number: int) -> Tensor:
-        """One sweep; returns the fraction of neurons it changed. Nothing is done at rest."""
+        """Make a sweep; returns the fraction of neurons it changed. At rest nothing is computed."""
         S = self.model.S
         if not self.changed:
             return torch.zeros(())
@@ -174,7 +174,7 @@ class HopfieldRecipe(Recipe):
         return metrics
 
     def energy(self) -> float:
-        """E/N, mean over trials; of neurons 0 and 1 with V = (S + 1)/2, Hopfield's eq. (7)."""
+        """E/N, mean over trials; for neurons 0 and 1 by Hopfield's eq. (7), V = (S + 1)/2."""
         ξ, S = self.ξ, self.model.S
         n = S.shape[1]
         if self.J is not None:
