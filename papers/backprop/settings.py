@@ -22,11 +22,12 @@ class TaskConfig:
 
 @dataclass
 class ModelConfig:
-    networks: int = key(100, "networks trained side by side, each from weights of its own", least=1)
-    hidden: int = key(2, "hidden units; family trees have groups of their own", least=1,
+    networks: int = key(100, "networks trained side by side, each from other initial weights",
+                        least=1)
+    hidden: int = key(2, "hidden units; family trees have groups of fixed sizes", least=1,
                       only=LAYERED)
-    skip: bool = key(False, "connect every group to all later ones, as XOR's one hidden unit needs",
-                     only=LAYERED)
+    skip: bool = key(False, "connect every group to all later ones, which XOR with one hidden unit "
+                            "needs", only=LAYERED)
     activation: Literal["logistic", "tanh", "relu", "softsign"] = key("logistic", "y = f(x)")
     loss: Literal["squared", "cross_entropy"] = key("squared", "E of eq. (3), or cross-entropy")
     tolerance: float = key(
@@ -40,7 +41,7 @@ class OptimConfig:
     lr: float = key(0.1, "ε", least=0)
     momentum: float = key(0.9, "α", least=0, below=1)
     decay: float = key(0.0, "fraction taken off every weight after each change", least=0, most=1)
-    gentle: int = key(0, "first sweeps with gentle_lr and gentle_momentum", least=0)
+    gentle: int = key(0, "how many first sweeps have gentle_lr and gentle_momentum", least=0)
     gentle_lr: float = key(0.005, "ε of those sweeps", least=0, only={"optim.gentle": Not(0)})
     gentle_momentum: float = key(0.5, "α of those sweeps", least=0, below=1,
                                  only={"optim.gentle": Not(0)})

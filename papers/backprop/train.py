@@ -36,7 +36,7 @@ class BackpropRecipe(Supervised):
     """Sweeps through all cases; a step of the loop is one sweep of every network.
 
     Attributes:
-        task: the cases.
+        task: the cases; None on digits.
         mask: (s c 1), 1 where a network is trained on a case and 0 where it is held out.
         sweeps: (s), the sweep after which every trained case was right for the first time, or −1.
     """
@@ -130,7 +130,7 @@ class BackpropRecipe(Supervised):
         return metrics
 
     def publish(self, paper_folder: Path, run: Made) -> None:
-        """Leave the first seed's weights, for the pictures of Fig. 1 and Fig. 4."""
+        """Write the weights of seed 0, from which Fig. 1 and Fig. 4 are drawn."""
         if self.config.seed or self.config.task.name not in ("symmetry", "family_trees"):
             return
         state = {k: v.detach().cpu()[:20].contiguous() for k, v in self.model.state_dict().items()}
