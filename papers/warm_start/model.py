@@ -81,8 +81,8 @@ def shrink_perturb(network: nn.Module, λ: float, σ: float, fresh: Sequence[Ten
         network: whose parameters θ are shrunk.
         λ: what remains of them.
         σ: the scale of the noise.
-        fresh: θ', the parameters of a network with random initial weights: so noise has in every
-            layer the size that its initial weights have.
+        fresh: θ', the parameters of a network with random initial weights, so that the noise in
+            every layer is of the size of its initial weights.
     """
     for p, noise in zip(network.parameters(), fresh, strict=True):
         p.mul_(λ).add_(noise, alpha=σ)

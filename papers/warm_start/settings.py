@@ -18,7 +18,7 @@ class ModelConfig:
     kind: Literal["mlp", "resnet18"] = key("mlp", "fully connected, or ResNet-18 for 32×32 pixels")
     hidden: list[int] = key([100, 100], "units of hidden layers; []: logistic regression", least=1,
                             only=PERCEPTRON)
-    activation: Literal["tanh", "relu"] = key("tanh", "of hidden units", only=PERCEPTRON | {
+    activation: Literal["tanh", "relu"] = key("tanh", "of the hidden units", only=PERCEPTRON | {
         "model.hidden": Not([])})
 
 
@@ -32,17 +32,17 @@ class OptimConfig:
 
 @dataclass
 class PhaseConfig:
-    share: float = key(1.0, "the part of the images to fit that is there, the first ones", above=0,
-                       most=1)
-    seen: float = key(0.5, "the part that the phase before had; gradients of its images and of "
-                           "the others are compared before the first epoch", above=0, most=1)
+    share: float = key(1.0, "fraction of the images to fit that this phase has, the first ones",
+                       above=0, most=1)
+    seen: float = key(0.5, "fraction that the phase before had; before the first epoch the "
+                           "gradients of these and of the new images are compared", above=0, most=1)
 
 
 @dataclass
 class StartConfig:
-    shrink: float = key(1.0, "λ, what remains of the weights started from", least=0, most=1,
-                        only=STARTED)
-    perturb: float = key(0.0, "σ, how much of random initial weights is added", least=0,
+    shrink: float = key(1.0, "λ, the factor of the weights that training starts from", least=0,
+                        most=1, only=STARTED)
+    perturb: float = key(0.0, "σ, the factor of the random weights that are added", least=0,
                          only=STARTED)
 
 

@@ -31,12 +31,12 @@ class WarmStartRecipe(Supervised):
     """One phase of training: a share of the images to fit, from random or from given weights.
 
     Attributes:
-        epochs: made so far.
-        stopped: whether the training accuracy of one has reached ``optim.until``.
-        train_accuracy: of the last one, of its batches as they were trained on.
-        last: its mean loss.
+        epochs: how many were made so far.
+        stopped: whether the training accuracy of an epoch has reached ``optim.until``.
+        train_accuracy: of the last epoch, on its batches as they were trained on.
+        last: the mean loss of the last epoch.
         gradients: ‖∇‖ of the images seen before and of the new ones, before the first epoch; empty
-            without new ones.
+            where there are no new ones.
     """
 
     kept = (*Supervised.kept, "epochs", "stopped", "train_accuracy", "last", "gradients")
@@ -45,7 +45,7 @@ class WarmStartRecipe(Supervised):
     # ---- the data ----------------------------------------------------------------------------
 
     def splits(self) -> tuple[DataSet, Split, Split]:
-        """Of the training images a random two thirds to fit, the rest to test on (section 2.1)."""
+        """A random two thirds of the training images to fit, the rest to test on (section 2.1)."""
         if distributed.processes() > 1:
             raise UserError("epochs are made by one process: start it without torchrun")
         whole = data.load(self.config.data.name)
@@ -66,7 +66,7 @@ class WarmStartRecipe(Supervised):
         return train[:share]
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Pixels from −1 to 1, as the authors' program: less a half, divided by a half."""
+        """Pixels from −1 to 1, as in the authors' program: less a half, divided by a half."""
         return images.float() / 127.5 - 1
 
     # ---- training ----------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class WarmStartRecipe(Supervised):
                                 f"{side}×{side} pixels, of which batch normalisation has no "
                                 "statistics; expected another size")
             self.model = resnet18(self.inputs.shape[1], self.data.classes)
-        # a run that starts from weights draws noise, which is not what its donor began with
+        # from given weights this is noise, drawn apart from what the donor began with
         initialise(self.model, generator(c.seed, "noise" if start_of(c) else "init"))
         self.model.to(self.device)
         if c.optim.rule == "adam":
@@ -104,7 +104,7 @@ class WarmStartRecipe(Supervised):
         return taken
 
     def batch(self, row: Row) -> Batch:
-        """As the stack's, by ``index_select``, which is a third faster for long rows."""
+        """The same by ``index_select``, which is a third faster for long rows."""
         return (self.inputs.index_select(0, row["index"]),
                 self.labels.index_select(0, row["index"]))
 
@@ -137,7 +137,7 @@ class WarmStartRecipe(Supervised):
         """``accuracy`` on the held-out third, ``train_accuracy`` of the last epoch, ``epochs``.
 
         ``epochs`` is infinite where ``optim.until`` was not reached. ``gradient_old`` and
-        ``gradient_new`` are the two norms of before the first epoch, where there are new images.
+        ``gradient_new`` are :attr:`gradients`, where there are new images.
         """
         unfinished = self.config.optim.until > 0 and not self.stopped
         metrics = {"accuracy": self.accuracy(self.eval_inputs, self.eval_labels),
