@@ -22,13 +22,14 @@ class ModelConfig:
 @dataclass
 class OptimConfig:
     lr: float = key(0.1, "initial learning rate", least=0)
-    milestones: list[int] = key([32000, 48000], "steps after which it is divided by 10", least=1)
+    milestones: list[int] = key([32000, 48000], "steps after which the rate is divided by 10",
+                                least=1)
     momentum: float = key(0.9, "momentum of SGD, without Nesterov", least=0, below=1)
     weight_decay: float = key(1e-4, "L2 penalty", least=0)
     decay: Literal["weights", "all"] = key(
         "weights", "what decays: weights of convolutions and fc, or every parameter",
         only={"optim.weight_decay": Not(0.0)})
-    warm_up_lr: float = key(0.0, "0, or the rate until the training error is below 80 %", least=0)
+    warm_up_lr: float = key(0.0, "rate until the training error is below 80 %; 0: none", least=0)
 
 
 @dataclass

@@ -53,7 +53,7 @@ class ResNetRecipe(Cropped):
         self.mean = reduce(self.magnified(train.images), "n c h w -> c h w", "mean")
 
     def magnified(self, images: Tensor) -> Tensor:
-        """Pixels in 0 … 1, each as often as the configuration says."""
+        """Pixels in 0 … 1, each repeated as the configuration says."""
         k = self.config.model.magnify
         return repeat(images, "n c h w -> n c (h k1) (w k2)", k1=k, k2=k).float() / 255
 
@@ -85,7 +85,7 @@ class ResNetRecipe(Cropped):
 
     @property
     def layout(self) -> torch.memory_format:
-        """How weights lie in memory: a card's tensor cores want channels last, IEEE's float32 not.
+        """How weights lie in memory: a card's tensor cores want channels last, float32 does not.
 
         They are the same weights; only the order in which sums are taken differs.
         """
@@ -93,7 +93,7 @@ class ResNetRecipe(Cropped):
         return torch.channels_last if cores else torch.preserve_format
 
     def compiled(self) -> Any:
-        """On a CPU as one; elsewhere block by block, whatever the depth."""
+        """As a whole on a CPU; elsewhere block by block, whatever the depth."""
         if self.device.type == "cpu" or not self.config.train.compile:
             return super().compiled()
         return compile_parts(self.model, Block)
@@ -147,7 +147,7 @@ class ResNetRecipe(Cropped):
         return metrics
 
     def publish(self, paper_folder: Path, run: Made) -> None:
-        """Leave the trained network in ``weights/``, with what it is beside it."""
+        """Publish the trained network in ``weights/``, with its card."""
         config = self.config
         name = config.experiment + (f"-seed{config.seed}" if config.seed else "")
         said = weights.Sidecar(**run.by, depth=config.model.depth, shortcut=config.model.shortcut,
