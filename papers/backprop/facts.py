@@ -103,7 +103,7 @@ def faster_than(runs: dict[str, Result], published: float) -> float:
 
 
 def mean_sweeps(runs: dict[str, Result]) -> list[tuple[float, float]]:
-    """Of each run log2 of its hidden units, and mean sweeps of the networks that solved the task."""
+    """For each run log2 of its hidden units and mean sweeps of networks that solved the task."""
     points = []
     for run in runs.values():
         found = [s for s in sweeps(run) if math.isfinite(s)]
