@@ -38,7 +38,7 @@ def error(network: torch.nn.Module, images: Tensor, labels: Tensor, mean: Tensor
         network: in evaluation mode.
         images: uint8, (n, c, h, w).
         labels: (n,).
-        mean, std: subtracted from and divided into pixels in 0 … 1; broadcast over images.
+        mean, std: pixels in 0 … 1 less ``mean`` are divided by ``std``; broadcast over images.
     """
     wrong = 0
     for x, y in zip(images.split(250), labels.split(250), strict=True):
