@@ -1,4 +1,4 @@
-"""The problems of any number of unknowns: nos. 20 to 35 of the paper, 1 and 13 among them."""
+"""The problems of variable size: nos. 20 to 35 of the paper, which include nos. 1 and 13."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rosenbrock(n: int = 2) -> Problem:
 
 
 def powell_singular(n: int = 4) -> Problem:
-    """Nos. 13 and 22: the Jacobian at the minimum has half the rank."""
+    """Nos. 13 and 22: at the minimum the Jacobian has only half its full rank."""
     check("powell_singular", 4, 4, n=n)
 
     def r(x: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def watson(n: int = 6) -> Problem:
 
 
 def penalty_1(n: int = 4) -> Problem:
-    """No. 23."""
+    """No. 23: the first penalty function."""
     check("penalty_1", n=n)
 
     def r(x: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def penalty_1(n: int = 4) -> Problem:
 
 
 def penalty_2(n: int = 4) -> Problem:
-    """No. 24."""
+    """No. 24: the second penalty function."""
     check("penalty_2", n=n)
 
     def r(x: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def penalty_2(n: int = 4) -> Problem:
 
 
 def variably_dimensioned(n: int = 10) -> Problem:
-    """No. 25."""
+    """No. 25: two residuals more than unknowns, in which all unknowns are summed."""
     check("variably_dimensioned", n=n)
 
     def r(x: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def variably_dimensioned(n: int = 10) -> Problem:
 
 
 def trigonometric(n: int = 10) -> Problem:
-    """No. 26: besides its minimum at 0 many others, such as 2.79506e-5 for n = 10."""
+    """No. 26: has many minima besides f = 0, such as 2.79506e-5 for n = 10."""
     check("trigonometric", n=n)
 
     def r(x: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def trigonometric(n: int = 10) -> Problem:
 
 
 def brown_almost_linear(n: int = 10) -> Problem:
-    """No. 27: linear but for one product; 1 is the value of a second minimum."""
+    """No. 27: linear except for one product; has a second minimum, f = 1."""
     check("brown_almost_linear", n=n)
 
     def r(x: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def brown_almost_linear(n: int = 10) -> Problem:
 
 
 def discrete_boundary_value(n: int = 10) -> Problem:
-    """No. 28: a differential equation with both ends held."""
+    """No. 28: a discretised differential equation with fixed boundary values."""
     check("discrete_boundary_value", n=n)
 
     def r(x: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ def discrete_boundary_value(n: int = 10) -> Problem:
 
 
 def discrete_integral(n: int = 10) -> Problem:
-    """No. 29: the same as an integral equation."""
+    """No. 29: the same differential equation as a discretised integral equation."""
     check("discrete_integral", n=n)
 
     def r(x: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ def discrete_integral(n: int = 10) -> Problem:
 
 
 def broyden_tridiagonal(n: int = 10) -> Problem:
-    """No. 30."""
+    """No. 30: every residual depends on neighbouring unknowns only."""
     check("broyden_tridiagonal", n=n)
 
     def r(x: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ def broyden_tridiagonal(n: int = 10) -> Problem:
 
 
 def broyden_banded(n: int = 10) -> Problem:
-    """No. 31: five unknowns below and one above every diagonal."""
+    """No. 31: a banded Jacobian with five subdiagonals and one superdiagonal."""
     check("broyden_banded", n=n)
 
     def r(x: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ def broyden_banded(n: int = 10) -> Problem:
 
 
 def linear_full_rank(n: int = 5, m: int = 10) -> Problem:
-    """No. 32."""
+    """No. 32: linear residuals whose matrix has full rank."""
     check("linear_full_rank", m=m)
     check("linear_full_rank", most=m, n=n)
 
@@ -160,7 +160,7 @@ def linear_full_rank(n: int = 5, m: int = 10) -> Problem:
 
 
 def linear_rank_1(n: int = 5, m: int = 10) -> Problem:
-    """No. 33: only one combination of the unknowns matters."""
+    """No. 33: linear residuals whose matrix has rank 1."""
     check("linear_rank_1", m=m)
     check("linear_rank_1", most=m, n=n)
 
@@ -170,7 +170,7 @@ def linear_rank_1(n: int = 5, m: int = 10) -> Problem:
 
 
 def linear_rank_1_zeros(n: int = 5, m: int = 10) -> Problem:
-    """No. 34: the same, with columns and rows of zeros."""
+    """No. 34: the same, with rows and columns of zeros."""
     check("linear_rank_1_zeros", 3, m=m)
     check("linear_rank_1_zeros", 3, most=m, n=n)
 
@@ -182,7 +182,7 @@ def linear_rank_1_zeros(n: int = 5, m: int = 10) -> Problem:
 
 
 def chebyquad(n: int = 8, m: int | None = None) -> Problem:
-    """No. 35: abscissae of a quadrature, by the shifted Chebyshev polynomials."""
+    """No. 35: the abscissae of a quadrature rule, by shifted Chebyshev polynomials."""
     m = n if m is None else m
     check("chebyquad", n=n)
     check("chebyquad", m=m)
