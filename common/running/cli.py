@@ -1,4 +1,4 @@
-"""What ``train.py`` of every paper does: read the command line, train, leave a result."""
+"""The command line of every paper's ``train.py``: parse it, train, write results."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from common.training.vectorised import SideBySide
 def train(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: str,
           seeds: Sequence[int], overrides: dict[str, Any], budget: Budget | None = None,
           ) -> list[Finished]:
-    """Train one experiment with some seeds, several as one batched network.
+    """Train several seeds of one experiment as one batched network.
 
-    Returns, raises: see :func:`train_all`.
+    Returns and raises as :func:`train_all`.
     """
     jobs = [job(experiments, name, seed, overrides) for seed in seeds]
     standing: dict[int, list[Job]] = {}
-    for each in jobs:  # some may be ahead, from an earlier command: together with their like
+    for each in jobs:  # an earlier command may have trained some further; group them by step
         step = 0 if each.config.fresh else checkpoint.newest_step(each.folder)
         standing.setdefault(step, []).append(each)
     return [d for some in standing.values() for d in train_all(
@@ -56,15 +56,15 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
         recipe_class: see :func:`main`.
         experiments: of the paper.
         jobs: what to train.
-        budget: when to stop sooner.
+        budget: a limit on the time.
         together: see :func:`common.training.loop.run_all`.
 
     Returns:
-        What became of each run.
+        The finished runs; empty in processes other than the first.
 
     Raises:
-        UserError, Paused: see :func:`common.training.loop.run_all`; or the runs are to take turns
-            on a device that has no use for it.
+        UserError, Paused: see :func:`common.training.loop.run_all`; also if several runs are to
+            take turns on a CPU.
     """
     if any(each.recorded for each in jobs) and distributed.rank() == 0:
         say_uncommitted()
@@ -88,7 +88,7 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
 
 
 def origin_of(jobs: Sequence[Job], device: torch.device) -> Origin:
-    """The provenance of this process, which trains some runs on a device."""
+    """The provenance of this process for training these runs on a device."""
     own, more = results.origin(device), dict[str, Any]()
     if device.type != "cpu":
         precision = jobs[0].config.train.precision
@@ -102,7 +102,7 @@ def origin_of(jobs: Sequence[Job], device: torch.device) -> Origin:
 
 def record(experiments: Experiments, of: Job, recipe: Recipe, ended: training.Ended,
            ) -> dict[str, float] | None:
-    """Write the result of a run that ended; returns the metrics of the one that it replaces."""
+    """Write the result of a run that ended; returns the metrics of the result it replaces."""
     paper_folder, config, folder = experiments.path.parent, of.config, of.folder
     write_atomic(folder / "config.json", json.dumps(as_dict(config), indent=1) + "\n")
     results.write(folder / "result.json", paper_folder.name, config, recipe.data, folder, ended)
@@ -122,10 +122,10 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     """The command line of a paper's ``train.py``.
 
     Args:
-        recipe_class: the paper's recipe, or a function from a configuration to one.
+        recipe_class: the paper's recipe, or a function that makes it from a configuration.
         schema: the paper's configuration dataclass.
         train_file: ``__file__`` of the paper's ``train.py``; ``config.yaml`` lies beside it.
-        argv: the words after the program's name; ``sys.argv`` if None.
+        argv: the arguments after the program's name; None: those in ``sys.argv``.
 
     Raises:
         UserError: see the functions it calls.
@@ -146,7 +146,7 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
         [a for a in argv if a not in ("--pace", "--keep")])
     names = [n for word in (chosen or experiments.default).split(",")
              for n in experiments.expand(word)]
-    for name in names:  # everything is checked before anything is trained
+    for name in names:  # check everything before training anything
         for seed in seeds:
             experiments.resolve(name, seed, overrides)
     if paced:
@@ -171,9 +171,9 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
 def train_by_turns(recipe_class: Callable[[Any], Recipe], experiments: Experiments,
                    names: Sequence[str], seeds: Sequence[int], overrides: dict[str, Any],
                    budget: Budget) -> list[Finished]:
-    """Train all experiments with all seeds: one by one, or as many at a time as ``train.*`` says.
+    """Train all experiments with all seeds, one by one or several at a time, as ``train.*`` says.
 
-    Returns, raises: see :func:`train_all`.
+    Returns and raises as :func:`train_all`.
     """
     with budget.ended_by_sigterm():  # also between two runs, and while one is built
         if overrides.get("train.vectorize"):
@@ -191,19 +191,19 @@ def train_by_turns(recipe_class: Callable[[Any], Recipe], experiments: Experimen
 
 
 PACE_SECONDS, PACE_STEPS, WARM_UP = 3.0, 1000, EAGER + 1
-"""How long, and over how many steps at most, ``--pace`` measures, after how many uncounted ones."""
+"""Limits of ``--pace``: seconds and steps to measure, and warm-up steps before them."""
 
 
 def pace(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: str,
          overrides: dict[str, Any], keep: bool = False) -> str:
-    """Measure an experiment's seconds per step without running it, and say what it would cost.
+    """Measure an experiment's seconds per step without running it; returns its cost in words.
 
-    The figure, without evaluations, also goes to ``pace.json`` in the experiment's folder below
-    ``runs/``, where :mod:`common.running.reproduce` reads it; with ``keep`` also below the paper's
-    ``results/``, where the report reads it.
+    The number, without evaluations, also goes to ``pace.json`` in the experiment's folder below
+    ``runs/``, for :mod:`common.running.reproduce`; with ``keep`` also below the paper's
+    ``results/``, for the report.
 
     Raises:
-        UserError: ``keep``, and ``overrides`` change what the experiment computes.
+        UserError: ``keep`` is given and ``overrides`` change what the experiment computes.
     """
     config = experiments.resolve(name, 0, overrides)
     if keep and identity(config) != identity(experiments.resolve(name)):
@@ -225,7 +225,7 @@ def pace(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: 
 
 
 def seconds_per_step(recipes: Sequence[Recipe]) -> float:
-    """How long a step takes; of several runs that take turns, their time over all their steps."""
+    """Seconds per step; for several runs that take turns, total time divided by total steps."""
     taking = [steps_of(r, WARM_UP + PACE_STEPS) for r in recipes]
     for steps, r in zip(taking, recipes, strict=True):
         r.train_mode()
@@ -238,12 +238,12 @@ def seconds_per_step(recipes: Sequence[Recipe]) -> float:
         if time.perf_counter() - started > PACE_SECONDS and made - warm >= 3:
             break
     for steps in taking:
-        steps.losses()  # a device may still be at work until then
+        steps.losses()  # waits for the device
     return (time.perf_counter() - started) / ((made - warm) * len(recipes))
 
 
 def table(names: Sequence[str], runs: Sequence[Finished]) -> None:
-    """Print finished runs, a line each, with these metrics and the seconds they took."""
+    """Print a table of finished runs with these metrics and their training time."""
     width = max(len(d.job.label) for d in runs) + 2
     columns = {m: max(10, len(m) + 2) for m in names}
     print(f"{'run':<{width}}" + "".join(f"{m:>{w}}" for m, w in columns.items())
@@ -254,11 +254,11 @@ def table(names: Sequence[str], runs: Sequence[Finished]) -> None:
 
 
 def report(done: list[Finished], program: str, experiments: Experiments) -> None:
-    """Print finished runs, a table for each kind, draw their curves and say what comes next."""
-    from common.evidence import plotting  # matplotlib takes a second, and only this needs it
+    """Print finished runs, draw their learning curves, and suggest the next command."""
+    from common.evidence import plotting  # importing matplotlib takes a second
 
     kinds: dict[tuple[tuple[str, ...], str], list[Finished]] = {}
-    for d in done:  # experiments of a paper may measure quite different things: a table for each
+    for d in done:  # one table for each set of metrics
         kinds.setdefault((tuple(d.shown[0]), d.loss_name), []).append(d)
     for (names, _), alike in kinds.items():
         table(names, alike)

@@ -1,7 +1,7 @@
 """Runs as jobs of a cluster, through submitit.
 
-A job is the same command a person would type. When the cluster takes it away, for another job or at
-the end of its time, submitit puts it back into the queue and it goes on from its checkpoint.
+A job is the command that a user would type. When the cluster preempts it or its time limit ends,
+submitit requeues it and it resumes from its checkpoint.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ except ImportError:  # an optional extra
     AutoExecutor, Checkpointable = None, object  # type: ignore[assignment, misc]  # no submitit
 
 LAUNCHERS = ("slurm", "local")
-"""``slurm``, and submitit's stand-in for it: processes of this machine."""
+"""``slurm``, or ``local``, with which submitit uses processes on this machine instead."""
 
 POLL = 1.0
-"""Seconds between looks at the jobs."""
+"""Seconds between polls of the jobs."""
 
 
 class Job(Checkpointable):
-    """A training command; put back into the queue it does what is left.
+    """A training command as a job; if it is requeued, it does what is left.
 
     Args:
         command: see :attr:`common.running.plan.Run.command`.
@@ -55,10 +55,10 @@ class Job(Checkpointable):
 
 
 def check(launcher: str) -> None:
-    """Make sure that jobs can be submitted.
+    """Make sure that a launcher can submit jobs.
 
     Raises:
-        UserError: submitit or slurm is missing.
+        UserError: submitit or slurm is not installed.
     """
     if AutoExecutor is None:
         raise UserError(f"launcher={launcher}: needs submitit; pip install -e '.[cluster]'")
@@ -69,15 +69,15 @@ def check(launcher: str) -> None:
 
 def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
               finished: Callable[[Run], bool]) -> Outcome:
-    """Submit the runs as jobs and wait for them; a stop of this process leaves them running.
+    """Submit the runs as jobs and wait for them; the jobs go on if this process is stopped.
 
     A run that needs others is submitted when they are done.
 
     Args:
         runs: what to train.
         launcher: one of LAUNCHERS.
-        parameters: of slurm, such as ``partition`` or ``time``.
-        finished: whether a run has left its result; one that ended without is paused.
+        parameters: slurm's parameters, such as ``partition`` or ``time``.
+        finished: whether a run has a result; a run that ended without one counts as paused.
 
     Raises:
         UserError: there is no such parameter.
@@ -101,7 +101,7 @@ def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
         for job in [j for j in waiting if j.done()]:
             run, error = waiting.pop(job), job.exception()
             if error is not None:
-                _, _, why = str(error).rpartition("RuntimeError: ")  # the rest is submitit's
+                _, _, why = str(error).rpartition("RuntimeError: ")  # drops submitit's traceback
                 outcome.failed.append((run, f"{why.strip().splitlines()[0]}; its log: "
                                             f"{shown(job.paths.stderr)}"))
             elif not finished(run):

@@ -72,21 +72,21 @@ from common.training.progress import duration
 OPTIONS = ("claims", "experiments", "seeds", "jobs", "vectorize", "launcher", "pace", "budget")
 
 RESERVE, LEAST = 10.0, 5.0
-"""Seconds of a budget kept for starting a run and for the reports, and what is worth a start."""
+"""Seconds of a budget reserved for starting a run and for reports; the least time worth a start."""
 
 
 def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], bool],
               budget: Budget, starting: float = 0.0) -> Outcome:
-    """Train the runs, several at a time, and say how each ended.
+    """Train the runs on this machine, several at a time, and print how each ended.
 
-    A run that needs others starts when they are done, and fails if one of them does.
+    A run that needs others starts when they are done, and fails if one of them fails.
 
     Args:
         runs: what to train.
-        jobs: how many at a time; None: as many as there are cores for their threads.
-        finished: whether a run has left its result; one that ended without is paused.
-        budget: every run gets what is left of it when it starts, less RESERVE.
-        starting: seconds a run takes before its first step.
+        jobs: how many at a time; None: as many as the cores allow for their threads.
+        finished: whether a run has a result; a run that ended without one counts as paused.
+        budget: each run gets what is left of it when the run starts, minus RESERVE.
+        starting: seconds that a run needs before its first step.
     """
     outcome, active, done = Outcome(waiting=list(runs)), list[Process](), 0
     waiting, limit, told, live = outcome.waiting, jobs or cores(), False, Live()
@@ -103,7 +103,7 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
                 used += 1 if jobs else active[-1].run.threads
             time.sleep(0.05)
             live.show(lambda: [p.standing for p in active])
-            if budget.over and not told:  # it took long to start, or its last step is a long one
+            if budget.over and not told:  # a run started late, or its last step takes long
                 told = True
                 for p in active:
                     p.process.terminate()
@@ -125,13 +125,13 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
 
 
 def ended(p: Process, finished: Callable[[Run], bool], told: bool, outcome: Outcome) -> str:
-    """Sort a run that has ended into the outcome; returns how it ended, in a word.
+    """Add a run that has ended to the outcome, unless it is done; returns how it ended, in a word.
 
     Args:
-        p: its process.
+        p: the run's process.
         finished: see :func:`carry_out`.
-        told: it was asked to end, so that SIGTERM is no failure.
-        outcome: gets the run unless it is done.
+        told: whether it was asked to end, so that ending by SIGTERM is not a failure.
+        outcome: changed in place.
     """
     code = p.process.returncode
     if code and not (told and code == -signal.SIGTERM):
@@ -147,7 +147,7 @@ def ended(p: Process, finished: Callable[[Run], bool], told: bool, outcome: Outc
 
 @contextlib.contextmanager
 def terminated_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM end this process as Ctrl-C does, runs and all."""
+    """A context in which SIGTERM ends this process and its runs as Ctrl-C does."""
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -158,10 +158,10 @@ def terminated_like_ctrl_c() -> Iterator[None]:
 
 
 def options_of(argv: list[str]) -> dict:
-    """The command line's keys.
+    """Parse and check the command line's options.
 
     Raises:
-        UserError: an unknown key or flag, or a value out of range.
+        UserError: a key or flag is unknown, or a value is not allowed.
     """
     for word in argv:
         if word.startswith("-") and word != "--dry-run":
@@ -201,7 +201,11 @@ def options_of(argv: list[str]) -> dict:
 
 
 def check_seeds(paper: Paper, claims: Sequence[Claim], seeds: int) -> None:
-    """Refuse more seeds than were planned: added until a verdict pleases, they prove nothing."""
+    """Refuse more seeds than planned; seeds added until a verdict pleases would prove nothing.
+
+    Raises:
+        UserError: more seeds are requested than ``config.yaml`` plans.
+    """
     most = max((paper.experiments.planned(e)[-1] for c in claims for e in c.experiments), default=1)
     if seeds > most:
         raise UserError(f"seeds={seeds}: papers/{paper.name}/config.yaml plans {most}; raise the "
@@ -212,8 +216,8 @@ def check_seeds(paper: Paper, claims: Sequence[Claim], seeds: int) -> None:
 def planned(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget) -> list[Run]:
     """The runs to make, after measuring the speeds that the plan depends on.
 
-    A short budget is not spent on measuring, and a longer one only on what decides how many runs
-    go side by side.
+    With a short budget nothing is measured; with a longer one, only what decides how many runs are
+    trained at the same time.
     """
     jobs, threads = options.get("jobs"), None
     arguments = paper, claims, options.get("seeds"), "claims" in options, jobs
@@ -235,7 +239,7 @@ def planned(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget
 
 
 def planned_for_cards(paper: Paper, runs: list[Run], options: dict, budget: Budget) -> list[Run]:
-    """The same runs, the seeds of an experiment taking turns: as many at a time as pays most."""
+    """The same runs, with as many seeds of an experiment taking turns on a card as is fastest."""
     together = AT_A_TIME[-2]
     if options.get("pace", True) and budget.left > PACE_PATIENCE:
         try:
@@ -246,7 +250,7 @@ def planned_for_cards(paper: Paper, runs: list[Run], options: dict, budget: Budg
 
 
 def main(argv: list[str]) -> int:
-    """The command line; see the module's text.
+    """The command line; see the module's docstring.
 
     Returns:
         0, or 1 if a run failed.
@@ -261,7 +265,7 @@ def main(argv: list[str]) -> int:
     claims = ([all_of(paper, str(options["experiments"]))] if "experiments" in options
               else chosen_claims(paper, options.get("claims")))
     check_seeds(paper, claims, options.get("seeds", 1))
-    jobs = options.get("jobs") or cards() or None  # of a card one process makes the most
+    jobs = options.get("jobs") or cards() or None  # one process per card is fastest
     if "--dry-run" in argv:
         runs = planned(paper, claims, {"pace": False, **options}, budget)
         print(show(runs, jobs, starting) if runs else "nothing to run")
