@@ -88,7 +88,7 @@ class Drawing(Protocol):
     """A recipe from which networks can be sampled."""
 
     def probabilities(self, x: Tensor, samples: int) -> Tensor:
-        """Class probabilities, (samples, n, classes); for 0 the single network's, (1, n, classes)."""
+        """Class probabilities, (samples, n, classes); for 0 the one network's, (1, n, classes)."""
 
 
 def probabilities(recipe: Supervised, x: Tensor, samples: int) -> Tensor:
