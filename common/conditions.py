@@ -2,7 +2,7 @@
 
 A condition maps keys to the values they must have, and holds where all of them match:
 
->>> said(alternatives({"task.name": ("sine", "sinc"), "optim.l1": Not(0.0)}))
+>>> described(alternatives({"task.name": ("sine", "sinc"), "optim.l1": Not(0.0)}))
 'task.name=sine|sinc and optim.l1≠0.0'
 
 A key may have several conditions, of which one has to hold: ``ALWAYS`` is a single empty condition,
@@ -83,7 +83,7 @@ def _against(name: str, wanted: Any, values: Mapping[str, Any],
     return None if fits(values[name], wanted, values) else f"{name}={written(values[name])}"
 
 
-def said(only: Sequence[Condition]) -> str:
+def described(only: Sequence[Condition]) -> str:
     """The conditions as ``--help`` shows them: ``task.name=bandit or optim.l1≠0.0``."""
     def part(name: str, wanted: Any) -> str:
         if isinstance(wanted, Unlike):

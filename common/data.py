@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from common.config import DataConfig, one_line
-from common.decoded import DataSet, Split, assemble, cached, read
+from common.decoded import DataSet, Split, assemble, cached
+from common.decoded import read as read_decoded
 from common.errors import NotAtHand, UserError, nearest
 from common.files import cache_root, sha256
 
@@ -77,7 +78,7 @@ def load(name: str) -> DataSet:
     """
     folder = os.environ.get("PAPERS_DATA")
     if folder and (path := Path(folder) / f"{name}.safetensors").is_file():
-        return read(name, path)
+        return read_decoded(name, path)
     if name in ELSEWHERE:
         return ELSEWHERE[name]()
     if name not in REGISTRY:
@@ -263,7 +264,7 @@ def _from_hub(name: str, source: Source) -> DataSet:
                        key=lambda p: p.stat().st_mtime)
         if known:
             with contextlib.suppress(UserError):
-                return read(name, known[-1])
+                return read_decoded(name, known[-1])
         raise NotAtHand(
             f"{name} is not at hand: the data hub does not answer ({one_line(e)}) and $PAPERS_DATA "
             f"is not set; set it to a folder that holds {source.hub}/{source.config}/*.parquet, "

@@ -126,7 +126,7 @@ def cached(name: str, content: str, make: Callable[[], DataSet]) -> DataSet:
         try:
             return read(name, path)
         except UserError as e:
-            print(f"warning: {e}; making it anew", file=sys.stderr)
+            print(f"warning: {e}; making it again", file=sys.stderr)
     data = make()
     try:
         write(path, data)

@@ -66,7 +66,7 @@ class Entry(Open):
     precisions: list[str] | None = Field(None, min_length=1)
 
 
-class File(Model):
+class ConfigFile(Model):
     """The content of a ``config.yaml``."""
 
     default: str = ""
@@ -109,7 +109,7 @@ class Experiments(Generic[C]):
         self.schema, self.path, self.known = schema, path, keys(schema)
         self._blank = OmegaConf.structured(schema)
         self._sound: set[str] = set()  # experiments already checked by _sound_one
-        content = checked(File, read_yaml(path), shown(path))
+        content = checked(ConfigFile, read_yaml(path), shown(path))
         self.default = content.default or next(iter(content.experiments))
         self.defaults = self._check(content.defaults, "defaults")
         self._precisions = self._check_precisions(content.precisions, "the top")
@@ -136,7 +136,7 @@ class Experiments(Generic[C]):
         for member in self.groups[name][1]:
             if member not in self.experiments and member not in self.groups:
                 raise UserError(f"{shown(self.path)}: experiment {name!r} runs {member!r}, which "
-                                f"is not there{nearest(member, self.names())}")
+                                f"does not exist{nearest(member, self.names())}")
             if member in self.groups:
                 self._check_members(member, [*led, name])
 
@@ -257,7 +257,7 @@ class Experiments(Generic[C]):
                 or a ``start_from`` that names no other experiment or leads back to this one.
         """
         if name in self.groups:
-            raise UserError(f"{name!r} is several: expected one of {', '.join(self.expand(name))}")
+            raise UserError(f"{name!r} is a group: expected one of {', '.join(self.expand(name))}")
         if name not in self.experiments:
             raise UserError(f"unknown experiment {name!r}{nearest(name, self.experiments)}")
         overrides = overrides or {}
@@ -316,8 +316,8 @@ class Experiments(Generic[C]):
         for k, v in chosen.items():
             if any(isinstance(t, str) and ("${" in t or t == "???")
                    for t in (v if isinstance(v, list) else [v])):
-                raise UserError(f"{k}={v}: expected the value itself; nothing is put in for ${{…}} "
-                                "or ???")
+                raise UserError(f"{k}={v}: expected the value itself; ${{…}} and ??? are not "
+                                "replaced")
             try:
                 if self.known[k].type == "bool" and isinstance(v, int) and v not in (0, 1):
                     raise ValidationError

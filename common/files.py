@@ -145,7 +145,7 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
         yield
 
 
-def empty(folder: Path) -> None:
+def empty_folder(folder: Path) -> None:
     """Remove everything except the lock from a folder that this process has locked."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():

@@ -65,7 +65,7 @@ def checked(model: type[M], content: Any, where: str) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as e:
-        raise UserError(f"{where}: {said(e.errors(include_url=False)[0], model)}") from e
+        raise UserError(f"{where}: {error_text(e.errors(include_url=False)[0], model)}") from e
 
 
 def read_json(model: type[M], path: Path) -> M:
@@ -129,7 +129,7 @@ def misread(text: str) -> str | None:
     return None
 
 
-def said(error: Any, model: type[Model]) -> str:
+def error_text(error: Any, model: type[Model]) -> str:
     """The message for one of pydantic's errors, in this repository's wording.
 
     Args:

@@ -106,7 +106,7 @@ class About(Model):
     story: str = ""
 
 
-class File(About):
+class ClaimsFile(About):
     """The content of a ``claims.yaml``; its claims are validated one by one."""
 
     claims: list[Any]
@@ -183,21 +183,21 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def read(path: Path) -> tuple[About, list[Claim]]:
+def read_claims(path: Path) -> tuple[About, list[Claim]]:
     """Read a ``claims.yaml``: the description of the paper, and the claims.
 
     Raises:
         UserError: it is not YAML; a part is missing, unknown, of the wrong type or inconsistent
             with others; or an id is used twice.
     """
-    about = checked(File, read_yaml(path), shown(path))
+    about = checked(ClaimsFile, read_yaml(path), shown(path))
     claims: list[Claim] = []
     for entry in [e for one in about.claims for e in spread(one, path)]:
         name = entry.get("id", "without id") if isinstance(entry, dict) else "without id"
         where = f"{shown(path)}: claim {name!r}"
         claim = checked(Claim, entry, where)
         if any(c.id == name for c in claims):
-            raise UserError(f"{where}: expected an id used once")
+            raise UserError(f"{where}: expected a unique id")
         _check(claim, where)
         claims.append(claim)
     return about, claims
@@ -251,7 +251,7 @@ def _check(claim: Claim, where: str) -> None:
         raise UserError(f"{where}: show: {claim.show!r}: expected a format of numbers such as .2f"
                         ) from e
     if claim.published is not None and not claim.obtained.startswith(SOURCES):
-        raise UserError(f"{where}: expected 'obtained' to say how the number came here, beginning "
+        raise UserError(f"{where}: expected 'obtained' to give the number's source, beginning "
                         f"with one of {', '.join(SOURCES)}")
     measure, judge = claim.measure, claim.judge
     if measure is None:
@@ -273,7 +273,7 @@ def _check(claim: Claim, where: str) -> None:
     if low > high:
         raise UserError(f"{where}: the band ends at {high:g}, below its beginning {low:g}")
     if (judge.by == "share") != (judge.trials is not None):
-        raise UserError(f"{where}: expected 'trials', how many a run makes, with by: share and "
+        raise UserError(f"{where}: expected 'trials', the number in a run, with by: share and "
                         "only there")
     if claim.experiments and not judge.why:
         raise UserError(f"{where}: expected 'why' in 'judge', the reason for the band's width")

@@ -20,7 +20,7 @@ from common.segments import Hardware
 
 
 @dataclass(frozen=True)
-class Table:
+class TableCount:
     """How much of a published table was reproduced.
 
     Attributes:
@@ -55,7 +55,7 @@ class Count:
     statements: Counter[str]
     formulas: int
     hold: int
-    tables: tuple[Table, ...]
+    tables: tuple[TableCount, ...]
     afterwards: int = 0
 
     @property
@@ -88,13 +88,13 @@ def is_formula(claim: Claim) -> bool:
     return bool(claim.measure) and not claim.experiments
 
 
-def of_table(name: str, judgements: Sequence[Judgement]) -> Table:
+def of_table(name: str, judgements: Sequence[Judgement]) -> TableCount:
     """Count the rows of one table."""
     rows: dict[str, list[str]] = {}
     for j in judgements:
         rows.setdefault(j.claim.row, []).append(j.verdict)
-    return Table(name, sum(set(v) == {"reproduced"} for v in rows.values()), len(rows),
-                 len({j.claim.column for j in judgements}))
+    return TableCount(name, sum(set(v) == {"reproduced"} for v in rows.values()), len(rows),
+                      len({j.claim.column for j in judgements}))
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def cost(paper: Paper) -> Cost:
     records = [r.record for found in paper.results.values() for r in found]
     made, on_card = sum(map(core_seconds, records)), sum(map(card_seconds, records))
     missing, unknown = 0.0, 0
-    for name, runs in planned(paper.claims, paper).items():
+    for name, runs in runs_wanted(paper.claims, paper).items():
         left = runs - sum(r.seed < runs for r in paper.results.get(name, []))
         each = of_one(paper, name)
         if each is None:
@@ -137,7 +137,7 @@ def cost(paper: Paper) -> Cost:
     return Cost(made, missing, unknown, on_card)
 
 
-def planned(claims: Sequence[Claim], paper: Paper) -> dict[str, int]:
+def runs_wanted(claims: Sequence[Claim], paper: Paper) -> dict[str, int]:
     """How many runs of each experiment the claims need; one where no seed changes anything."""
     runs: dict[str, int] = {}
     for claim in claims:

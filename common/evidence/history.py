@@ -135,7 +135,7 @@ def of_claims(paper: Paper, history: History) -> Iterator[str]:
         first = {made_by(paper, history, r[k]): r[k] for r in runs.values() for k in seeds}
         for commit, result in first.items():
             if commit in history.commits:
-                yield from differences(paper, history, file, entry, commit, result)
+                yield from changes(paper, history, file, entry, commit, result)
 
 
 def made_by(paper: Paper, history: History, result: Result) -> str:
@@ -156,7 +156,7 @@ def of_plans(paper: Paper, history: History) -> Iterator[str]:
             before = plans(history.text(history.blob(commit, file)))
             if before is None:
                 continue
-            was, new = planned(before, name), planned(now or {}, name)
+            was, new = plan_of(before, name), plan_of(now or {}, name)
             if new[:len(was)] != was:
                 yield (f"{paper.name}: {name}: {list(was)} runs were planned in {commit[:10]}, "
                        f"which made some, and {list(new)} are now")
@@ -168,15 +168,15 @@ def plans(config: str) -> dict[str, Any] | None:
     return given if given is None or isinstance(given, dict) else {"default": given}
 
 
-def planned(given: dict[str, Any], name: str) -> tuple[int, ...]:
+def plan_of(given: dict[str, Any], name: str) -> tuple[int, ...]:
     """The plan of an experiment, by its own name or the longest name of a sweep it belongs to."""
     names = [str(n) for n in given if name == str(n) or name.startswith(f"{n}_")]
     plan = {str(k): v for k, v in given.items()}.get(max(names, key=len, default="default"), 3)
     return tuple(plan) if isinstance(plan, list) else (plan,)
 
 
-def differences(paper: Paper, history: History, file: str, entry: dict[str, Any], commit: str,
-                result: Result) -> Iterator[str]:
+def changes(paper: Paper, history: History, file: str, entry: dict[str, Any], commit: str,
+            result: Result) -> Iterator[str]:
     """How a claim differs from what it was in the commit that made a result."""
     blob, name = history.blob(commit, file), entry["id"]
     before = history.claims(blob).get(name) if blob else None

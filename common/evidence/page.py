@@ -43,7 +43,7 @@ ELSEWHERE = "Elsewhere"
 """The heading of claims that are the only ones at their place in the paper."""
 
 
-def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) -> str:
+def report_text(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) -> str:
     """The text of REPORT.md.
 
     Args:
@@ -57,7 +57,7 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
     ran = [j for j in alone if j not in formulas and j.verdict != "not run"]
     missing = [j for j in alone if j not in formulas and j.verdict == "not run"]
     drawn = {about.picture: captions[about.picture]} | captions
-    headline, *others = (shown(name, caption) for name, caption in drawn.items())
+    headline, *others = (figure_with_caption(name, caption) for name, caption in drawn.items())
     parts = [
         f"# {about.title}: reproduction report",
         "<!-- made by papers report from claims.yaml and results/; do not edit -->",
@@ -65,13 +65,14 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
         f"What the code does and where it had to choose: [README.md](README.md).",
         story(paper, judgements),
         counted(judgements),
-        shown(picture.NAME, picture.CAPTION) if picture.shown(judgements) else "",
+        (figure_with_caption(picture.NAME, picture.CAPTION) if picture.statements(judgements)
+         else ""),
         headline,
         "## What the paper says, and what came out" if ran else "",
         "Measured: means over n seeds. A verdict leads to band, interval, reason and command, in "
         "the fold below its table. † derived from the paper, not printed there; ‡ written or "
         "mended when results were there." if ran else "",
-        *(part for place, found in by_place(ran).items() for part in group(paper, place, found)),
+        *(part for place, found in by_place(ran).items() for part in section(paper, place, found)),
         *(part for name in dict.fromkeys(j.claim.each for j in judgements) if name for part in (
             f"### Table {name}", *published_table(paper, name, [
                 j for j in judgements if j.claim.each == name]))),
@@ -80,7 +81,7 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
         "## More figures" if others else "",
         *(others if len(others) <= FIGURES else [
             fold(f"{len(others)} more figures", "\n\n".join(others))]),
-        "## How it was made", *made(paper),
+        "## How it was made", *how_made(paper),
         fold("What the verdicts mean",
              "\n".join(f"- **{v}**: {meaning}." for v, meaning in VERDICTS.items())),
     ]
@@ -92,7 +93,7 @@ def counted(judgements: Sequence[Judgement]) -> str:
     return f"**Statements of the paper: {'; '.join(count(judgements).words)}.**"
 
 
-def shown(name: str, caption: str) -> str:
+def figure_with_caption(name: str, caption: str) -> str:
     """A figure with its caption below, in Markdown."""
     return f"![{cell(caption)}](figures/{name}.svg)\n\n{caption}"
 
@@ -102,7 +103,7 @@ def fold(title: str, text: str) -> str:
     return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
-def place(where: str) -> str:
+def place_in_paper(where: str) -> str:
     """The table, figure, section or equation of a claim.
 
     If ``where`` first names one of several papers, that name is included.
@@ -122,13 +123,13 @@ def by_place(judgements: Sequence[Judgement]) -> dict[str, list[Judgement]]:
     """
     found: dict[str, list[Judgement]] = {}
     for j in judgements:
-        found.setdefault(place(j.claim.where), []).append(j)
+        found.setdefault(place_in_paper(j.claim.where), []).append(j)
     single = [j for js in found.values() if len(js) == 1 for j in js]
     groups = {where: js for where, js in found.items() if len(js) > 1}
     return groups | ({ELSEWHERE if groups else "": single} if single else {})
 
 
-def group(paper: Paper, where: str, judgements: Sequence[Judgement]) -> list[str]:
+def section(paper: Paper, where: str, judgements: Sequence[Judgement]) -> list[str]:
     """The claims of one place: a narrow table, with their details in a fold."""
     title = f"### {where[0].upper()}{where[1:]}" if where else ""
     return [title, statements(judgements, "measured (n)"),
@@ -162,7 +163,7 @@ def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
             + (f"; for {ready} of them the experiments are ready" if ready else "")
             + f". Minutes of two cores that this report asks for, and how many of them were spent: "
               f"{cost(paper).words}.")
-    rows = [[j.claim.says, published(j), f"[{place(j.claim.where)}](#{j.claim.id})"]
+    rows = [[j.claim.says, published(j), f"[{place_in_paper(j.claim.where)}](#{j.claim.id})"]
             for j in judgements]
     return ["## Not run", said, fold("Which, why, and what each would cost", "\n\n".join([
         table(["statement", "published", "where"], rows),
@@ -187,11 +188,11 @@ def published_table(paper: Paper, name: str, judgements: Sequence[Judgement]) ->
     """A published table: the number of rows that agree, and all numbers in a fold."""
     counted = of_table(name, judgements)
     return [f"{counted.words}.", fold("Published and measured, row by row", "\n\n".join([
-        side_by_side(judgements),
+        row_by_row(judgements),
         *(details(paper, j) for j in judgements if stands_alone(j, judgements))]))]
 
 
-def side_by_side(judgements: Sequence[Judgement]) -> str:
+def row_by_row(judgements: Sequence[Judgement]) -> str:
     """A table of published and measured numbers, with the rows of the published table."""
     columns = list(dict.fromkeys(j.claim.column for j in judgements))
     rows: dict[str, dict[str, Judgement]] = {}
@@ -279,7 +280,7 @@ def price(paper: Paper, claim: Claim) -> str:
     return "".join(said)
 
 
-def made(paper: Paper) -> list[str]:
+def how_made(paper: Paper) -> list[str]:
     """How the results were made: time and machines in a sentence, every run in a fold."""
     records = [r.record for found in paper.results.values() for r in found]
     if not records:

@@ -18,7 +18,7 @@ import numpy as np
 from common.config import Config, one_line
 from common.errors import UserError, nearest
 from common.evidence import results
-from common.evidence.claims import Claim, Measure, read, read_table
+from common.evidence.claims import Claim, Measure, read_claims, read_table
 from common.evidence.results import Result
 from common.evidence.verdicts import Interval, decide
 from common.experiments import Experiments
@@ -76,7 +76,7 @@ class Paper:
 
     def __init__(self, folder: Path):
         self.folder, self.name = folder, folder.name
-        self.about, self.claims = read(folder / "claims.yaml")
+        self.about, self.claims = read_claims(folder / "claims.yaml")
         self.schema: type[Config] = self.module("train").Config
         self.experiments = Experiments(self.schema, folder / "config.yaml")
         for claim in self.claims:
@@ -183,7 +183,7 @@ class Paper:
         (run,) = (r for r in self.results[experiment] if r.seed == seed)
         if not results.is_current(run, self.config(experiment), self.experiments):
             return ""
-        found = results.difference(self.folder, experiment, seed)
+        found = results.noted_difference(self.folder, experiment, seed)
         return f" ({found})" if found else None
 
     def called(self, claim: Claim, *runs: dict[str, Result]) -> float:

@@ -69,7 +69,7 @@ def scale_of(j: Judgement) -> Scale:
     return Scale(edge - unit, unit, -math.inf, 1.0)
 
 
-def shown(judgements: Sequence[Judgement]) -> list[Judgement]:
+def statements(judgements: Sequence[Judgement]) -> list[Judgement]:
     """The statements to draw: those with a measured value that are no table rows or formulas."""
     return [j for j in judgements if j.values and j.verdict in MARKS
             and not j.claim.each and not is_formula(j.claim)]
@@ -77,7 +77,7 @@ def shown(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 def draw(judgements: Sequence[Judgement]) -> Figure | None:
     """Draw the picture; None if nothing was measured in runs."""
-    rows = shown(judgements)
+    rows = statements(judgements)
     if not rows:
         return None
     heights = [0.4 + 0.6 * (1 + label(j).count("\n")) for j in rows]  # in lines

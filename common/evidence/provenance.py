@@ -57,7 +57,7 @@ def origin(device: torch.device) -> Origin:
     """The provenance of this process for work on a device, with its present number of threads."""
     used: dict[str, Any] = {"device": device.type, "threads": torch.get_num_threads()}
     if device.type == "cuda":
-        used |= card(device)
+        used |= graphics_card(device)
     own = provenance()
     return own.model_copy(update={"hardware": own.hardware.model_copy(update=used)})
 
@@ -160,7 +160,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def card(device: torch.device) -> dict[str, str]:
+def graphics_card(device: torch.device) -> dict[str, str]:
     """A graphics card's name (``gpu``), its driver, and the versions of CUDA and cuDNN.
 
     Entries that cannot be determined are left out.

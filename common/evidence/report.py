@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.evidence import gallery, page, picture, plotting
 from common.evidence.counting import count
 from common.evidence.paper import Judgement, Paper, paper_names, papers
-from common.evidence.story import outdated, story
+from common.evidence.story import changed_verdicts, story
 from common.evidence.tables import line, table
 from common.files import ROOT, read_text, shown, write_atomic
 
@@ -41,7 +41,8 @@ def between(path: Path, begin: str, end: str, made: str) -> bytes:
 
 def opening(paper: Paper, judgements: list[Judgement]) -> str:
     """The generated opening of a paper's README.md: its story, and a picture of all verdicts."""
-    drawn = f"![{picture.CAPTION}](figures/{picture.NAME}.svg)" if picture.shown(judgements) else ""
+    drawn = (f"![{picture.CAPTION}](figures/{picture.NAME}.svg)"
+             if picture.statements(judgements) else "")
     said = f"{page.counted(judgements)} [Report](REPORT.md)"
     return "\n\n".join(p for p in (story(paper, judgements, "REPORT.md"), said, drawn) if p)
 
@@ -70,8 +71,8 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
             continue
         counted = count(judgements)
         rows.append(line(gallery.cells(paper, counted)))
-        for told in outdated(paper, judgements):
-            print(f"warning: {told}; tell it as it is", file=sys.stderr)
+        for told in changed_verdicts(paper, judgements):
+            print(f"warning: {told}; update the text", file=sys.stderr)
         if names and name not in names:
             continue
         captions = {}
@@ -84,10 +85,10 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
                 captions[name] = one_line(Exception(caption))
         if paper.about.picture not in captions:
             raise UserError(f"{shown(paper.folder)}/claims.yaml: picture "
-                            f"{paper.about.picture!r} is none of its figures: "
+                            f"{paper.about.picture!r} is not one of its figures: "
                             f"{', '.join(captions)}")
         extra |= set((paper.folder / "figures").glob("*.svg")) - set(files)
-        files[paper.folder / "REPORT.md"] = page.report(paper, judgements, captions).encode()
+        files[paper.folder / "REPORT.md"] = page.report_text(paper, judgements, captions).encode()
         files[paper.folder / "README.md"] = between(
             paper.folder / "README.md", TOLD, ENDED, opening(paper, judgements))
     files[readme] = between(readme, BEGIN, END, "\n".join([table(list(gallery.HEAD), []), *rows]))

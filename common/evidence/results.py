@@ -22,7 +22,7 @@ from common.files import read_text, shown, write_atomic
 from common.segments import Segment
 from common.training import tracking
 from common.training.loop import Ended
-from common.training.published import Made
+from common.training.weight_files import RecordedRun
 from common.typed import Model, checked
 
 POINTS = 250
@@ -65,14 +65,14 @@ class Record(Model):
             if len(steps) != len(values):
                 raise ValueError(f"curves.{k}: expected as many values as steps")
             if any(a > b for a, b in pairwise(steps)):
-                raise ValueError(f"curves.{k}: expected steps that do not fall")
+                raise ValueError(f"curves.{k}: expected steps in ascending order")
         train = self.config.get("train")
         last = train.get("steps") if isinstance(train, dict) else None
         if type(last) is not int or last < 1:
             raise ValueError(f"config.train.steps: {last}: expected a whole number of at least 1")
         began = [s.from_step for s in self.segments]
         if sorted(began) != began or began[-1] > last:
-            raise ValueError(f"segments: from_step: {began}: expected steps that grow, none beyond "
+            raise ValueError(f"segments: from_step: {began}: expected ascending steps, none beyond "
                              f"config.train.steps={last}")
         return self
 
@@ -132,14 +132,14 @@ def difference_path(paper_folder: Path, experiment: str, seed: int) -> Path:
     return path_of(paper_folder, experiment, seed).with_suffix(".differs")
 
 
-def difference(paper_folder: Path, experiment: str, seed: int) -> str:
+def noted_difference(paper_folder: Path, experiment: str, seed: int) -> str:
     """The text of the note that ``papers recheck`` left beside a result; empty if there is none."""
     path = difference_path(paper_folder, experiment, seed)
     return read_text(path).strip() if path.exists() else ""
 
 
 def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
-          ended: Ended) -> Made:
+          ended: Ended) -> RecordedRun:
     """Write the result of a finished run; returns its description for files of weights.
 
     Args:
@@ -160,9 +160,9 @@ def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
         record["first_losses"] = [float(f"{v:.8g}") for v in ended.first_losses]
     lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in record.items()]
     write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")
-    return Made(experiment=config.experiment, seed=config.seed, data=data.name,
-                config=record["config"], commits=[s.commit for s in ended.segments],
-                metrics=ended.metrics)
+    return RecordedRun(experiment=config.experiment, seed=config.seed, data=data.name,
+                       config=record["config"], commits=[s.commit for s in ended.segments],
+                       metrics=ended.metrics)
 
 
 def curves(lines: list[dict[str, Any]]) -> dict[str, list[list[float]]]:

@@ -45,7 +45,7 @@ def result(paper: Paper) -> str:
                   ).strip()
 
 
-def outdated(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
+def changed_verdicts(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
     """The mentions in story and result whose verdict has changed, one line each.
 
     Raises:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from common.problems.one import Problem, check, count
+from common.problems.one import Problem, check_size, count
 
 
 def freudenstein_roth() -> Problem:
@@ -45,7 +45,7 @@ def beale() -> Problem:
 
 def jennrich_sampson(m: int = 10) -> Problem:
     """No. 6: two exponentials."""
-    check("jennrich_sampson", 2, m=m)
+    check_size("jennrich_sampson", 2, m=m)
 
     def r(x: Tensor) -> Tensor:
         i = count(1, m, x)
@@ -102,7 +102,7 @@ def meyer() -> Problem:
 
 def gulf(m: int = 99) -> Problem:
     """No. 11: the Gulf Research and Development function."""
-    check("gulf", 3, most=100, m=m)
+    check_size("gulf", 3, most=100, m=m)
 
     def r(x: Tensor) -> Tensor:
         t = count(1, m, x) / 100
@@ -113,7 +113,7 @@ def gulf(m: int = 99) -> Problem:
 
 def box(m: int = 10) -> Problem:
     """No. 12: Box's problem in three unknowns."""
-    check("box", 3, m=m)
+    check_size("box", 3, m=m)
 
     def r(x: Tensor) -> Tensor:
         t = count(1, m, x) / 10
@@ -146,7 +146,7 @@ def kowalik_osborne() -> Problem:
 
 def brown_dennis(m: int = 20) -> Problem:
     """No. 16: residuals of about 10⁵ far from the minimum."""
-    check("brown_dennis", 4, m=m)
+    check_size("brown_dennis", 4, m=m)
 
     def r(x: Tensor) -> Tensor:
         t = count(1, m, x) / 5
@@ -176,7 +176,7 @@ def biggs(m: int = 13) -> Problem:
 
     The paper gives only the minimum 5.65565e-3 (m = 13); f is 0 at (1, 10, 1, 5, 4, 3).
     """
-    check("biggs", 6, m=m)
+    check_size("biggs", 6, m=m)
 
     def r(x: Tensor) -> Tensor:
         t = count(1, m, x) / 10

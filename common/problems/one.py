@@ -56,8 +56,8 @@ def count(first: int, last: int, like: Tensor) -> Tensor:
     return torch.arange(first, last + 1, dtype=like.dtype, device=like.device)
 
 
-def check(name: str, least: int = 1, multiple: int = 1, most: int | None = None,
-          **size: int) -> None:
+def check_size(name: str, least: int = 1, multiple: int = 1, most: int | None = None,
+               **size: int) -> None:
     """Check the size of a problem.
 
     Args:

@@ -179,7 +179,7 @@ def check_result(paper: Paper, experiment: str, seed: int, content: bytes) -> No
             why = str(e).partition(" is damaged: ")[2].partition("; restore")[0]
             raise UserError(f"not a readable result: {why}") from e
     if (found.paper, found.experiment, found.seed) != (paper.name, experiment, seed):
-        raise UserError(f"it is of {found.name}, not of the run in whose place it lies")
+        raise UserError(f"it belongs to {found.name}, not to the run in whose place it is")
     check_history(found.record.segments)
     if not results.is_current(found, paper.config(experiment), paper.experiments):
         raise UserError(f"made with a configuration that is not {experiment}'s")

@@ -15,7 +15,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import ROOT, runs_root, shown
-from common.running.plan import Outcome, Run
+from common.running.plan import Outcome, PendingRun
 
 try:
     from submitit import AutoExecutor
@@ -30,11 +30,11 @@ POLL = 1.0
 """Seconds between polls of the jobs."""
 
 
-class Job(Checkpointable):
+class ClusterJob(Checkpointable):
     """A training command as a job; if it is requeued, it does what is left.
 
     Args:
-        command: see :attr:`common.running.plan.Run.command`.
+        command: see :attr:`common.running.plan.PendingRun.command`.
     """
 
     def __init__(self, command: list[str]):
@@ -54,7 +54,7 @@ class Job(Checkpointable):
             raise RuntimeError(lines[-1])
 
 
-def check(launcher: str) -> None:
+def check_launcher(launcher: str) -> None:
     """Make sure that a launcher can submit jobs.
 
     Raises:
@@ -67,8 +67,8 @@ def check(launcher: str) -> None:
                         "submits to slurm")
 
 
-def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
-              finished: Callable[[Run], bool]) -> Outcome:
+def submit_runs(runs: Sequence[PendingRun], launcher: str, parameters: dict[str, Any],
+                finished: Callable[[PendingRun], bool]) -> Outcome:
     """Submit the runs as jobs and wait for them; the jobs go on if this process is stopped.
 
     A run that needs others is submitted when they are done.
@@ -90,11 +90,11 @@ def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
     except (NameError, TypeError, ValueError) as e:
         raise UserError(f"slurm parameters {parameters}: {e}") from e
     outcome, count, ended = Outcome(waiting=list(runs)), len(runs), 0
-    waiting: dict[Any, Run] = {}
+    waiting: dict[Any, PendingRun] = {}
     while True:
         while (ready := outcome.ready(waiting.values())) is not None:
             outcome.waiting.remove(ready)
-            waiting[executor.submit(Job(ready.command))] = ready
+            waiting[executor.submit(ClusterJob(ready.command))] = ready
         if not waiting:
             return outcome
         time.sleep(POLL)

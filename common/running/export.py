@@ -40,7 +40,7 @@ from torch import Tensor
 from common.config import one_line
 from common.errors import UserError, nearest
 from common.files import shown
-from common.running.ready import Ready, read
+from common.running.ready import Ready, load_ready
 from common.running.words import parse_arguments
 
 KEYS = ("format", "int8", "to", "images", "compare", "sure", "record")
@@ -259,7 +259,7 @@ def main(argv: list[str]) -> int:
         return sure.main(source, bool(options.get("record")))
     if kind == "onnx":  # fail before the data are loaded
         needed("onnx", "onnxruntime", "onnxscript")
-    ready = read(source, images)
+    ready = load_ready(source, images)
     if options.get("compare"):
         from common.running import forms  # which needs this module
         found = forms.compare(ready)

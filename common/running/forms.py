@@ -41,7 +41,7 @@ SIZES = (100e3, 1e6, 10e6)
 PICTURE = Path("papers/exports.svg")
 """The picture's file, shown in papers/STUDY.md."""
 
-PUBLISHED = ("papers/*/weights/*.safetensors", "papers/*/results/*/seed*.dcn")
+DOWNLOADABLE = ("papers/*/weights/*.safetensors", "papers/*/results/*/seed*.dcn")
 """Patterns of the files that users download; each has a card and a JSON file beside it."""
 
 HEAD = ["network", "form", "KB", "test error, %", "same class as torch, %",
@@ -156,10 +156,10 @@ def picture(found: Sequence[Compared]) -> Figure:
                           for m in f.forms.values()]
                 x, y, size = zip(*points, strict=True)
                 colour, lines = colours[family(f)], seen.setdefault(family(f), [])
-                same = next((line for line in lines if line.get_gid() == alike(f)), None)
+                same = next((line for line in lines if line.get_gid() == mark_key(f)), None)
                 hollow = lines.index(same) if same else len(lines)
                 (line,) = axes.plot(x, y, "--" if hollow else "-", color=colour, lw=0.8, zorder=1,
-                                    gid=alike(f), label="_" if same else f.name)
+                                    gid=mark_key(f), label="_" if same else f.name)
                 if same:
                     same.set_label(f"{same.get_label()},\n{f.name}")
                 else:
@@ -187,7 +187,7 @@ def family(f: Compared) -> str:
     return re.split("[-_]", f.name)[0]
 
 
-def alike(f: Compared) -> str:
+def mark_key(f: Compared) -> str:
     """A text with size and error, equal for networks that coincide in the picture."""
     one = f.forms["torch"]
     return f"{one.bytes} {one.error:.2f}"
@@ -214,7 +214,7 @@ def kept() -> list[Compared]:
     return sorted(found, key=lambda f: (f.data, -f.forms["torch"].bytes))
 
 
-def published() -> list[tuple[Path, str, float]]:
+def downloadable() -> list[tuple[Path, str, float]]:
     """All files of trained weights for users to download, by data set, the smallest first.
 
     Returns:
@@ -222,7 +222,7 @@ def published() -> list[tuple[Path, str, float]]:
         beside it.
     """
     found = []
-    for pattern in PUBLISHED:
+    for pattern in DOWNLOADABLE:
         for path in ROOT.glob(pattern):
             said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             found.append((path.relative_to(ROOT), said["data"], said["error"])
@@ -232,7 +232,7 @@ def published() -> list[tuple[Path, str, float]]:
 
 
 def downloads(found: Sequence[tuple[Path, str, float]]) -> str:
-    """A Markdown table of what :func:`published` lists, with links for papers/STUDY.md."""
+    """A Markdown table of what :func:`downloadable` lists, with links for papers/STUDY.md."""
     return tables.table(["file", "data set", "KB", "test error, %"], [
         [f"[{path.parts[1]} `{path.name if path.parts[2] == 'weights' else path.parts[3]}`]"
          f"({path.with_suffix('.md').relative_to('papers')})", data,

@@ -23,9 +23,9 @@ from common.evidence.paper import Paper
 from common.evidence.provenance import origin
 from common.files import ROOT, runs_root
 from common.running.runs import Outcome as Outcome
-from common.running.runs import Run, run_folder, train_command
+from common.running.runs import PendingRun, run_folder, train_command
+from common.running.runs import batched as batched
 from common.running.runs import in_turns as in_turns
-from common.running.runs import side_by_side as side_by_side
 from common.training import checkpoint, start
 from common.training.progress import duration
 
@@ -71,7 +71,7 @@ def all_of(paper: Paper, names: str) -> Claim:
 
 
 def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again: bool = False,
-         jobs: int | None = None, threads: int | None = None) -> list[Run]:
+         jobs: int | None = None, threads: int | None = None) -> list[PendingRun]:
     """The runs that claims still need: seed 0 of every experiment, then seed 1 …
 
     A run with ``start_from`` comes after the run that provides its weights (of the other experiment
@@ -86,7 +86,7 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
         threads: the threads of a run whose configuration does not set them, if ``jobs`` is None;
             None: all cores.
     """
-    found: dict[tuple[str, int], Run] = {}
+    found: dict[tuple[str, int], PendingRun] = {}
 
     def add(name: str, seed: int, why: str) -> None:
         config = paper.config(name)
@@ -109,8 +109,9 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
             run_folder(paper.name, name, seed))
         pace, elsewhere = known_pace(paper, name, takes)
         left = config.train.steps - done
-        found[name, seed] = Run(paper.name, name, (seed,), why, left, takes,
-                                None if pace is None else left * pace, elsewhere, needs=needs)
+        found[name, seed] = PendingRun(
+            paper.name, name, (seed,), why, left, takes,
+            None if pace is None else left * pace, elsewhere, needs=needs)
 
     planned = {e: min(paper.experiments.planned(e)[-1], seeds or paper.experiments.planned(e)[-1])
                for c in claims for e in c.experiments}
@@ -149,7 +150,7 @@ def can_be_made_here(paper: Paper, experiment: str) -> bool:
 
 
 def lacking(paper: Paper, experiment: str, seed: int, again: bool) -> str:
-    """Why a claim still needs a run, see :attr:`Run.why`; empty if it does not."""
+    """Why a claim still needs a run, see :attr:`PendingRun.why`; empty if it does not."""
     committed = {r.seed: r for r in paper.results.get(experiment, [])}.get(seed)
     if committed is None:
         return "missing"
@@ -168,7 +169,7 @@ def finished_here(paper: Paper, experiment: str, seed: int) -> bool:
         return False
 
 
-def finished(paper: Paper, run: Run) -> bool:
+def finished(paper: Paper, run: PendingRun) -> bool:
     """Whether ``runs/`` contains the finished runs of all its seeds, see :func:`finished_here`."""
     return all(finished_here(paper, run.experiment, seed) for seed in run.seeds)
 
@@ -280,7 +281,7 @@ def how_many_pay(paper: Paper, experiment: str, patience: float = PACE_PATIENCE)
     return min(found, key=lambda n: found[n]) if found else AT_A_TIME[-2]
 
 
-def seconds_of_all(runs: Iterable[Run], starting: float) -> float:
+def seconds_of_all(runs: Iterable[PendingRun], starting: float) -> float:
     """The total time of the runs whose speed is known, one after the other.
 
     Args:
@@ -290,7 +291,7 @@ def seconds_of_all(runs: Iterable[Run], starting: float) -> float:
     return sum(r.seconds + starting for r in runs if r.seconds is not None)
 
 
-def show(runs: Sequence[Run], jobs: int | None, starting: float = 0.0) -> str:
+def show(runs: Sequence[PendingRun], jobs: int | None, starting: float = 0.0) -> str:
     """The plan as a table, and what it costs; see :func:`seconds_of_all`."""
     width = max(len(r.name) for r in runs) + 2
     lines = [f"{'run':<{width}}{'why':<11}{'steps left':>10}{'threads':>9}{'time':>10}"]
@@ -299,8 +300,8 @@ def show(runs: Sequence[Run], jobs: int | None, starting: float = 0.0) -> str:
         lines.append(f"{r.name:<{width}}{r.why:<11}{r.left:>10,}{r.threads:>9}{time_:>10}")
     total = seconds_of_all(runs, starting) / at_a_time(runs, jobs)
     unknown = sum(r.seconds is None for r in runs)
-    parts = [f"{count(len(runs) - unknown)}, about {duration(total)} on {cores()} cores",
-             f"{count(unknown)} whose speed is not known"]
+    parts = [f"{runs_in_words(len(runs) - unknown)}, about {duration(total)} on {cores()} cores",
+             f"{runs_in_words(unknown)} whose speed is not known"]
     lines.append(", and ".join(parts[unknown == len(runs):1 + (unknown > 0)]))
     if starting >= 1:
         lines[-1] += f" ({duration(starting)} of each to start)"
@@ -310,11 +311,11 @@ def show(runs: Sequence[Run], jobs: int | None, starting: float = 0.0) -> str:
     return "\n".join(lines)
 
 
-def count(runs: int) -> str:
+def runs_in_words(runs: int) -> str:
     """A number of runs in words."""
     return f"{runs} run{'s' * (runs != 1)}"
 
 
-def at_a_time(runs: Sequence[Run], jobs: int | None) -> int:
+def at_a_time(runs: Sequence[PendingRun], jobs: int | None) -> int:
     """How many of the runs are trained at the same time."""
     return min(len(runs), jobs or max(1, cores() // max(r.threads for r in runs)))

@@ -17,14 +17,14 @@ import torch
 from common.errors import UserError
 from common.files import ROOT, shown
 from common.running.live import standing
-from common.running.runs import Run
+from common.running.runs import PendingRun
 
 
 @dataclass
 class Process:
     """A run that is being trained."""
 
-    run: Run
+    run: PendingRun
     process: subprocess.Popen
     started: float
     slot: int
@@ -37,7 +37,8 @@ class Process:
         return standing(self.run.name, self.run.folder / "log.txt", self.since, self.started)
 
 
-def start(run: Run, slot: int, seconds: float = math.inf, often: float | None = None) -> Process:
+def start(run: PendingRun, slot: int, seconds: float = math.inf, often: float | None = None,
+          ) -> Process:
     """Start a run's process; its output goes to ``log.txt`` in its folder.
 
     On Linux the process ends with this one. With several graphics cards, ``slot`` determines which

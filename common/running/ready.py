@@ -59,7 +59,7 @@ class Ready:
     calibration: Tensor
 
 
-def read(source: str, images: int) -> Ready:
+def load_ready(source: str, images: int) -> Ready:
     """Load the network of a file of weights or of a finished run.
 
     Args:
@@ -79,7 +79,7 @@ def read(source: str, images: int) -> Ready:
 def trained(source: str) -> tuple[str, str, Supervised]:
     """Load a trained network: returns the paper, a file name without suffix, and the recipe.
 
-    Args and errors as in :func:`read`.
+    Args and errors as in :func:`load_ready`.
     """
     if source.endswith(".safetensors"):
         paper, experiment, seed, tensors = from_file(source)
@@ -98,11 +98,11 @@ def trained(source: str) -> tuple[str, str, Supervised]:
     return paper, name, recipe
 
 
-Found = tuple[str, str, int, dict[str, Tensor]]
+Trained = tuple[str, str, int, dict[str, Tensor]]
 """Paper, experiment, seed and weights."""
 
 
-def from_file(source: str) -> Found:
+def from_file(source: str) -> Trained:
     """Read a file of weights and the JSON beside it.
 
     Raises:
@@ -121,7 +121,7 @@ def from_file(source: str) -> Found:
     if not sidecar.exists():  # beside weights0.safetensors it is the result, seed0.json
         sidecar = at.with_name(re.sub(r"^\D+", "seed", at.stem) + ".json")
     try:
-        said = read_json(start.Sidecar, sidecar)
+        said = read_json(start.SourceRun, sidecar)
     except UserError as e:
         raise UserError(f"{source}: expected {sidecar.name} beside it, which says what run made "
                         f"it: {e}") from e
@@ -134,7 +134,7 @@ def from_file(source: str) -> Found:
     return paper, experiment, seed, start.read_file(at, source)
 
 
-def from_run(source: str) -> Found:
+def from_run(source: str) -> Trained:
     """Find the weights of a run: finished below ``runs/``, or in the paper's ``weights/``.
 
     Raises:

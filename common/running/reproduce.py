@@ -41,15 +41,16 @@ from common.evidence.paper import Paper, papers
 from common.evidence.provenance import say_uncommitted
 from common.files import locked, runs_root, shown
 from common.running import cluster
-from common.running.found import found
+from common.running.by_claim import outcome_by_claim
 from common.running.live import Live, last_line, start_up
 from common.running.plan import (
     AT_A_TIME,
     PACE_PATIENCE,
     Outcome,
-    Run,
+    PendingRun,
     all_of,
     at_a_time,
+    batched,
     better_threads,
     cards,
     chosen_claims,
@@ -62,7 +63,6 @@ from common.running.plan import (
     plan,
     seconds_of_all,
     show,
-    side_by_side,
 )
 from common.running.processes import Process, start
 from common.running.words import parse_arguments
@@ -75,7 +75,7 @@ RESERVE, LEAST = 10.0, 5.0
 """Seconds of a budget reserved for starting a run and for reports; the least time worth a start."""
 
 
-def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], bool],
+def make_runs(runs: Sequence[PendingRun], jobs: int | None, finished: Callable[[PendingRun], bool],
               budget: Budget, starting: float = 0.0) -> Outcome:
     """Train the runs on this machine, several at a time, and print how each ended.
 
@@ -124,12 +124,12 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
     return outcome
 
 
-def ended(p: Process, finished: Callable[[Run], bool], told: bool, outcome: Outcome) -> str:
+def ended(p: Process, finished: Callable[[PendingRun], bool], told: bool, outcome: Outcome) -> str:
     """Add a run that has ended to the outcome, unless it is done; returns how it ended, in a word.
 
     Args:
         p: the run's process.
-        finished: see :func:`carry_out`.
+        finished: see :func:`make_runs`.
         told: whether it was asked to end, so that ending by SIGTERM is not a failure.
         outcome: changed in place.
     """
@@ -186,7 +186,7 @@ def options_of(argv: list[str]) -> dict:
         raise UserError(f"launcher={options['launcher']}: expected one of "
                         f"{', '.join(cluster.LAUNCHERS)}")
     if "launcher" in options:
-        cluster.check(options["launcher"])
+        cluster.check_launcher(options["launcher"])
     if "launcher" not in options and any(k.startswith("slurm.") for k in options):
         raise UserError("slurm.… needs launcher=slurm")
     if "budget" in options:
@@ -213,7 +213,8 @@ def check_seeds(paper: Paper, claims: Sequence[Claim], seeds: int) -> None:
                         "then become wider, see papers/README.md")
 
 
-def planned(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget) -> list[Run]:
+def runs_to_make(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget,
+                 ) -> list[PendingRun]:
     """The runs to make, after measuring the speeds that the plan depends on.
 
     With a short budget nothing is measured; with a longer one, only what decides how many runs are
@@ -223,7 +224,7 @@ def planned(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget
     arguments = paper, claims, options.get("seeds"), "claims" in options, jobs
     runs = plan(*arguments)
     if runs and cards():
-        return planned_for_cards(paper, runs, options, budget)
+        return runs_for_cards(paper, runs, options, budget)
     if runs and options.get("pace", True) and budget.left > PACE_PATIENCE:
         patience = min(PACE_PATIENCE, budget.left / 4)
         try:
@@ -235,10 +236,11 @@ def planned(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget
         except UserError as e:
             print(f"speeds stay unknown: {e}", file=sys.stderr, flush=True)
         runs = plan(*arguments, threads)
-    return side_by_side(runs) if options.get("vectorize", False) else runs
+    return batched(runs) if options.get("vectorize", False) else runs
 
 
-def planned_for_cards(paper: Paper, runs: list[Run], options: dict, budget: Budget) -> list[Run]:
+def runs_for_cards(paper: Paper, runs: list[PendingRun], options: dict, budget: Budget,
+                   ) -> list[PendingRun]:
     """The same runs, with as many seeds of an experiment taking turns on a card as is fastest."""
     together = AT_A_TIME[-2]
     if options.get("pace", True) and budget.left > PACE_PATIENCE:
@@ -267,27 +269,27 @@ def main(argv: list[str]) -> int:
     check_seeds(paper, claims, options.get("seeds", 1))
     jobs = options.get("jobs") or cards() or None  # one process per card is fastest
     if "--dry-run" in argv:
-        runs = planned(paper, claims, {"pace": False, **options}, budget)
+        runs = runs_to_make(paper, claims, {"pace": False, **options}, budget)
         print(show(runs, jobs, starting) if runs else "nothing to run")
         if any(r.seconds is None for r in runs) and "pace" not in options:
             print("(pace=true measures speeds that are not known)")
         return 0
     with locked(runs_root() / paper.name,
                 f"another process is reproducing {paper.name}"), terminated_like_ctrl_c():
-        runs, outcome = planned(paper, claims, options, budget), Outcome()
+        runs, outcome = runs_to_make(paper, claims, options, budget), Outcome()
         if runs:
             say_uncommitted()
             print(show(runs, jobs, starting), flush=True)
             if "launcher" in options:
-                outcome = cluster.carry_out(runs, options["launcher"], {
+                outcome = cluster.submit_runs(runs, options["launcher"], {
                     k.removeprefix("slurm."): v for k, v in options.items()
                     if k.startswith("slurm.")}, functools.partial(finished, paper))
             else:
-                outcome = carry_out(runs, jobs, functools.partial(finished, paper), budget,
+                outcome = make_runs(runs, jobs, functools.partial(finished, paper), budget,
                                     starting)
             report.main([paper.name])
-    print(found(paper, Paper(paper.folder), claims, runs, outcome) if "claims" in options else
-          f"report: papers/{paper.name}/REPORT.md")
+    print(outcome_by_claim(paper, Paper(paper.folder), claims, runs, outcome)
+          if "claims" in options else f"report: papers/{paper.name}/REPORT.md")
     if left := left_over(paper, outcome):
         print(left)
     for run, why in outcome.failed:

@@ -11,7 +11,7 @@ from common.files import ROOT, runs_root
 
 
 @dataclass(frozen=True)
-class Run:
+class PendingRun:
     """An experiment to be trained with one seed, or with several in one process.
 
     Attributes:
@@ -72,11 +72,11 @@ class Outcome:
         waiting: the runs that were not started.
     """
 
-    failed: list[tuple[Run, str]] = field(default_factory=list)
-    paused: list[Run] = field(default_factory=list)
-    waiting: list[Run] = field(default_factory=list)
+    failed: list[tuple[PendingRun, str]] = field(default_factory=list)
+    paused: list[PendingRun] = field(default_factory=list)
+    waiting: list[PendingRun] = field(default_factory=list)
 
-    def ready(self, active: Iterable[Run]) -> Run | None:
+    def ready(self, active: Iterable[PendingRun]) -> PendingRun | None:
         """The first waiting run whose prerequisites are done; None if there is none.
 
         A run whose prerequisite failed is moved to ``failed``; if it was paused, the run waits.
@@ -98,9 +98,9 @@ def train_command(paper: str) -> list[str]:
     return [sys.executable, str(ROOT / "papers" / paper / "train.py")]
 
 
-def side_by_side(runs: Sequence[Run]) -> list[Run]:
+def batched(runs: Sequence[PendingRun]) -> list[PendingRun]:
     """Join runs of one experiment at the same step, to be trained as one batched network."""
-    joined: dict[tuple[str, int], Run] = {}
+    joined: dict[tuple[str, int], PendingRun] = {}
     for r in runs:
         there = joined.get((r.experiment, r.left))
         joined[r.experiment, r.left] = r if there is None else replace(
@@ -110,14 +110,14 @@ def side_by_side(runs: Sequence[Run]) -> list[Run]:
     return list(joined.values())
 
 
-def in_turns(runs: Sequence[Run], at_a_time: int) -> list[Run]:
+def in_turns(runs: Sequence[PendingRun], at_a_time: int) -> list[PendingRun]:
     """Join runs of one experiment, to take turns on a card.
 
     Args:
         runs: runs of one seed each.
         at_a_time: how many a card trains at a time.
     """
-    seeds: dict[str, list[Run]] = {}
+    seeds: dict[str, list[PendingRun]] = {}
     for r in runs:
         seeds.setdefault(r.experiment, []).append(r)
     joined = []

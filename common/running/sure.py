@@ -103,7 +103,7 @@ def measure(source: str) -> Measured:
     """Measure a network's probabilities on all test images.
 
     Args:
-        source: see :func:`common.running.ready.read`.
+        source: see :func:`common.running.ready.load_ready`.
     """
     paper, name, recipe = ready.trained(source)
     test = recipe.data.test

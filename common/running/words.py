@@ -90,7 +90,7 @@ def help_text(experiments: Experiments, program: str, about: str) -> str:
     defaults = {k: v.default for k, v in experiments.known.items()} | experiments.defaults
     lines += ["", "keys (type, the paper's value where an experiment gives no other):"]
     for k in experiments.known.values():
-        where = conditions.said(k.only)
+        where = conditions.described(k.only)
         said = f"; only where {where}" if where else "" if k.only else "; not used by this paper"
         lines.append(f"  {k.name:<24} {k.help} ({k.type}, {defaults[k.name]!r}{said})")
     return "\n".join(lines)

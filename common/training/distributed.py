@@ -37,7 +37,7 @@ def of_torchrun(name: str, alone: int) -> int:
     text = os.environ.get(name, "").strip()
     if text and not text.isdigit():
         raise UserError(f"{name}={text!r} in the environment: expected a whole number, as torchrun "
-                        "leaves it there")
+                        "sets it")
     return int(text) if text else alone
 
 
@@ -73,7 +73,7 @@ def local_device(device: torch.device) -> torch.device:
 
 
 @contextlib.contextmanager
-def group() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Join the other processes' group, if torchrun started any, and leave it at the end."""
     if processes() == 1:
         yield

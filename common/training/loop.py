@@ -10,7 +10,7 @@ from typing import Any
 
 from common.config import TrainConfig
 from common.errors import Paused, UserError
-from common.files import empty, locked, shown
+from common.files import empty_folder, locked, shown
 from common.segments import Origin, Segment
 from common.training import distributed, start
 from common.training.budget import Budget
@@ -66,7 +66,7 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
         recipes, folders, names: one of each per run, see :func:`run`.
         origin: the provenance of this process.
         together: combines the recipes into one object that makes their steps as one, such as
-            :class:`common.training.vectorised.SideBySide`. Without it each run makes its own
+            :class:`common.training.vectorised.BatchedSeeds`. Without it each run makes its own
             steps and the runs take turns, which keeps a graphics card busy.
         budget: a limit on the time.
         source: loads the weights for runs with ``start_from``.
@@ -90,8 +90,9 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
             locks.callback(r.close)
         if together is not None:
             if len({r.first for r in runs}) > 1:
-                raise UserError("runs side by side have to stand at the same step: " + ", ".join(
-                    f"{r.name} at {r.first}" for r in runs) + "; finish them one by one")
+                at = ", ".join(f"{r.name} at {r.first}" for r in runs)
+                raise UserError("runs in one batched network have to be at the same step: "
+                                f"{at}; finish them one by one")
             joined = together(recipes)
             take_turns([advance(runs, OneByOne(joined), budget, joined.gather)])
         else:
@@ -109,7 +110,7 @@ def begin_anew(recipes: Sequence[Recipe], folders: Sequence[Path]) -> None:
     for recipe, folder in zip(recipes, folders, strict=True):
         if recipe.config.fresh and distributed.rank() == 0 and folder.is_dir():
             try:
-                empty(folder)
+                empty_folder(folder)
             except OSError as e:
                 raise UserError(f"fresh=true: cannot empty {shown(folder)}: {e.strerror}") from e
     distributed.anywhere(False)  # the other processes wait here until the folders are empty

@@ -26,10 +26,10 @@ from common.training.compiling import compile_apart
 from common.training.devices import choose_device, reuse_memory, run_generator, same_bits_again
 from common.training.noise import use_generator
 from common.training.precision import check_precision, set_precision
-from common.training.published import Made
 from common.training.rows import Row as Row
 from common.training.rows import as_tensor, on_device, scalar
 from common.training.sums import fraction
+from common.training.weight_files import RecordedRun
 
 Batch = tuple[Tensor, ...]  # inputs, labels, and whatever else the loss needs
 
@@ -131,7 +131,7 @@ class Recipe:
         for network in self.networks():
             network.train()
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
         """Write further files of a finished, recorded run, such as its trained weights.
 
         Args:

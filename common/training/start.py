@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from common.training.recipe import Recipe
 
 
-class Sidecar(Open):
+class SourceRun(Open):
     """The JSON file beside a file of weights, or the result of the run that made them.
 
     Attributes:
@@ -178,7 +178,7 @@ def is_of(sidecar: Path, experiments: Experiments, own: Config) -> bool:
     """
     if not sidecar.exists():
         return True
-    said, known = read_json(Sidecar, sidecar), keys(type(own))
+    said, known = read_json(SourceRun, sidecar), keys(type(own))
     flat = {k: v for k, v in flatten(said.config).items()
             if k not in known or not known[k].neutral}
     return said.seed == own.seed and experiments.counts(completed(flat, own), own)

@@ -47,7 +47,7 @@ class OneByOne:
     """Makes a recipe's steps when they are requested.
 
     Args:
-        recipe: one run; or :class:`common.training.vectorised.SideBySide`, several in lockstep.
+        recipe: one run; or :class:`common.training.vectorised.BatchedSeeds`, several in lockstep.
     """
 
     def __init__(self, recipe: Any):

@@ -87,7 +87,7 @@ class Tracker:
         self._lines, self._digest = 0, hashlib.sha256()
         text = "".join(self._counted(line) for line in kept)
         if expected is not None and self.state != expected:
-            raise UserError(f"{shown(folder / FILE)} is not what belongs to the checkpoint of step "
+            raise UserError(f"{shown(folder / FILE)} does not match the checkpoint of step "
                             f"{step}: expected {expected.lines} lines up to there, found "
                             f"{self._lines}{' others' * (self._lines == expected.lines)}; put "
                             "it back, or add fresh=true to start anew")

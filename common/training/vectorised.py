@@ -31,7 +31,7 @@ class Objective(nn.Module):
         return self.loss(batch, {})
 
 
-class SideBySide:
+class BatchedSeeds:
     """Several recipes that the training loop treats as one.
 
     Args:

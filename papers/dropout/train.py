@@ -27,9 +27,9 @@ from common.files import write_atomic
 from common.running.cli import main
 from common.training.descent import sgd
 from common.training.max_norm import project_max_norm
-from common.training.published import Made
 from common.training.recipe import Batch, Row, Supervised
 from common.training.sums import fraction
+from common.training.weight_files import RecordedRun
 from papers.dropout import weights
 from papers.dropout.model import (
     Autoencoder,
@@ -225,7 +225,7 @@ class DropoutRecipe(Supervised):
             return sampled_probabilities(self.model, x, samples)
         return torch.softmax(self.predict(x), 1)[None]
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
         """Leave the first network of one experiment in ``weights/``, with what it is."""
         if self.config.experiment != SHIPPED or self.config.seed:
             return
@@ -275,7 +275,7 @@ class AutoencoderRecipe(DropoutRecipe):
                 metrics |= {f"{name}_{b}": n.item() / len(values) for b, n in enumerate(bins)}
         return metrics
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
         """Leave the first seed's incoming weights, the features of Fig. 7, as float16."""
         if self.config.data.evaluate_on != "test" or self.config.seed:
             return

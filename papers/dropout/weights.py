@@ -15,7 +15,7 @@ from pydantic import Field
 from common.errors import UserError
 from common.evidence import card as cards
 from common.files import shown
-from common.training import published, start
+from common.training import start, weight_files
 from papers.dropout.model import ACTIVATIONS, NOISES, Network
 
 TEST_IMAGES = 10_000
@@ -27,7 +27,7 @@ def rounded(network: Network) -> Network:
     return copy.deepcopy(network).half().float()
 
 
-class Sidecar(published.Sidecar):
+class Sidecar(weight_files.Sidecar):
     """What lies as JSON beside our weights.
 
     Attributes:
@@ -53,7 +53,7 @@ def save(path: Path, network: Network, sidecar: Sidecar) -> None:
     about = {k: str(model[k]) for k in ("activation", "noise", "p_input", "p_hidden")} | {
         "metric": f"test error {sidecar.error:.2f} %"}
     tensors = {k: v.half() for k, v in network.state_dict().items()}
-    published.save(path, tensors, about, sidecar, card(path.stem, network, sidecar))
+    weight_files.save(path, tensors, about, sidecar, card(path.stem, network, sidecar))
 
 
 def card(name: str, network: Network, sidecar: Sidecar) -> str:
@@ -87,7 +87,7 @@ def load(path: Path | str) -> Network:
         UserError: the file is missing, damaged, or holds no such network.
     """
     path = Path(path)
-    tensors, about = published.read(path)
+    tensors, about = weight_files.read(path)
     shapes = [w.shape for name, w in sorted(tensors.items()) if name.endswith(".weight")]
     try:
         if about["activation"] not in ACTIVATIONS or about["noise"] not in NOISES:

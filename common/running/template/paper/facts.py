@@ -1,4 +1,4 @@
-"""Functions that measure claims: exact facts computed from the code, and measures over curves."""
+"""Functions behind the claims: exact facts computed from the code, and measures over curves."""
 
 from __future__ import annotations
 

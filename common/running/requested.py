@@ -17,7 +17,7 @@ NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]')
 """Characters that some system does not allow in folder names."""
 
 
-def run_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
+def requested_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
     """The folder of a run: ``runs/<paper>/<experiment>[,key=value …]/seed<k>``."""
     name = ",".join([config.experiment, *(f"{k}={v}" for k, v in sorted(overrides.items()))])
     name = NOT_IN_NAMES.sub("_", name)
@@ -27,7 +27,7 @@ def run_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
 
 
 @dataclass(frozen=True)
-class Job:
+class RequestedRun:
     """One run requested on the command line.
 
     Attributes:
@@ -53,7 +53,7 @@ class Finished:
     """A finished run.
 
     Attributes:
-        job: the requested run.
+        request: the requested run.
         ended: its outcome.
         before: the metrics of the result that it replaced, if any.
         shown, loss_name: from its recipe.
@@ -61,7 +61,7 @@ class Finished:
         by: the commit that finished it, if that is not the present one.
     """
 
-    job: Job
+    request: RequestedRun
     ended: Ended
     before: dict[str, float] | None
     shown: tuple[list[str], list[str]]
@@ -75,7 +75,8 @@ class Finished:
         return self.ended.metrics
 
 
-def job(experiments: Experiments, name: str, seed: int, overrides: dict[str, Any]) -> Job:
+def requested_run(experiments: Experiments, name: str, seed: int, overrides: dict[str, Any],
+                  ) -> RequestedRun:
     """The run of an experiment with a seed and overrides.
 
     Raises:
@@ -84,5 +85,5 @@ def job(experiments: Experiments, name: str, seed: int, overrides: dict[str, Any
     config, own = experiments.resolve(name, seed, overrides), experiments.resolve(name)
     asked = identity(config)
     changed = {k: v for k, v in asked.items() if v != identity(own).get(k)}
-    return Job(config, run_folder(experiments.path.parent.name, config, changed),
-               config.record and experiments.counts(asked, own) and is_clone())
+    return RequestedRun(config, requested_folder(experiments.path.parent.name, config, changed),
+                        config.record and experiments.counts(asked, own) and is_clone())

@@ -34,7 +34,7 @@ class Sidecar(Model):
     commits: list[str] = Field(min_length=1)
 
 
-class Made(Sidecar):
+class RecordedRun(Sidecar):
     """A recorded run, described for the files it leaves; ``metrics`` are the final ones."""
 
     metrics: dict[str, Annotated[float, Field(allow_inf_nan=True)]]

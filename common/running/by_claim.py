@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from common.evidence import tables
 from common.evidence.claims import Claim
 from common.evidence.paper import Paper
-from common.running.runs import Outcome, Run
+from common.running.runs import Outcome, PendingRun
 
 
-def found(before: Paper, now: Paper, claims: Sequence[Claim], runs: Sequence[Run],
-          outcome: Outcome) -> str:
+def outcome_by_claim(before: Paper, now: Paper, claims: Sequence[Claim], runs: Sequence[PendingRun],
+                     outcome: Outcome) -> str:
     """Published value, measured value and verdict of each claim, and the value of each new run.
 
     Args:
