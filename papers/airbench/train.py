@@ -125,8 +125,7 @@ class AirbenchRecipe(Supervised):
     def rates(self, step: int) -> dict[str, float]:
         """Rates as fractions of the highest: ``height`` for all, ``first`` for the first bias.
 
-        ``height`` is a triangle. With SGD the first layer's bias follows it until it is frozen;
-        with Muon its rate falls linearly to 0 by then.
+        That bias follows the triangle with SGD, or falls linearly to 0 with Muon, until frozen.
         """
         optim, epochs = self.config.optim, self.config.optim.frozen_after
         now = height(step, self.config.train.steps, optim.start, optim.peak, optim.end)
