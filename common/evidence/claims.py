@@ -1,45 +1,50 @@
-"""Published statements, and how each is to be judged.
+"""Claims: the paper's statements, and how each is measured and judged.
 
 ``papers/<paper>/claims.yaml`` lists them:
 
 .. code-block:: yaml
 
-    title: ...            # of the paper; authors, year, link, shows, picture likewise
-    result: >             # what came out, in at most 20 words, for README's gallery
+    title: ...            # of the paper; also authors, year, link, shows, picture
+    result: >             # the outcome in at most 20 words, for README's gallery
       BN is five times as fast {fig1a-speed: reproduced}    # the verdict is checked, not shown
-    story: >              # what it claims, what came out, what did not and why: a few sentences
-      BN learns faster {fig1a-speed: reproduced}, … # the report shows a claim's verdict there
+    story: >              # a few sentences: the paper's claims, the outcome, what failed and why
+      BN learns faster {fig1a-speed: reproduced}, … # the report shows the claim's verdict here
     claims:
       - id: fig1a-bn-4k
         where: Fig. 1(a)                      # the place in the paper
         says: with BN, test accuracy after 4,000 steps
-        published: 0.953                      # left out where the statement has no number
+        published: 0.953                      # left out if the statement has no number
         obtained: read off the figure, ±0.0005
         show: .2%                             # how numbers are printed (a Python format)
         measure: {experiment: bn, metric: accuracy, step: 4000}     # no step: the final one
         judge: {within: [-0.02, 0.02], why: the reason for the band's width}
         because: ...                          # why it is not reproduced, as far as is known
-        afterwards: ...                       # why it was written or mended after its results
+        afterwards: ...                       # why it was written or changed after its results
 
-``measure`` takes a metric of an ``experiment``, its paired difference to another (``versus``), or
-a ``function`` of the paper's ``facts.py``: with ``experiments`` it is called once per seed with
-their results, without it is an exact fact computed from the code; ``arguments`` are passed by
-name. ``judge`` takes ``within``
-(around the published value), ``at_least``, ``at_most``, both, or ``exactly`` (a tolerance for an
-exact fact, or for a run that no seed can change, of which one is enough), ``sd``, the spread
-of single runs, known beforehand, by which fewer than three seeds are judged, and ``by``, which
-says what is judged: ``mean``, ``median``, ``share`` of the ``trials`` of a run, or ``one`` where
-every run starts from the same network and no seed changes what is measured of it, so that all of
-them are one, see :mod:`common.evidence.verdicts`. A claim without ``measure`` is out of reach;
-``because`` says why.
+``measure`` is one of these:
 
-``obtained`` says how the published number came here. It begins with ``printed`` (in the paper, as
-it stands), ``derived`` (computed from what is printed), ``read off`` (a figure, with the reading
-error) or ``quoted by`` (a third party, whose name follows). A number from memory is none.
+- a ``metric`` of an ``experiment``, at a ``step`` if given;
+- its difference from another experiment (``versus``), paired by seed;
+- a ``function`` of the paper's ``facts.py``. With ``experiments`` it is called once per seed with
+  their results; without, it is an exact fact computed from the code. ``arguments`` are passed by
+  name.
 
-A published table is one entry with ``each``: a claim for every row of ``published/<each>.csv``,
-whose columns fill the ``{…}`` in its texts. ``row`` and ``column`` say where it stands in the
-report's table:
+A claim without ``measure`` cannot be measured here; ``because`` says why.
+
+``judge`` has a band: ``within`` (around the published value), ``at_least``, ``at_most`` or both of
+these, or ``exactly`` (a tolerance for an exact fact, or for a run that no seed can change, so that
+one is enough). ``sd`` is the spread of single runs, if it is known beforehand; with it fewer than
+three seeds can be judged. ``by`` says what is judged: the ``mean``, the ``median``, the ``share``
+of a run's ``trials`` that succeed, or ``one`` run where all runs start from the same network and no
+seed changes the measurement, see :mod:`common.evidence.verdicts`.
+
+``obtained`` gives the source of the published number. It begins with ``printed`` (as it stands in
+the paper), ``derived`` (computed from printed numbers), ``read off`` (a figure, with the reading
+error) or ``quoted by`` (a third party, whose name follows). A number from memory is not allowed.
+
+A published table is one entry with ``each``. It makes one claim for every row of
+``published/<each>.csv``, whose columns fill the ``{…}`` in the entry's texts. ``row`` and
+``column`` give the claim's place in the report's table:
 
 .. code-block:: yaml
 
@@ -85,7 +90,7 @@ from common.typed import Model, checked, read_yaml
 
 
 class Measure(Model):
-    """What ``measure`` may say; either ``function``, or ``experiment`` and ``metric``."""
+    """The ``measure`` of a claim: either ``function``, or ``experiment`` and ``metric``."""
 
     experiment: str | None = None
     metric: str | None = None
@@ -109,13 +114,13 @@ class Curve(Model):
 
 
 class About(Model):
-    """What ``claims.yaml`` says about the paper.
+    """The part of ``claims.yaml`` that describes the paper.
 
     Attributes:
-        shows: what it shows, in a clause.
-        picture: name of the figure that stands for it.
-        story: with the claims it speaks of, see :mod:`common.evidence.story`.
-        curves: published ones, which belong to some of its runs.
+        shows: what the paper shows, in a clause.
+        picture: name of the headline figure.
+        story: refers to claims, see :mod:`common.evidence.story`.
+        curves: published curves, each for some of its runs.
     """
 
     title: str
@@ -129,8 +134,8 @@ class About(Model):
     curves: list[Curve] = Field(default_factory=list)
 
 
-class File(About):
-    """A ``claims.yaml``; its claims are read one by one."""
+class ClaimsFile(About):
+    """The content of a ``claims.yaml``; its claims are validated one by one."""
 
     claims: list[Any]
 
@@ -154,17 +159,17 @@ class Claim(Model):
 
     @property
     def function(self) -> str:
-        """The function of ``facts.py`` that measures it; empty where a metric does or nothing."""
+        """The function of ``facts.py`` that measures it; empty if there is none."""
         return (self.measure.function if self.measure else None) or ""
 
     @property
     def repeatable(self) -> bool:
-        """Whether one run says all that can be said: no seed can change what it measures."""
+        """Whether one run is enough, because no seed can change the measurement."""
         return self.judge.exactly is not None or self.judge.by == "one"
 
     @property
     def experiments(self) -> list[str]:
-        """The experiments whose results it needs."""
+        """The experiments whose results the claim needs."""
         if self.measure is None:
             return []
         named = [self.measure.experiment, self.measure.versus, *self.measure.experiments]
@@ -184,10 +189,11 @@ class Claim(Model):
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file.
+    """Read the rows of a CSV file.
 
     Raises:
-        UserError: it cannot be read, has no rows, or one with more or fewer values than names.
+        UserError: it cannot be read, has no rows, or a row has more or fewer values than the
+            header has names.
     """
     try:
         with open(path, encoding="utf-8", newline="") as f:
@@ -205,20 +211,21 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def read(path: Path) -> tuple[About, list[Claim]]:
-    """Read ``claims.yaml``: what it says about the paper, and its claims.
+def read_claims(path: Path) -> tuple[About, list[Claim]]:
+    """Read a ``claims.yaml``: the description of the paper, and the claims.
 
     Raises:
-        UserError: not YAML, a missing or unknown part or one of another type, or an id used twice.
+        UserError: it is not YAML; a part is missing, unknown, of the wrong type or inconsistent
+            with others; or an id is used twice.
     """
-    about = checked(File, read_yaml(path), shown(path))
+    about = checked(ClaimsFile, read_yaml(path), shown(path))
     claims: list[Claim] = []
     for entry in [e for one in about.claims for e in spread(one, path)]:
         name = entry.get("id", "without id") if isinstance(entry, dict) else "without id"
         where = f"{shown(path)}: claim {name!r}"
         claim = checked(Claim, entry, where)
         if any(c.id == name for c in claims):
-            raise UserError(f"{where}: expected an id used once")
+            raise UserError(f"{where}: expected a unique id")
         _check(claim, where)
         claims.append(claim)
     for curve in about.curves:
@@ -227,7 +234,7 @@ def read(path: Path) -> tuple[About, list[Claim]]:
 
 
 def spread(entry: Any, path: Path) -> list[Any]:
-    """An entry of ``claims.yaml`` as one for every row of the table it names, or as it is.
+    """Expand an entry with ``each`` into one entry per row of its table; return others unchanged.
 
     Raises:
         UserError: there is no such table, or it lacks a column.
@@ -255,7 +262,7 @@ def spread(entry: Any, path: Path) -> list[Any]:
         one = filled(entry, row)
         judge = one.get("judge")
         for part, k in ((one, "published"), (judge if isinstance(judge, dict) else {}, "exactly")):
-            with contextlib.suppress(ValueError):  # what is no number stays, and is refused
+            with contextlib.suppress(ValueError):  # other text is kept here and refused later
                 part |= {k: float(part[k])} if isinstance(part.get(k), str) else {}
         entries.append(one)
     return entries
@@ -274,7 +281,7 @@ SOURCES = ("printed", "derived", "read off", "quoted by ")
 
 
 def _check(claim: Claim, where: str) -> None:
-    """Refuse what is of the right type and makes no sense together."""
+    """Refuse parts that have the right types but contradict or lack one another."""
     try:
         if re.search(r"\d{3}", claim.show):
             raise ValueError("wider than a line")
@@ -283,7 +290,7 @@ def _check(claim: Claim, where: str) -> None:
         raise UserError(f"{where}: show: {claim.show!r}: expected a format of numbers such as .2f"
                         ) from e
     if claim.published is not None and not claim.obtained.startswith(SOURCES):
-        raise UserError(f"{where}: expected 'obtained' to say how the number came here, beginning "
+        raise UserError(f"{where}: expected 'obtained' to give the number's source, beginning "
                         f"with one of {', '.join(SOURCES)}")
     measure, judge = claim.measure, claim.judge
     if measure is None:
@@ -305,7 +312,7 @@ def _check(claim: Claim, where: str) -> None:
     if low > high:
         raise UserError(f"{where}: the band ends at {high:g}, below its beginning {low:g}")
     if (judge.by == "share") != (judge.trials is not None):
-        raise UserError(f"{where}: expected 'trials', how many a run makes, with by: share and "
+        raise UserError(f"{where}: expected 'trials', the number in a run, with by: share and "
                         "only there")
     if claim.experiments and not judge.why:
         raise UserError(f"{where}: expected 'why' in 'judge', the reason for the band's width")

@@ -48,12 +48,11 @@ LEFT: dict[str, dict[str, tuple[str, str]]] = {
         "the recipe's docstring", "how this paper trains")},
     "bench.py": {'"""The paper\'s speed claim, or ours, as a ratio."""': (
         "the module's docstring", "what is timed against what")}}
-"""What the template leaves to its author: file to words in it, with their place, and what to write
-there."""
+"""The placeholders of the template: by file, the text to find, its place, and what to write."""
 
 
 def left_in(folder: Path) -> list[str]:
-    """What of :data:`LEFT` still stands in a paper's files, a line each."""
+    """The placeholders of :data:`LEFT` that are still in a paper's files, one line each."""
     said = []
     for file, words in LEFT.items():
         path = folder / file
@@ -67,7 +66,7 @@ def check_name(name: str) -> None:
     """Refuse a name that is taken or cannot be a Python package.
 
     Raises:
-        UserError: naming it and what was expected.
+        UserError: the name is refused.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", name) or keyword.iskeyword(name):
         raise UserError(f"{name!r} cannot be a paper's name: expected at most 50 lower-case "
@@ -81,16 +80,16 @@ def check_name(name: str) -> None:
 
 
 UNFINISHED = ".unfinished"
-"""Lies in a paper's folder while it is being made."""
+"""A file that marks a paper's folder while it is being created."""
 
 
 def unknown(name: str) -> dict[str, str]:
-    """What is written about a paper of which nothing but the name is known."""
+    """Placeholders for title, authors and year, where only the name is known."""
     return {"title": name, "authors": "Authors", "year": "0"}
 
 
 def fill(text: str, name: str, about: dict[str, str]) -> str:
-    """The template's text with the paper's name and what is known about it."""
+    """Fill the template's text with the paper's name, title, authors and year."""
     text = text.replace("NAME_CLASS", "".join(part.title() for part in name.split("_")))
     text = text.replace("NAME", name)
     for k, v in about.items():
@@ -99,14 +98,14 @@ def fill(text: str, name: str, about: dict[str, str]) -> str:
 
 
 def create(name: str, about: dict[str, str]) -> list[Path]:
-    """Write the folder and the tests; returns the files made.
+    """Write the folder and the tests; returns the files written.
 
     Raises:
-        UserError: the name cannot be used, or the files cannot be written; then nothing is left.
+        UserError: the name cannot be used, or the files cannot be written; nothing is left behind.
     """
     check_name(name)
     say("reading the papers there are …")
-    from common.evidence import report  # takes seconds, and what is slow says so before
+    from common.evidence import report  # imported here because it takes seconds
     from common.evidence.paper import papers, verdict_table
     folder, tests = ROOT / "papers" / name, ROOT / "tests" / "papers" / name
     made = []
@@ -133,12 +132,12 @@ def create(name: str, about: dict[str, str]) -> list[Path]:
 
 
 def say(what: str) -> None:
-    """What is being done, at once; the files made are what goes to standard output."""
+    """Print progress to stderr at once; standard output lists only the files written."""
     print(what, file=sys.stderr, flush=True)
 
 
 def main(argv: list[str]) -> int:
-    """The command line; see the module's text."""
+    """The command line; see the module's docstring."""
     if not argv or argv[0] in ("--help", "-h"):
         print(__doc__.strip())
         return 0

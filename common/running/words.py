@@ -1,4 +1,4 @@
-"""The words of a paper's command line, and what ``--help`` says about them."""
+"""Parsing of ``key=value`` command lines, and the text of ``--help``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from common.typed import DECIMAL, misread
 
 
 def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, Any]]:
-    """Split ``key=value`` words into experiment, seeds and overrides.
+    """Parse ``key=value`` arguments into experiment, seeds and overrides.
 
     Returns:
         The value of ``experiment`` (None if not given), the seeds (``[0]`` if not given), and
         all other keys with their values as YAML reads them.
 
     Raises:
-        UserError: a word is not ``key=value`` or a value is not YAML.
+        UserError: an argument is not ``key=value``, or a value is not YAML.
     """
     experiment, seeds, overrides = None, [0], {}
     for word in argv:
@@ -46,14 +46,14 @@ def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, A
 
 
 LAST_SEED = 2**31 - 1
-"""What the generators take."""
+"""The largest seed that the random generators accept."""
 
 
 def parse_seeds(text: str) -> list[int]:
-    """``"3"``, ``"0-9"`` or ``"0,2,5-7"`` as a list of seeds.
+    """Parse ``"3"``, ``"0-9"`` or ``"0,2,5-7"`` as a list of seeds.
 
     Raises:
-        UserError: anything else.
+        UserError: the text has another form, or names too many or too large seeds.
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -69,7 +69,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def help_text(experiments: Experiments, program: str, about: str) -> str:
-    """What ``--help`` prints: experiments and keys with their meaning."""
+    """The text that ``--help`` prints: experiments and keys with their meaning."""
     lines = [about, "", f"usage: python {program} [experiment=NAME] [seed=K] [key=value …]",
              "       the same with --pace: time per step, and what the whole run would cost",
              "       (--pace --keep: also for the report)", "",
@@ -79,7 +79,7 @@ def help_text(experiments: Experiments, program: str, about: str) -> str:
               and any(m.startswith(g + "_") for g in experiments.groups)}
     for name in experiments.names():
         if name in listed:
-            continue  # the single points of a sweep stand behind the sweep's own name
+            continue  # the members of a sweep are listed under the sweep's own name
         if name in experiments.groups:
             text, members = experiments.groups[name]
             text = f"{text} [{', '.join(members)}]"
@@ -90,7 +90,7 @@ def help_text(experiments: Experiments, program: str, about: str) -> str:
     defaults = {k: v.default for k, v in experiments.known.items()} | experiments.defaults
     lines += ["", "keys (type, the paper's value where an experiment gives no other):"]
     for k in experiments.known.values():
-        where = conditions.said(k.only)
+        where = conditions.described(k.only)
         said = f"; only where {where}" if where else "" if k.only else "; not used by this paper"
         lines.append(f"  {k.name:<24} {k.help} ({k.type}, {defaults[k.name]!r}{said})")
     return "\n".join(lines)

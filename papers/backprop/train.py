@@ -23,8 +23,8 @@ from common.decoded import of_tensors
 from common.errors import UserError, exit_with
 from common.files import write_atomic
 from common.running.cli import main
-from common.training.published import Made
 from common.training.recipe import Supervised
+from common.training.weight_files import RecordedRun
 from papers.backprop import tasks
 from papers.backprop.facts import family_units, symmetry_structure
 from papers.backprop.measures import classified, learned, right
@@ -129,7 +129,7 @@ class BackpropRecipe(Supervised):
                 metrics |= family_units(self.model)
         return metrics
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
         """Write the weights of seed 0, from which Fig. 1 and Fig. 4 are drawn."""
         if self.config.seed or self.config.task.name not in ("symmetry", "family_trees"):
             return

@@ -20,8 +20,8 @@ from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.descent import sgd
 from common.training.max_norm import project_max_norm
-from common.training.published import Made
 from common.training.recipe import Batch, Row, Supervised
+from common.training.weight_files import RecordedRun
 from papers.dropout import weights
 from papers.dropout.measures import BINS as BINS
 from papers.dropout.measures import activations, monte_carlo
@@ -137,7 +137,7 @@ class DropoutRecipe(Supervised):
             return sampled_probabilities(self.model, x, samples)
         return torch.softmax(self.predict(x), 1)[None]
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
         """Publish the network of :data:`SHIPPED` in ``weights/``, that of seed 0."""
         if self.config.experiment != SHIPPED or self.config.seed:
             return
@@ -177,7 +177,7 @@ class AutoencoderRecipe(DropoutRecipe):
             metrics |= activations(self.model, x)
         return metrics
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
         """Write the features of seed 0 beside its result."""
         if self.config.data.evaluate_on != "test" or self.config.seed:
             return

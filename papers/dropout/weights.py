@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from common.errors import UserError
 from common.evidence import card as cards
 from common.files import shown, write_atomic
-from common.training import published, start
+from common.training import start, weight_files
 from papers.dropout.model import ACTIVATIONS, NOISES, Autoencoder, Network
 
 TEST_IMAGES = 10_000
@@ -28,7 +28,7 @@ def rounded(network: Network) -> Network:
     return copy.deepcopy(network).half().float()
 
 
-class Sidecar(published.Sidecar):
+class Sidecar(weight_files.Sidecar):
     """What lies as JSON beside our weights.
 
     Attributes:
@@ -55,7 +55,7 @@ def save(path: Path, network: Network, sidecar: Sidecar) -> None:
     about = {k: str(model[k]) for k in ("activation", "noise", "p_input", "p_hidden")} | {
         "metric": f"test error {sidecar.error:.2f} %"}
     tensors = {k: v.half() for k, v in network.state_dict().items()}
-    published.save(path, tensors, about, sidecar, card(path.stem, network, sidecar))
+    weight_files.save(path, tensors, about, sidecar, card(path.stem, network, sidecar))
 
 
 def save_features(path: Path, network: Autoencoder) -> None:
@@ -99,7 +99,7 @@ def load(path: Path | str) -> Network:
         UserError: the file is missing, damaged, or holds no such network.
     """
     path = Path(path)
-    tensors, about = published.read(path)
+    tensors, about = weight_files.read(path)
     shapes = [w.shape for name, w in sorted(tensors.items()) if name.endswith(".weight")]
     try:
         if about["activation"] not in ACTIVATIONS or about["noise"] not in NOISES:

@@ -22,9 +22,9 @@ from common.training.augment import Cropped, PadCropFlip
 from common.training.compiling import compile_parts
 from common.training.descent import sgd
 from common.training.devices import place
-from common.training.published import Made
 from common.training.recipe import Batch, Row
 from common.training.schedules import divided
+from common.training.weight_files import RecordedRun
 from papers.resnet import weights
 from papers.resnet.model import (
     Block,
@@ -146,7 +146,7 @@ class ResNetRecipe(Cropped):
             metrics |= {f"response_{k}": s for k, s in enumerate(stds, 1)}
         return metrics
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
         """Publish the trained network in ``weights/``, with its card."""
         config = self.config
         name = config.experiment + (f"-seed{config.seed}" if config.seed else "")

@@ -35,7 +35,7 @@ from common.config import one_line
 from common.errors import UserError
 from common.evidence import card as cards
 from common.files import shown
-from common.training import published
+from common.training import weight_files
 from common.training.start import MEAN
 from papers.resnet.model import Block, ResNet, Shortcut, cifar_resnet
 
@@ -47,7 +47,7 @@ Padding = Literal["behind", "both"]
 side of them."""
 
 
-class Sidecar(published.Sidecar):
+class Sidecar(weight_files.Sidecar):
     """What lies as JSON beside our weights.
 
     Attributes:
@@ -74,8 +74,8 @@ def save(path: Path, network: ResNet, mean: Tensor, sidecar: Sidecar) -> None:
     """
     about = {"depth": str(sidecar.depth), "shortcut": sidecar.shortcut, "padding": "behind",
              "metric": f"test error {sidecar.error:.2f} %"}
-    published.save(path, network.state_dict() | {MEAN: mean}, about, sidecar,
-                   card(path.stem, sidecar))
+    weight_files.save(path, network.state_dict() | {MEAN: mean}, about, sidecar,
+                      card(path.stem, sidecar))
 
 
 def card(name: str, sidecar: Sidecar) -> str:

@@ -105,7 +105,7 @@ def test_wrong_overrides_are_named(experiments, overrides, message):
     ("experiments: {a: {help: x}}\ndefaults: {trian: {steps: 1}}",
      "unknown key 'trian.steps'; did you mean 'train.steps'"),
     ("experiments: {a: {from: b}}", "made from 'b'"),
-    ("experiments: {a: {runs: [b]}}", "runs 'b', which is not there"),
+    ("experiments: {a: {runs: [b]}}", "runs 'b', which does not exist"),
     ("experiments: {a: {precisions: [half]}}", "experiment 'a' has precisions=['half']: expected "
                                                "a list of float32|bfloat16"),
     ("precisions: float32", "precisions: 'float32': expected a list"),
@@ -219,8 +219,8 @@ def test_unknown_experiment_names_the_nearest(experiments):
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("both", "'both' is several: expected one of a, rate_0.3_5, rate_0.4_5"),
-    ("rate", "'rate' is several: expected one of rate_0.3_5, rate_0.4_5"),
+    ("both", "'both' is a group: expected one of a, rate_0.3_5, rate_0.4_5"),
+    ("rate", "'rate' is a group: expected one of rate_0.3_5, rate_0.4_5"),
     ("rat", "unknown experiment 'rat'; known: a, b, rate_0.3_5, rate_0.4_5")])
 def test_a_group_is_no_single_experiment(experiments, name, message):
     with pytest.raises(UserError) as e:

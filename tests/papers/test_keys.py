@@ -257,8 +257,8 @@ class Branch:
             v for k, v in vars(self.train).items() if k.endswith("Recipe") and k != "Recipe")
         self.compiled.calls = 0
         (run,) = cli.train(made, self.experiments, self.name, [0], changed | {"fresh": True})
-        record = json.loads((run.job.folder / "result.json").read_text())
-        state = checkpoint.load(run.job.folder)["recipe"]
+        record = json.loads((run.request.folder / "result.json").read_text())
+        state = checkpoint.load(run.request.folder)["recipe"]
         told = {k: v for k, v in record["curves"].items() if k != "seconds"}
         metrics = {k: v for k, v in record["metrics"].items() if k != "seconds"}
         digest = hashlib.sha256(json.dumps(

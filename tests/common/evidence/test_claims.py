@@ -5,7 +5,7 @@ import math
 import pytest
 
 from common.errors import UserError
-from common.evidence.claims import Claim, Measure, read, read_table
+from common.evidence.claims import Claim, Measure, read_claims, read_table
 from common.evidence.paper import paper_names, papers, verdict_table
 from common.evidence.verdicts import decide
 
@@ -29,7 +29,7 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
 @pytest.mark.parametrize(("entry", "message"), [
     ("- {id: a, says: s}", "claim 'a': expected 'where'"),
     ("- {where: w, says: s}", "claim 'without id': expected 'id'"),
-    (GOOD + GOOD, "claim 'a': expected an id used once"),
+    (GOOD + GOOD, "claim 'a': expected a unique id"),
     ("- {id: a, where: w, says: s}", "expected 'because'"),
     ("- {id: a, where: w, says: s, mesure: {}}", "unknown part 'mesure'; did you mean 'measure'"),
     (GOOD.replace("metric", "meric"), "unknown part 'measure.meric'; did you mean 'metric'"),
@@ -37,7 +37,7 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     (GOOD.replace("within: [-1, 1], ", ""), "expected 'within', 'at_least'"),
     (GOOD.replace(", why: x", ""), "the reason for the band's width"),
     (GOOD.replace("published: 1, ", ""), "expected a 'published' value"),
-    (GOOD.replace("obtained: printed, ", ""), "expected 'obtained' to say how the number came"),
+    (GOOD.replace("obtained: printed, ", ""), "expected 'obtained' to give the number's source"),
     (GOOD.replace("obtained: printed", "obtained: from memory"), "beginning with one of printed, "),
     (GOOD.replace("obtained: printed", "obtained: 3"), "obtained: 3: expected text"),
     (GOOD.replace("why: x}", "why: x}, afterwards: true"), "afterwards: True: expected text"),
@@ -54,8 +54,8 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     (GOOD.replace("why: x", "why: x, at_most: 3"), "expected one of 'within', 'exactly' and"),
     (GOOD.replace("why: x", "why: x, by: mode"),
      "judge.by: 'mode': expected one of 'mean', 'median', 'share' or 'one'"),
-    (GOOD.replace("why: x", "why: x, by: share"), "expected 'trials', how many a run makes"),
-    (GOOD.replace("why: x", "why: x, trials: 9"), "expected 'trials', how many a run makes"),
+    (GOOD.replace("why: x", "why: x, by: share"), "expected 'trials', the number in a run"),
+    (GOOD.replace("why: x", "why: x, trials: 9"), "expected 'trials', the number in a run"),
     (GOOD.replace("why: x", "why: x, by: share, trials: 0"), "judge.trials: 0: expected above 0"),
     (GOOD.replace("experiment: e, ", ""), "expected 'function', or 'experiment'"),
     (GOOD.replace("metric: m", "metric: [m]"), "measure.metric: ['m']: expected text"),
@@ -74,7 +74,7 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
 def test_a_damaged_claims_file_is_one_line(tmp_path, entry, message):
     (tmp_path / "claims.yaml").write_text(HEAD + entry)
     with pytest.raises(UserError) as e:
-        read(tmp_path / "claims.yaml")
+        read_claims(tmp_path / "claims.yaml")
     assert message in str(e.value) and "\n" not in str(e.value)
 
 
@@ -93,7 +93,7 @@ def test_a_table_that_is_none_is_one_line(tmp_path, content, message):
 
 def test_a_good_claims_file_is_read(tmp_path):
     (tmp_path / "claims.yaml").write_text(HEAD + GOOD)
-    about, (claim,) = read(tmp_path / "claims.yaml")
+    about, (claim,) = read_claims(tmp_path / "claims.yaml")
     assert about.title == "T" and claim.experiments == ["e"]
 
 
@@ -106,7 +106,7 @@ def of_a_table(tmp_path, entry, table="run,n,band\na,3,0\nb,5,2\n"):
     (tmp_path / "published").mkdir(exist_ok=True)
     (tmp_path / "published/t.csv").write_text(table)
     (tmp_path / "claims.yaml").write_text(HEAD + entry)
-    return read(tmp_path / "claims.yaml")[1]
+    return read_claims(tmp_path / "claims.yaml")[1]
 
 
 def test_a_table_is_a_claim_for_every_row(tmp_path):
@@ -146,7 +146,7 @@ def test_a_published_curve_is_read_with_its_columns(tmp_path, curve, message):
     (EACH.replace("each: t", "each: u"), "published/u.csv"),
     *((EACH.replace("'of {run}'", f"'of {part}'"), "has no column for") for part in (
         "{}", "{0}", "{run.nope}", "{run[99]}", "{run[a]}", "{run:d}", "{run")),
-    (EACH.replace("n-{run}", "n"), "claim 'n': expected an id used once")])
+    (EACH.replace("n-{run}", "n"), "claim 'n': expected a unique id")])
 def test_a_damaged_table_is_one_line(tmp_path, entry, message):
     with pytest.raises(UserError) as e:
         of_a_table(tmp_path, entry)

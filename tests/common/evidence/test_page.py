@@ -60,7 +60,7 @@ def test_folds_are_closed_and_hold_no_heading(every):
     ("section 4.2, Fig. 6 left", "Fig. 6"), ("ours", "ours"),
     ("Hopfield 1982, pp. 2556–2557", "Hopfield 1982, pp. 2556–2557")])
 def test_a_claims_place(where, place):
-    assert page.place(where) == place
+    assert page.place_in_paper(where) == place
 
 
 def test_single_claims_stand_together_behind_the_groups():
@@ -133,7 +133,7 @@ def test_a_table_stands_side_by_side():
         return Judgement(claim, verdict, (value,))
     js = [judged("one", "n", 3, 3, "reproduced"), judged("two", "n", 4, 5, "not reproduced"),
           judged("one", "m", 7, 7, "reproduced"), judged("two", "m", 8, 8, "reproduced")]
-    assert page.side_by_side(js).splitlines()[-2:] == [
+    assert page.row_by_row(js).splitlines()[-2:] == [
         "| one | 3 | 3 | 7 | 7 | **reproduced** |",
         "| two | 4 | 5 | 8 | 8 | n **not reproduced** |"]
     assert [page.stands_alone(j, js) for j in js] == [True, True, True, False]

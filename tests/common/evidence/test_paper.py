@@ -36,7 +36,7 @@ def test_an_outdated_result_makes_a_claim_stale(paper):
 def test_what_recheck_found_makes_a_claim_stale(monkeypatch):
     (paper,) = papers(["batchnorm"])
     claim = next(c for c in measured(paper) if "plain" in c.experiments)
-    monkeypatch.setattr(results, "difference", lambda folder, experiment, seed: (
+    monkeypatch.setattr(results, "noted_difference", lambda folder, experiment, seed: (
         "0.5 recorded, 0.6 now" if (experiment, seed) == ("plain", 2) else ""))
     judgement = Paper(paper.folder).judge(claim)
     assert judgement.verdict == "stale"
@@ -86,7 +86,7 @@ def test_a_function_that_cannot_be_called_so_is_one_line(measure, message):
 def test_a_median_wants_six_runs(tmp_path, monkeypatch):
     (paper,) = papers(["bayes_by_backprop"])
     claim = measured(paper)[0].model_copy(update={"judge": Judge(by="median", at_least=0)})
-    monkeypatch.setattr("common.evidence.paper.read", lambda path: (paper.about, [claim]))
+    monkeypatch.setattr("common.evidence.paper.read_claims", lambda path: (paper.about, [claim]))
     with pytest.raises(UserError, match="judged by its median: expected at least 6 planned seeds"):
         Paper(paper.folder)
 

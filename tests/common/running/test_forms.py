@@ -78,14 +78,14 @@ def test_what_one_downloads_is_the_files(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(size))
         path.with_suffix(".json").write_text(json.dumps(said))
-    assert forms.downloads(forms.published()).splitlines()[2:] == [
+    assert forms.downloads(forms.downloadable()).splitlines()[2:] == [
         "| [a `other.safetensors`](a/weights/other.md) | cifar10 | 9.0 | 8.00 |",
         "| [b `coded`](b/results/coded/seed0.md) | mnist | 1.2 | 2.25 |",
         "| [a `large.safetensors`](a/weights/large.md) | mnist | 5.2 | 1.50 |"]
 
 
 def test_the_pages_downloads_are_what_is_published():
-    assert forms.downloads(forms.published()) in (ROOT / "papers/STUDY.md").read_text(
+    assert forms.downloads(forms.downloadable()) in (ROOT / "papers/STUDY.md").read_text(
         encoding="utf-8")
 
 
