@@ -23,7 +23,6 @@ from common.training.max_norm import project_max_norm
 from common.training.recipe import Batch, Row, Supervised
 from common.training.weight_files import RecordedRun
 from papers.dropout import weights
-from papers.dropout.measures import BINS as BINS
 from papers.dropout.measures import activations, monte_carlo
 from papers.dropout.model import (
     Autoencoder,

@@ -132,11 +132,11 @@ def test_a_published_curve_is_read_with_its_columns(tmp_path, curve, message):
     (tmp_path / "claims.yaml").write_text(HEAD.replace("claims:", f"curves: [{curve}]\nclaims:")
                                           + GOOD)
     if not message:
-        (made,) = read(tmp_path / "claims.yaml")[0].curves
+        (made,) = read_claims(tmp_path / "claims.yaml")[0].curves
         assert (made.values, made.each, made.says) == (["n"], 1, "published")
         return
     with pytest.raises(UserError) as e:
-        read(tmp_path / "claims.yaml")
+        read_claims(tmp_path / "claims.yaml")
     assert message in str(e.value) and "\n" not in str(e.value)
 
 
