@@ -326,7 +326,7 @@ def test_a_stopped_run_can_be_looked_at(end_of, tmp_path):
     code, said = end_of(lambda: look.main([str(run.request.folder), str(other.request.folder)]))
     assert code == 2 and "of one kind" in said.err
     (empty := tmp_path / "begun").mkdir()
-    code, said = end_of(lambda: look.main([str(empty), str(run.job.folder)]))
+    code, said = end_of(lambda: look.main([str(empty), str(run.request.folder)]))
     assert code == 0 and f"{empty}: no checkpoint yet, left out" in said.out
     assert "picture: " in said.out and not list(empty.iterdir())
     code, said = end_of(lambda: look.main([]))
