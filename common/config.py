@@ -97,7 +97,7 @@ class TrainConfig:
     vectorize: bool = key(False, "train all seeds given as one batched network, for small ones",
                           neutral=True)
     side_by_side: int = key(1, "how many of the runs given take turns in one process, on a card",
-                            neutral=True, least=1)
+                            neutral=True, least=1, most=1024)
     capture: bool = key(True, "on a CUDA card: capture the step in a graph", neutral=True)
 
 

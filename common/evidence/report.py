@@ -106,7 +106,7 @@ def main(argv: list[str]) -> int:
     if unknown or "--help" in argv or "-h" in argv:
         if unknown:
             raise UserError(f"unknown option {unknown[0]!r}: expected --check or names of papers")
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     names = [a for a in argv if not a.startswith("-")]
     papers(names)  # refuses unknown names first

@@ -126,7 +126,7 @@ def show(contenders: list[Contender], rates: list[list[float]]) -> str:
 def main(argv: list[str]) -> int:
     """The command line; see the module's docstring."""
     if not argv or argv[0] in ("--help", "-h"):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     paper = papers([argv[0]])[0]
     _, _, options = parse_arguments(argv[1:])

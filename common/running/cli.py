@@ -136,7 +136,7 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     experiments = Experiments(schema, folder / "config.yaml")
     program = f"papers/{folder.name}/train.py"
     if "--help" in argv or "-h" in argv:
-        about = (sys.modules[recipe_class.__module__].__doc__ or "").strip().splitlines()[0]
+        about = (sys.modules[recipe_class.__module__].__doc__ or "").strip().partition("\n")[0]
         print(help_text(experiments, program, about))
         return 0
     paced, keep = "--pace" in argv, "--keep" in argv

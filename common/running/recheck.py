@@ -229,7 +229,7 @@ def main(argv: list[str]) -> int:
         UserError: a key, paper or experiment is unknown.
     """
     if {"--help", "-h"} & set(argv):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     asked = papers([a for a in argv if "=" not in a])
     experiment, _, options = parse_arguments([a for a in argv if "=" in a])

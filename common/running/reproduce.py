@@ -258,7 +258,7 @@ def main(argv: list[str]) -> int:
         0, or 1 if a run failed.
     """
     if not argv or {"--help", "-h"} & set(argv):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     (paper,) = papers(argv[:1])
     starting = start_up()

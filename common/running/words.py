@@ -22,14 +22,20 @@ def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, A
         all other keys with their values as YAML reads them.
 
     Raises:
-        UserError: an argument is not ``key=value``, or a value is not YAML.
+        UserError: an argument is not ``key=value``, a key is given twice, or a value is not YAML.
     """
     experiment, seeds, overrides = None, [0], {}
+    given: set[str] = set()
     for word in argv:
         name, sign, value = word.partition("=")
-        if not sign or not name:
+        if not sign or not name or name.startswith("-"):
             raise UserError(f"cannot read {word!r}: expected key=value (try --help)")
+        if name in given:
+            raise UserError(f"{word}: {name} is given twice; expected it once")
+        given.add(name)
         if name == "experiment":
+            if not value:
+                raise UserError("experiment=: expected the name of one, or several as a,b")
             experiment = value
         elif name == "seed":
             seeds = parse_seeds(value)
@@ -55,17 +61,26 @@ def parse_seeds(text: str) -> list[int]:
     Raises:
         UserError: the text has another form, or names too many or too large seeds.
     """
-    seeds: list[int] = []
+    seeds: dict[int, None] = {}
     for part in text.split(","):
-        match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part.strip())
+        match = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part.strip())
         if not match or (match[2] and int(match[2]) < int(match[1])):
-            raise UserError(f"seed={text}: expected a whole number, a range 0-9 or a list 0,2,5")
+            raise UserError(f"seed={shorten(text)}: expected a whole number, a range 0-9 or a list "
+                            "0,2,5")
         first, last = int(match[1]), int(match[2] or match[1])
-        if last - first >= MOST_SEEDS or last > LAST_SEED:
-            raise UserError(f"seed={text}: expected at most {MOST_SEEDS:,} seeds, none above "
-                            f"{LAST_SEED:,}")
-        seeds += range(first, last + 1)
-    return seeds
+        if last - first >= MOST_SEEDS - len(seeds) or last > LAST_SEED:
+            raise UserError(f"seed={shorten(text)}: expected at most {MOST_SEEDS:,} seeds, none "
+                            f"above {LAST_SEED:,}")
+        named = range(first, last + 1)
+        if any(k in seeds for k in named):
+            raise UserError(f"seed={shorten(text)}: a seed is named twice; expected each once")
+        seeds |= dict.fromkeys(named)
+    return list(seeds)
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """A text as a message shows it: its beginning, where it is long."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def help_text(experiments: Experiments, program: str, about: str) -> str:

@@ -104,7 +104,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def main(argv: list[str]) -> int:
     """The command line; see the module's docstring."""
     if argv and argv[0] in ("--help", "-h"):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     if len(argv) != 1:
         raise UserError(f"{' '.join(argv) or 'no argument'}: expected one, the folder of a finished"

@@ -175,7 +175,7 @@ def bounds(views: dict[str, View]) -> tuple[float, float]:
 def main(argv: list[str]) -> int:
     """The command line; see the module's docstring."""
     if argv and argv[0] in ("--help", "-h"):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     if not argv:
         raise UserError("expected the folder of a run, such as "

@@ -60,7 +60,7 @@ def per_channel(options: dict, name: str) -> Tensor | None:
 def main(argv: list[str]) -> int:
     """The command line; see the module's text."""
     if not argv or argv[0] in ("--help", "-h"):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     path = Path(argv[0])
     if not path.exists() and (Path(__file__).parent / path).exists():
