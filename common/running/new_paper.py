@@ -99,11 +99,12 @@ def check_value(key: str, value: str) -> str:
     """
     strange = {c for c in value if unicodedata.category(c) in CONTROL}
     if key == "year":
-        good, expected = re.fullmatch("(1[89]|2[0-9])[0-9]{2}", value), "a year from 1800 to 2999"
+        bad = not re.fullmatch("(1[89]|2[0-9])[0-9]{2}", value)
+        expected = "a year from 1800 to 2999"
     else:
-        good = value.strip() and not strange and not re.search(r"""\\|\"{3}|'{3}""", value)
+        bad = not value.strip() or bool(strange or re.search(r"""\\|\"{3}|'{3}""", value))
         expected = "some text without backslashes, control characters or triple quotes"
-    if not good:
+    if bad:
         visible = "".join("?" if c in strange else c for c in value)
         raise UserError(f"{key}={visible}: expected {expected}")
     return one_line(Exception(value))
