@@ -66,7 +66,7 @@ def left_in(folder: Path) -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is taken or cannot be a Python package.
+    """Refuse a name that cannot be a Python package.
 
     Raises:
         UserError: the name is refused.
@@ -75,7 +75,15 @@ def check_name(name: str) -> None:
         raise UserError(f"{name!r} cannot be a paper's name: expected at most 50 lower-case "
                         "letters, digits and underscores, starting with a letter, and no Python "
                         "keyword")
-    if (ROOT / "papers" / name / UNFINISHED).exists():  # an earlier attempt was cut short
+
+
+def check_free(name: str) -> None:
+    """Refuse a name that is taken, unless its creation was cut short.
+
+    Raises:
+        UserError: the name is refused.
+    """
+    if (ROOT / "papers" / name / UNFINISHED).exists():
         return
     for folder in (ROOT / "papers" / name, ROOT / "tests" / "papers" / name):
         if folder.exists():
@@ -140,7 +148,7 @@ def create(name: str, about: dict[str, str]) -> list[Path]:
     check_name(name)
     with locked(ROOT / "runs" / ".new",  # one for all papers: each writes README's table
                 "another 'papers new' is at work in this clone: try again when it has ended"):
-        check_name(name)  # the other may have ended in between
+        check_free(name)
         return write(name, about)
 
 

@@ -102,12 +102,20 @@ def test_its_report_agrees_and_the_gallery_lists_it(copy):
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("batchnorm", "papers/batchnorm exists"), ("Big", "cannot be a paper's name"),
-    ("1st", "cannot be"), ("class", "cannot be"), ("a-b", "cannot be"), ("../x", "cannot be"),
-    ("", "cannot be"), ("x" * 51, "at most 50 lower-case letters")])
-def test_names_that_are_taken_or_impossible_are_refused(name, message):
+    ("Big", "cannot be a paper's name"), ("1st", "cannot be"), ("class", "cannot be"),
+    ("a-b", "cannot be"), ("../x", "cannot be"), ("", "cannot be"),
+    ("x" * 51, "at most 50 lower-case letters")])
+def test_names_that_are_impossible_are_refused(name, message):
     with pytest.raises(UserError, match=message):
         new_paper.main([name])
+
+
+@pytest.mark.parametrize("taken", ["papers/zzz", "tests/papers/zzz"])
+def test_a_name_that_is_taken_is_refused(taken, clone, capsys):
+    (clone / taken).mkdir(parents=True)
+    with pytest.raises(UserError, match=f"{taken} exists: choose another name"):
+        new_paper.main(["zzz"])
+    assert not files_in(clone) and capsys.readouterr() == ("", "")
 
 
 def test_other_bad_words_are_one_line():
@@ -268,4 +276,4 @@ def test_what_somebody_writes_meanwhile_survives_a_failure(clone, monkeypatch):
     with pytest.raises(UserError, match=r"^no$"):
         new_paper.create("zzz", ABOUT)
     assert files_in(clone) == {"papers/zzz/notes": "mine", "papers/zzz/.unfinished": ""}
-    new_paper.check_name("zzz")  # so the same command may be tried again
+    new_paper.check_free("zzz")  # so the same command may be tried again
