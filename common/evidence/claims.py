@@ -88,6 +88,9 @@ from common.evidence.verdicts import Judge as Judge
 from common.files import shown
 from common.typed import Model, checked, read_yaml
 
+NAME = r"^[\w.+-]+$"
+"""Allowed names of claims and of tables in ``published/``."""
+
 
 class Measure(Model):
     """The ``measure`` of a claim: either ``function``, or ``experiment`` and ``metric``."""
@@ -104,7 +107,7 @@ class Measure(Model):
 class Curve(Model):
     """A published curve; the fields are those of ``claims.yaml``."""
 
-    table: str
+    table: str = Field(pattern=NAME)
     steps: str
     each: float = Field(1.0, gt=0)
     values: list[str] = Field(min_length=1)
@@ -143,7 +146,7 @@ class ClaimsFile(About):
 class Claim(Model):
     """One published statement; the fields are those of ``claims.yaml``."""
 
-    id: str = Field(pattern=r"^[\w.+-]+$")
+    id: str = Field(pattern=NAME)
     where: str
     says: str
     published: float | None = None
@@ -196,7 +199,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
             header has names.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as f:
+        with open(path, encoding="utf-8-sig", newline="") as f:
             rows = list(csv.DictReader(f))
     except OSError as e:
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
@@ -245,6 +248,9 @@ def spread(entry: Any, path: Path) -> list[Any]:
     for k in ("row", "column"):
         if k not in entry:
             raise UserError(f"{where} has 'each': expected {k!r}")
+    if not re.fullmatch(NAME, str(entry["each"])):
+        raise UserError(f"{where}: each: {entry['each']!r}: expected the name of a table in "
+                        "published/, without .csv")
 
     def filled(part: Any, row: dict[str, str]) -> Any:
         if isinstance(part, dict):

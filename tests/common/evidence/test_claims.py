@@ -91,6 +91,11 @@ def test_a_table_that_is_none_is_one_line(tmp_path, content, message):
     assert message in str(e.value) and "\n" not in str(e.value)
 
 
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_name(tmp_path):
+    (tmp_path / "t.csv").write_text("\ufeffa,b\n1,2\n", encoding="utf-8")
+    assert read_table(tmp_path / "t.csv") == [{"a": "1", "b": "2"}]
+
+
 def test_a_good_claims_file_is_read(tmp_path):
     (tmp_path / "claims.yaml").write_text(HEAD + GOOD)
     about, (claim,) = read_claims(tmp_path / "claims.yaml")
@@ -123,6 +128,8 @@ CURVE = "{table: t, steps: run, values: [n], metric: m, experiments: [e]}"
     (CURVE.replace("[n]", "[n, bond]"), "no column 'bond'; did you mean 'band'"),
     (CURVE.replace("steps: run", "steps: runs"), "published/t.csv has no column 'runs'"),
     (CURVE.replace("table: t", "table: u"), "published/u.csv"),
+    *((CURVE.replace("table: t", f"table: {name}"), "curves.0.table: ") for name in (
+        r'"t\0"', "../t", "''")),
     (CURVE.replace("[n]", "[]"), "values: []: expected at least 1 of them"),
     (CURVE.replace("metric", "meric"), "expected 'curves.0.metric'"),
     (CURVE.replace("}", ", sais: x}"), "unknown part 'curves.0.sais'; did you mean 'says'"),
@@ -144,6 +151,8 @@ def test_a_published_curve_is_read_with_its_columns(tmp_path, curve, message):
     (EACH.replace("{n}", "{m}"), "claim 'n-{run}': published/t.csv has no column for '{m}'"),
     (EACH.replace("row: 'run {run}', ", ""), "has 'each': expected 'row'"),
     (EACH.replace("each: t", "each: u"), "published/u.csv"),
+    *((EACH.replace("each: t", f"each: {name}"), "expected the name of a table in published/")
+      for name in (r'"t\0"', "../t", "''", "[t]")),
     *((EACH.replace("'of {run}'", f"'of {part}'"), "has no column for") for part in (
         "{}", "{0}", "{run.nope}", "{run[99]}", "{run[a]}", "{run:d}", "{run")),
     (EACH.replace("n-{run}", "n"), "claim 'n': expected a unique id")])
