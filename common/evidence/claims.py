@@ -80,7 +80,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.config import one_line
 from common.errors import UserError, nearest
@@ -102,6 +102,16 @@ class Measure(Model):
     function: str | None = None
     experiments: list[str] = Field(default_factory=list)
     arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Measure:
+        of = "metric" if self.function is None else "function"
+        unused = (("experiments", "arguments") if self.function is None else
+                  ("experiment", "metric", "step", "versus"))
+        for k in unused:
+            if getattr(self, k) not in (None, [], {}):
+                raise ValueError(f"{k} is not used with a {of}: expected it left out")
+        return self
 
 
 class Curve(Model):

@@ -57,6 +57,14 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     (GOOD.replace("why: x", "why: x, by: share"), "expected 'trials', the number in a run"),
     (GOOD.replace("why: x", "why: x, trials: 9"), "expected 'trials', the number in a run"),
     (GOOD.replace("why: x", "why: x, by: share, trials: 0"), "judge.trials: 0: expected above 0"),
+    (GOOD.replace("why: x", f"why: x, by: share, trials: {10**9 + 1}"),
+     "judge.trials: 1000000001: expected at most 1e+09"),
+    *((GOOD.replace("experiment: e, metric: m", f"function: f, {more}"),
+       f"claim 'a': measure: {more.split(':')[0]} is not used with a function: expected it left")
+      for more in ("metric: m", "step: 3", "experiment: e", "versus: e")),
+    *((GOOD.replace("metric: m", f"metric: m, {more}"),
+       f"claim 'a': measure: {more.split(':')[0]} is not used with a metric: expected it left")
+      for more in ("arguments: {n: 3}", "experiments: [e]")),
     (GOOD.replace("experiment: e, ", ""), "expected 'function', or 'experiment'"),
     (GOOD.replace("metric: m", "metric: [m]"), "measure.metric: ['m']: expected text"),
     (GOOD.replace("metric: m", "metric: m, step: x"), "measure.step: 'x': expected a whole number"),
