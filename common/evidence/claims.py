@@ -86,7 +86,7 @@ from common.config import one_line
 from common.errors import UserError, nearest
 from common.evidence.verdicts import Judge as Judge
 from common.files import shown
-from common.typed import Model, checked, read_yaml
+from common.typed import Line, Model, checked, read_yaml
 
 NAME = r"^[\w.+-]+$"
 """Allowed names of claims and of tables in ``published/``."""
@@ -136,12 +136,12 @@ class About(Model):
         curves: published curves, each for some of its runs.
     """
 
-    title: str
-    authors: str
+    title: Line
+    authors: Line
     year: int
-    link: str
-    shows: str
-    picture: str
+    link: str = Field(pattern=r"^[^\s<>\[\]]+$")
+    shows: Line
+    picture: Line
     result: str = ""
     story: str = ""
     curves: list[Curve] = Field(default_factory=list)
@@ -157,18 +157,18 @@ class Claim(Model):
     """One published statement; the fields are those of ``claims.yaml``."""
 
     id: str = Field(pattern=NAME)
-    where: str
-    says: str
+    where: Line
+    says: Line
     published: float | None = None
-    obtained: str = ""
+    obtained: Line = ""
     show: str = ".4g"
     measure: Measure | None = None
     judge: Judge = Judge()
     because: str = ""
     afterwards: str = ""
     each: str = ""
-    row: str = ""
-    column: str = ""
+    row: Line = ""
+    column: Line = ""
 
     @property
     def function(self) -> str:

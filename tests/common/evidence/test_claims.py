@@ -1,5 +1,6 @@
 """Claims: the file that lists them, and every paper's verdicts."""
 
+import json
 import math
 
 import pytest
@@ -65,6 +66,10 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     *((GOOD.replace("metric: m", f"metric: m, {more}"),
        f"claim 'a': measure: {more.split(':')[0]} is not used with a metric: expected it left")
       for more in ("arguments: {n: 3}", "experiments: [e]")),
+    *((GOOD.replace(f"{k}: {k[0]}", f'{k}: "{k[0]}\\n# H"'),
+       f"claim 'a': {k}: '{k[0]}\\n# H': expected a single line") for k in ("where", "says")),
+    (GOOD.replace("obtained: printed", r'obtained: "printed\n"'),
+     r"obtained: 'printed\n': expected a single line"),
     (GOOD.replace("experiment: e, ", ""), "expected 'function', or 'experiment'"),
     (GOOD.replace("metric: m", "metric: [m]"), "measure.metric: ['m']: expected text"),
     (GOOD.replace("metric: m", "metric: m, step: x"), "measure.step: 'x': expected a whole number"),
@@ -84,6 +89,16 @@ def test_a_damaged_claims_file_is_one_line(tmp_path, entry, message):
     with pytest.raises(UserError) as e:
         read_claims(tmp_path / "claims.yaml")
     assert message in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("text", ["a\n# H", "a\r\n# H", "\n# H", "a\n", "a\u2028b"])
+@pytest.mark.parametrize("field", ["title: T", "authors: A", "shows: s", "picture: p", "link: l"])
+def test_what_describes_a_paper_is_of_a_line_each(tmp_path, field, text):
+    name = field.partition(":")[0]
+    (tmp_path / "claims.yaml").write_text(HEAD.replace(field, f"{name}: {json.dumps(text)}") + GOOD)
+    with pytest.raises(UserError, match=rf"claims\.yaml: {name}: .*expected") as e:
+        read_claims(tmp_path / "claims.yaml")
+    assert len(str(e.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(("content", "message"), [
