@@ -123,7 +123,7 @@ def mushroom() -> DataSet:
 
 def _mushroom_rows(path: Path) -> list[list[str]]:
     try:
-        with open(path, encoding="utf-8", newline="") as f:
+        with open(path, encoding="utf-8-sig", newline="") as f:
             rows = list(csv.reader(f))[1:]
     except OSError as e:
         raise NotAtHand(f"cannot read {path}: {e.strerror}; expected $PAPERS_DATA to hold "

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ from common.config import (
 )
 from common.errors import UserError, nearest
 from common.files import shown
+from common.groups import MOST, check_groups
 from common.typed import Model, Open, checked, read_yaml
 
 NAME = r"[A-Za-z][\w.+-]{0,99}"
@@ -117,8 +119,8 @@ class Experiments(Generic[C]):
         self.groups: dict[str, tuple[str, list[str]]] = {}
         for name, entry in content.experiments.items():
             self._add(name, entry)
-        for name in self.groups:
-            self._check_members(name, [])
+        check_groups({name: members for name, (_, members) in self.groups.items()},
+                     self.experiments, self.names(), shown(path))
         if self.default not in self.names():
             raise UserError(f"{shown(path)}: default: unknown experiment {self.default!r}"
                             f"{nearest(self.default, self.names())}")
@@ -127,18 +129,6 @@ class Experiments(Generic[C]):
         except UserError as e:
             raise UserError(f"{shown(self.path)}: defaults: {e}") from e
         self._planned = self._read_plan(content.seeds)
-
-    def _check_members(self, name: str, led: list[str]) -> None:
-        """Refuse a group that contains an unknown experiment or, directly or not, itself."""
-        if name in led:
-            raise UserError(f"{shown(self.path)}: experiment {name!r} runs itself: "
-                            f"{' → '.join([*led[led.index(name):], name])}")
-        for member in self.groups[name][1]:
-            if member not in self.experiments and member not in self.groups:
-                raise UserError(f"{shown(self.path)}: experiment {name!r} runs {member!r}, which "
-                                f"does not exist{nearest(member, self.names())}")
-            if member in self.groups:
-                self._check_members(member, [*led, name])
 
     def _add(self, name: str, entry: Entry) -> None:
         overrides = self._check(entry.model_extra or {}, f"experiment {name!r}")
@@ -166,6 +156,9 @@ class Experiments(Generic[C]):
             if not isinstance(values, list) or not values:
                 raise UserError(f"{shown(self.path)}: experiment {name!r}: vary: {k}: {values}: "
                                 "expected a list of values")
+        if (made := math.prod(map(len, vary.values()))) > MOST:
+            raise UserError(f"{shown(self.path)}: experiment {name!r}: vary makes {made:,} "
+                            f"experiments: expected at most {MOST:,}")
         members = []
         for values in itertools.product(*vary.values()):
             member = "_".join([name, *map(str, values)])

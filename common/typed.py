@@ -11,11 +11,11 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from common.errors import UserError, nearest
 from common.files import shown
@@ -36,6 +36,15 @@ class Open(Model):
 
     model_config = ConfigDict(extra="allow")
 
+
+def _single(text: str) -> str:
+    if len(text.splitlines()) > 1 or text != text.rstrip("\r\n"):
+        raise ValueError(f"{text[:40]!r}: expected a single line")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_single)]
+"""Text on a single line, such as a title."""
 
 M = TypeVar("M", bound=Model)
 

@@ -80,13 +80,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.config import one_line
 from common.errors import UserError, nearest
 from common.evidence.verdicts import Judge as Judge
 from common.files import shown
-from common.typed import Model, checked, read_yaml
+from common.typed import Line, Model, checked, read_yaml
+
+NAME = r"^[\w.+-]+$"
+"""Allowed names of claims and of tables in ``published/``."""
 
 
 class Measure(Model):
@@ -100,11 +103,21 @@ class Measure(Model):
     experiments: list[str] = Field(default_factory=list)
     arguments: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Measure:
+        of = "metric" if self.function is None else "function"
+        unused = (("experiments", "arguments") if self.function is None else
+                  ("experiment", "metric", "step", "versus"))
+        for k in unused:
+            if getattr(self, k) not in (None, [], {}):
+                raise ValueError(f"{k} is not used with a {of}: expected it left out")
+        return self
+
 
 class Curve(Model):
     """A published curve; the fields are those of ``claims.yaml``."""
 
-    table: str
+    table: str = Field(pattern=NAME)
     steps: str
     each: float = Field(1.0, gt=0)
     values: list[str] = Field(min_length=1)
@@ -123,12 +136,12 @@ class About(Model):
         curves: published curves, each for some of its runs.
     """
 
-    title: str
-    authors: str
+    title: Line
+    authors: Line
     year: int
-    link: str
-    shows: str
-    picture: str
+    link: str = Field(pattern=r"^[^\s<>\[\]]+$")
+    shows: Line
+    picture: Line
     result: str = ""
     story: str = ""
     curves: list[Curve] = Field(default_factory=list)
@@ -143,19 +156,19 @@ class ClaimsFile(About):
 class Claim(Model):
     """One published statement; the fields are those of ``claims.yaml``."""
 
-    id: str = Field(pattern=r"^[\w.+-]+$")
-    where: str
-    says: str
+    id: str = Field(pattern=NAME)
+    where: Line
+    says: Line
     published: float | None = None
-    obtained: str = ""
+    obtained: Line = ""
     show: str = ".4g"
     measure: Measure | None = None
     judge: Judge = Judge()
     because: str = ""
     afterwards: str = ""
     each: str = ""
-    row: str = ""
-    column: str = ""
+    row: Line = ""
+    column: Line = ""
 
     @property
     def function(self) -> str:
@@ -196,7 +209,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
             header has names.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as f:
+        with open(path, encoding="utf-8-sig", newline="") as f:
             rows = list(csv.DictReader(f))
     except OSError as e:
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
@@ -245,6 +258,9 @@ def spread(entry: Any, path: Path) -> list[Any]:
     for k in ("row", "column"):
         if k not in entry:
             raise UserError(f"{where} has 'each': expected {k!r}")
+    if not re.fullmatch(NAME, str(entry["each"])):
+        raise UserError(f"{where}: each: {entry['each']!r}: expected the name of a table in "
+                        "published/, without .csv")
 
     def filled(part: Any, row: dict[str, str]) -> Any:
         if isinstance(part, dict):

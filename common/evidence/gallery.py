@@ -8,6 +8,7 @@ from common.evidence.counting import Count, cost
 from common.evidence.paper import Paper
 from common.evidence.picture import MARKS
 from common.evidence.story import result
+from common.evidence.tables import escaped, linked
 from common.evidence.verdicts import VERDICTS
 
 NAME = "strip"
@@ -58,9 +59,9 @@ def cells(paper: Paper, counted: Count) -> list[str]:
     """The cells of a paper's row, in the columns of :data:`HEAD`."""
     base, about = f"papers/{paper.name}", paper.about
     said = html.escape("; ".join(counted.words))
-    picture = f"{base}/figures/{about.picture}.svg"
-    return [f"[{about.title}]({base}/README.md), {about.authors} {about.year}",
-            result(paper) or about.shows,
+    picture = html.escape(f"{base}/figures/{about.picture}.svg")
+    return [f"{linked(about.title, f'{base}/README.md')}, {escaped(about.authors)} {about.year}",
+            escaped(result(paper) or about.shows),
             f'<img src="{base}/figures/{NAME}.svg" width="{WIDTH}" alt="{said}"><br>'
             f"[report]({base}/REPORT.md)", cost(paper).words,
             f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>']

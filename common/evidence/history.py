@@ -122,7 +122,7 @@ def of_result(result: Result, history: History) -> Iterator[str]:
 def of_claims(paper: Paper, history: History) -> Iterator[str]:
     """Claims that differ from what they were in the commits that made their results."""
     file = (paper.folder / "claims.yaml").relative_to(history.root).as_posix()
-    here = entries((paper.folder / "claims.yaml").read_text(encoding="utf-8"))
+    here = entries((paper.folder / "claims.yaml").read_text(encoding="utf-8-sig"))
     wanted = {c.id: c for c in paper.claims}
     for name, entry in here.items():
         if entry.get("afterwards"):
@@ -150,7 +150,7 @@ def of_plans(paper: Paper, history: History) -> Iterator[str]:
     Commits from before plans were written down are not checked.
     """
     file = (paper.folder / "config.yaml").relative_to(history.root).as_posix()
-    now = plans((paper.folder / "config.yaml").read_text(encoding="utf-8"))
+    now = plans((paper.folder / "config.yaml").read_text(encoding="utf-8-sig"))
     for name, found in paper.results.items():
         for commit in {made_by(paper, history, r) for r in found} & history.commits:
             before = plans(history.text(history.blob(commit, file)))
@@ -192,14 +192,15 @@ def changes(paper: Paper, history: History, file: str, entry: dict[str, Any], co
         path = paper.folder / "published" / f"{table}.csv"
         there = history.text(history.blob(commit, path.relative_to(history.root).as_posix()))
         columns = re.findall(r"{(\w+)}", str([entry.get(part) for part in ("id", *PROMISED)]))
-        if numbers(there, columns) != numbers(path.read_text(encoding="utf-8"), columns):
+        if numbers(there, columns) != numbers(path.read_text(encoding="utf-8-sig"), columns):
             yield (f"{paper.name}: table {path.name} was another in {commit[:10]}, which made "
                    f"{result.name}")
 
 
 def numbers(table: str, columns: list[str]) -> list[list[str | None]]:
     """The values of some columns of a CSV table, row by row."""
-    return [[row.get(c) for c in columns] for row in csv.DictReader(io.StringIO(table))]
+    return [[row.get(c) for c in columns] for row in csv.DictReader(
+        io.StringIO(table.removeprefix("\ufeff")))]
 
 
 def without_reason(part: Any) -> Any:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from common.config import one_line
 from common.evidence import picture, results
 from common.evidence.claims import Claim
 from common.evidence.counting import card_seconds, core_seconds, cost, count, is_formula, of_table
@@ -22,6 +21,8 @@ from common.evidence.tables import (
     brief,
     cell,
     command,
+    escaped,
+    linked,
     measured,
     number,
     on_what,
@@ -59,9 +60,9 @@ def report_text(paper: Paper, judgements: list[Judgement], captions: dict[str, s
     drawn = {about.picture: captions[about.picture]} | captions
     headline, *others = (figure_with_caption(name, caption) for name, caption in drawn.items())
     parts = [
-        f"# {about.title}: reproduction report",
+        f"# {escaped(about.title)}: reproduction report",
         "<!-- made by papers report from claims.yaml and results/; do not edit -->",
-        f"{about.authors} ({about.year}), [{about.link}]({about.link}). "
+        f"{escaped(about.authors)} ({about.year}), [{about.link}]({about.link}). "
         f"What the code does and where it had to choose: [README.md](README.md).",
         story(paper, judgements),
         counted(judgements),
@@ -131,7 +132,7 @@ def by_place(judgements: Sequence[Judgement]) -> dict[str, list[Judgement]]:
 
 def section(paper: Paper, where: str, judgements: Sequence[Judgement]) -> list[str]:
     """The claims of one place: a narrow table, with their details in a fold."""
-    title = f"### {where[0].upper()}{where[1:]}" if where else ""
+    title = f"### {escaped(where[0].upper() + where[1:])}" if where else ""
     return [title, statements(judgements, "measured (n)"),
             fold("Bands, intervals, reasons and commands",
                  "\n\n".join(details(paper, j) for j in judgements))]
@@ -145,7 +146,7 @@ def statements(judgements: Sequence[Judgement], ours: str) -> str:
         ours: the heading of the column of our values.
     """
     return table(["statement", "published", ours, "verdict"],
-                 [[j.claim.says, published(j), brief(j), verdict(j)] for j in judgements])
+                 [[escaped(j.claim.says), published(j), brief(j), verdict(j)] for j in judgements])
 
 
 def verdict(j: Judgement) -> str:
@@ -163,8 +164,8 @@ def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
             + (f"; for {ready} of them the experiments are ready" if ready else "")
             + f". Minutes of two cores that this report asks for, and how many of them were spent: "
               f"{cost(paper).words}.")
-    rows = [[j.claim.says, published(j), f"[{place_in_paper(j.claim.where)}](#{j.claim.id})"]
-            for j in judgements]
+    rows = [[escaped(j.claim.says), published(j),
+             linked(place_in_paper(j.claim.where), f"#{j.claim.id}")] for j in judgements]
     return ["## Not run", said, fold("Which, why, and what each would cost", "\n\n".join([
         table(["statement", "published", "where"], rows),
         *(details(paper, j) for j in judgements)]))]
@@ -202,13 +203,13 @@ def row_by_row(judgements: Sequence[Judgement]) -> str:
     for label, found in rows.items():
         verdicts = dict.fromkeys(j.verdict for j in found.values())
         said = f"**{next(iter(verdicts))}**" if len(verdicts) == 1 else "; ".join(
-            f"{', '.join(c for c, j in found.items() if j.verdict == v)} **{v}**" for v in verdicts
-            if v != "reproduced")
+            f"{', '.join(escaped(c) for c, j in found.items() if j.verdict == v)} **{v}**"
+            for v in verdicts if v != "reproduced")
         cells = [text for c in columns for text in (
             (published(found[c]), number(found[c].middle, found[c].claim.show)) if c in found
             else ("", ""))]
-        lines.append([label, *cells, said])
-    return table(["run", *(h for c in columns for h in (c, "measured")), "verdict"], lines)
+        lines.append([escaped(label), *cells, said])
+    return table(["run", *(h for c in columns for h in (escaped(c), "measured")), "verdict"], lines)
 
 
 def stands_alone(j: Judgement, judgements: Sequence[Judgement]) -> bool:
@@ -224,16 +225,18 @@ def stands_alone(j: Judgement, judgements: Sequence[Judgement]) -> bool:
 def details(paper: Paper, j: Judgement) -> str:
     """One claim's paragraph: its source, measurement and judgement, and why it failed."""
     claim = j.claim
-    lines = [f'<a id="{claim.id}"></a>**{claim.id}**: {j.verdict}\n', f"- Paper: {claim.where}; "
-             + (f"value {claim.obtained}." if claim.published is not None else "no number.")]
+    source = (f"value {escaped(claim.obtained)}." if claim.published is not None
+                 else "no number.")
+    lines = [f'<a id="{claim.id}"></a>**{claim.id}**: {j.verdict}\n',
+             f"- Paper: {escaped(claim.where)}; {source}"]
     if j.values and claim.experiments:
         lines.append(f"- Measured: {measured(j)}" + (
             f"; in brackets the {percent(confidence(j.plan))} interval." if j.interval else "."))
     if claim.judge.why:
-        lines.append(f"- Band {band(j)}: {one_line(Exception(claim.judge.why))}")
+        lines.append(f"- Band {band(j)}: {escaped(claim.judge.why)}")
     if claim.afterwards:
         lines.append("- Written or mended when its results were there already: "
-                     + one_line(Exception(claim.afterwards)))
+                     + escaped(claim.afterwards))
     if len(j.plan) > 1 and j.values:
         looks = ", raised to ".join(map(str, j.plan))
         lines.append(f"- Runs: planned {looks} after a look at the verdict, for which the interval "
@@ -249,7 +252,7 @@ def details(paper: Paper, j: Judgement) -> str:
     if claim.because:
         failed = j.verdict in ("not reproduced", "undecided") or not claim.measure
         word = "Why" if failed else "Note"
-        lines.append(f"- {word}: {one_line(Exception(claim.because))}")
+        lines.append(f"- {word}: {escaped(claim.because)}")
     if j.verdict == "not run" and claim.measure:
         lines.append("- No run has finished; the command below starts one, or continues it."
                      + price(paper, claim))

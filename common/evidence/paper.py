@@ -100,20 +100,11 @@ class Paper:
         """A table in ``published/`` by columns; columns that are not numbers are text.
 
         Raises:
-            UserError: there is no such table, or a number is missing in it.
+            UserError: there is no such table, or a column of numbers has a cell that is none.
         """
-        rows = read_table(self.folder / "published" / f"{name}.csv")
-        columns = {k: [row[k] for row in rows] for k in rows[0]}
-        found = {}
-        for k, values in columns.items():
-            try:
-                found[k] = np.array(values, dtype=float)
-            except ValueError as e:
-                if "" in values and any(v.lstrip("-")[:1].isdigit() for v in values):
-                    raise UserError(f"papers/{self.name}/published/{name}.csv: {k}: a value is "
-                                    "missing among numbers") from e
-                found[k] = np.array(values)
-        return found
+        path = self.folder / "published" / f"{name}.csv"
+        rows = read_table(path)
+        return {k: column([row[k] for row in rows], f"{shown(path)}: {k}") for k in rows[0]}
 
     def judgements(self) -> list[Judgement]:
         """Every claim, judged."""
@@ -218,6 +209,34 @@ class Paper:
         return getattr(facts, name)
 
 
+def column(cells: Sequence[str], where: str) -> np.ndarray:
+    """A table's column: numbers if most of its cells that are not empty are numbers, else text.
+
+    Args:
+        cells: the cells as they are written, from line 2 of the file on.
+        where: the file and the column's name, for the message.
+
+    Raises:
+        UserError: most cells are numbers, but one is empty, text, infinite or NaN.
+    """
+    numbers = [number(c) for c in cells]
+    if 2 * sum(n is not None for n in numbers) <= sum(c.strip() != "" for c in cells):
+        return np.array(cells)
+    for line, (cell, n) in enumerate(zip(cells, numbers, strict=True), 2):
+        if n is None or not math.isfinite(n):
+            raise UserError(f"{where}, line {line}: {cell!r}: expected a finite number, as the "
+                            "column has elsewhere")
+    return np.array(numbers, dtype=float)
+
+
+def number(cell: str) -> float | None:
+    """The number in a cell; None if it holds none."""
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
 @functools.cache
 def exact(function: Callable[..., float], arguments: str) -> float:
     """The value of a fact for some arguments, given as JSON; computed once per process."""
@@ -231,25 +250,37 @@ def verdict_table(paper: Paper) -> dict[str, str]:
 
 
 def papers(names: Sequence[str] = ()) -> list[Paper]:
-    """Load the named papers, or all of them except unfinished ones, which are listed on stderr.
+    """Load the named papers, or all but unfinished and misnamed ones, which stderr lists.
 
     Raises:
-        UserError: there is no such paper, or a named one is unfinished.
+        UserError: there is no such paper, or a named one is unfinished or misnamed.
     """
-    known, unfinished = paper_names(), half_made()
+    known, unfinished, wrong = paper_names(), half_made(), misnamed()
     for name in names:
+        if name in wrong:
+            raise UserError(f"papers/{name}: {IDENTIFIER}")
         if name in unfinished:
             raise UserError(f"papers/{name} is half-made: expected {', '.join(unfinished[name])}")
         if name not in known:
             raise UserError(f"unknown paper {name!r}{nearest(name, known)}")
-    for name, missing in unfinished.items() if not names else ():
-        print(f"papers/{name} is half-made and left out: it has no {', no '.join(missing)} yet",
-              file=sys.stderr)
+    for name in [] if names else sorted({*wrong, *unfinished}):
+        print(f"papers/{name} is left out: {IDENTIFIER}" if name in wrong else
+              f"papers/{name} is half-made and left out: it has no "
+              f"{', no '.join(unfinished[name])} yet", file=sys.stderr)
     return [Paper(ROOT / "papers" / n) for n in (names or known)]
 
 
 NEEDED = ("README.md", "claims.yaml", "config.yaml", "facts.py", "model.py", "plots.py", "train.py")
 """The files that a paper's folder must have before it can be reported on."""
+
+
+IDENTIFIER = "expected a folder's name of letters, digits and _, to import its code by"
+
+
+def misnamed() -> list[str]:
+    """The folders with a ``claims.yaml`` whose names Python cannot import, such as a copy's."""
+    return sorted(p.parent.name for p in (ROOT / "papers").glob("*/claims.yaml")
+                  if not p.parent.name.isidentifier())
 
 
 def half_made() -> dict[str, list[str]]:
@@ -260,9 +291,9 @@ def half_made() -> dict[str, list[str]]:
 
 
 def paper_names() -> list[str]:
-    """The names of all papers except unfinished ones; their files may still be damaged."""
-    unfinished = half_made()
+    """The names of all papers but unfinished and misnamed ones; their files may be damaged."""
+    left_out = {*half_made(), *misnamed()}
     return sorted(p.parent.name for p in (ROOT / "papers").glob("*/claims.yaml")
-                  if p.parent.name not in unfinished)
+                  if p.parent.name not in left_out)
 
 

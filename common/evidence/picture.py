@@ -100,7 +100,7 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
 
 def label(j: Judgement) -> str:
     """A row's text: the claim's id and what it says, in as many lines as needed."""
-    return textwrap.fill(f"{j.claim.id}: {j.claim.says}", LETTERS)
+    return textwrap.fill(f"{j.claim.id}: {j.claim.says}", LETTERS).replace("$", r"\$")
 
 
 def row(axes: plotting.Axes, y: float, j: Judgement) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,9 @@ from common.training import tracking
 from common.training.loop import Ended
 from common.training.weight_files import RecordedRun
 from common.typed import Model, checked
+
+MOST = sys.float_info.max
+"""The largest number in a configuration."""
 
 POINTS = 250
 """The largest number of points in a curve; longer ones are thinned evenly, ends included."""
@@ -66,6 +70,11 @@ class Record(Model):
                 raise ValueError(f"curves.{k}: expected as many values as steps")
             if any(a > b for a, b in pairwise(steps)):
                 raise ValueError(f"curves.{k}: expected steps in ascending order")
+        for k, value in flatten(self.config).items():
+            for number in value if isinstance(value, list) else [value]:
+                if isinstance(number, int) and abs(number) > MOST:
+                    raise ValueError(f"config.{k}: a number of {number.bit_length():,} bits: "
+                                     f"expected at most {MOST:.3g}")
         train = self.config.get("train")
         last = train.get("steps") if isinstance(train, dict) else None
         if type(last) is not int or last < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from common.config import one_line
 from common.evidence.paper import Judgement, Paper
@@ -64,6 +65,25 @@ def command(paper: Paper, j: Judgement) -> str:
         return ""
     return (f"papers reproduce {paper.name} claims={j.claim.id} "
             f"seeds={max(len(j.values), 1)}")
+
+
+MARKUP = re.compile(
+    r"[`*~$\\]|^[#>+=-]|(?<!\w)_(?=\S)|\](?=[(\[:])|<(?=[A-Za-z/!?])|&(?=#?\w+;)")
+"""What Markdown or HTML would read as more than the sign itself."""
+
+
+def escaped(text: str) -> str:
+    """Text of a claim as Markdown that shows it as it is written, on one line."""
+    return MARKUP.sub(r"\\\g<0>", one_line(Exception(text))) if text else ""
+
+
+IN_A_LINK = re.compile(rf"[\[\]]|{MARKUP.pattern}")
+
+
+def linked(text: str, to: str) -> str:
+    """A link in Markdown that shows a text as it is written."""
+    shown = IN_A_LINK.sub(r"\\\g<0>", one_line(Exception(text)))
+    return f"[{shown}]({to})"
 
 
 def cell(text: str) -> str:

@@ -51,6 +51,10 @@ VERDICTS: dict[str, str] = {
 Interval = tuple[float, float]
 
 
+MOST_TRIALS = 1_000_000_000
+"""The largest number of trials in a run."""
+
+
 class Judge(Model):
     """The ``judge`` of a claim.
 
@@ -71,7 +75,7 @@ class Judge(Model):
     sd: float | None = Field(None, ge=0)
     why: str = ""
     by: Way = "mean"
-    trials: int | None = Field(None, gt=0)
+    trials: int | None = Field(None, gt=0, le=MOST_TRIALS)
 
 
 def decide(values: Sequence[float], band: Interval, judge: Judge | None = None,

@@ -152,6 +152,10 @@ def test_wrong_overrides_are_named(experiments, overrides, message):
     ("experiments: {a: {}, b: {runs: [a], optim: {lr: 1}}}", "beside it, not optim"),
     ("experiments: {a: {vary: {data.name: [../../x]}}}", "the name 'a_../../x': expected one of"),
     ("experiments: {a: {vary: {optim.lr: [1.0, 1.0]}}}", "the name 'a_1.0': expected"),
+    (f"experiments: {{a: {{vary: {{optim.lr: {[*range(2000)]}, train.steps: {[*range(2000)]}}}}}}}",
+     "experiment 'a': vary makes 4,000,000 experiments: expected at most 1,000"),
+    ("experiments: {a: {}, " + ", ".join(f"g{k}: {{runs: [g{k + 1}]}}" for k in range(1500))
+     + ", g1500: {runs: [a]}}", "runs groups of groups: expected at most 20 of them in one"),
     ("experiments: {a_1: {}, a: {vary: {optim.lr: [1]}}}", "the name 'a_1': expected"),
 ])
 def test_wrong_files_are_named(tmp_path, text, message):

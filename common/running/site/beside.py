@@ -6,6 +6,7 @@ import re
 import textwrap
 
 from common.evidence.paper import Paper
+from common.evidence.tables import escaped
 from common.files import ROOT
 from common.running.site.names import Named, Row, rows
 from common.running.site.pages import Pages, fenced
@@ -18,8 +19,8 @@ def page(paper: Paper, pages: Pages) -> str:
         UserError: a name of the table stands for nothing.
     """
     return "\n\n".join([
-        "---\nhide-toc: true\n---", f"# {paper.about.title}: code beside the paper",
-        f"{paper.about.authors} ({paper.about.year}), in the order of the "
+        "---\nhide-toc: true\n---", f"# {escaped(paper.about.title)}: code beside the paper",
+        f"{escaped(paper.about.authors)} ({paper.about.year}), in the order of the "
         "[README's table](README.md); names lead to their page in the API.",
         *(pair(paper, pages, row) for row in rows(paper))]) + "\n"
 

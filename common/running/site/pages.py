@@ -19,6 +19,7 @@ from common.evidence.counting import count
 from common.evidence.paper import Judgement, Paper
 from common.evidence.picture import MARKS, NAME
 from common.evidence.story import story
+from common.evidence.tables import escaped
 from common.evidence.verdicts import VERDICTS
 from common.files import ROOT, read_text
 
@@ -187,8 +188,9 @@ def of_paper(paper: Paper, judgements: Sequence[Judgement], modules: Sequence[st
     ways = ("[The method](README.md), [code beside the paper](code.md), [the report](REPORT.md), "
             f'<a href="../../claims.html#?paper={paper.name}">every claim</a>.')
     return "\n\n".join([
-        "---\nhide-toc: true\n---", f"# {about.title}", f"{about.authors} ({about.year}), "
-        f"[{about.link}]({about.link}): {about.shows}.", ways, told,
+        "---\nhide-toc: true\n---", f"# {escaped(about.title)}",
+        f"{escaped(about.authors)} ({about.year}), "
+        f"[{about.link}]({about.link}): {escaped(about.shows)}.", ways, told,
         f'<p>{strip(judgements)}</p>', *picture, "## Figures", *rest, "## Modules",
         "\n".join(f"- [{m}](/api/{m}.md)" for m in modules),
         toctree("", ["The method <README>", "Code beside the paper <code>", "Report <REPORT>"])])

@@ -1,5 +1,6 @@
 """Claims: the file that lists them, and every paper's verdicts."""
 
+import json
 import math
 
 import pytest
@@ -57,6 +58,18 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     (GOOD.replace("why: x", "why: x, by: share"), "expected 'trials', the number in a run"),
     (GOOD.replace("why: x", "why: x, trials: 9"), "expected 'trials', the number in a run"),
     (GOOD.replace("why: x", "why: x, by: share, trials: 0"), "judge.trials: 0: expected above 0"),
+    (GOOD.replace("why: x", f"why: x, by: share, trials: {10**9 + 1}"),
+     "judge.trials: 1000000001: expected at most 1e+09"),
+    *((GOOD.replace("experiment: e, metric: m", f"function: f, {more}"),
+       f"claim 'a': measure: {more.split(':')[0]} is not used with a function: expected it left")
+      for more in ("metric: m", "step: 3", "experiment: e", "versus: e")),
+    *((GOOD.replace("metric: m", f"metric: m, {more}"),
+       f"claim 'a': measure: {more.split(':')[0]} is not used with a metric: expected it left")
+      for more in ("arguments: {n: 3}", "experiments: [e]")),
+    *((GOOD.replace(f"{k}: {k[0]}", f'{k}: "{k[0]}\\n# H"'),
+       f"claim 'a': {k}: '{k[0]}\\n# H': expected a single line") for k in ("where", "says")),
+    (GOOD.replace("obtained: printed", r'obtained: "printed\n"'),
+     r"obtained: 'printed\n': expected a single line"),
     (GOOD.replace("experiment: e, ", ""), "expected 'function', or 'experiment'"),
     (GOOD.replace("metric: m", "metric: [m]"), "measure.metric: ['m']: expected text"),
     (GOOD.replace("metric: m", "metric: m, step: x"), "measure.step: 'x': expected a whole number"),
@@ -78,6 +91,16 @@ def test_a_damaged_claims_file_is_one_line(tmp_path, entry, message):
     assert message in str(e.value) and "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize("text", ["a\n# H", "a\r\n# H", "\n# H", "a\n", "a\u2028b"])
+@pytest.mark.parametrize("field", ["title: T", "authors: A", "shows: s", "picture: p", "link: l"])
+def test_what_describes_a_paper_is_of_a_line_each(tmp_path, field, text):
+    name = field.partition(":")[0]
+    (tmp_path / "claims.yaml").write_text(HEAD.replace(field, f"{name}: {json.dumps(text)}") + GOOD)
+    with pytest.raises(UserError, match=rf"claims\.yaml: {name}: .*expected") as e:
+        read_claims(tmp_path / "claims.yaml")
+    assert len(str(e.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize(("content", "message"), [
     (b"", "expected a line of names and at least one of values"),
     (b"a,b\n", "expected a line of names and at least one of values"),
@@ -89,6 +112,11 @@ def test_a_table_that_is_none_is_one_line(tmp_path, content, message):
     with pytest.raises(UserError) as e:
         read_table(tmp_path / "t.csv")
     assert message in str(e.value) and "\n" not in str(e.value)
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_name(tmp_path):
+    (tmp_path / "t.csv").write_text("\ufeffa,b\n1,2\n", encoding="utf-8")
+    assert read_table(tmp_path / "t.csv") == [{"a": "1", "b": "2"}]
 
 
 def test_a_good_claims_file_is_read(tmp_path):
@@ -123,6 +151,8 @@ CURVE = "{table: t, steps: run, values: [n], metric: m, experiments: [e]}"
     (CURVE.replace("[n]", "[n, bond]"), "no column 'bond'; did you mean 'band'"),
     (CURVE.replace("steps: run", "steps: runs"), "published/t.csv has no column 'runs'"),
     (CURVE.replace("table: t", "table: u"), "published/u.csv"),
+    *((CURVE.replace("table: t", f"table: {name}"), "curves.0.table: ") for name in (
+        r'"t\0"', "../t", "''")),
     (CURVE.replace("[n]", "[]"), "values: []: expected at least 1 of them"),
     (CURVE.replace("metric", "meric"), "expected 'curves.0.metric'"),
     (CURVE.replace("}", ", sais: x}"), "unknown part 'curves.0.sais'; did you mean 'says'"),
@@ -144,6 +174,8 @@ def test_a_published_curve_is_read_with_its_columns(tmp_path, curve, message):
     (EACH.replace("{n}", "{m}"), "claim 'n-{run}': published/t.csv has no column for '{m}'"),
     (EACH.replace("row: 'run {run}', ", ""), "has 'each': expected 'row'"),
     (EACH.replace("each: t", "each: u"), "published/u.csv"),
+    *((EACH.replace("each: t", f"each: {name}"), "expected the name of a table in published/")
+      for name in (r'"t\0"', "../t", "''", "[t]")),
     *((EACH.replace("'of {run}'", f"'of {part}'"), "has no column for") for part in (
         "{}", "{0}", "{run.nope}", "{run[99]}", "{run[a]}", "{run:d}", "{run")),
     (EACH.replace("n-{run}", "n"), "claim 'n': expected a unique id")])

@@ -191,3 +191,7 @@ def ours():
 def test_every_paper_keeps_its_promises(ours, name):
     (paper,) = papers([name])
     assert history.broken(paper, ours) == []
+
+
+def test_a_mark_of_the_byte_order_does_not_change_a_table():
+    assert history.numbers("\ufeffrun,n\na,3\n", ["run", "n"]) == [["a", "3"]]

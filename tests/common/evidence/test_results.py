@@ -122,6 +122,10 @@ def changed(part, value):
     ("config", {}, "config.train.steps: None: expected a whole number"),
     ("config.train", "x", "config.train.steps: None: expected a whole number"),
     ("config.train.steps", 0, "config.train.steps: 0: expected a whole number of at least 1"),
+    ("config.optim.lr", 10**400, "config.optim.lr: a number of 1,329 bits: expected at most 1.8e"),
+    ("config.optim.lr", [1, -10**400], "config.optim.lr: a number of 1,329 bits: expected at"),
+    ("config.train.steps", 10**400, "config.train.steps: a number of 1,329 bits: expected at"),
+    ("metrics.loss", 10**400, "metrics.loss: "), ("seconds", 10**400, "seconds: "),
     ("config.train.steps", 1.5, "config.train.steps: 1.5: expected a whole number"),
     ("segments.0.from_step", 10**9, "segments: from_step: [1000000000]: expected ascending steps"),
 ])
