@@ -1,1 +1,1 @@
-"""What no paper says: configuration, data, the training loop, claims and reports."""
+"""The stack that all papers share: configuration, data, the training loop, claims and reports."""

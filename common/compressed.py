@@ -1,7 +1,8 @@
-"""Data sets compressed without loss, to travel to a machine that cannot fetch them.
+"""Lossless compression of data sets, for machines that cannot download them.
 
-Colour images go into columns, one image below the other, as lossless WebP (CIFAR-10: 99 MB of
-184); everything else through LZMA (MNIST: 10 MB of 55). ``index.json`` says what is there.
+Colour images are stacked in columns, one below the other, and saved as lossless WebP (CIFAR-10:
+99 MB instead of 184); everything else goes through LZMA (MNIST: 10 MB instead of 55).
+``index.json`` lists the contents.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from common.errors import UserError
 from common.files import shown, write_atomic
 
 TALLEST = 16_383
-"""Pixels a side of a WebP image may have."""
+"""The largest width or height of a WebP image, in pixels."""
 
 METHOD, QUALITY = 6, 75
-"""How hard WebP tries; more gains half a percent and takes twenty times as long."""
+"""WebP's effort; a higher quality gains half a percent and takes twenty times as long."""
 
 PARTS = ("train.images", "train.labels", "test.images", "test.labels")
 
@@ -74,7 +75,7 @@ def _in_colour(type: str, shape: tuple[int, ...]) -> bool:
 
 
 def _columns(images: Tensor) -> Iterator[bytes]:
-    """Images (n, 3, h, w) as WebP files, as many to a column as its height allows."""
+    """Images (n, 3, h, w) as WebP files, each a column of as many images as its height allows."""
     for some in images.split(TALLEST // images.shape[2]):
         pixels = some.permute(0, 2, 3, 1).reshape(-1, images.shape[3], 3).contiguous().numpy()
         made = io.BytesIO()

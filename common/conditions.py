@@ -1,13 +1,13 @@
 """Where a configuration key is honoured: conditions on the values of other keys.
 
-A condition maps keys to what their value has to be, and holds where all of them fit:
+A condition maps keys to the values they must have, and holds where all of them match:
 
->>> said(alternatives({"task.name": ("sine", "sinc"), "optim.l1": Not(0.0)}))
+>>> described(alternatives({"task.name": ("sine", "sinc"), "optim.l1": Not(0.0)}))
 'task.name=sine|sinc and optim.l1≠0.0'
 
-A key may have several, of which one has to hold: ``ALWAYS`` is one that asks for nothing, ``NEVER``
-none that could hold. A key that is itself not honoured fits nothing, so that ``prior.std`` where
-``prior.kind=gaussian`` need not say again where there is a prior.
+A key may have several conditions, of which one has to hold: ``ALWAYS`` is a single empty condition,
+``NEVER`` is no condition at all. A key that is not honoured itself matches nothing: ``prior.std``
+with the condition ``prior.kind=gaussian`` need not repeat where ``prior.kind`` is honoured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Condition = Mapping[str, Any]
-"""Keys and what they have to be: a value, a tuple of values, :class:`Not` or :class:`Unlike`."""
+"""What each key must be: a value, one of a tuple of values, :class:`Not` or :class:`Unlike`."""
 
 ALWAYS: tuple[Condition, ...] = ({},)
 NEVER: tuple[Condition, ...] = ()
@@ -32,23 +32,23 @@ class Not:
 
 @dataclass(frozen=True)
 class Unlike:
-    """Any value but that of another key."""
+    """Any value but the one another key has."""
 
     key: str
 
 
 def both(*conditions: Condition) -> Condition:
-    """The condition that holds where all of these do."""
+    """One condition that holds where all of these hold."""
     return {k: wanted for condition in conditions for k, wanted in condition.items()}
 
 
 def alternatives(only: Condition | Sequence[Condition]) -> tuple[Condition, ...]:
-    """The conditions of a key of which one has to hold; a single one may stand by itself."""
+    """A key's conditions as a tuple; a single condition need not be given in a sequence."""
     return (only,) if isinstance(only, Mapping) else tuple(only)
 
 
 def fits(value: Any, wanted: Any, values: Mapping[str, Any]) -> bool:
-    """Whether a value is what a condition wants, among the values of all keys."""
+    """Whether a value is what a condition wants, given the values of all keys."""
     if isinstance(wanted, Not):
         return value != wanted.value
     if isinstance(wanted, Unlike):
@@ -58,12 +58,12 @@ def fits(value: Any, wanted: Any, values: Mapping[str, Any]) -> bool:
 
 def obstacle(only: Sequence[Condition], values: Mapping[str, Any],
              of_key: Callable[[str], str | None]) -> str | None:
-    """What stands against a key's conditions: ``task.name=bandit``; None where one of them holds.
+    """The reason why none of a key's conditions holds, such as ``task.name=bandit``, or None.
 
     Args:
-        only: the alternatives.
-        values: of all keys by dotted name.
-        of_key: the obstacle of another key, which may not be honoured itself.
+        only: the alternative conditions.
+        values: the values of all keys by dotted name.
+        of_key: gives the obstacle of another key, which may not be honoured itself.
     """
     found = []
     for condition in only:
@@ -83,7 +83,7 @@ def _against(name: str, wanted: Any, values: Mapping[str, Any],
     return None if fits(values[name], wanted, values) else f"{name}={written(values[name])}"
 
 
-def said(only: Sequence[Condition]) -> str:
+def described(only: Sequence[Condition]) -> str:
     """The conditions as ``--help`` shows them: ``task.name=bandit or optim.l1≠0.0``."""
     def part(name: str, wanted: Any) -> str:
         if isinstance(wanted, Unlike):
@@ -98,5 +98,5 @@ def said(only: Sequence[Condition]) -> str:
 
 
 def written(value: Any) -> str:
-    """A value as the command line writes it."""
+    """A value as it is typed on the command line."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,8 +1,8 @@
-"""Typed configuration: the keys of a run, what each may be, and where it is honoured.
+"""Typed configuration: the keys of a run, their allowed values, and where each is honoured.
 
 A paper declares a dataclass that extends :class:`Config`; its ``config.yaml``, which
-:mod:`common.experiments` reads, and the command line give the values. A key exists only where it is
-honoured: elsewhere it is refused and no part of the run's :func:`identity`.
+:mod:`common.experiments` reads, and the command line give the values. A key is *honoured* where the
+code uses it. Elsewhere it is refused, and it is not part of the run's :func:`identity`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ from common.errors import UserError
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a number, or each of a list of numbers, may be; ``some``: the list may not be empty."""
+    """The allowed range of a number, or of each number in a list.
+
+    Attributes:
+        least, above: the lower bound, inclusive or exclusive.
+        most, below: the upper bound, inclusive or exclusive.
+        some: whether a list needs at least one element.
+    """
 
     least: float | None = None
     above: float | None = None
@@ -35,7 +41,7 @@ class Bounds:
         return " and ".join(f"{word} {v:g}" for word, v in limits.items() if v is not None)
 
     def __contains__(self, value: float) -> bool:
-        """Whether a number lies within; not a number lies nowhere."""
+        """Whether a number is within the bounds; NaN is outside any."""
         return ((self.least is None or value >= self.least)
                 and (self.above is None or value > self.above)
                 and (self.most is None or value <= self.most)
@@ -49,11 +55,11 @@ def key(default: Any, help: str, neutral: bool = False,
     Args:
         default: its value where neither ``config.yaml`` nor the command line gives one.
         help: its meaning, shown by ``--help``.
-        neutral: True if it says how a run is carried out and not what is computed; such keys
-            may differ between a result and its experiment.
-        only: where it is honoured, as :mod:`common.conditions` says it: ``{"task.name":
-            "bandit"}``, or several such of which one has to hold.
-        bounds: see :class:`Bounds`; a value beyond them ends in one line before anything runs.
+        neutral: True if it affects how a run executes but not what it computes; such keys may
+            differ between a result and its experiment.
+        only: where it is honoured: a condition such as ``{"task.name": "bandit"}``, or several of
+            which one has to hold, see :mod:`common.conditions`.
+        bounds: see :class:`Bounds`; a value outside them is refused before anything runs.
     """
     metadata = {"help": help, "neutral": neutral, "bounds": Bounds(**bounds),
                 "only": conditions.alternatives(only)}
@@ -91,7 +97,7 @@ class TrainConfig:
     vectorize: bool = key(False, "train all seeds given as one batched network, for small ones",
                           neutral=True)
     side_by_side: int = key(1, "how many of the runs given take turns in one process, on a card",
-                            neutral=True, least=1)
+                            neutral=True, least=1, most=1024)
     capture: bool = key(True, "on a CUDA card: capture the step in a graph", neutral=True)
 
 
@@ -107,9 +113,9 @@ class Config:
     """The keys every paper has; a paper's own dataclass adds ``model``, ``optim`` and others.
 
     Attributes:
-        honoured: where a paper honours keys of this class or of those below it, such as
+        honoured: where a paper honours keys of this class or its sections, such as
             ``{"train.batch_size": NEVER}`` for one that always takes all examples at once.
-        precisions: those of ``train.precision`` that a paper's code can compute in.
+        precisions: the values of ``train.precision`` that a paper's code supports.
     """
 
     honoured: ClassVar[Mapping[str, Condition | Sequence[Condition]]] = {}
@@ -131,10 +137,10 @@ class Config:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def check(self) -> None:
-        """Refuse values that do not go together; a paper's own says which.
+        """Refuse values that are incompatible; a paper overrides this with its own rules.
 
         Raises:
-            UserError: naming them.
+            UserError: two values are incompatible; the message names them.
         """
 
 
@@ -152,7 +158,10 @@ class Key:
 
 
 KEYS: dict[type, Mapping[str, Key]] = {}
-"""What :func:`keys` has found; a class is looked through once."""
+"""Results of :func:`keys`, cached by class.
+
+:meta hide-value:
+"""
 
 
 def keys(schema: type[Config]) -> Mapping[str, Key]:
@@ -162,7 +171,7 @@ def keys(schema: type[Config]) -> Mapping[str, Key]:
     found: dict[str, Key] = {}
     own = {k: conditions.alternatives(only) for k, only in schema.honoured.items()}
 
-    def walk(cls: Any, prefix: str) -> None:  # a dataclass, for which there is no type
+    def walk(cls: Any, prefix: str) -> None:  # any dataclass; typing has no name for that
         hints = get_type_hints(cls)
         for f in fields(cls):
             hint, name = hints[f.name], prefix + f.name
@@ -185,14 +194,14 @@ def keys(schema: type[Config]) -> Mapping[str, Key]:
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text",
          "list[int]": "a list of whole numbers", "list[float]": "a list of numbers"}
-"""Types of keys in words."""
+"""How messages name the types of keys."""
 
 EXAMPLES: dict[str, list[float]] = {"list[int]": [100, 10], "list[float]": [0.5, 0.1]}
-"""Of types whose spelling is not obvious, where the key's default shows none."""
+"""Example values for types whose syntax is not obvious, used where a key's default is empty."""
 
 
 def wanted(key: Key) -> str:
-    """What to type for a key: ``a list of whole numbers such as schedule.stepsize=[100,10]``."""
+    """The kind of value a key takes: ``a list of whole numbers such as stepsize=[100,10]``."""
     kind = KINDS.get(key.type, key.type)
     if key.type not in EXAMPLES:
         return kind
@@ -217,9 +226,9 @@ def as_dict(config: Config) -> dict[str, Any]:
 
 
 def unused(config: Config) -> dict[str, str]:
-    """The keys not honoured beside the others' values, and what stands against each.
+    """The keys that are not honoured given the values of the others, each with the reason.
 
-    That is ``task.name=bandit``, or nothing where no value of another key would help.
+    The reason is a value such as ``task.name=bandit``, or empty if no other value would help.
     """
     known, values = keys(type(config)), flatten(as_dict(config))
     found: dict[str, str | None] = {}
@@ -233,28 +242,28 @@ def unused(config: Config) -> dict[str, str]:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """The flat keys that decide what is computed: those honoured, but for the neutral ones."""
+    """The flat keys that decide what is computed: all that are honoured and not neutral."""
     known, ignored = keys(type(config)), unused(config)
     return {k: v for k, v in flatten(as_dict(config)).items()
             if not known[k].neutral and k not in ignored}
 
 
 def start_of(config: Config) -> str:
-    """The ``start_from`` of a configuration, empty where it is not honoured."""
+    """The value of ``start_from``, or empty where it is not honoured."""
     return "" if "start_from" in unused(config) else config.start_from
 
 
 def names_file(start: str) -> bool:
-    """Whether a ``start_from`` names a file of weights; else it names an experiment."""
+    """Whether a ``start_from`` names a file of weights rather than an experiment."""
     return start.endswith(".safetensors")
 
 
 def completed(saved: dict[str, Any], config: Config) -> dict[str, Any]:
-    """A saved :func:`identity` as it compares with a configuration's.
+    """A saved :func:`identity`, completed so that it can be compared with a configuration's.
 
-    Keys that were added since have their defaults, so that a key added later must default to what
-    the code did before it was there. Keys that the configuration does not honour are left out,
-    for what was saved before may hold them.
+    Keys added since it was saved get their defaults; a new key must therefore default to what the
+    code did before. Keys that the configuration does not honour are dropped, since older files may
+    contain them.
     """
     known, honoured = keys(type(config)), identity(config)
     return {k: known[k].default for k in honoured} | {
@@ -262,7 +271,7 @@ def completed(saved: dict[str, Any], config: Config) -> dict[str, Any]:
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Describe where two flat configurations differ: ``key (a there, b here)``."""
+    """The differences of two flat configurations, each as ``key (a there, b here)``."""
     absent = "absent"
     return [f"{k} ({one.get(k, absent)} there, {other.get(k, absent)} here)"
             for k in sorted(one.keys() | other.keys())
@@ -270,10 +279,11 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def check_bounds(config: Config) -> None:
-    """Refuse numbers that no run can have, and a precision that the paper's code cannot.
+    """Check every number against its bounds, and the precision against the paper's.
 
     Raises:
-        UserError: naming the key, its value and what was expected.
+        UserError: a value is not allowed; the message names the key, its value and what was
+            expected.
     """
     known = keys(type(config))
     precision = config.train.precision

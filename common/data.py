@@ -18,21 +18,22 @@ import torch
 from torch import Tensor
 
 from common.config import DataConfig, one_line
-from common.decoded import DataSet, Split, assemble, cached, read
+from common.decoded import DataSet, Split, assemble, cached
+from common.decoded import read as read_decoded
 from common.errors import NotAtHand, UserError, nearest
 from common.files import cache_root, sha256
 
 HUB_TIMEOUT = 5.0
-"""Seconds to wait for the data hub's answer before saying what to do without it."""
+"""Seconds to wait for the data hub before giving up."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the ``datasets`` library finds a data set.
+    """Where to find a data set with the ``datasets`` library.
 
     Args:
-        hub: owner/name on the data hub, and the folder's name below ``$PAPERS_DATA``.
-        config: the hub's configuration name, a subfolder.
+        hub: owner/name on the data hub; also the path of its folder below ``$PAPERS_DATA``.
+        config: the hub's configuration name; also the name of a subfolder.
         image, label: column names.
     """
 
@@ -56,26 +57,28 @@ FINGERPRINTS: dict[str, str] = {
     "mushroom": "2e22c51a68d1e6f2740e83cb94788e5993a1f266dd9776e315f588f158b9543b",
     "digits": "1a9262383f6089ed86e5b4d6fa74dd1300447d466fd65f3fcde19c96ddc973ba",
 }
-"""What each data set is, see :func:`common.decoded.fingerprint`; results of others do not count."""
+"""The expected :func:`common.decoded.fingerprint` of each data set; results on other data do not
+count."""
 
 MUSHROOMS = "uci/mushroom/agaricus-lepiota.csv"
-"""Where ``$PAPERS_DATA`` holds the mushrooms: a header, the class first, then 22 attributes."""
+"""The mushrooms' file below ``$PAPERS_DATA``: a header line, then the class and 22 attributes."""
 
 
 def load(name: str) -> DataSet:
     """Load a data set by its name in the registry.
 
-    It is read from ``$PAPERS_DATA`` where that is set (a folder in the hub's layout, or one that
-    holds ``<name>.safetensors``, as a bundle brings it), else from the data hub, decoded once and
-    cached; ``digits`` is bundled with scikit-learn, ``mushroom`` comes through it from OpenML.
+    If ``$PAPERS_DATA`` is set, it is read from there (a folder in the hub's layout, or one that
+    holds ``<name>.safetensors``, as in an unpacked bundle); otherwise it is downloaded from the
+    data hub. It is decoded once and cached. ``digits`` is bundled with scikit-learn, which also
+    fetches ``mushroom`` from OpenML.
 
     Raises:
-        UserError: an unknown name; ``$PAPERS_DATA`` missing, without the data set or with a
-            damaged file; neither folder nor hub within reach.
+        UserError: the name is unknown; the folder ``$PAPERS_DATA`` is missing, lacks the data set
+            or holds a damaged file; or it is not set and the hub does not answer.
     """
     folder = os.environ.get("PAPERS_DATA")
     if folder and (path := Path(folder) / f"{name}.safetensors").is_file():
-        return read(name, path)
+        return read_decoded(name, path)
     if name in ELSEWHERE:
         return ELSEWHERE[name]()
     if name not in REGISTRY:
@@ -85,10 +88,10 @@ def load(name: str) -> DataSet:
 
 
 def digits() -> DataSet:
-    """scikit-learn's 8×8 digits: the first 1,437 train, the last 360 (other writers) test.
+    """scikit-learn's 8×8 digits: the first 1,437 for training, the other 360 for testing.
 
-    The values 0 … 16 are stretched to 0 … 255, so that a threshold or a scale made for MNIST
-    means the same here.
+    The two splits are by different writers. The values 0 … 16 are scaled to 0 … 255, so that a
+    threshold or a scale chosen for MNIST means the same here.
     """
     from sklearn.datasets import load_digits
 
@@ -99,13 +102,14 @@ def digits() -> DataSet:
 
 
 def mushroom() -> DataSet:
-    """UCI's 8,124 mushrooms, every row in both splits; the label 1 says poisonous.
+    """UCI's 8,124 mushrooms, all of them in both splits; label 1 means poisonous.
 
-    ``images`` is uint8 of shape (n, 117): each attribute one-hot, its values in alphabetical
-    order, a missing one (``?``) as a value of its own.
+    ``images`` is uint8 of shape (n, 117): every attribute is one-hot encoded, its values in
+    alphabetical order; a missing value (``?``) counts as a value.
 
     Raises:
-        UserError: no file in ``$PAPERS_DATA`` or a damaged one; without it, OpenML out of reach.
+        UserError: the file in ``$PAPERS_DATA`` is missing or damaged; or the variable is not set
+            and OpenML does not answer.
     """
     folder = os.environ.get("PAPERS_DATA")
     rows = _mushroom_rows(Path(folder) / MUSHROOMS) if folder else _mushroom_rows_of_openml()
@@ -119,7 +123,7 @@ def mushroom() -> DataSet:
 
 def _mushroom_rows(path: Path) -> list[list[str]]:
     try:
-        with open(path, encoding="utf-8", newline="") as f:
+        with open(path, encoding="utf-8-sig", newline="") as f:
             rows = list(csv.reader(f))[1:]
     except OSError as e:
         raise NotAtHand(f"cannot read {path}: {e.strerror}; expected $PAPERS_DATA to hold "
@@ -140,9 +144,9 @@ def _mushroom_rows_of_openml() -> list[list[str]]:
     from sklearn.datasets import fetch_openml
 
     try:
-        with warnings.catch_warnings(action="ignore"):  # of a second try; the error below is enough
+        with warnings.catch_warnings(action="ignore"):  # of retries; the error below is enough
             bunch = fetch_openml("mushroom", version=1, as_frame=True, n_retries=1, delay=0.1)
-    except Exception as e:  # offline, proxy, a changed service: each has an exception of its own
+    except Exception as e:  # offline, proxy, a changed service: each raises a different type
         raise NotAtHand(
             f"mushroom is not at hand: OpenML does not answer ({one_line(e)}) and $PAPERS_DATA is "
             f"not set; set it to a folder that holds {MUSHROOMS}") from e
@@ -157,11 +161,11 @@ ELSEWHERE: dict[str, Callable[[], DataSet]] = {"digits": digits, "mushroom": mus
 def evaluation_splits(config: DataConfig) -> tuple[DataSet, Split, Split]:
     """The data set, the split to train on and the split to evaluate on.
 
-    With ``evaluate_on=validation`` the held-out part is a fixed random choice, the same for
-    every seed, and the test split is not touched.
+    With ``evaluate_on=validation`` the held-out part is a fixed random subset of the training
+    data, the same for every seed, and the test split is not used.
 
     Raises:
-        UserError: it has no images, or more are to be held out than there are.
+        UserError: the data set has no images, or no more than ``validation`` asks to hold out.
     """
     data = load(config.name)
     if data.train.images.dim() != 4:
@@ -178,7 +182,7 @@ def evaluation_splits(config: DataConfig) -> tuple[DataSet, Split, Split]:
 def stream_seed(seed: int, stream: str, index: int = 0) -> int:
     """A seed for a random generator, a pure function of the arguments.
 
-    Streams of different names, and indices of one stream, are independent of one another.
+    Different streams, and different indices of one stream, give independent seeds.
     """
     tag = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little")
     return int(np.random.SeedSequence([seed, tag, index]).generate_state(1, np.uint64)[0])
@@ -192,8 +196,8 @@ def generator(seed: int, stream: str, index: int = 0) -> torch.Generator:
 class BatchOrder:
     """Which examples make up the batch of each step: a pure function of (seed, step).
 
-    Epochs are random permutations laid end to end and cut into batches, so that every example
-    appears equally often also where the batch size does not divide their number.
+    Epochs are random permutations, concatenated and cut into batches. So every example appears
+    equally often even if the batch size does not divide the number of examples.
 
     Args:
         n: number of examples.
@@ -242,7 +246,7 @@ def _from_folder(name: str, source: Source, folder: Path) -> DataSet:
     def rows(split: str):
         import datasets
 
-        with tempfile.TemporaryDirectory() as folder:  # not the user's HF_HOME, which may be shut
+        with tempfile.TemporaryDirectory() as folder:  # the user's HF_HOME may be read-only
             return datasets.load_dataset("parquet", data_files=paths, split=split,
                                          cache_dir=folder, keep_in_memory=True)
 
@@ -255,12 +259,12 @@ def _from_hub(name: str, source: Source) -> DataSet:
 
     try:
         revision = HfApi().dataset_info(source.hub, timeout=HUB_TIMEOUT).sha
-    except Exception as e:  # offline, proxy, time-out: each has an exception of its own
+    except Exception as e:  # offline, proxy, time-out: each raises a different type
         known = sorted(cache_root().glob(f"{name}-hub-*.safetensors"),
                        key=lambda p: p.stat().st_mtime)
         if known:
             with contextlib.suppress(UserError):
-                return read(name, known[-1])
+                return read_decoded(name, known[-1])
         raise NotAtHand(
             f"{name} is not at hand: the data hub does not answer ({one_line(e)}) and $PAPERS_DATA "
             f"is not set; set it to a folder that holds {source.hub}/{source.config}/*.parquet, "
@@ -287,7 +291,7 @@ def _decode(name: str, source: Source, rows: Callable, where: str) -> DataSet:
             table = rows(split).with_format("numpy")
             images = np.stack(table[source.image][:])
             labels = np.asarray(table[source.label][:])
-        except Exception as e:  # pyarrow, datasets and Pillow each raise their own
+        except Exception as e:  # pyarrow, datasets and Pillow each raise their own types
             reason = one_line(e.__cause__ or e)[:160]
             raise UserError(f"cannot read {name} from {where}: {reason}") from e
         images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Data sets as tensors in memory, and as one safetensors file each once they are decoded."""
+"""Data sets as tensors in memory, and decoded data sets as safetensors files, one each."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Split:
     """Images and labels.
 
     Args:
-        images: uint8, shape (n, channels, height, width), 0 … 255; a paper's own patterns may
-            have any shape (n, …) and type.
-        labels: int64, shape (n,), or a paper's own targets (n, …).
+        images: uint8, shape (n, channels, height, width), 0 … 255; data made by a paper's own code
+            may have any shape (n, …) and type.
+        labels: int64, shape (n,); targets made by a paper's own code may have any shape (n, …).
     """
 
     images: Tensor
@@ -39,7 +39,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A training and a test split, and where they came from.
+    """A training and a test split, with the data set's name and fingerprint.
 
     Args:
         name: its name in the registry.
@@ -56,7 +56,7 @@ class DataSet:
 
 
 def fingerprint(*tensors: Tensor) -> str:
-    """SHA-256 over types, shapes and content."""
+    """The SHA-256 of the tensors' types, shapes and contents, in hexadecimal."""
     digest = hashlib.sha256()
     for t in tensors:
         digest.update(f"{t.dtype}{tuple(t.shape)}".encode())
@@ -65,18 +65,18 @@ def fingerprint(*tensors: Tensor) -> str:
 
 
 def assemble(name: str, train: Split, test: Split) -> DataSet:
-    """A data set of two splits, with its fingerprint."""
+    """A data set of two splits; computes its fingerprint and the number of classes."""
     its = fingerprint(train.images, train.labels, test.images, test.labels)
     return DataSet(name, train, test, its, classes=int(train.labels.max()) + 1)
 
 
 def of_tensors(name: str, x: Tensor, y: Tensor | None = None) -> DataSet:
-    """A data set that is trained on and looked at in one piece, such as a paper's own patterns.
+    """A data set whose training and test split are the same, such as a paper's own patterns.
 
     Args:
-        name: what results call it.
+        name: its name in results.
         x: (n, …), of any type.
-        y: targets (n, …); none for what has none.
+        y: targets (n, …); None: zeros.
     """
     whole = Split(x, torch.zeros(len(x), dtype=torch.long) if y is None else y)
     return assemble(name, whole, whole)
@@ -95,7 +95,7 @@ def write(path: Path, data: DataSet) -> None:
 
 
 def read(name: str, path: Path) -> DataSet:
-    """Read what :func:`write` wrote.
+    """Read a file written by :func:`write`.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -114,22 +114,22 @@ def read(name: str, path: Path) -> DataSet:
 
 
 def cached(name: str, content: str, make: Callable[[], DataSet]) -> DataSet:
-    """A data set from the cache, or made and put there.
+    """Read a data set from the cache, or make it and cache it.
 
     Args:
         name: its name.
-        content: identifies what it is made from, so that other content has another file.
-        make: decodes it.
+        content: a digest of the source, so that different sources have different cache files.
+        make: decodes the source.
     """
     path = cache_root() / f"{name}-{content[:20]}.safetensors"
     if path.is_file():
         try:
             return read(name, path)
         except UserError as e:
-            print(f"warning: {e}; making it anew", file=sys.stderr)
+            print(f"warning: {e}; making it again", file=sys.stderr)
     data = make()
     try:
         write(path, data)
-    except UserError as e:  # without a cache the next start is slower, and that is all
+    except UserError as e:  # without a cache the next start is only slower
         print(f"warning: {e}", file=sys.stderr)
     return data

@@ -1,4 +1,4 @@
-"""The one way bad input ends: a single clear line and exit status 2."""
+"""How every command reports bad input: one clear line and exit status 2."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from collections.abc import Callable, Iterable
 
 
 class UserError(Exception):
-    """Something the user gave cannot be used; the message names it and what was expected."""
+    """The user's input cannot be used; the message names it and what was expected."""
 
 
 class NotAtHand(UserError):
-    """Data that are wanted are not on this machine, and cannot be fetched."""
+    """Required data are not on this machine and cannot be downloaded."""
 
 
 class Paused(Exception):
-    """Work stopped before its end, as asked, with everything on disk; the message says where."""
+    """Work stopped early, as requested, with its state on disk; the message says how far it got."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest known name, else what is known."""
+    """``"; did you mean 'x'?"`` with the closest known name, or else a list of the known names."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
-    if not close:  # 'stpes' should find 'train.steps' although the section is missing
+    if not close:  # 'stpes' should find 'train.steps' even without its section
         tails = {k.rsplit(".", 1)[-1]: k for k in known}
         close = [tails[t] for t in difflib.get_close_matches(name.rsplit(".", 1)[-1], tails, n=1)]
     if close:
@@ -38,17 +38,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory")
-"""How torch says so, of the processor's memory and of a card's."""
+"""torch's messages when the processor's or a card's memory runs out."""
 
 
 def exit_with(main: Callable[[], int | None]) -> None:
-    """Run ``main`` and leave the process: 0, or 2 after one line when the user erred.
+    """Run ``main`` and exit: with status 0, or with 2 after a one-line message for bad input.
 
-    Work that stopped because its time was over says so in a line and ends with 0. Signs that a
-    terminal does not have are shown as question marks; a reader that has read enough, such as
-    ``head``, ends the work with 1. A file or a program that the system refuses is named.
+    Work that stopped because its budget was used up prints a line and exits with 0. Characters that
+    the terminal cannot encode are printed as question marks. If the reader of the output closes it,
+    as ``head`` does, the status is 1. If the system refuses a file or a program, the message names
+    it.
 
-    Of several processes that train together only that of rank 0 prints the line.
+    Of several processes that train together, only rank 0 prints the message.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -97,7 +98,7 @@ def exit_with(main: Callable[[], int | None]) -> None:
 
 
 def discard_output() -> None:
-    """Let what is still to be printed go nowhere, so that leaving does not fail over it."""
+    """Send remaining output to the null device, so that flushing it on exit cannot fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -2,10 +2,10 @@
 
 .. code-block:: yaml
 
-    default: paper                # the experiment that runs when none is named
+    default: paper                # the experiment to run when none is named
     defaults: {...}               # the paper's values
-    precisions: [float32]         # runs in which train.precision count as an experiment's own
-    seeds: {default: 3, bn: 10}   # how many runs are planned, of an experiment or a group
+    precisions: [float32]         # values of train.precision that count as an experiment's own
+    seeds: {default: 3, bn: 10}   # how many runs of an experiment or a group are planned
     experiments:
       bn: {help: ..., model: {...}}                      # what differs from the defaults
       bn_fast: {help: ..., from: bn, train: {...}}       # what differs from another experiment
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,20 +45,21 @@ from common.config import (
 )
 from common.errors import UserError, nearest
 from common.files import shown
+from common.groups import MOST, check_groups
 from common.typed import Model, Open, checked, read_yaml
 
 NAME = r"[A-Za-z][\w.+-]{0,99}"
-"""What experiments may be called: their results have folders of that name."""
+"""Allowed names of experiments; they become folder names under ``results/``."""
 
-OF_A_COMMAND = ("experiment", "seed", "fresh", "budget")  # no file gives them
-MOST_SEEDS = 10_000  # of a command, and of a plan
+OF_A_COMMAND = ("experiment", "seed", "fresh", "budget")  # allowed on the command line only
+MOST_SEEDS = 10_000  # limit of seeds in one command, and in a plan
 
 C = TypeVar("C", bound=Config)
 """A paper's own configuration."""
 
 
 class Entry(Open):
-    """An entry under ``experiments``; its other parts are keys of the configuration."""
+    """An entry under ``experiments``; parts not listed here are configuration keys."""
 
     help: str = ""
     from_: str | None = Field(None, alias="from")
@@ -66,8 +68,8 @@ class Entry(Open):
     precisions: list[str] | None = Field(None, min_length=1)
 
 
-class File(Model):
-    """A ``config.yaml``."""
+class ConfigFile(Model):
+    """The content of a ``config.yaml``."""
 
     default: str = ""
     defaults: dict[str, Any] = Field(default_factory=dict)
@@ -81,9 +83,9 @@ class Experiment:
     """A named set of overrides: flat dotted keys over the paper's defaults.
 
     Attributes:
-        overrides: all of them, those of the experiments it is made from included.
-        own: the keys of its own entry.
-        precisions: runs in which of these count as the experiment's own.
+        overrides: all overrides, including inherited ones.
+        own: the keys set in its own entry.
+        precisions: the values of ``train.precision`` that count as the experiment's own.
     """
 
     name: str
@@ -108,8 +110,8 @@ class Experiments(Generic[C]):
     def __init__(self, schema: type[C], path: Path):
         self.schema, self.path, self.known = schema, path, keys(schema)
         self._blank = OmegaConf.structured(schema)
-        self._sound: set[str] = set()  # experiments that set no key where it is not honoured
-        content = checked(File, read_yaml(path), shown(path))
+        self._sound: set[str] = set()  # experiments already checked by _sound_one
+        content = checked(ConfigFile, read_yaml(path), shown(path))
         self.default = content.default or next(iter(content.experiments))
         self.defaults = self._check(content.defaults, "defaults")
         self._precisions = self._check_precisions(content.precisions, "the top")
@@ -117,8 +119,8 @@ class Experiments(Generic[C]):
         self.groups: dict[str, tuple[str, list[str]]] = {}
         for name, entry in content.experiments.items():
             self._add(name, entry)
-        for name in self.groups:
-            self._check_members(name, [])
+        check_groups({name: members for name, (_, members) in self.groups.items()},
+                     self.experiments, self.names(), shown(path))
         if self.default not in self.names():
             raise UserError(f"{shown(path)}: default: unknown experiment {self.default!r}"
                             f"{nearest(self.default, self.names())}")
@@ -127,18 +129,6 @@ class Experiments(Generic[C]):
         except UserError as e:
             raise UserError(f"{shown(self.path)}: defaults: {e}") from e
         self._planned = self._read_plan(content.seeds)
-
-    def _check_members(self, name: str, led: list[str]) -> None:
-        """Refuse a group that runs what is not there, or in the end itself."""
-        if name in led:
-            raise UserError(f"{shown(self.path)}: experiment {name!r} runs itself: "
-                            f"{' → '.join([*led[led.index(name):], name])}")
-        for member in self.groups[name][1]:
-            if member not in self.experiments and member not in self.groups:
-                raise UserError(f"{shown(self.path)}: experiment {name!r} runs {member!r}, which "
-                                f"is not there{nearest(member, self.names())}")
-            if member in self.groups:
-                self._check_members(member, [*led, name])
 
     def _add(self, name: str, entry: Entry) -> None:
         overrides = self._check(entry.model_extra or {}, f"experiment {name!r}")
@@ -166,6 +156,9 @@ class Experiments(Generic[C]):
             if not isinstance(values, list) or not values:
                 raise UserError(f"{shown(self.path)}: experiment {name!r}: vary: {k}: {values}: "
                                 "expected a list of values")
+        if (made := math.prod(map(len, vary.values()))) > MOST:
+            raise UserError(f"{shown(self.path)}: experiment {name!r}: vary makes {made:,} "
+                            f"experiments: expected at most {MOST:,}")
         members = []
         for values in itertools.product(*vary.values()):
             member = "_".join([name, *map(str, values)])
@@ -180,7 +173,7 @@ class Experiments(Generic[C]):
         self.groups[name] = (help_, members)
 
     def _check(self, tree: dict[str, Any], where: str) -> dict[str, Any]:
-        """The keys of a part of the file by dotted name: known ones, each given once."""
+        """One part of the file as a flat mapping; refuses unknown and duplicate keys."""
         flat = flatten(tree)
         for k in tree:
             if isinstance(tree[k], dict) and (twice := flatten({k: tree[k]}).keys() & tree.keys()):
@@ -217,8 +210,8 @@ class Experiments(Generic[C]):
     def planned(self, name: str) -> tuple[int, ...]:
         """How many runs of an experiment are planned, with the seeds 0, 1, 2 …
 
-        Where the number was raised after a look at the verdict every number stands in turn, for
-        the first look is paid for, see :func:`common.evidence.verdicts.decide`.
+        Several numbers if the plan was raised after a look at the verdict, since each look has a
+        cost, see :func:`common.evidence.verdicts.decide`.
         """
         if name in self._planned:
             return self._planned[name]
@@ -228,11 +221,11 @@ class Experiments(Generic[C]):
         return self._planned.get("default", (3,))
 
     def names(self) -> list[str]:
-        """All names ``experiment=`` accepts."""
+        """All names that ``experiment=`` accepts: experiments and groups."""
         return [*self.experiments, *self.groups]
 
     def expand(self, name: str) -> list[str]:
-        """The single experiments behind a name.
+        """The experiments that a name stands for: itself, or the members of a group.
 
         Raises:
             UserError: no experiment or group has that name.
@@ -249,15 +242,15 @@ class Experiments(Generic[C]):
         Args:
             name: a single experiment.
             seed: the run's seed.
-            overrides: flat dotted keys from the command line, which win.
+            overrides: flat dotted keys from the command line, which take precedence.
 
         Raises:
-            UserError: an unknown experiment or key, a value of the wrong type or range, a key
-                that the overrides or the experiment's own entry set where it is not honoured, or
-                a ``start_from`` that names no other experiment or leads back to this one.
+            UserError: an unknown experiment or key, a value of the wrong type or out of range, a
+                key that the overrides or the experiment's own entry set where it is not honoured,
+                or a ``start_from`` that names no other experiment or leads back to this one.
         """
         if name in self.groups:
-            raise UserError(f"{name!r} is several: expected one of {', '.join(self.expand(name))}")
+            raise UserError(f"{name!r} is a group: expected one of {', '.join(self.expand(name))}")
         if name not in self.experiments:
             raise UserError(f"unknown experiment {name!r}{nearest(name, self.experiments)}")
         overrides = overrides or {}
@@ -276,7 +269,7 @@ class Experiments(Generic[C]):
         return config
 
     def _sound_one(self, experiment: Experiment, where: str) -> C:
-        """An experiment's own configuration, looked at for what the file says wrongly."""
+        """An experiment's own configuration; refuses mistakes in its entry, naming the file."""
         try:
             config = self._made(experiment, 0, {})
         except UserError as e:
@@ -290,7 +283,7 @@ class Experiments(Generic[C]):
         return config
 
     def _check_start(self, config: C, where: str) -> None:
-        """Refuse an experiment to start from that is not there, or that starts from this one."""
+        """Refuse a ``start_from`` that names an unknown experiment or leads in a circle."""
         led, at = [config.experiment], config
         while (name := start_of(at)) and not names_file(name):
             said = f"{where}start_from={name}: "
@@ -304,20 +297,20 @@ class Experiments(Generic[C]):
             at = self._made(self.experiments[name], 0, {})
 
     def _made(self, experiment: Experiment, seed: int, overrides: dict[str, Any]) -> C:
-        """The configuration as an object of the schema, each value of its type and range."""
+        """The configuration as an object of the schema, with types and bounds checked."""
         resolved = self._typed(self.defaults | experiment.overrides | overrides
                                | {"experiment": experiment.name, "seed": seed})
         resolved.check()
         return resolved
 
     def _typed(self, chosen: dict[str, Any]) -> C:
-        """These values and the schema's defaults as an object of the schema."""
+        """An object of the schema with these values; the schema's defaults fill the rest."""
         config = copy.deepcopy(self._blank)
         for k, v in chosen.items():
             if any(isinstance(t, str) and ("${" in t or t == "???")
                    for t in (v if isinstance(v, list) else [v])):
-                raise UserError(f"{k}={v}: expected the value itself; nothing is put in for ${{…}} "
-                                "or ???")
+                raise UserError(f"{k}={v}: expected the value itself; ${{…}} and ??? are not "
+                                "replaced")
             try:
                 if self.known[k].type == "bool" and isinstance(v, int) and v not in (0, 1):
                     raise ValidationError
@@ -338,7 +331,7 @@ class Experiments(Generic[C]):
                     f"where {ignored[k]}" if ignored[k] else "by this paper"))
 
     def counts(self, flat: dict[str, Any], own: Config) -> bool:
-        """Whether a run is an experiment's own: in everything, or but for a precision that counts.
+        """Whether a run has an experiment's own configuration, up to a precision that counts.
 
         Args:
             flat: the run's :func:`~common.config.identity`.

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the places this repository keeps them."""
+"""Atomic writes, locks, and the folders that this repository uses."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from pathlib import Path
 from common.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
-"""The clone: ``common/``, ``papers/`` and ``runs/`` lie here."""
+"""The root of the clone, which contains ``common/``, ``papers/`` and ``runs/``."""
 
 
 def is_clone() -> bool:
-    """Whether this code lies in a clone or an archive of the repository, not among packages."""
+    """Whether this code is in a clone or an archive of the repository, not an installed package."""
     return not {"site-packages", "dist-packages"} & set(ROOT.parts)
 
 
 def runs_root() -> Path:
-    """Where runs in progress live: ``$PAPERS_RUNS``, else the ignored ``runs/`` of the clone.
+    """The folder of runs in progress: ``$PAPERS_RUNS``, else ``runs/`` in the clone.
 
-    Of an installed wheel ``runs/`` of the working folder.
+    For an installed wheel, ``runs/`` in the working folder.
     """
     return Path(os.environ.get("PAPERS_RUNS") or (ROOT if is_clone() else Path.cwd()) / "runs")
 
 
 def cache_root() -> Path:
-    """Where decoded data sets live: ``$PAPERS_CACHE``, else the user's cache folder."""
+    """The folder of decoded data sets: ``$PAPERS_CACHE``, else one in the user's cache folder."""
     if chosen := os.environ.get("PAPERS_CACHE"):
         return Path(chosen)
     try:
@@ -43,18 +43,18 @@ def cache_root() -> Path:
 
 
 def shown(path: Path) -> str:
-    """A path as messages and files show it: relative to the clone or the working folder."""
+    """A path as messages and files show it: relative to the working folder or the clone."""
     for base in (Path.cwd(), ROOT):
-        with contextlib.suppress(ValueError, OSError, RuntimeError):  # a link may lead to itself
+        with contextlib.suppress(ValueError, OSError, RuntimeError):  # a link may be circular
             return path.resolve().relative_to(base).as_posix()
     return str(path)
 
 
 def read_text(path: Path) -> str:
-    """A file's text, which is UTF-8 whatever the system's own encoding.
+    """Read a UTF-8 text file, whatever the system's default encoding.
 
     Raises:
-        UserError: it cannot be read, or is no text.
+        UserError: it cannot be read, or is not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -67,15 +67,15 @@ def read_text(path: Path) -> str:
 
 def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
                  keep: Path | None = None) -> None:
-    """Write a file so that a reader sees the old or the new one, never a part.
+    """Write a file atomically: a reader sees the old or the new content, never a part of it.
 
     Args:
-        path: where the file goes; missing folders are made.
+        path: the file; missing folders are created.
         content: the text or bytes, or a function that writes them to the path it is given.
-        keep: where the file that stood at ``path`` is moved first, if anywhere.
+        keep: where to move the old file first; None: it is replaced.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written; ``path`` is untouched.
+        UserError: the disk is full or the folder cannot be written; ``path`` is unchanged.
     """
     temporary = None
     try:
@@ -95,7 +95,7 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
         if keep is not None and path.exists():
             os.replace(path, keep)
         os.replace(temporary, path)
-    except Exception as e:  # safetensors reports a full disk with an exception of its own
+    except Exception as e:  # safetensors raises its own exception for a full disk
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         reason = e.strerror if isinstance(e, OSError) and e.strerror else e
@@ -113,14 +113,14 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def locked(folder: Path, busy: str) -> Iterator[None]:
-    """Hold a folder below ``runs/`` against a second process; the lock dies with this one.
+    """Keep other processes out of a folder below ``runs/``; the lock ends with this process.
 
     Args:
-        folder: made if missing; the lock is the file ``.lock`` in it.
-        busy: what to say if another process holds it.
+        folder: created if missing; the lock is the file ``.lock`` in it.
+        busy: the message if another process holds the lock.
 
     Raises:
-        UserError: another process holds it, or the folder cannot be made.
+        UserError: another process holds the lock, or the folder cannot be created.
     """
     try:
         import fcntl
@@ -145,8 +145,8 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
         yield
 
 
-def empty(folder: Path) -> None:
-    """Remove what lies in a folder that this process holds, but for the lock."""
+def empty_folder(folder: Path) -> None:
+    """Remove everything except the lock from a folder that this process has locked."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""What is read from a file of weights is refused where it is not finite, in the same words."""
+"""One check, with one error message, that weights read from a file are finite."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from common.errors import UserError
 
 
 def expect_finite(tensors: Mapping[str, Tensor | np.ndarray]) -> None:
-    """Make sure that no weight is infinite or no number at all.
+    """Make sure that all weights are finite.
 
     Raises:
-        UserError: one is; the tensor is named.
+        UserError: one is infinite or NaN; the message names the tensor.
     """
     for name, t in tensors.items():
         if not torch.as_tensor(t).isfinite().all():

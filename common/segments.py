@@ -1,6 +1,6 @@
-"""Where numbers come from: the code, the versions and the machine of one process.
+"""Provenance: the code, the versions and the machine of one process.
 
-Results, checkpoints and reports say it in these terms.
+Results, checkpoints and reports share these models.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from common.typed import Open
 
 
 class Hardware(Open):
-    """A machine, as one process used it; ``gpu`` and what follows only where it had a card."""
+    """The machine one process ran on; ``gpu`` and the fields below it only with a graphics card."""
 
     cpu: str
     cores: int | None = None
@@ -27,20 +27,20 @@ class Hardware(Open):
 
     @property
     def processor(self) -> str:
-        """The processor as far as its speed goes: its name, and the vector instructions it has.
+        """The processor's name and its vector instructions, which together determine its speed.
 
-        The name alone may hide years of difference: virtual machines show one for a whole family.
+        The name alone is not enough: virtual machines may show one name for several generations.
         """
         return f"{self.cpu} ({self.capability})"
 
     @property
     def machine(self) -> str:
-        """What a speed belongs to: the graphics card where there was one, else the processor."""
+        """What a measured speed refers to: the graphics card if there was one, else the CPU."""
         return self.gpu or self.processor
 
 
 class Versions(Open):
-    """Of the packages that computed; of some more by their names."""
+    """The versions of Python, torch and, as extra fields, other packages."""
 
     python: str = ""
     torch: str
@@ -50,10 +50,10 @@ class Origin(Open):
     """The provenance of one process.
 
     Attributes:
-        commit, dirty: of the code, and whether it differed from that commit.
-        versions, hardware: what computed.
-        side_by_side: how many runs the process trained at a time, where more than one.
-        processes: how many trained the run together, where more than one.
+        commit, dirty: the commit of the code, and whether the code differed from it.
+        versions, hardware: the software and the machine.
+        side_by_side: how many runs the process trained at a time, if more than one.
+        processes: how many processes trained the run together, if more than one.
     """
 
     commit: str
@@ -65,12 +65,12 @@ class Origin(Open):
 
     @property
     def code(self) -> str:
-        """The commit in short, with a mark where the code differed from it."""
+        """The abbreviated commit, marked ``+changes`` if the code differed from it."""
         return self.commit[:10] + ("+changes" if self.dirty else "")
 
 
 class Segment(Origin):
-    """The share of one process in a run: from which step, and from which weights it started."""
+    """One process's part of a run: its first step, and the weights it started from, if any."""
 
     from_step: int = Field(ge=0)
     started_from: dict[str, str] | None = None

@@ -1,7 +1,7 @@
-"""Files that people and programs write, read through typed models: one line says what is wrong.
+"""Typed models for files written by people and programs; errors are reported in one line.
 
-A model is a pydantic class. What it refuses becomes a :class:`UserError` with the file, the place
-in it, what stood there and what was expected.
+A model is a pydantic class. Content it rejects raises a :class:`UserError` that names the file, the
+place in it, the value found there and what was expected.
 """
 
 from __future__ import annotations
@@ -11,31 +11,40 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from common.errors import UserError, nearest
 from common.files import shown
 
 
 class Model(BaseModel):
-    """A mapping with known parts, each of its own type; nothing is converted silently."""
+    """A mapping with known parts, each of its declared type; nothing is converted silently."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     def written(self) -> dict[str, Any]:
-        """The parts that were given, as a file holds them."""
+        """The parts that were set explicitly, as they are written to a file."""
         return self.model_dump(by_alias=True, exclude_unset=True)
 
 
 class Open(Model):
-    """The same, and it may have parts that nobody here reads."""
+    """A model that also accepts unknown parts."""
 
     model_config = ConfigDict(extra="allow")
 
+
+def _single(text: str) -> str:
+    if len(text.splitlines()) > 1 or text != text.rstrip("\r\n"):
+        raise ValueError(f"{text[:40]!r}: expected a single line")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_single)]
+"""Text on a single line, such as a title."""
 
 M = TypeVar("M", bound=Model)
 
@@ -48,31 +57,31 @@ EXPECTED = {
     "too_long": "at most {max_length} of them", "literal_error": "one of {expected}",
     "string_pattern_mismatch": "text of the form {pattern}",
 }
-"""What to say where pydantic finds an error of a kind."""
+"""What was expected, by pydantic's type of error."""
 
 
 def checked(model: type[M], content: Any, where: str) -> M:
-    """Content as a model.
+    """Validate content against a model.
 
     Args:
-        model: what is expected.
-        content: as a YAML or JSON file holds it.
+        model: the expected structure.
+        content: plain data, as parsed from YAML or JSON.
         where: the file, and the place in it, for the message.
 
     Raises:
-        UserError: it is something else.
+        UserError: the content does not match the model.
     """
     try:
         return model.model_validate(content)
     except ValidationError as e:
-        raise UserError(f"{where}: {said(e.errors(include_url=False)[0], model)}") from e
+        raise UserError(f"{where}: {error_text(e.errors(include_url=False)[0], model)}") from e
 
 
 def read_json(model: type[M], path: Path) -> M:
-    """A JSON file as a model.
+    """Read a JSON file and validate it against a model.
 
     Raises:
-        UserError: it cannot be read, is not JSON, or something else.
+        UserError: it cannot be read, is not JSON, or does not match the model.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -84,21 +93,21 @@ def read_json(model: type[M], path: Path) -> M:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as plain dictionaries.
+    """Read a YAML file as plain dictionaries.
 
     Raises:
-        UserError: it cannot be read, is not YAML, holds no mapping, or a number that YAML reads as
-            another one.
+        UserError: it cannot be read, is not YAML, is not a mapping, or contains a number that YAML
+            reads as a different one.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
         number = misread(text)
         content: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
     except OSError as e:
-        if e.strerror is None:  # omegaconf's, of a text that is a single value
+        if e.strerror is None:  # raised by omegaconf if the text is a single value
             raise UserError(f"{shown(path)}: expected a mapping at the top") from e
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
-    except Exception as e:  # yaml's and omegaconf's errors share no base
+    except Exception as e:  # yaml's and omegaconf's errors share no base class
         raise UserError(f"{shown(path)} is not valid YAML: {' '.join(str(e).split())}") from e
     if number:
         raise UserError(f"{shown(path)}: {number}: {DECIMAL}")
@@ -108,20 +117,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 MISREAD = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
-"""Numbers that YAML takes as written in base 8 or 60."""
+"""Numbers that YAML reads in base 8 or 60."""
 
 DECIMAL = "expected a decimal number, without leading zeros or colons"
 
 
 def misread(text: str) -> str | None:
-    """The first number of a YAML text that would be read in base 8 or 60; None if there is none.
+    """The first number in a YAML text that would be read in base 8 or 60, or None.
 
     Raises:
-        yaml.YAMLError: it is not YAML.
+        yaml.YAMLError: the text is not YAML.
     """
     if not MISREAD.search(text):
         return None
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # many times as fast, where it is
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # much faster, if available
     for event in yaml.parse(text, loader):
         if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and MISREAD.fullmatch(
                 event.value):
@@ -129,8 +138,8 @@ def misread(text: str) -> str | None:
     return None
 
 
-def said(error: Any, model: type[Model]) -> str:
-    """One of pydantic's errors in the words of this repository.
+def error_text(error: Any, model: type[Model]) -> str:
+    """The message for one of pydantic's errors, in this repository's wording.
 
     Args:
         error: as :meth:`ValidationError.errors` lists them.
@@ -143,7 +152,7 @@ def said(error: Any, model: type[Model]) -> str:
     if error["type"] == "missing":
         return f"expected {place!r}"
     expected = EXPECTED.get(error["type"])
-    if expected is None:  # a check of the model's own, which says it all
+    if expected is None:  # raised by the model's own validator, with a complete message
         return f"{place}: {error['msg'].removeprefix('Value error, ')}".removeprefix(": ")
     value = repr(error["input"])
     value = value if len(value) <= 60 else value[:57] + "…"
@@ -153,10 +162,10 @@ def said(error: Any, model: type[Model]) -> str:
 
 
 def parts(model: type[Model], place: Sequence[int | str]) -> list[str]:
-    """The names in a file of the parts of a model, or of the model in it that a place leads to."""
+    """The parts' names, as files spell them, of a model or of the nested model at a place."""
     fields = {f.alias or name: f for name, f in model.model_fields.items()}
     inner = fields[str(place[0])].annotation if str(place[0]) in fields else None
-    for kind in (inner, *get_args(inner)):  # a part that may be absent is one of two kinds
+    for kind in (inner, *get_args(inner)):  # an optional part is a union with None
         if len(place) > 1 and isinstance(kind, type) and issubclass(kind, Model):
             return parts(kind, place[1:])
     return list(fields)

@@ -1,1 +1,1 @@
-"""What runs leave behind and what follows from it: results, claims, figures, reports."""
+"""The evidence: results of runs, claims, verdicts, figures and reports."""

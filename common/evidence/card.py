@@ -1,7 +1,7 @@
-"""Cards of published weights, in the model hub's format: what a file is, how good, how to use it.
+"""Model cards for files of weights, in the model hub's format.
 
-The first lines of a card are YAML that a hub's page and its tools read (``license``, ``datasets``,
-``model-index`` with the measured results); the rest is for people.
+A card begins with YAML for the hub's pages and tools (``license``, ``datasets``, ``model-index``
+with the measured results); the rest tells people what the file is, how good, and how to use it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Evaluation:
 
     Attributes:
         data: name of the data set.
-        error: on its test split, in %.
-        images: how many images that has.
+        error: the error on its test split, in %.
+        images: number of images in the test split.
     """
 
     data: str
@@ -31,7 +31,7 @@ class Evaluation:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The error's 95 % interval in %, as of that many independent images (Wilson's)."""
+        """Wilson's 95 % interval of the error in %, treating the images as independent."""
         wrong = round(self.error / 100 * self.images)
         low, high = binomtest(wrong, self.images).proportion_ci(method="wilson")
         return 100 * low, 100 * high
@@ -39,15 +39,15 @@ class Evaluation:
 
 def card(name: str, about: Sequence[str], evaluation: Evaluation, load: str, again: str,
          notes: Sequence[str] = ()) -> str:
-    """The text of a card.
+    """The text of a model card.
 
     Args:
-        name: of the file, without suffix.
-        about: lines of a paragraph: what network, trained on what, by what.
-        evaluation: how good it is.
-        load: Python that loads it.
-        again: the command that makes it.
-        notes: items of a list, such as what goes in and comes out.
+        name: the file's name, without suffix.
+        about: the lines of a paragraph: which network, trained on what and how.
+        evaluation: its test error.
+        load: Python code that loads it.
+        again: the command that trains it again.
+        notes: items of a list, such as its inputs and outputs.
     """
     data = REGISTRY[evaluation.data].hub if evaluation.data in REGISTRY else evaluation.data
     low, high = evaluation.interval

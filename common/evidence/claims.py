@@ -1,45 +1,50 @@
-"""Published statements, and how each is to be judged.
+"""Claims: the paper's statements, and how each is measured and judged.
 
 ``papers/<paper>/claims.yaml`` lists them:
 
 .. code-block:: yaml
 
-    title: ...            # of the paper; authors, year, link, shows, picture likewise
-    result: >             # what came out, in at most 20 words, for README's gallery
+    title: ...            # of the paper; also authors, year, link, shows, picture
+    result: >             # the outcome in at most 20 words, for README's gallery
       BN is five times as fast {fig1a-speed: reproduced}    # the verdict is checked, not shown
-    story: >              # what it claims, what came out, what did not and why: a few sentences
-      BN learns faster {fig1a-speed: reproduced}, … # the report shows a claim's verdict there
+    story: >              # a few sentences: the paper's claims, the outcome, what failed and why
+      BN learns faster {fig1a-speed: reproduced}, … # the report shows the claim's verdict here
     claims:
       - id: fig1a-bn-4k
         where: Fig. 1(a)                      # the place in the paper
         says: with BN, test accuracy after 4,000 steps
-        published: 0.953                      # left out where the statement has no number
+        published: 0.953                      # left out if the statement has no number
         obtained: read off the figure, ±0.0005
         show: .2%                             # how numbers are printed (a Python format)
         measure: {experiment: bn, metric: accuracy, step: 4000}     # no step: the final one
         judge: {within: [-0.02, 0.02], why: the reason for the band's width}
         because: ...                          # why it is not reproduced, as far as is known
-        afterwards: ...                       # why it was written or mended after its results
+        afterwards: ...                       # why it was written or changed after its results
 
-``measure`` takes a metric of an ``experiment``, its paired difference to another (``versus``), or
-a ``function`` of the paper's ``facts.py``: with ``experiments`` it is called once per seed with
-their results, without it is an exact fact computed from the code; ``arguments`` are passed by
-name. ``judge`` takes ``within``
-(around the published value), ``at_least``, ``at_most``, both, or ``exactly`` (a tolerance for an
-exact fact, or for a run that no seed can change, of which one is enough), ``sd``, the spread
-of single runs, known beforehand, by which fewer than three seeds are judged, and ``by``, which
-says what is judged: ``mean``, ``median``, ``share`` of the ``trials`` of a run, or ``one`` where
-every run starts from the same network and no seed changes what is measured of it, so that all of
-them are one, see :mod:`common.evidence.verdicts`. A claim without ``measure`` is out of reach;
-``because`` says why.
+``measure`` is one of these:
 
-``obtained`` says how the published number came here. It begins with ``printed`` (in the paper, as
-it stands), ``derived`` (computed from what is printed), ``read off`` (a figure, with the reading
-error) or ``quoted by`` (a third party, whose name follows). A number from memory is none.
+- a ``metric`` of an ``experiment``, at a ``step`` if given;
+- its difference from another experiment (``versus``), paired by seed;
+- a ``function`` of the paper's ``facts.py``. With ``experiments`` it is called once per seed with
+  their results; without, it is an exact fact computed from the code. ``arguments`` are passed by
+  name.
 
-A published table is one entry with ``each``: a claim for every row of ``published/<each>.csv``,
-whose columns fill the ``{…}`` in its texts. ``row`` and ``column`` say where it stands in the
-report's table:
+A claim without ``measure`` cannot be measured here; ``because`` says why.
+
+``judge`` has a band: ``within`` (around the published value), ``at_least``, ``at_most`` or both of
+these, or ``exactly`` (a tolerance for an exact fact, or for a run that no seed can change, so that
+one is enough). ``sd`` is the spread of single runs, if it is known beforehand; with it fewer than
+three seeds can be judged. ``by`` says what is judged: the ``mean``, the ``median``, the ``share``
+of a run's ``trials`` that succeed, or ``one`` run where all runs start from the same network and no
+seed changes the measurement, see :mod:`common.evidence.verdicts`.
+
+``obtained`` gives the source of the published number. It begins with ``printed`` (as it stands in
+the paper), ``derived`` (computed from printed numbers), ``read off`` (a figure, with the reading
+error) or ``quoted by`` (a third party, whose name follows). A number from memory is not allowed.
+
+A published table is one entry with ``each``. It makes one claim for every row of
+``published/<each>.csv``, whose columns fill the ``{…}`` in the entry's texts. ``row`` and
+``column`` give the claim's place in the report's table:
 
 .. code-block:: yaml
 
@@ -50,6 +55,20 @@ report's table:
         published: "{nfev}"
         measure: {experiment: minpack, metric: "nfev_{run}"}
         judge: {exactly: "{band}", why: ...}
+
+A published curve over the steps of training is no claim of its own. ``curves`` says whose runs
+it belongs to, and the claims explorer draws it over theirs:
+
+.. code-block:: yaml
+
+    curves:
+      - table: fig1a_with_bn             # of published/
+        steps: steps_thousand            # its column of steps,
+        each: 1000                       # … times this
+        values: [test_accuracy]          # its columns of values, two where a range was published
+        metric: accuracy                 # whose curves it is drawn over, in the metric's unit,
+        experiments: [bn, bn_best]       # … and of which experiments
+        says: published, six networks    # its name in the legend; left out: published
 """
 
 from __future__ import annotations
@@ -61,17 +80,20 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.config import one_line
-from common.errors import UserError
+from common.errors import UserError, nearest
 from common.evidence.verdicts import Judge as Judge
 from common.files import shown
-from common.typed import Model, checked, read_yaml
+from common.typed import Line, Model, checked, read_yaml
+
+NAME = r"^[\w.+-]+$"
+"""Allowed names of claims and of tables in ``published/``."""
 
 
 class Measure(Model):
-    """What ``measure`` may say; either ``function``, or ``experiment`` and ``metric``."""
+    """The ``measure`` of a claim: either ``function``, or ``experiment`` and ``metric``."""
 
     experiment: str | None = None
     metric: str | None = None
@@ -81,28 +103,52 @@ class Measure(Model):
     experiments: list[str] = Field(default_factory=list)
     arguments: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Measure:
+        of = "metric" if self.function is None else "function"
+        unused = (("experiments", "arguments") if self.function is None else
+                  ("experiment", "metric", "step", "versus"))
+        for k in unused:
+            if getattr(self, k) not in (None, [], {}):
+                raise ValueError(f"{k} is not used with a {of}: expected it left out")
+        return self
+
+
+class Curve(Model):
+    """A published curve; the fields are those of ``claims.yaml``."""
+
+    table: str = Field(pattern=NAME)
+    steps: str
+    each: float = Field(1.0, gt=0)
+    values: list[str] = Field(min_length=1)
+    metric: str
+    experiments: list[str] = Field(min_length=1)
+    says: str = "published"
+
 
 class About(Model):
-    """What ``claims.yaml`` says about the paper.
+    """The part of ``claims.yaml`` that describes the paper.
 
     Attributes:
-        shows: what it shows, in a clause.
-        picture: name of the figure that stands for it.
-        story: with the claims it speaks of, see :mod:`common.evidence.story`.
+        shows: what the paper shows, in a clause.
+        picture: name of the headline figure.
+        story: refers to claims, see :mod:`common.evidence.story`.
+        curves: published curves, each for some of its runs.
     """
 
-    title: str
-    authors: str
+    title: Line
+    authors: Line
     year: int
-    link: str
-    shows: str
-    picture: str
+    link: str = Field(pattern=r"^[^\s<>\[\]]+$")
+    shows: Line
+    picture: Line
     result: str = ""
     story: str = ""
+    curves: list[Curve] = Field(default_factory=list)
 
 
-class File(About):
-    """A ``claims.yaml``; its claims are read one by one."""
+class ClaimsFile(About):
+    """The content of a ``claims.yaml``; its claims are validated one by one."""
 
     claims: list[Any]
 
@@ -110,33 +156,33 @@ class File(About):
 class Claim(Model):
     """One published statement; the fields are those of ``claims.yaml``."""
 
-    id: str = Field(pattern=r"^[\w.+-]+$")
-    where: str
-    says: str
+    id: str = Field(pattern=NAME)
+    where: Line
+    says: Line
     published: float | None = None
-    obtained: str = ""
+    obtained: Line = ""
     show: str = ".4g"
     measure: Measure | None = None
     judge: Judge = Judge()
     because: str = ""
     afterwards: str = ""
     each: str = ""
-    row: str = ""
-    column: str = ""
+    row: Line = ""
+    column: Line = ""
 
     @property
     def function(self) -> str:
-        """The function of ``facts.py`` that measures it; empty where a metric does or nothing."""
+        """The function of ``facts.py`` that measures it; empty if there is none."""
         return (self.measure.function if self.measure else None) or ""
 
     @property
     def repeatable(self) -> bool:
-        """Whether one run says all that can be said: no seed can change what it measures."""
+        """Whether one run is enough, because no seed can change the measurement."""
         return self.judge.exactly is not None or self.judge.by == "one"
 
     @property
     def experiments(self) -> list[str]:
-        """The experiments whose results it needs."""
+        """The experiments whose results the claim needs."""
         if self.measure is None:
             return []
         named = [self.measure.experiment, self.measure.versus, *self.measure.experiments]
@@ -156,13 +202,14 @@ class Claim(Model):
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file.
+    """Read the rows of a CSV file.
 
     Raises:
-        UserError: it cannot be read, has no rows, or one with more or fewer values than names.
+        UserError: it cannot be read, has no rows, or a row has more or fewer values than the
+            header has names.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as f:
+        with open(path, encoding="utf-8-sig", newline="") as f:
             rows = list(csv.DictReader(f))
     except OSError as e:
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
@@ -177,27 +224,30 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def read(path: Path) -> tuple[About, list[Claim]]:
-    """Read ``claims.yaml``: what it says about the paper, and its claims.
+def read_claims(path: Path) -> tuple[About, list[Claim]]:
+    """Read a ``claims.yaml``: the description of the paper, and the claims.
 
     Raises:
-        UserError: not YAML, a missing or unknown part or one of another type, or an id used twice.
+        UserError: it is not YAML; a part is missing, unknown, of the wrong type or inconsistent
+            with others; or an id is used twice.
     """
-    about = checked(File, read_yaml(path), shown(path))
+    about = checked(ClaimsFile, read_yaml(path), shown(path))
     claims: list[Claim] = []
     for entry in [e for one in about.claims for e in spread(one, path)]:
         name = entry.get("id", "without id") if isinstance(entry, dict) else "without id"
         where = f"{shown(path)}: claim {name!r}"
         claim = checked(Claim, entry, where)
         if any(c.id == name for c in claims):
-            raise UserError(f"{where}: expected an id used once")
+            raise UserError(f"{where}: expected a unique id")
         _check(claim, where)
         claims.append(claim)
+    for curve in about.curves:
+        _has_columns(curve, path)
     return about, claims
 
 
 def spread(entry: Any, path: Path) -> list[Any]:
-    """An entry of ``claims.yaml`` as one for every row of the table it names, or as it is.
+    """Expand an entry with ``each`` into one entry per row of its table; return others unchanged.
 
     Raises:
         UserError: there is no such table, or it lacks a column.
@@ -208,6 +258,9 @@ def spread(entry: Any, path: Path) -> list[Any]:
     for k in ("row", "column"):
         if k not in entry:
             raise UserError(f"{where} has 'each': expected {k!r}")
+    if not re.fullmatch(NAME, str(entry["each"])):
+        raise UserError(f"{where}: each: {entry['each']!r}: expected the name of a table in "
+                        "published/, without .csv")
 
     def filled(part: Any, row: dict[str, str]) -> Any:
         if isinstance(part, dict):
@@ -225,17 +278,26 @@ def spread(entry: Any, path: Path) -> list[Any]:
         one = filled(entry, row)
         judge = one.get("judge")
         for part, k in ((one, "published"), (judge if isinstance(judge, dict) else {}, "exactly")):
-            with contextlib.suppress(ValueError):  # what is no number stays, and is refused
+            with contextlib.suppress(ValueError):  # other text is kept here and refused later
                 part |= {k: float(part[k])} if isinstance(part.get(k), str) else {}
         entries.append(one)
     return entries
+
+
+def _has_columns(curve: Curve, path: Path) -> None:
+    """Refuse a curve whose table lacks what it names."""
+    columns = read_table(path.parent / "published" / f"{curve.table}.csv")[0]
+    for name in (curve.steps, *curve.values):
+        if name not in columns:
+            raise UserError(f"{shown(path)}: curves: published/{curve.table}.csv has no column "
+                            f"{name!r}{nearest(name, columns)}")
 
 
 SOURCES = ("printed", "derived", "read off", "quoted by ")
 
 
 def _check(claim: Claim, where: str) -> None:
-    """Refuse what is of the right type and makes no sense together."""
+    """Refuse parts that have the right types but contradict or lack one another."""
     try:
         if re.search(r"\d{3}", claim.show):
             raise ValueError("wider than a line")
@@ -244,7 +306,7 @@ def _check(claim: Claim, where: str) -> None:
         raise UserError(f"{where}: show: {claim.show!r}: expected a format of numbers such as .2f"
                         ) from e
     if claim.published is not None and not claim.obtained.startswith(SOURCES):
-        raise UserError(f"{where}: expected 'obtained' to say how the number came here, beginning "
+        raise UserError(f"{where}: expected 'obtained' to give the number's source, beginning "
                         f"with one of {', '.join(SOURCES)}")
     measure, judge = claim.measure, claim.judge
     if measure is None:
@@ -266,7 +328,7 @@ def _check(claim: Claim, where: str) -> None:
     if low > high:
         raise UserError(f"{where}: the band ends at {high:g}, below its beginning {low:g}")
     if (judge.by == "share") != (judge.trials is not None):
-        raise UserError(f"{where}: expected 'trials', how many a run makes, with by: share and "
+        raise UserError(f"{where}: expected 'trials', the number in a run, with by: share and "
                         "only there")
     if claim.experiments and not judge.why:
         raise UserError(f"{where}: expected 'why' in 'judge', the reason for the band's width")

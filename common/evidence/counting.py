@@ -1,8 +1,8 @@
 """How a paper's claims are counted, and what their runs cost.
 
-A claim that is measured in runs, or could be, is a *statement* of the paper and counts as one. What
-is computed from the code alone (a formula, a number of parameters) is counted apart, and a
-published table by how many of its rows agree in all columns.
+A claim that is measured in runs, or would be, counts as a *statement* of the paper. Claims computed
+from the code alone (a formula, a number of parameters) are counted separately as *formulas*, and a
+published table by the number of its rows that agree in all columns.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from common.segments import Hardware
 
 
 @dataclass(frozen=True)
-class Table:
-    """A published table.
+class TableCount:
+    """How much of a published table was reproduced.
 
     Attributes:
-        name: of its file in ``published/``.
-        agree, rows: rows that agree in every column, of how many.
-        columns: how many.
+        name: the name of its file in ``published/``.
+        agree: number of rows that agree in every column.
+        rows, columns: the size of the table.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Table:
 
     @property
     def words(self) -> str:
-        """How many rows agree."""
+        """How many rows agree, in words."""
         return f"{self.agree} of {self.rows} rows agree" + (
             f" in all {self.columns} columns" if self.columns > 1 else "")
 
@@ -46,16 +46,16 @@ class Count:
     """A paper's claims, counted.
 
     Attributes:
-        statements: how many have each verdict.
-        formulas, hold: computed from the code alone, and how many of them hold.
+        statements: number of statements by verdict.
+        formulas, hold: number of formulas, and how many of them hold.
         tables: the published tables.
-        afterwards: statements that were written or mended when their results were there.
+        afterwards: number of claims written or changed after their results were known.
     """
 
     statements: Counter[str]
     formulas: int
     hold: int
-    tables: tuple[Table, ...]
+    tables: tuple[TableCount, ...]
     afterwards: int = 0
 
     @property
@@ -88,24 +88,24 @@ def is_formula(claim: Claim) -> bool:
     return bool(claim.measure) and not claim.experiments
 
 
-def of_table(name: str, judgements: Sequence[Judgement]) -> Table:
+def of_table(name: str, judgements: Sequence[Judgement]) -> TableCount:
     """Count the rows of one table."""
     rows: dict[str, list[str]] = {}
     for j in judgements:
         rows.setdefault(j.claim.row, []).append(j.verdict)
-    return Table(name, sum(set(v) == {"reproduced"} for v in rows.values()), len(rows),
-                 len({j.claim.column for j in judgements}))
+    return TableCount(name, sum(set(v) == {"reproduced"} for v in rows.values()), len(rows),
+                      len({j.claim.column for j in judgements}))
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a report's runs take.
+    """The computing time of a report's runs.
 
     Attributes:
-        made: seconds of one core, of the runs that were made.
-        missing: of those still to be made whose speed is known.
-        unknown: runs still to be made whose speed on a processor nobody has measured.
-        on_card: seconds of a graphics card, of the runs that were made.
+        made: core-seconds of the finished runs.
+        missing: core-seconds of the missing runs whose speed is known.
+        unknown: number of missing runs whose speed on a processor is not known.
+        on_card: seconds that the finished runs used a graphics card.
     """
 
     made: float
@@ -115,7 +115,7 @@ class Cost:
 
     @property
     def words(self) -> str:
-        """Minutes on two cores, and those that were spent on a graphics card."""
+        """Minutes on two cores, and minutes on a graphics card."""
         made, every = (f"{s / 120:,.0f}" for s in (self.made, self.made + self.missing))
         said = made if not (self.missing or self.unknown) else f"{made} of {every}"
         said += f" and {self.unknown} untimed runs" if self.unknown else ""
@@ -123,11 +123,11 @@ class Cost:
 
 
 def cost(paper: Paper) -> Cost:
-    """The cost of all runs of a paper, of those its claims plan and of the searches before them."""
+    """The cost of all runs of a paper: those recorded, and those its claims plan."""
     records = [r.record for found in paper.results.values() for r in found]
     made, on_card = sum(map(core_seconds, records)), sum(map(card_seconds, records))
     missing, unknown = 0.0, 0
-    for name, runs in planned(paper.claims, paper).items():
+    for name, runs in runs_wanted(paper.claims, paper).items():
         left = runs - sum(r.seed < runs for r in paper.results.get(name, []))
         each = of_one(paper, name)
         if each is None:
@@ -137,8 +137,8 @@ def cost(paper: Paper) -> Cost:
     return Cost(made, missing, unknown, on_card)
 
 
-def planned(claims: Sequence[Claim], paper: Paper) -> dict[str, int]:
-    """How many runs of each experiment the claims want; one where no seed changes anything."""
+def runs_wanted(claims: Sequence[Claim], paper: Paper) -> dict[str, int]:
+    """How many runs of each experiment the claims need; one where no seed changes anything."""
     runs: dict[str, int] = {}
     for claim in claims:
         for name in claim.experiments:
@@ -148,7 +148,7 @@ def planned(claims: Sequence[Claim], paper: Paper) -> dict[str, int]:
 
 
 def of_one(paper: Paper, name: str) -> float | None:
-    """Seconds of one core that one run of an experiment takes, as far as is known."""
+    """Core-seconds of one run of an experiment; None if its speed is not known."""
     if made := [r.record for r in paper.results.get(name, []) if not card_seconds(r.record)]:
         return sum(map(core_seconds, made)) / len(made)
     config = paper.config(name)
@@ -160,26 +160,26 @@ def of_one(paper: Paper, name: str) -> float | None:
 
 
 def core_seconds(record: Record) -> float:
-    """Seconds of a run times the threads it used; runs of one thread go side by side.
+    """The core-seconds of a run: its seconds times its threads.
 
-    What was done on a graphics card does not count, see :func:`card_seconds`.
+    Time on a graphics card does not count, see :func:`card_seconds`.
     """
     return weighed(record, lambda hardware: 0.0 if hardware.gpu else hardware.threads)
 
 
 def card_seconds(record: Record) -> float:
-    """Seconds of a run on a graphics card; its share of them where others took turns with it."""
+    """The seconds of a run on a graphics card; its share where several runs took turns."""
     return weighed(record, lambda hardware: float(hardware.gpu is not None))
 
 
 def weighed(record: Record, weight: Callable[[Hardware], float]) -> float:
-    """A run's seconds times a weight, which is averaged over its steps.
+    """A run's seconds times a weight of its hardware, averaged over its steps.
 
-    A resumed run may have had other hardware before.
+    The average is needed because a resumed run may have used several machines.
 
     Args:
         record: a result.
-        weight: of the hardware of a segment.
+        weight: gives the weight of a segment's hardware.
     """
     steps = record.config["train"]["steps"]
     ends = [*(s.from_step for s in record.segments[1:]), steps]

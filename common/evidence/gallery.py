@@ -1,4 +1,4 @@
-"""README's table of papers: of each a line, with a strip of its verdicts and a picture."""
+"""README's table of papers: a row for each, with a strip of its verdicts and a picture."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from common.evidence.counting import Count, cost
 from common.evidence.paper import Paper
 from common.evidence.picture import MARKS
 from common.evidence.story import result
+from common.evidence.tables import escaped, linked
 from common.evidence.verdicts import VERDICTS
 
 NAME = "strip"
-"""Of the strip's file."""
+"""The name of the strip's file, without suffix."""
 
 HEAD = ("paper", "what came out", "verdicts", "minutes on two cores", "picture")
 
 WIDTH, HEIGHT, LEAST = 260, 18, 20
-"""Of a strip, and of its narrowest part, in which two digits fit; in pixels."""
+"""Width and height of a strip, and the least width of a part, enough for two digits; in pixels."""
 
 NOT_RUN = "#d5dade"
-"""The colour of what has no mark in :data:`common.evidence.picture.MARKS`."""
+"""The colour of verdicts without a mark in :data:`common.evidence.picture.MARKS`."""
 
 
 def parts(counted: Count) -> list[tuple[str, int, str]]:
@@ -29,10 +30,10 @@ def parts(counted: Count) -> list[tuple[str, int, str]]:
 
 
 def strip(counted: Count) -> str:
-    """The verdicts on a paper's statements as one bar of their proportions, an SVG.
+    """An SVG of the verdicts on a paper's statements: a bar divided in proportion to their counts.
 
-    Each part bears its number. Below: how many formulas hold, and how many rows of published
-    tables agree.
+    Each part shows its count. A line below says how many formulas hold, and how many rows of
+    published tables agree.
     """
     more = [f"{counted.hold} of {counted.formulas} formulas"] if counted.formulas else []
     if counted.tables:
@@ -55,12 +56,12 @@ def strip(counted: Count) -> str:
 
 
 def cells(paper: Paper, counted: Count) -> list[str]:
-    """A paper's line, see :data:`HEAD`."""
+    """The cells of a paper's row, in the columns of :data:`HEAD`."""
     base, about = f"papers/{paper.name}", paper.about
     said = html.escape("; ".join(counted.words))
-    picture = f"{base}/figures/{about.picture}.svg"
-    return [f"[{about.title}]({base}/README.md), {about.authors} {about.year}",
-            result(paper) or about.shows,
+    picture = html.escape(f"{base}/figures/{about.picture}.svg")
+    return [f"{linked(about.title, f'{base}/README.md')}, {escaped(about.authors)} {about.year}",
+            escaped(result(paper) or about.shows),
             f'<img src="{base}/figures/{NAME}.svg" width="{WIDTH}" alt="{said}"><br>'
             f"[report]({base}/REPORT.md)", cost(paper).words,
             f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>']

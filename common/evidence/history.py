@@ -1,10 +1,10 @@
-"""Whether what the results promise is what happened, as git's history tells it.
+"""Checks, against git's history, that claims were fixed before their results.
 
-A band fixed beforehand stood in ``claims.yaml`` in the very commit that made the result it judges;
-so did the published value, the measure and the table it is taken from. The commit is part of this
-history. The data are those that everybody has under that name.
+The commit that made a result must be part of this history, and ``claims.yaml`` must already have
+contained the claim's band, published value, measure and table in that commit. The data must have
+the fingerprint that everybody's data of that name have.
 
-A claim that was written or mended when its results were there already says so, with its reason, in
+A claim that was written or changed after its results were known says so, with the reason, in
 ``afterwards``; the report shows it beside the verdict.
 """
 
@@ -32,7 +32,7 @@ from common.evidence.results import Result, path_of
 RESULTS = "papers/*/results/*/seed*.json"
 
 PROMISED = ("published", "measure", "judge")
-"""The parts of a claim that have to stand before its result; of ``judge`` all but the reason."""
+"""The parts of a claim that must be fixed before its result; in ``judge`` all but the reason."""
 
 
 class History:
@@ -42,7 +42,7 @@ class History:
         root: the clone.
 
     Raises:
-        UserError: there is no history to look into.
+        UserError: the clone does not have its whole history.
     """
 
     def __init__(self, root: Path):
@@ -58,26 +58,25 @@ class History:
             words, _, path = line.partition("\t")
             self.versions.setdefault(path, set()).add(words.split()[3])
 
-    @functools.cache  # noqa: B019, lives as long as one look into the history
+    @functools.cache  # noqa: B019, a history lives only for one check
     def blob(self, commit: str, path: str) -> str:
-        """The name git has for a file's content in a commit; empty where it was not there."""
+        """The hash of the git blob of a file in a commit; empty if the file was not there."""
         return git(self.root, "rev-parse", "--verify", "--quiet", f"{commit}:{path}") or ""
 
     @functools.cache  # noqa: B019, likewise
     def claims(self, blob: str) -> dict[str, dict[str, Any]]:
-        """The entries of a ``claims.yaml``, tables not spread, by their ids."""
+        """The entries of a ``claims.yaml`` by id, without expanding tables."""
         return entries(self.text(blob))
 
     def text(self, blob: str) -> str:
-        """The content of a file that git knows by this name; empty for no name."""
+        """The content of a git blob; empty for an empty hash."""
         return (blob and git(self.root, "cat-file", "blob", blob)) or ""
-
 
     def made_by(self, path: str, result: Result) -> str:
         """The first commit that is known to have made a result's numbers.
 
-        A run repeated without a change gives the same bits, and a file that is rewritten may name
-        any commit: earlier versions of it with the same metrics count.
+        A repeated run gives the same bits, and its rewritten file names a later commit. So earlier
+        versions of the file with the same metrics are considered, too.
         """
         commits = [result.record.segments[-1].commit]
         for blob in self.versions.get(path, ()):
@@ -89,25 +88,25 @@ class History:
 
 
 def entries(text: str) -> dict[str, dict[str, Any]]:
-    """The claims of a ``claims.yaml`` by their ids, as they are written."""
+    """The entries of a ``claims.yaml`` by id, as they are written."""
     found = load_yaml(text).get("claims") or []
     return {e["id"]: e for e in found if isinstance(e, dict) and "id" in e}
 
 
 def load_yaml(text: str) -> dict[str, Any]:
-    """A YAML mapping, by the fast parser where there is one; empty for no text."""
+    """Parse a YAML mapping, with the fast parser if it is available; empty for no text."""
     return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
 
 
 def broken(paper: Paper, history: History) -> list[str]:
-    """Every promise that a paper's results do not keep, a line each."""
+    """Every violation in a paper's results, claims and plans, one line each."""
     made = [r for found in paper.results.values() for r in found]
     return [*(line for r in made for line in of_result(r, history)), *of_claims(paper, history),
             *of_plans(paper, history)]
 
 
 def of_result(result: Result, history: History) -> Iterator[str]:
-    """Commits that are not of this history, and data that are not what they are called."""
+    """Commits of a result that are not in this history, and data that do not match their name."""
     for segment in result.record.segments:
         if segment.commit not in history.commits:
             yield f"{result.name}: commit {segment.commit[:10]} is not of this history"
@@ -121,9 +120,9 @@ def of_result(result: Result, history: History) -> Iterator[str]:
 
 
 def of_claims(paper: Paper, history: History) -> Iterator[str]:
-    """Claims that did not stand in the commits of their results as they stand now."""
+    """Claims that differ from what they were in the commits that made their results."""
     file = (paper.folder / "claims.yaml").relative_to(history.root).as_posix()
-    here = entries((paper.folder / "claims.yaml").read_text(encoding="utf-8"))
+    here = entries((paper.folder / "claims.yaml").read_text(encoding="utf-8-sig"))
     wanted = {c.id: c for c in paper.claims}
     for name, entry in here.items():
         if entry.get("afterwards"):
@@ -136,7 +135,7 @@ def of_claims(paper: Paper, history: History) -> Iterator[str]:
         first = {made_by(paper, history, r[k]): r[k] for r in runs.values() for k in seeds}
         for commit, result in first.items():
             if commit in history.commits:
-                yield from differences(paper, history, file, entry, commit, result)
+                yield from changes(paper, history, file, entry, commit, result)
 
 
 def made_by(paper: Paper, history: History, result: Result) -> str:
@@ -146,39 +145,39 @@ def made_by(paper: Paper, history: History, result: Result) -> str:
 
 
 def of_plans(paper: Paper, history: History) -> Iterator[str]:
-    """Plans that were rewritten after their runs instead of raised.
+    """Plans that were changed after their runs in any way other than being raised.
 
-    A commit from before plans were written down promises none.
+    Commits from before plans were written down are not checked.
     """
     file = (paper.folder / "config.yaml").relative_to(history.root).as_posix()
-    now = plans((paper.folder / "config.yaml").read_text(encoding="utf-8"))
+    now = plans((paper.folder / "config.yaml").read_text(encoding="utf-8-sig"))
     for name, found in paper.results.items():
         for commit in {made_by(paper, history, r) for r in found} & history.commits:
             before = plans(history.text(history.blob(commit, file)))
             if before is None:
                 continue
-            was, new = planned(before, name), planned(now or {}, name)
+            was, new = plan_of(before, name), plan_of(now or {}, name)
             if new[:len(was)] != was:
                 yield (f"{paper.name}: {name}: {list(was)} runs were planned in {commit[:10]}, "
                        f"which made some, and {list(new)} are now")
 
 
 def plans(config: str) -> dict[str, Any] | None:
-    """What ``seeds`` says in a ``config.yaml``; None where it says nothing."""
+    """The ``seeds`` of a ``config.yaml``; None if there are none."""
     given = load_yaml(config).get("seeds")
     return given if given is None or isinstance(given, dict) else {"default": given}
 
 
-def planned(given: dict[str, Any], name: str) -> tuple[int, ...]:
-    """The plan of an experiment, by its own name or the longest of a sweep it belongs to."""
+def plan_of(given: dict[str, Any], name: str) -> tuple[int, ...]:
+    """The plan of an experiment, by its own name or the longest name of a sweep it belongs to."""
     names = [str(n) for n in given if name == str(n) or name.startswith(f"{n}_")]
     plan = {str(k): v for k, v in given.items()}.get(max(names, key=len, default="default"), 3)
     return tuple(plan) if isinstance(plan, list) else (plan,)
 
 
-def differences(paper: Paper, history: History, file: str, entry: dict[str, Any], commit: str,
-                result: Result) -> Iterator[str]:
-    """What of a claim was otherwise in the commit of a result."""
+def changes(paper: Paper, history: History, file: str, entry: dict[str, Any], commit: str,
+            result: Result) -> Iterator[str]:
+    """How a claim differs from what it was in the commit that made a result."""
     blob, name = history.blob(commit, file), entry["id"]
     before = history.claims(blob).get(name) if blob else None
     if before is None:
@@ -193,16 +192,17 @@ def differences(paper: Paper, history: History, file: str, entry: dict[str, Any]
         path = paper.folder / "published" / f"{table}.csv"
         there = history.text(history.blob(commit, path.relative_to(history.root).as_posix()))
         columns = re.findall(r"{(\w+)}", str([entry.get(part) for part in ("id", *PROMISED)]))
-        if numbers(there, columns) != numbers(path.read_text(encoding="utf-8"), columns):
+        if numbers(there, columns) != numbers(path.read_text(encoding="utf-8-sig"), columns):
             yield (f"{paper.name}: table {path.name} was another in {commit[:10]}, which made "
                    f"{result.name}")
 
 
 def numbers(table: str, columns: list[str]) -> list[list[str | None]]:
-    """The columns of a table that a claim takes its numbers from."""
-    return [[row.get(c) for c in columns] for row in csv.DictReader(io.StringIO(table))]
+    """The values of some columns of a CSV table, row by row."""
+    return [[row.get(c) for c in columns] for row in csv.DictReader(
+        io.StringIO(table.removeprefix("\ufeff")))]
 
 
 def without_reason(part: Any) -> Any:
-    """A part of a claim, of ``judge`` all but ``why``: words may be mended."""
+    """A part of a claim without ``why``, whose wording may change."""
     return {k: v for k, v in part.items() if k != "why"} if isinstance(part, dict) else part

@@ -1,4 +1,4 @@
-"""Legends that cover no data: inside the axes where there is room, otherwise below them."""
+"""Legends that cover no data: inside the axes if there is room, otherwise below them."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from matplotlib.transforms import Bbox, ScaledTranslation
 
 INSIDE = ("upper right", "upper left", "lower left", "lower right", "center right", "center left",
           "upper center", "lower center", "center")
-"""Where a legend may stand inside its axes, in the order of trying."""
+"""Locations inside the axes, in the order in which they are tried."""
 
 
 def legend(axes: Axes, loc: str = "", **options: Any) -> Legend:
-    """A legend of some axes where it covers no data, else below them in as many columns as fit.
+    """Add a legend where it covers no data, or else below the axes in as many columns as fit.
 
-    Call it last: limits and panels have to be what they will be.
+    Call it last, after limits and panels have their final values.
 
     Args:
-        axes: whose labelled lines it names.
-        loc: where it should stand if it covers nothing there; empty: wherever it does not.
-        options: of the legend.
+        axes: the axes with labelled lines.
+        loc: the preferred location, used if it covers no data there; empty: no preference.
+        options: passed to the legend.
     """
     made = whole(axes)
-    made.draw_without_rendering()  # once: a legend inside its axes leaves them as they are
+    made.draw_without_rendering()  # once is enough: a legend inside does not move the axes
     for where in (loc, *INSIDE) if loc else INSIDE:
         placed = axes.legend(**options | {"loc": where})
         box = placed.get_window_extent()
@@ -42,7 +42,7 @@ def legend(axes: Axes, loc: str = "", **options: Any) -> Legend:
             return placed
     under, beside = axes.xaxis.get_tightbbox(), axes.yaxis.get_tightbbox()
     depth = axes.bbox.y0 - under.y0 if under else 0.0
-    left = axes.bbox.x0 - beside.x0 if beside else 0.0  # it stands under the y label, too
+    left = axes.bbox.x0 - beside.x0 if beside else 0.0  # the space under the y label is free
     below = axes.transAxes + ScaledTranslation(
         -left / 2 / made.dpi, -depth / made.dpi - 3 / 72, made.dpi_scale_trans)
     return fitted(axes, axes.bbox.width + left, loc="upper center", bbox_to_anchor=(0.5, 0),
@@ -50,17 +50,17 @@ def legend(axes: Axes, loc: str = "", **options: Any) -> Legend:
 
 
 def fitted(owner: Axes | Figure, room: float, columns: int = 8, **options: Any) -> Legend:
-    """A legend in as many columns as fit.
+    """Add a legend in as many columns as fit.
 
     Args:
-        owner: whose legend.
-        room: its width at most, in pixels.
-        columns: at most.
-        options: of the legend.
+        owner: the axes or figure to add it to.
+        room: the available width in pixels.
+        columns: the largest number of columns.
+        options: passed to the legend.
     """
     for ncols in range(columns, 0, -1):
         placed = owner.legend(ncols=ncols, columnspacing=1.2, **options)
-        with warnings.catch_warnings():  # one far too wide leaves the panels no room
+        with warnings.catch_warnings():  # a legend far too wide leaves no room for the panels
             warnings.simplefilter("ignore", UserWarning)
             whole(owner).draw_without_rendering()
         if placed.get_window_extent().width <= room or ncols == 1:
@@ -71,12 +71,12 @@ def fitted(owner: Axes | Figure, room: float, columns: int = 8, **options: Any) 
 
 
 def legend_of_all(made: Figure, *signs: tuple[str, dict[str, Any]], columns: int = 8) -> Legend:
-    """One legend of all panels under them, each label once.
+    """Add one legend for all panels, below them, with each label once.
 
     Args:
-        made: with labelled lines in its panels.
-        signs: further entries: what each says, and the options of the line that stands for it.
-        columns: entries side by side at most.
+        made: a figure with labelled lines in its panels.
+        signs: further entries: the text of each, and the options of the line shown beside it.
+        columns: the largest number of columns.
     """
     named: dict[str, Any] = {}
     for axes in made.axes:
@@ -88,21 +88,21 @@ def legend_of_all(made: Figure, *signs: tuple[str, dict[str, Any]], columns: int
 
 
 def whole(owner: Axes | Figure | Legend) -> Figure:
-    """The figure that something stands in."""
+    """The figure that contains an artist."""
     made = owner.get_figure(root=True)
     assert isinstance(made, Figure)
     return made
 
 
 def covered(placed: Legend) -> list[Artist]:
-    """The data under a legend, in any axes of its figure, which has been drawn."""
+    """The data that a legend covers, in any axes of its figure, which must have been drawn."""
     box = placed.get_window_extent()
     return [artist for axes in whole(placed).axes for artist in data(axes)
             if touches(artist, axes, box)]
 
 
 def data(axes: Axes) -> Iterator[Artist]:
-    """What shows data in some axes; guides across all of them, and shades, do not."""
+    """The artists that show data in some axes, not guide lines or shading across the axes."""
     for artist in (*axes.lines, *axes.patches, *axes.collections):
         if artist.get_visible() and in_data_coordinates(artist, axes):
             yield artist
@@ -120,7 +120,7 @@ def in_data_coordinates(artist: Artist, axes: Axes) -> bool:
 
 
 def touches(artist: Artist, axes: Axes, box: Bbox) -> bool:
-    """Whether an artist is seen inside a box of the drawing, in pixels."""
+    """Whether an artist is visible inside a box, given in pixels."""
     if isinstance(artist, Text):
         return bool(box.overlaps(artist.get_window_extent()))
     seen = Bbox.intersection(box, axes.bbox)
@@ -145,6 +145,6 @@ def touches(artist: Artist, axes: Axes, box: Bbox) -> bool:
 
 
 def holds(box: Bbox, points: Any) -> bool:
-    """Whether one of some points (n, 2) lies in a box."""
+    """Whether any of some points, (n, 2), lies in a box."""
     x, y = np.asarray(points, dtype=float).T
     return bool(((box.x0 <= x) & (x <= box.x1) & (box.y0 <= y) & (y <= box.y1)).any())

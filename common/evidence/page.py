@@ -1,9 +1,9 @@
 """The text of a paper's REPORT.md.
 
-It tells what came out in a minute: the story, every verdict in a picture, the paper's headline
-figure, and its statements by its own tables and figures. Whatever else there is to say of a claim
-(band, interval, reason, command) lies one fold below, and so do formulas, what has not been run,
-published tables and the list of runs.
+It shows the outcome at a glance: the story, a picture of all verdicts, the paper's headline figure,
+and its statements in the order of its own tables and figures. The details of a claim (band,
+interval, reason, command) are in a fold, and so are formulas, what has not been run, published
+tables and the list of runs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from common.config import one_line
 from common.evidence import picture, results
 from common.evidence.claims import Claim
 from common.evidence.counting import card_seconds, core_seconds, cost, count, is_formula, of_table
@@ -22,6 +21,8 @@ from common.evidence.tables import (
     brief,
     cell,
     command,
+    escaped,
+    linked,
     measured,
     number,
     on_what,
@@ -34,22 +35,22 @@ from common.training.progress import duration
 PLACES = (re.compile(r"(?:Tables?|Figs?\.|Algorithm) \w+(?:\([a-z]\))?"),
           re.compile(r"(?:section|appendix|theorem|Proposition) [\w.]*\w", re.IGNORECASE),
           re.compile(r"eqs?\. \(\d+\)|abstract"))
-"""Where a claim stands in its paper, from what readers look for first to what they know least."""
+"""Patterns of places in a paper, from those that readers know best to those they know least."""
 
 FIGURES = 6
-"""So many besides the headline are shown; more lie in a fold."""
+"""How many figures besides the headline are shown; if there are more, they go into a fold."""
 
 ELSEWHERE = "Elsewhere"
-"""What stands alone at its place in the paper."""
+"""The heading of claims that are the only ones at their place in the paper."""
 
 
-def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) -> str:
+def report_text(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) -> str:
     """The text of REPORT.md.
 
     Args:
-        paper: whose.
-        judgements: of all its claims.
-        captions: of its figures by name, in order.
+        paper: the paper.
+        judgements: the judgements of all its claims.
+        captions: the captions of its figures by name, in order.
     """
     about = paper.about
     alone = [j for j in judgements if not j.claim.each]
@@ -57,21 +58,22 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
     ran = [j for j in alone if j not in formulas and j.verdict != "not run"]
     missing = [j for j in alone if j not in formulas and j.verdict == "not run"]
     drawn = {about.picture: captions[about.picture]} | captions
-    headline, *others = (shown(name, caption) for name, caption in drawn.items())
+    headline, *others = (figure_with_caption(name, caption) for name, caption in drawn.items())
     parts = [
-        f"# {about.title}: reproduction report",
+        f"# {escaped(about.title)}: reproduction report",
         "<!-- made by papers report from claims.yaml and results/; do not edit -->",
-        f"{about.authors} ({about.year}), [{about.link}]({about.link}). "
+        f"{escaped(about.authors)} ({about.year}), [{about.link}]({about.link}). "
         f"What the code does and where it had to choose: [README.md](README.md).",
         story(paper, judgements),
         counted(judgements),
-        shown(picture.NAME, picture.CAPTION) if picture.shown(judgements) else "",
+        (figure_with_caption(picture.NAME, picture.CAPTION) if picture.statements(judgements)
+         else ""),
         headline,
         "## What the paper says, and what came out" if ran else "",
         "Measured: means over n seeds. A verdict leads to band, interval, reason and command, in "
         "the fold below its table. † derived from the paper, not printed there; ‡ written or "
         "mended when results were there." if ran else "",
-        *(part for place, found in by_place(ran).items() for part in group(paper, place, found)),
+        *(part for place, found in by_place(ran).items() for part in section(paper, place, found)),
         *(part for name in dict.fromkeys(j.claim.each for j in judgements) if name for part in (
             f"### Table {name}", *published_table(paper, name, [
                 j for j in judgements if j.claim.each == name]))),
@@ -80,7 +82,7 @@ def report(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) 
         "## More figures" if others else "",
         *(others if len(others) <= FIGURES else [
             fold(f"{len(others)} more figures", "\n\n".join(others))]),
-        "## How it was made", *made(paper),
+        "## How it was made", *how_made(paper),
         fold("What the verdicts mean",
              "\n".join(f"- **{v}**: {meaning}." for v, meaning in VERDICTS.items())),
     ]
@@ -92,19 +94,21 @@ def counted(judgements: Sequence[Judgement]) -> str:
     return f"**Statements of the paper: {'; '.join(count(judgements).words)}.**"
 
 
-def shown(name: str, caption: str) -> str:
-    """A figure, and its caption below."""
+def figure_with_caption(name: str, caption: str) -> str:
+    """A figure with its caption below, in Markdown."""
     return f"![{cell(caption)}](figures/{name}.svg)\n\n{caption}"
 
 
 def fold(title: str, text: str) -> str:
-    """What a reader opens; headings inside would end it too early on some pages."""
+    """A fold that a reader can open; a heading inside would end it early on some pages."""
     return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
-def place(where: str) -> str:
-    """The table, figure, section or equation that a claim stands at, with its paper if it is one of
-    several."""
+def place_in_paper(where: str) -> str:
+    """The table, figure, section or equation of a claim.
+
+    If ``where`` first names one of several papers, that name is included.
+    """
     first = next((m for p in PLACES if (m := p.search(where))), None)
     if first is None:
         return where
@@ -114,41 +118,44 @@ def place(where: str) -> str:
 
 
 def by_place(judgements: Sequence[Judgement]) -> dict[str, list[Judgement]]:
-    """Claims by their place in the paper, in the order of claims.yaml; single ones at the end."""
+    """Group claims by their place in the paper, in the order of claims.yaml.
+
+    Claims alone at their place form the last group.
+    """
     found: dict[str, list[Judgement]] = {}
     for j in judgements:
-        found.setdefault(place(j.claim.where), []).append(j)
+        found.setdefault(place_in_paper(j.claim.where), []).append(j)
     single = [j for js in found.values() if len(js) == 1 for j in js]
     groups = {where: js for where, js in found.items() if len(js) > 1}
     return groups | ({ELSEWHERE if groups else "": single} if single else {})
 
 
-def group(paper: Paper, where: str, judgements: Sequence[Judgement]) -> list[str]:
-    """The claims of one place: a narrow table, and everything else of them in a fold."""
-    title = f"### {where[0].upper()}{where[1:]}" if where else ""
+def section(paper: Paper, where: str, judgements: Sequence[Judgement]) -> list[str]:
+    """The claims of one place: a narrow table, with their details in a fold."""
+    title = f"### {escaped(where[0].upper() + where[1:])}" if where else ""
     return [title, statements(judgements, "measured (n)"),
             fold("Bands, intervals, reasons and commands",
                  "\n\n".join(details(paper, j) for j in judgements))]
 
 
 def statements(judgements: Sequence[Judgement], ours: str) -> str:
-    """A narrow table of claims.
+    """A narrow table of claims, a row each.
 
     Args:
-        judgements: a line each.
-        ours: what the column of our values is called.
+        judgements: the judged claims.
+        ours: the heading of the column of our values.
     """
     return table(["statement", "published", ours, "verdict"],
-                 [[j.claim.says, published(j), brief(j), verdict(j)] for j in judgements])
+                 [[escaped(j.claim.says), published(j), brief(j), verdict(j)] for j in judgements])
 
 
 def verdict(j: Judgement) -> str:
-    """The verdict as the tables show it, a link to the claim's details."""
+    """The verdict as a link to the claim's details, for the tables."""
     return f"[**{j.verdict}**](#{j.claim.id})" + " ‡" * bool(j.claim.afterwards)
 
 
 def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
-    """What nothing has measured, with its cost."""
+    """The section on statements that have not been measured, with their cost."""
     if not judgements:
         return []
     ready = sum(bool(j.claim.measure) for j in judgements)
@@ -157,15 +164,15 @@ def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
             + (f"; for {ready} of them the experiments are ready" if ready else "")
             + f". Minutes of two cores that this report asks for, and how many of them were spent: "
               f"{cost(paper).words}.")
-    rows = [[j.claim.says, published(j), f"[{place(j.claim.where)}](#{j.claim.id})"]
-            for j in judgements]
+    rows = [[escaped(j.claim.says), published(j),
+             linked(place_in_paper(j.claim.where), f"#{j.claim.id}")] for j in judgements]
     return ["## Not run", said, fold("Which, why, and what each would cost", "\n\n".join([
         table(["statement", "published", "where"], rows),
         *(details(paper, j) for j in judgements)]))]
 
 
 def computed(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
-    """What is computed from the code alone; what does not hold is seen at once."""
+    """The section on formulas; those that do not hold are shown, all others are in a fold."""
     if not judgements:
         return []
     wrong = [j for j in judgements if j.verdict != "reproduced"]
@@ -179,15 +186,15 @@ def computed(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
 
 
 def published_table(paper: Paper, name: str, judgements: Sequence[Judgement]) -> list[str]:
-    """A published table: how many of its rows agree, and all of its numbers in a fold."""
+    """A published table: the number of rows that agree, and all numbers in a fold."""
     counted = of_table(name, judgements)
     return [f"{counted.words}.", fold("Published and measured, row by row", "\n\n".join([
-        side_by_side(judgements),
+        row_by_row(judgements),
         *(details(paper, j) for j in judgements if stands_alone(j, judgements))]))]
 
 
-def side_by_side(judgements: Sequence[Judgement]) -> str:
-    """A published table's numbers and the measured ones, a line a row."""
+def row_by_row(judgements: Sequence[Judgement]) -> str:
+    """A table of published and measured numbers, with the rows of the published table."""
     columns = list(dict.fromkeys(j.claim.column for j in judgements))
     rows: dict[str, dict[str, Judgement]] = {}
     for j in judgements:
@@ -196,35 +203,40 @@ def side_by_side(judgements: Sequence[Judgement]) -> str:
     for label, found in rows.items():
         verdicts = dict.fromkeys(j.verdict for j in found.values())
         said = f"**{next(iter(verdicts))}**" if len(verdicts) == 1 else "; ".join(
-            f"{', '.join(c for c, j in found.items() if j.verdict == v)} **{v}**" for v in verdicts
-            if v != "reproduced")
+            f"{', '.join(escaped(c) for c, j in found.items() if j.verdict == v)} **{v}**"
+            for v in verdicts if v != "reproduced")
         cells = [text for c in columns for text in (
             (published(found[c]), number(found[c].middle, found[c].claim.show)) if c in found
             else ("", ""))]
-        lines.append([label, *cells, said])
-    return table(["run", *(h for c in columns for h in (c, "measured")), "verdict"], lines)
+        lines.append([escaped(label), *cells, said])
+    return table(["run", *(h for c in columns for h in (escaped(c), "measured")), "verdict"], lines)
 
 
 def stands_alone(j: Judgement, judgements: Sequence[Judgement]) -> bool:
-    """Whether a claim has a paragraph: of a table's column the first, and all that are not met."""
+    """Whether a claim has a paragraph of its own.
+
+    In a published table only the first claim of each column and those not reproduced have one.
+    """
     like = [o for o in judgements if (o.claim.each, o.claim.column) == (
         j.claim.each, j.claim.column)]
     return not j.claim.each or j is like[0] or j.verdict != "reproduced"
 
 
 def details(paper: Paper, j: Judgement) -> str:
-    """One claim's paragraph: how it was obtained, measured and judged, and why it failed."""
+    """One claim's paragraph: its source, measurement and judgement, and why it failed."""
     claim = j.claim
-    lines = [f'<a id="{claim.id}"></a>**{claim.id}**: {j.verdict}\n', f"- Paper: {claim.where}; "
-             + (f"value {claim.obtained}." if claim.published is not None else "no number.")]
+    source = (f"value {escaped(claim.obtained)}." if claim.published is not None
+                 else "no number.")
+    lines = [f'<a id="{claim.id}"></a>**{claim.id}**: {j.verdict}\n',
+             f"- Paper: {escaped(claim.where)}; {source}"]
     if j.values and claim.experiments:
         lines.append(f"- Measured: {measured(j)}" + (
             f"; in brackets the {percent(confidence(j.plan))} interval." if j.interval else "."))
     if claim.judge.why:
-        lines.append(f"- Band {band(j)}: {one_line(Exception(claim.judge.why))}")
+        lines.append(f"- Band {band(j)}: {escaped(claim.judge.why)}")
     if claim.afterwards:
         lines.append("- Written or mended when its results were there already: "
-                     + one_line(Exception(claim.afterwards)))
+                     + escaped(claim.afterwards))
     if len(j.plan) > 1 and j.values:
         looks = ", raised to ".join(map(str, j.plan))
         lines.append(f"- Runs: planned {looks} after a look at the verdict, for which the interval "
@@ -240,7 +252,7 @@ def details(paper: Paper, j: Judgement) -> str:
     if claim.because:
         failed = j.verdict in ("not reproduced", "undecided") or not claim.measure
         word = "Why" if failed else "Note"
-        lines.append(f"- {word}: {one_line(Exception(claim.because))}")
+        lines.append(f"- {word}: {escaped(claim.because)}")
     if j.verdict == "not run" and claim.measure:
         lines.append("- No run has finished; the command below starts one, or continues it."
                      + price(paper, claim))
@@ -253,12 +265,12 @@ def details(paper: Paper, j: Judgement) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent, with as few digits as it needs."""
+    """A fraction in percent, with at most three digits."""
     return f"{100 * share:.3g} %"
 
 
 def price(paper: Paper, claim: Claim) -> str:
-    """What the missing runs of a claim would cost, where their pace was measured and kept."""
+    """The cost of a claim's missing runs, where ``train.py --pace --keep`` has measured it."""
     said = []
     for name in claim.experiments:
         found = results.read_pace(paper.folder / "results" / name, paper.config(name))
@@ -271,8 +283,8 @@ def price(paper: Paper, claim: Claim) -> str:
     return "".join(said)
 
 
-def made(paper: Paper) -> list[str]:
-    """How the results came about: time and machines in a sentence, every run in a fold."""
+def how_made(paper: Paper) -> list[str]:
+    """How the results were made: time and machines in a sentence, every run in a fold."""
     records = [r.record for found in paper.results.values() for r in found]
     if not records:
         return ["No run has finished yet."]
@@ -298,7 +310,7 @@ def made(paper: Paper) -> list[str]:
 
 
 def runs(paper: Paper) -> str:
-    """The table of provenance: what ran, when the code was at which commit, on what."""
+    """The table of provenance: the runs, their commits, versions and hardware."""
     rows = []
     for experiment, found in paper.results.items():
         alike: dict[str, list[results.Result]] = {}

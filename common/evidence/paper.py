@@ -18,7 +18,7 @@ import numpy as np
 from common.config import Config, one_line
 from common.errors import UserError, nearest
 from common.evidence import results
-from common.evidence.claims import Claim, Measure, read, read_table
+from common.evidence.claims import Claim, Measure, read_claims, read_table
 from common.evidence.results import Result
 from common.evidence.verdicts import Interval, decide
 from common.experiments import Experiments
@@ -27,14 +27,14 @@ from common.files import ROOT, shown
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim with what was measured and the verdict.
+    """A claim with its measured values and its verdict.
 
     Attributes:
         claim: the claim.
         verdict: a key of :data:`VERDICTS`.
-        values: one per seed (one for an exact fact).
-        interval: the one the verdict rests on, or None where there are too few.
-        stale: why it is stale, naming the results.
+        values: one per seed (a single one for an exact fact).
+        interval: the interval that the verdict rests on; None if there are too few values.
+        stale: the reason if it is stale, naming the results.
         plan: how many runs were planned, see :func:`common.evidence.verdicts.decide`.
     """
 
@@ -52,14 +52,14 @@ class Judgement:
 
     @property
     def middle(self) -> float:
-        """The mean of the values, or their median."""
+        """The mean of the values, or their median if the claim is judged by it."""
         if not self.values:
             return math.nan
         return float((np.median if self.by == "median" else np.mean)(self.values))
 
     @property
     def sd(self) -> float:
-        """The values' standard deviation; nan of one, or where one is not finite."""
+        """The values' standard deviation; NaN if there is one value or one is not finite."""
         known = len(self.values) > 1 and np.isfinite(self.values).all()
         return float(np.std(self.values, ddof=1)) if known else math.nan
 
@@ -71,20 +71,22 @@ class Paper:
         folder: such as ``papers/batchnorm``.
 
     Raises:
-        UserError: a file of it is damaged.
+        UserError: one of its files is damaged, or a claim does not fit the experiments.
     """
 
     def __init__(self, folder: Path):
         self.folder, self.name = folder, folder.name
-        self.about, self.claims = read(folder / "claims.yaml")
+        self.about, self.claims = read_claims(folder / "claims.yaml")
         self.schema: type[Config] = self.module("train").Config
         self.experiments = Experiments(self.schema, folder / "config.yaml")
+        named = [*((f"claim {c.id!r}", c.experiments) for c in self.claims),
+                 *((f"the curve {c.table!r}", c.experiments) for c in self.about.curves)]
+        for what, name in ((what, name) for what, names in named for name in names):
+            if name not in self.experiments.experiments:
+                raise UserError(
+                    f"{shown(folder / 'claims.yaml')}: {what} names the unknown experiment "
+                    f"{name!r}{nearest(name, self.experiments.experiments)}")
         for claim in self.claims:
-            for name in claim.experiments:
-                if name not in self.experiments.experiments:
-                    raise UserError(
-                        f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} names the unknown "
-                        f"experiment {name!r}{nearest(name, self.experiments.experiments)}")
             if claim.judge.by == "median" and self.plan(claim)[-1] < 6:
                 raise UserError(f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} is judged by "
                                 "its median: expected at least 6 planned seeds")
@@ -95,33 +97,24 @@ class Paper:
         return importlib.import_module(f"papers.{self.name}.{name}")
 
     def published(self, name: str) -> dict[str, np.ndarray]:
-        """A table of ``published/`` as columns; one that holds no numbers stays text.
+        """A table in ``published/`` by columns; columns that are not numbers are text.
 
         Raises:
-            UserError: there is no such table, or a number is missing in it.
+            UserError: there is no such table, or a column of numbers has a cell that is none.
         """
-        rows = read_table(self.folder / "published" / f"{name}.csv")
-        columns = {k: [row[k] for row in rows] for k in rows[0]}
-        found = {}
-        for k, values in columns.items():
-            try:
-                found[k] = np.array(values, dtype=float)
-            except ValueError as e:
-                if "" in values and any(v.lstrip("-")[:1].isdigit() for v in values):
-                    raise UserError(f"papers/{self.name}/published/{name}.csv: {k}: a value is "
-                                    "missing among numbers") from e
-                found[k] = np.array(values)
-        return found
+        path = self.folder / "published" / f"{name}.csv"
+        rows = read_table(path)
+        return {k: column([row[k] for row in rows], f"{shown(path)}: {k}") for k in rows[0]}
 
     def judgements(self) -> list[Judgement]:
         """Every claim, judged."""
         return [self.judge(claim) for claim in self.claims]
 
     def judge(self, claim: Claim) -> Judgement:
-        """Judge one claim by the results at hand.
+        """Judge one claim by the existing results.
 
         Raises:
-            UserError: it asks for a metric, step or function that is not there.
+            UserError: it names a metric, step or function that does not exist.
         """
         if claim.measure is None:
             return Judgement(claim, "not run")
@@ -138,7 +131,7 @@ class Paper:
             return Judgement(claim, "not run")
         old = [f"{runs[e][s].name}{why}" for e in runs for s in seeds
                if (why := self.outdated(e, s)) is not None]
-        if old:  # it may lack what is measured today
+        if old:  # an old result may lack the metrics measured now
             return Judgement(claim, "stale", stale=", ".join(old), plan=plan)
         try:
             values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
@@ -154,13 +147,15 @@ class Paper:
         return Judgement(claim, verdict, values, interval, plan=plan)
 
     def plan(self, claim: Claim) -> tuple[int, ...]:
-        """How many runs are planned for a claim: of the experiment that was looked at most often,
-        and has most runs."""
+        """How many runs are planned for a claim.
+
+        If it has several experiments, the plan with the most looks counts, then the most runs.
+        """
         return max((self.experiments.planned(e) for e in claim.experiments),
                    key=lambda plan: (len(plan), plan[-1]))
 
     def measured(self, claim: Claim, runs: dict[str, Result]) -> float:
-        """What one seed's runs say about a claim."""
+        """The value that one seed's runs give for a claim."""
         of = claim.measure or Measure()
         if of.experiment is None or of.metric is None or of.function is not None:
             return self.called(claim, runs)
@@ -169,26 +164,26 @@ class Paper:
 
     @functools.cache  # noqa: B019, a paper lives as long as its report
     def config(self, experiment: str) -> Any:
-        """The configuration of an experiment, whatever the seed; of the paper's own class."""
+        """The configuration of an experiment with seed 0, of the paper's own class."""
         return self.experiments.resolve(experiment)
 
     @functools.cache  # noqa: B019, likewise
     def outdated(self, experiment: str, seed: int) -> str | None:
-        """Why a result is no longer its experiment's, in words; None where it is.
+        """Why a result is no longer valid for its experiment; None if it still is.
 
-        Empty where the configuration differs; what ``papers recheck`` found where the code does.
+        Empty if the configuration has changed; otherwise what ``papers recheck`` found.
         """
         (run,) = (r for r in self.results[experiment] if r.seed == seed)
         if not results.is_current(run, self.config(experiment), self.experiments):
             return ""
-        found = results.difference(self.folder, experiment, seed)
+        found = results.noted_difference(self.folder, experiment, seed)
         return f" ({found})" if found else None
 
     def called(self, claim: Claim, *runs: dict[str, Result]) -> float:
-        """What the function a claim names says with the claim's arguments, and with runs if any.
+        """Call the function that a claim names, with the claim's arguments and any runs.
 
         Raises:
-            UserError: there is no such function, or the arguments are none that it takes.
+            UserError: there is no such function, or it does not accept the arguments.
         """
         function, arguments = self.function(claim), (claim.measure or Measure()).arguments
         try:
@@ -197,12 +192,16 @@ class Paper:
                 function, json.dumps(arguments))
         except (TypeError, ValueError, LookupError) as e:
             if not arguments and runs:
-                raise  # the function's own fault
+                raise  # a bug in the function
             raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r}: "
                             f"{claim.function} with {arguments}: {one_line(e)}") from e
 
     def function(self, claim: Claim) -> Callable[..., float]:
-        """The function of ``facts.py`` a claim names."""
+        """The function of ``facts.py`` that a claim names.
+
+        Raises:
+            UserError: there is no such function.
+        """
         name, facts = claim.function, self.module("facts")
         if not callable(getattr(facts, name, None)):
             raise UserError(f"claim {claim.id!r}: papers/{self.name}/facts.py has no function "
@@ -210,51 +209,91 @@ class Paper:
         return getattr(facts, name)
 
 
+def column(cells: Sequence[str], where: str) -> np.ndarray:
+    """A table's column: numbers if most of its cells that are not empty are numbers, else text.
+
+    Args:
+        cells: the cells as they are written, from line 2 of the file on.
+        where: the file and the column's name, for the message.
+
+    Raises:
+        UserError: most cells are numbers, but one is empty, text, infinite or NaN.
+    """
+    numbers = [number(c) for c in cells]
+    if 2 * sum(n is not None for n in numbers) <= sum(c.strip() != "" for c in cells):
+        return np.array(cells)
+    for line, (cell, n) in enumerate(zip(cells, numbers, strict=True), 2):
+        if n is None or not math.isfinite(n):
+            raise UserError(f"{where}, line {line}: {cell!r}: expected a finite number, as the "
+                            "column has elsewhere")
+    return np.array(numbers, dtype=float)
+
+
+def number(cell: str) -> float | None:
+    """The number in a cell; None if it holds none."""
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
 @functools.cache
 def exact(function: Callable[..., float], arguments: str) -> float:
-    """What a fact of ``facts.py`` says with these arguments, in JSON; worked out once a process."""
+    """The value of a fact for some arguments, given as JSON; computed once per process."""
     return float(function(**json.loads(arguments)))
 
 
 def verdict_table(paper: Paper) -> dict[str, str]:
-    """Every claim's verdict and measured mean in a line, as the tests hold on to them."""
+    """Every claim's verdict and measured value in a line, as the golden files of the tests."""
     return {j.claim.id: f"{j.verdict}: {j.middle:.5g}, n = {len(j.values)}"
             for j in paper.judgements()}
 
 
 def papers(names: Sequence[str] = ()) -> list[Paper]:
-    """The named papers, or all of them; what is half-made is left out of all, with a word.
+    """Load the named papers, or all but unfinished and misnamed ones, which stderr lists.
 
     Raises:
-        UserError: there is no such paper, or one that was named is half-made.
+        UserError: there is no such paper, or a named one is unfinished or misnamed.
     """
-    known, unfinished = paper_names(), half_made()
+    known, unfinished, wrong = paper_names(), half_made(), misnamed()
     for name in names:
+        if name in wrong:
+            raise UserError(f"papers/{name}: {IDENTIFIER}")
         if name in unfinished:
             raise UserError(f"papers/{name} is half-made: expected {', '.join(unfinished[name])}")
         if name not in known:
             raise UserError(f"unknown paper {name!r}{nearest(name, known)}")
-    for name, missing in unfinished.items() if not names else ():
-        print(f"papers/{name} is half-made and left out: it has no {', no '.join(missing)} yet",
-              file=sys.stderr)
+    for name in [] if names else sorted({*wrong, *unfinished}):
+        print(f"papers/{name} is left out: {IDENTIFIER}" if name in wrong else
+              f"papers/{name} is half-made and left out: it has no "
+              f"{', no '.join(unfinished[name])} yet", file=sys.stderr)
     return [Paper(ROOT / "papers" / n) for n in (names or known)]
 
 
 NEEDED = ("README.md", "claims.yaml", "config.yaml", "facts.py", "model.py", "plots.py", "train.py")
-"""What a paper's folder has before anything can be said about it."""
+"""The files that a paper's folder must have before it can be reported on."""
+
+
+IDENTIFIER = "expected a folder's name of letters, digits and _, to import its code by"
+
+
+def misnamed() -> list[str]:
+    """The folders with a ``claims.yaml`` whose names Python cannot import, such as a copy's."""
+    return sorted(p.parent.name for p in (ROOT / "papers").glob("*/claims.yaml")
+                  if not p.parent.name.isidentifier())
 
 
 def half_made() -> dict[str, list[str]]:
-    """The folders that will be papers, with those of :data:`NEEDED` they have not yet."""
+    """The folders of unfinished papers, each with the files of :data:`NEEDED` that it lacks."""
     folders = sorted(p for p in (ROOT / "papers").iterdir() if p.is_dir())
     lacking = {p.name: [f for f in NEEDED if not (p / f).is_file()] for p in folders}
     return {name: missing for name, missing in lacking.items() if 0 < len(missing) < len(NEEDED)}
 
 
 def paper_names() -> list[str]:
-    """The papers there are, whether or not their files can be read; none that is half-made."""
-    unfinished = half_made()
+    """The names of all papers but unfinished and misnamed ones; their files may be damaged."""
+    left_out = {*half_made(), *misnamed()}
     return sorted(p.parent.name for p in (ROOT / "papers").glob("*/claims.yaml")
-                  if p.parent.name not in unfinished)
+                  if p.parent.name not in left_out)
 
 

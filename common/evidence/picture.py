@@ -1,4 +1,4 @@
-"""All verdicts of a paper in one picture: every measured statement a row, on one scale."""
+"""All verdicts of a paper in one picture: a row for every measured statement, on one scale."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.evidence.counting import is_formula
 from common.evidence.paper import Judgement
 
 NAME = "verdicts"
-"""Of the figure's file."""
+"""The name of the figure's file, without suffix."""
 
 CAPTION = ("Every statement measured in runs, on a scale of its own: grey, the band fixed "
            "beforehand, from −1 to 1 or with one end there; bar, published; mark, measured, with "
@@ -23,22 +23,22 @@ CAPTION = ("Every statement measured in runs, on a scale of its own: grey, the b
 MARKS = {"reproduced": ("o", "#009E73"), "consistent": ("v", "#56B4E9"),
          "undecided": ("s", "#E69F00"), "not reproduced": ("X", "#D55E00"),
          "stale": ("d", "#999999")}
-"""Of each verdict: a shape and a colour, told apart by either."""
+"""A shape and a colour for each verdict; either is enough to tell them apart."""
 
 EDGE = 3.0
-"""The scale ends here."""
+"""The scale reaches from −EDGE to EDGE."""
 
 LETTERS = 60
-"""Of a line of a statement's text at most."""
+"""The largest number of characters in a line of a statement's text."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Where values lie on the scale of a row.
+    """The map from a row's values to the common scale.
 
     Attributes:
-        middle, unit: the value at 0, and what 1 is worth.
-        low, high: the band's ends on the scale; infinite where it has none.
+        middle, unit: the value at 0, and the value that corresponds to a distance of 1.
+        low, high: the ends of the band on the scale; infinite on an open side.
     """
 
     middle: float
@@ -47,15 +47,15 @@ class Scale:
     high: float
 
     def __call__(self, value: float) -> float:
-        """A value's place, rounded to what a reader can see."""
+        """A value's position on the scale, rounded to what a reader can see."""
         return round((value - self.middle) / self.unit, 3) if math.isfinite(value) else value
 
 
 def scale_of(j: Judgement) -> Scale:
     """The scale on which a claim's band reaches from −1 to 1.
 
-    A band with one end has it at −1 or 1, and a unit such that the measured value and its interval
-    are seen.
+    The end of a one-sided band is at −1 or 1, and its unit is chosen so that the measured value and
+    its interval are visible.
     """
     low, high = j.claim.band
     if math.isfinite(low) and math.isfinite(high):
@@ -69,15 +69,15 @@ def scale_of(j: Judgement) -> Scale:
     return Scale(edge - unit, unit, -math.inf, 1.0)
 
 
-def shown(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """The statements that have a measured value; rows of tables and formulas are counted apart."""
+def statements(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """The statements to draw: those with a measured value that are no table rows or formulas."""
     return [j for j in judgements if j.values and j.verdict in MARKS
             and not j.claim.each and not is_formula(j.claim)]
 
 
 def draw(judgements: Sequence[Judgement]) -> Figure | None:
-    """The picture; None where nothing was measured in runs."""
-    rows = shown(judgements)
+    """Draw the picture; None if nothing was measured in runs."""
+    rows = statements(judgements)
     if not rows:
         return None
     heights = [0.4 + 0.6 * (1 + label(j).count("\n")) for j in rows]  # in lines
@@ -99,12 +99,12 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
 
 
 def label(j: Judgement) -> str:
-    """A row's text: the claim's name in the tables and what it says, in as many lines as needed."""
-    return textwrap.fill(f"{j.claim.id}: {j.claim.says}", LETTERS)
+    """A row's text: the claim's id and what it says, in as many lines as needed."""
+    return textwrap.fill(f"{j.claim.id}: {j.claim.says}", LETTERS).replace("$", r"\$")
 
 
 def row(axes: plotting.Axes, y: float, j: Judgement) -> None:
-    """Draw a claim: its band, the published value, the measured one and its interval."""
+    """Draw a claim's row: the band, the published value, the measured value and its interval."""
     at, (mark, colour) = scale_of(j), MARKS[j.verdict]
     low, high = max(at.low, -EDGE), min(at.high, EDGE)
     axes.barh(y, high - low, left=low, height=0.8, color="0.88", zorder=1)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-os.environ["MPLBACKEND"] = "agg"  # figures go to files; what a notebook left there may not exist
+os.environ["MPLBACKEND"] = "agg"  # figures go to files; a notebook's backend may not exist here
 
 import matplotlib
 import numpy as np
@@ -25,15 +25,15 @@ from common.evidence.legends import fitted, legend
 from common.files import write_atomic
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-"""Okabe and Ito's palette, told apart by colour-blind readers."""
+"""Okabe and Ito's palette, which colour-blind readers can distinguish."""
 
 WIDEST = 738 / 96
-"""Inches: a page shows 738 pixels of 1/96 inch, and what is wider smaller than it was drawn."""
+"""The largest width in inches: a page shows 738 pixels of 1/96 inch and shrinks wider figures."""
 
 SMALLEST = 8
-"""Points, of any letter."""
+"""The smallest font size, in points."""
 
-STYLE: dict[Any, Any] = {  # matplotlib has a type for the name of every key
+STYLE: dict[Any, Any] = {  # matplotlib's type lists every key
     "svg.hashsalt": "papers-to-code", "svg.fonttype": "path", "font.family": "DejaVu Sans",
     "font.size": 9, "xtick.labelsize": SMALLEST, "ytick.labelsize": SMALLEST,
     "legend.fontsize": SMALLEST, "legend.title_fontsize": SMALLEST,
@@ -45,7 +45,7 @@ STYLE: dict[Any, Any] = {  # matplotlib has a type for the name of every key
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The repository's look, whatever the user's own matplotlib settings are."""
+    """A context with the repository's style, whatever the user's matplotlib settings."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -54,9 +54,9 @@ def style() -> Iterator[None]:
 
 def figure(columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 3.1,
            **options: Any) -> tuple[Figure, Any]:
-    """A figure with axes, sizes in inches per panel; no display is needed.
+    """Create a figure with axes; sizes are in inches per panel. No display is needed.
 
-    It is never wider than a page shows, so that its letters have the size they are given.
+    The figure is never wider than a page, so its text keeps its font size.
     """
     size = min(width * columns, WIDEST), height * rows
     made = Figure(figsize=size, layout="constrained")
@@ -64,7 +64,7 @@ def figure(columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 
 
 
 def svg(made: Figure) -> bytes:
-    """The figure as SVG, the same bytes for the same content."""
+    """The figure as SVG; the same content always gives the same bytes."""
     buffer = io.BytesIO()
     made.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     lines = buffer.getvalue().decode().splitlines()
@@ -72,9 +72,9 @@ def svg(made: Figure) -> bytes:
 
 
 def alike(one: bytes, other: bytes) -> bool:
-    """Whether two SVGs are the same picture to a hundredth of a point.
+    """Whether two SVGs are the same picture, to a hundredth of a point.
 
-    What is computed while a figure is drawn ends in other last digits on another processor.
+    The last digits of coordinates may differ between processors.
     """
     if one == other:
         return True
@@ -83,7 +83,10 @@ def alike(one: bytes, other: bytes) -> bool:
 
 
 def taken_apart(picture: bytes) -> tuple[list[str], list[float]]:
-    """An SVG's text between its decimal numbers, and those; generated names become their order."""
+    """Split an SVG into its decimal numbers and the text between them.
+
+    Generated names are replaced by their order of appearance.
+    """
     names: dict[str, str] = {}
     text = re.sub(r"\b[a-zA-Z][0-9a-f]{10}\b",
                   lambda m: names.setdefault(m[0], f"name{len(names)}"), picture.decode())
@@ -99,14 +102,14 @@ def png(made: Figure, dpi: int = 130) -> bytes:
 
 
 def band(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, colour: str) -> None:
-    """The mean over seeds as a line, and the range between the extreme seeds as a band.
+    """Draw the mean over seeds as a line, and the range of the seeds as a band.
 
     Args:
         axes: where to draw.
         steps: shape (points,).
         values: shape (seeds, points).
-        label: the legend's text; the number of seeds is added.
-        colour: of line and band.
+        label: the legend's text, to which the number of seeds is added.
+        colour: the colour of line and band.
     """
     n = len(values)
     axes.plot(steps, values.mean(0), color=colour,
@@ -118,20 +121,20 @@ def band(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, colour: 
 PLACES = [(5, 0, "left", "center"), (-5, 0, "right", "center"), (0, 5, "center", "bottom"),
           (0, -5, "center", "top"), (5, 5, "left", "bottom"), (5, -5, "left", "top"),
           (-5, 5, "right", "bottom"), (-5, -5, "right", "top")]
-"""Where a label may stand beside its point: offsets in points of 1/72 inch, and alignment."""
+"""Positions of a label beside its point: offsets in points of 1/72 inch, and alignment."""
 
 
 def label_points(axes: Axes, points: Sequence[tuple[float, float, str]],
                  size: float = SMALLEST) -> None:
-    """Write a label beside each point, where it covers no other point and no other label.
+    """Write a label beside each point, where it covers no other point or label.
 
-    Call it last: limits and layout have to be what they will be. A label without a free place
-    stands to the right of its point.
+    Call it last, after limits and layout have their final values. If no position is free, the label
+    is placed to the right of its point.
 
     Args:
         axes: where the points are drawn.
         points: (x, y, label) of each.
-        size: of the letters, in points.
+        size: the font size, in points.
     """
     drawn = axes.get_figure(root=True)
     if drawn is None:
@@ -153,20 +156,20 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]],
 
 
 def empty(axes: Axes) -> None:
-    """Say that nothing has been measured."""
+    """Write into empty axes that there is no run yet."""
     axes.text(0.5, 0.5, "no run yet", ha="center", va="center", transform=axes.transAxes)
 
 
 def dots(axes: Axes, x: float, values: Sequence[float], colour: str, marker: str = "o",
          spread: float = 0.0, **options: Any) -> None:
-    """Every run's value in a column of its own, none without runs.
+    """Draw the values of several runs as a column of dots; without runs draw nothing.
 
     Args:
         axes: where to draw.
         x: the column's middle.
-        values: of each run.
-        colour, marker, options: of the dots.
-        spread: how far to each side they stand, in their order; 0: above one another.
+        values: one value per run.
+        colour, marker, options: the style of the dots.
+        spread: how far the dots extend to each side, in order; 0: all at x.
     """
     if values:
         sides = np.linspace(-spread, spread, len(values)) if len(values) > 1 else 0.0
@@ -175,13 +178,13 @@ def dots(axes: Axes, x: float, values: Sequence[float], colour: str, marker: str
 
 
 def published_bar(axes: Axes, x: float, value: float, half: float = 0.35) -> None:
-    """A published value as a bar across the column of the runs; the legend names the first.
+    """Draw a published value as a bar across a column of dots; only the first enters the legend.
 
     Args:
         axes: where to draw.
         x: the column's middle.
-        value: what was published.
-        half: of the bar's width.
+        value: the published value.
+        half: half of the bar's width.
     """
     seen = "published" in axes.get_legend_handles_labels()[1]
     axes.plot([x - half, x + half], [value] * 2, color="black", lw=2,
@@ -189,34 +192,36 @@ def published_bar(axes: Axes, x: float, value: float, half: float = 0.35) -> Non
 
 
 def explain(axes: Axes, *signs: tuple[str, dict[str, Any]]) -> None:
-    """Entries of the legend for signs that have none of their own.
+    """Add legend entries for marks that have no label of their own.
 
     Args:
-        axes: whose legend.
-        signs: what each entry says, and the options of the line that stands for it.
+        axes: the axes with the legend.
+        signs: the text of each entry, and the options of the line shown beside it.
     """
     for text, options in signs:
         axes.plot([], [], label=text, **options)
 
 
 def legend_below(made: Figure, *signs: tuple[str, dict[str, Any]], columns: int = 4) -> None:
-    """A legend of the whole figure under its panels, where it covers no data.
+    """Add a legend of the whole figure below its panels, where it covers no data.
 
     Args:
-        made: drawn by :func:`figure`.
-        signs: what each entry says, and the options of the line that stands for it.
-        columns: entries side by side, fewer where they do not fit.
+        made: a figure created by :func:`figure`.
+        signs: the text of each entry, and the options of the line shown beside it.
+        columns: the largest number of columns.
     """
     handles = [Line2D([], [], label=text, **options) for text, options in signs]
     fitted(made, made.bbox.width, columns, handles=handles, loc="outside lower center")
 
 
 def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:
-    """How many problems each method solves within a factor of the cheapest (Dolan & Moré, 2002).
+    """Draw what fraction of problems each method solves within a factor of the cheapest method.
+
+    A performance profile, as defined by Dolan & Moré (2002).
 
     Args:
         axes: where to draw.
-        costs: of each method, one for every problem, in the same order; infinite if unsolved.
+        costs: for each method, its cost on every problem, in the same order; infinite if unsolved.
     """
     best = np.min([np.asarray(c, dtype=float) for c in costs.values()], axis=0)
     ratios = {k: np.sort(np.asarray(c, dtype=float)[np.isfinite(best)] / best[np.isfinite(best)])
@@ -235,7 +240,7 @@ def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:
 
 
 def folded(text: str, width: int = 40) -> str:
-    """A long name over several lines of so many letters at most."""
+    """Wrap a long name into lines of at most ``width`` characters."""
     return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
 
 
@@ -244,10 +249,10 @@ def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metrics: Se
     """Draw the losses and some metrics of several runs to a PNG file.
 
     Args:
-        curves: run name to curves, see :func:`common.evidence.results.curves`.
-        metrics: those of the second panel.
+        curves: the curves of each run by its name, see :func:`common.evidence.results.curves`.
+        metrics: the metrics to draw in the second panel.
         path: the file to write.
-        loss_name: what the losses are.
+        loss_name: the axis label of the losses.
     """
     with style():
         made, (left, right) = figure(2)

@@ -1,10 +1,10 @@
-"""Where a number comes from: the commit of the code, the versions and the machine.
+"""The provenance of a result: the commit of the code, the versions and the machine.
 
-In a clone git says which commit is checked out and whether the code differs from it. A tree
-without ``.git`` has its commit in ``common/COMMIT``, which ``git archive`` fills in. It counts as
-unchanged only if ``common/DIGESTS`` stands beside it and its code is, file by file, what is listed
-there; ``papers bundle pack`` writes that list. A plain archive has no list: nothing shows that its
-code was not changed, so it counts as changed. A tree with neither file is ``unknown`` and changed.
+In a clone, git knows which commit is checked out and whether the code differs from it. A tree
+without ``.git`` has its commit in ``common/COMMIT``, which ``git archive`` fills in. Such a tree
+counts as unchanged only if all its code matches ``common/DIGESTS``, a list of digests that
+``papers bundle pack`` writes. A plain archive has no such list, so it counts as changed. A tree
+with neither file has the commit ``unknown`` and counts as changed.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from common.files import ROOT, sha256
 from common.segments import Hardware, Origin, Versions
 
 CODE = ["*.py", "papers/*/config.yaml", "papers/*/published/*", "pyproject.toml"]
-"""A change to these makes a tree dirty (published tables say what some runs do); results, reports
-and prose cannot change a number."""
+"""Files that can change a number, so that a change to them makes a tree dirty. Published tables are
+among them because some runs read them; results, reports and prose are not."""
 
 COMMIT, DIGESTS = "common/COMMIT", "common/DIGESTS"
-"""The commit of an archive, and the SHA-256 of each of its files, as ``sha256sum`` writes them."""
+"""Files with an archive's commit, and with the SHA-256 of its files in ``sha256sum``'s format."""
 
 PACKAGES = ("torch", "numpy", "einops", "omegaconf", "datasets")
-"""Whose versions a result names, where they are installed."""
+"""The packages whose versions a result records, if they are installed."""
 
 
 @functools.cache
 def provenance() -> Origin:
-    """The state of code and machine, taken once per process, of work on its processor."""
+    """The provenance of this process for work on its CPU; determined once per process."""
     commit, dirty = state_of_code(ROOT)
     return Origin(
         commit=commit, dirty=dirty,
@@ -54,10 +54,10 @@ def provenance() -> Origin:
 
 
 def origin(device: torch.device) -> Origin:
-    """The provenance of this process's work on a device, with the threads it has now."""
+    """The provenance of this process for work on a device, with its present number of threads."""
     used: dict[str, Any] = {"device": device.type, "threads": torch.get_num_threads()}
     if device.type == "cuda":
-        used |= card(device)
+        used |= graphics_card(device)
     own = provenance()
     return own.model_copy(update={"hardware": own.hardware.model_copy(update=used)})
 
@@ -76,22 +76,22 @@ def state_of_code(root: Path) -> tuple[str, bool]:
         commit = (root / COMMIT).read_text(encoding="utf-8").strip()
     except OSError:
         return "unknown", True
-    if not re.fullmatch(r"[0-9a-f]{40,64}", commit):  # nobody has filled it in
+    if not re.fullmatch(r"[0-9a-f]{40,64}", commit):  # git archive has not filled it in
         return "unknown", True
     return commit, not _as_archived(root)
 
 
 def one_clone(root: Path) -> None:
-    """Make sure that the code of this process is that of one tree.
+    """Make sure that all code in this process comes from one clone.
 
-    With one clone installed and another as the working folder, a script of the second would use
-    the code of the first, and its result would name a commit that did not make it.
+    If one clone is installed and a script of another is started, the script would import the code
+    of the first, and its result would name a commit that did not make it.
 
     Args:
-        root: of the script that was started; one without ``common/`` is of no clone.
+        root: the root of the started script's clone; without ``common/`` in it nothing is checked.
 
     Raises:
-        UserError: something was imported from elsewhere.
+        UserError: a module was imported from elsewhere.
     """
     if not (root / "common").is_dir():
         return
@@ -105,7 +105,7 @@ def one_clone(root: Path) -> None:
 
 
 def say_uncommitted() -> None:
-    """Say before a result is made that it will be of uncommitted code, if it will."""
+    """Warn on stderr if the code is not committed, before a result is made with it."""
     if not provenance().dirty:
         return
     changed = (git(ROOT, "status", "--porcelain", "--", *CODE) or "").splitlines()
@@ -116,7 +116,7 @@ def say_uncommitted() -> None:
 
 
 def git(root: Path, *arguments: str) -> str | None:
-    """What a git command prints in a folder, or None where it fails."""
+    """The output of a git command in a folder; None if it fails."""
     try:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True,
                               encoding="utf-8", errors="replace", timeout=20)
@@ -126,15 +126,15 @@ def git(root: Path, *arguments: str) -> str | None:
 
 
 def is_code(path: str) -> bool:
-    """Whether a file, named from the root with slashes, can change a number; see CODE."""
+    """Whether a file can change a number, see CODE; its path is relative to the root."""
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in CODE)
 
 
 def digests(root: Path) -> dict[str, str]:
-    """The SHA-256 of every file of the archive a tree was made from, as ``DIGESTS`` lists them.
+    """Read the SHA-256 of every file in the archive that a tree was unpacked from.
 
     Raises:
-        OSError, ValueError: there is no such list, or it is damaged.
+        OSError, ValueError: the list ``DIGESTS`` is missing or damaged.
     """
     text = (root / DIGESTS).read_text(encoding="utf-8")
     return {path: digest for digest, path in (line.split("  ", 1) for line in text.splitlines())}
@@ -152,7 +152,7 @@ def _as_archived(root: Path) -> bool:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of those packages that are installed."""
+    """The versions of the packages that are installed."""
     found = {}
     for name in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -160,10 +160,10 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def card(device: torch.device) -> dict[str, str]:
+def graphics_card(device: torch.device) -> dict[str, str]:
     """A graphics card's name (``gpu``), its driver, and the versions of CUDA and cuDNN.
 
-    What cannot be found out is left out.
+    Entries that cannot be determined are left out.
     """
     questions: dict[str, Callable[[], Any]] = {
         "gpu": lambda: torch.cuda.get_device_name(device),
@@ -173,7 +173,7 @@ def card(device: torch.device) -> dict[str, str]:
     }
     found = {}
     for name, ask in questions.items():
-        with contextlib.suppress(Exception):  # each library has its own
+        with contextlib.suppress(Exception):  # each library raises a different type
             answer = ask()
             if answer is not None:
                 found[name] = str(answer)

@@ -14,22 +14,22 @@ from common.errors import UserError
 from common.evidence import gallery, page, picture, plotting
 from common.evidence.counting import count
 from common.evidence.paper import Judgement, Paper, paper_names, papers
-from common.evidence.story import outdated, story
+from common.evidence.story import changed_verdicts, story
 from common.evidence.tables import line, table
 from common.files import ROOT, read_text, shown, write_atomic
 
 BEGIN, END = "<!-- gallery: made by papers report -->", "<!-- end of gallery -->"
-"""Around the gallery in README.md."""
+"""The lines before and after the gallery in README.md."""
 
 TOLD, ENDED = "<!-- story: made by papers report from claims.yaml -->", "<!-- end of story -->"
-"""Around the story and the picture of verdicts in a paper's README.md."""
+"""The lines before and after the story and the picture of verdicts in a paper's README.md."""
 
 
 def between(path: Path, begin: str, end: str, made: str) -> bytes:
-    """A file with what stands between two of its lines made anew.
+    """The content of a file with the text between two marker lines replaced.
 
     Raises:
-        UserError: the lines are not there, once each and in this order.
+        UserError: the marker lines do not occur once each, in this order.
     """
     text = read_text(path)
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
@@ -40,17 +40,18 @@ def between(path: Path, begin: str, end: str, made: str) -> bytes:
 
 
 def opening(paper: Paper, judgements: list[Judgement]) -> str:
-    """What a paper's README.md begins with: its story, and all verdicts in a picture."""
-    drawn = f"![{picture.CAPTION}](figures/{picture.NAME}.svg)" if picture.shown(judgements) else ""
+    """The generated opening of a paper's README.md: its story, and a picture of all verdicts."""
+    drawn = (f"![{picture.CAPTION}](figures/{picture.NAME}.svg)"
+             if picture.statements(judgements) else "")
     said = f"{page.counted(judgements)} [Report](REPORT.md)"
     return "\n\n".join(p for p in (story(paper, judgements, "REPORT.md"), said, drawn) if p)
 
 
 def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
-    """Everything the named papers' reports consist of.
+    """Build all files of the named papers' reports, and README's gallery.
 
     Returns:
-        The content of each file, and the pictures in figure folders that should not be there.
+        The content of each file, and the pictures in ``figures/`` that belong to no report.
     """
     files: dict[Path, bytes] = {}
     extra: set[Path] = set()
@@ -61,7 +62,7 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
         try:
             (paper,) = papers([name])
             judgements = paper.judgements()
-        except UserError as e:  # one paper's half-edited file is not another's business
+        except UserError as e:  # a half-edited file of one paper must not stop another
             if not names or name in names:
                 raise
             print(f"warning: {e}; README.md keeps its row of {name}", file=sys.stderr)
@@ -70,8 +71,8 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
             continue
         counted = count(judgements)
         rows.append(line(gallery.cells(paper, counted)))
-        for told in outdated(paper, judgements):
-            print(f"warning: {told}; tell it as it is", file=sys.stderr)
+        for told in changed_verdicts(paper, judgements):
+            print(f"warning: {told}; update the text", file=sys.stderr)
         if names and name not in names:
             continue
         captions = {}
@@ -84,10 +85,10 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
                 captions[name] = one_line(Exception(caption))
         if paper.about.picture not in captions:
             raise UserError(f"{shown(paper.folder)}/claims.yaml: picture "
-                            f"{paper.about.picture!r} is none of its figures: "
+                            f"{paper.about.picture!r} is not one of its figures: "
                             f"{', '.join(captions)}")
         extra |= set((paper.folder / "figures").glob("*.svg")) - set(files)
-        files[paper.folder / "REPORT.md"] = page.report(paper, judgements, captions).encode()
+        files[paper.folder / "REPORT.md"] = page.report_text(paper, judgements, captions).encode()
         files[paper.folder / "README.md"] = between(
             paper.folder / "README.md", TOLD, ENDED, opening(paper, judgements))
     files[readme] = between(readme, BEGIN, END, "\n".join([table(list(gallery.HEAD), []), *rows]))
@@ -95,20 +96,20 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
 
 
 def same(path: Path, one: bytes, other: bytes) -> bool:
-    """Whether a file says the same; of pictures, see :func:`plotting.alike`."""
+    """Whether two versions of a file agree; pictures agree by :func:`plotting.alike`."""
     return plotting.alike(one, other) if path.suffix == ".svg" else one == other
 
 
 def main(argv: list[str]) -> int:
-    """The command line; see the module's text."""
+    """The command line; see the module's docstring."""
     unknown = [a for a in argv if a.startswith("-") and a not in ("--check", "--help", "-h")]
     if unknown or "--help" in argv or "-h" in argv:
         if unknown:
             raise UserError(f"unknown option {unknown[0]!r}: expected --check or names of papers")
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     names = [a for a in argv if not a.startswith("-")]
-    papers(names)  # names are checked first
+    papers(names)  # refuses unknown names first
     files, extra = build(names)
     different = [p for p, content in files.items()
                  if not p.exists() or not same(p, p.read_bytes(), content)]

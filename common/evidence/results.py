@@ -1,9 +1,10 @@
-"""What a finished run leaves in the repository: one small JSON file with its provenance."""
+"""Results of finished runs: one small JSON file for each, with its provenance."""
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,15 +23,18 @@ from common.files import read_text, shown, write_atomic
 from common.segments import Segment
 from common.training import tracking
 from common.training.loop import Ended
-from common.training.published import Made
+from common.training.weight_files import RecordedRun
 from common.typed import Model, checked
 
+MOST = sys.float_info.max
+"""The largest number in a configuration."""
+
 POINTS = 250
-"""Curves longer than this are thinned evenly, keeping the first and last point."""
+"""The largest number of points in a curve; longer ones are thinned evenly, ends included."""
 
 
 class Data(Model):
-    """What a run saw."""
+    """The data set of a run."""
 
     name: str
     fingerprint: str
@@ -40,10 +44,9 @@ Value = Annotated[float, Field(allow_inf_nan=True)]
 
 
 class Record(Model):
-    """A result file.
+    """The content of a result file.
 
-    A metric may be infinite, such as the epoch of what never happens; one that is not a number is
-    none.
+    A metric may be infinite, such as the epoch of an event that never happens, but not NaN.
     """
 
     paper: str
@@ -66,14 +69,19 @@ class Record(Model):
             if len(steps) != len(values):
                 raise ValueError(f"curves.{k}: expected as many values as steps")
             if any(a > b for a, b in pairwise(steps)):
-                raise ValueError(f"curves.{k}: expected steps that do not fall")
+                raise ValueError(f"curves.{k}: expected steps in ascending order")
+        for k, value in flatten(self.config).items():
+            for number in value if isinstance(value, list) else [value]:
+                if isinstance(number, int) and abs(number) > MOST:
+                    raise ValueError(f"config.{k}: a number of {number.bit_length():,} bits: "
+                                     f"expected at most {MOST:.3g}")
         train = self.config.get("train")
         last = train.get("steps") if isinstance(train, dict) else None
         if type(last) is not int or last < 1:
             raise ValueError(f"config.train.steps: {last}: expected a whole number of at least 1")
         began = [s.from_step for s in self.segments]
         if sorted(began) != began or began[-1] > last:
-            raise ValueError(f"segments: from_step: {began}: expected steps that grow, none beyond "
+            raise ValueError(f"segments: from_step: {began}: expected ascending steps, none beyond "
                              f"config.train.steps={last}")
         return self
 
@@ -83,11 +91,11 @@ class Result:
     """A finished run, as read back from its file.
 
     Attributes:
-        paper, experiment, seed: which run.
-        metrics: the final step's metrics.
-        curves: metric name to (steps, values), each evaluated metric and ``train_loss``.
-        config: the flat configuration that decided what was computed.
-        record: everything in the file.
+        paper, experiment, seed: identify the run.
+        metrics: the final metrics.
+        curves: (steps, values) of every evaluated metric and of ``train_loss``.
+        config: the flat configuration, without neutral keys.
+        record: the whole content of the file.
     """
 
     paper: str
@@ -99,7 +107,7 @@ class Result:
     record: Record
 
     def at(self, metric: str, step: int | None) -> float:
-        """A metric at a step, or at the end.
+        """The value of a metric at a step; None: the final one.
 
         Raises:
             UserError: the run has no such metric or was not evaluated at that step.
@@ -119,37 +127,37 @@ class Result:
 
     @property
     def name(self) -> str:
-        """paper/experiment/seed, for messages."""
+        """The run's name in messages: paper/experiment/seed."""
         return f"{self.paper}/{self.experiment}/seed{self.seed}"
 
 
 def path_of(paper_folder: Path, experiment: str, seed: int) -> Path:
-    """Where the result of a run belongs."""
+    """The path of a run's result file."""
     return paper_folder / "results" / experiment / f"seed{seed}.json"
 
 
 def difference_path(paper_folder: Path, experiment: str, seed: int) -> Path:
-    """Where ``papers recheck`` notes that the code no longer computes a result."""
+    """The path of the note that ``papers recheck`` leaves if the code no longer gives a result."""
     return path_of(paper_folder, experiment, seed).with_suffix(".differs")
 
 
-def difference(paper_folder: Path, experiment: str, seed: int) -> str:
-    """What ``papers recheck`` found to differ from a result, in words; empty if nothing."""
+def noted_difference(paper_folder: Path, experiment: str, seed: int) -> str:
+    """The text of the note that ``papers recheck`` left beside a result; empty if there is none."""
     path = difference_path(paper_folder, experiment, seed)
     return read_text(path).strip() if path.exists() else ""
 
 
 def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
-          ended: Ended) -> Made:
-    """Write the result of a finished run and return what it publishes may say of it.
+          ended: Ended) -> RecordedRun:
+    """Write the result of a finished run; returns its description for files of weights.
 
     Args:
         path: the file, see :func:`path_of`.
         paper: the paper's folder name.
         config: the run's configuration.
-        data: what it saw.
-        folder: the run's folder, whose metrics file gives the curves.
-        ended: how it ended.
+        data: the data set it was trained on.
+        folder: the run's folder, whose metrics file contains the curves.
+        ended: the run's outcome.
     """
     record: dict[str, Any] = {
         "paper": paper, "experiment": config.experiment, "seed": config.seed,
@@ -161,13 +169,13 @@ def write(path: Path, paper: str, config: Config, data: DataSet, folder: Path,
         record["first_losses"] = [float(f"{v:.8g}") for v in ended.first_losses]
     lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in record.items()]
     write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")
-    return Made(experiment=config.experiment, seed=config.seed, data=data.name,
-                config=record["config"], commits=[s.commit for s in ended.segments],
-                metrics=ended.metrics)
+    return RecordedRun(experiment=config.experiment, seed=config.seed, data=data.name,
+                       config=record["config"], commits=[s.commit for s in ended.segments],
+                       metrics=ended.metrics)
 
 
 def curves(lines: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
-    """The metrics file as curves ``{name: [steps, values]}``, thinned and rounded."""
+    """Convert a metrics file's lines to curves ``{name: [steps, values]}``, thinned and rounded."""
     series: dict[str, list[tuple[int, float]]] = {}
     for line in lines:
         for k, v in line.items():
@@ -186,7 +194,7 @@ def read(path: Path, schema: type[Config]) -> Result:
     """Read one committed result.
 
     Raises:
-        UserError: the file is damaged, misses a part, or lies in another run's place.
+        UserError: the file is damaged, lacks a part, or is in the place of another run.
     """
     found = parse(path, schema)
     folder = path.parent.parent.parent
@@ -197,10 +205,10 @@ def read(path: Path, schema: type[Config]) -> Result:
 
 
 def parse(path: Path, schema: type[Config]) -> Result:
-    """Read a result file wherever it lies.
+    """Read a result file from any path.
 
     Raises:
-        UserError: the file is damaged or misses a part.
+        UserError: the file is damaged or lacks a part.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -221,7 +229,7 @@ def parse(path: Path, schema: type[Config]) -> Result:
 
 
 def read_all(paper_folder: Path, schema: type[Config]) -> dict[str, list[Result]]:
-    """All results of a paper by experiment, in order of seed."""
+    """Read all results of a paper: by experiment, in order of their seeds."""
     found: dict[str, list[Result]] = {}
     for path in sorted((paper_folder / "results").glob("*/seed*.json")):
         result = read(path, schema)
@@ -231,20 +239,24 @@ def read_all(paper_folder: Path, schema: type[Config]) -> dict[str, list[Result]
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds per step of a configuration on one machine, by number of threads."""
+    """Seconds per step of a configuration on one machine, by number of threads.
+
+    On a graphics card, by the number of runs that take turns.
+    """
 
     cpu: str
     seconds: dict[int, float]
 
     def best(self) -> tuple[int, float]:
-        """The threads that were fastest, and their seconds."""
+        """The fastest number of threads, and its seconds per step."""
         return min(self.seconds.items(), key=lambda item: item[1])
 
 
 def read_pace(folder: Path, config: Config) -> Pace | None:
-    """What ``train.py --pace`` left in an experiment's folder, below ``runs/`` or ``results/``.
+    """Read the pace that ``train.py --pace`` wrote into a folder below ``runs/`` or ``results/``.
 
-    None if it is of another configuration (but for the number of steps), or damaged.
+    None if it is missing or damaged, or for a configuration that differs in more than the number of
+    steps.
     """
     try:
         found = json.loads((folder / "pace.json").read_text(encoding="utf-8"))
@@ -257,12 +269,12 @@ def read_pace(folder: Path, config: Config) -> Pace | None:
 
 
 def _paced(flat: dict[str, Any]) -> dict[str, Any]:
-    """What decides how long a step takes."""
+    """The keys that determine how long a step takes."""
     return {k: v for k, v in flat.items() if k != "train.steps"}
 
 
 def add_pace(folder: Path, config: Config, cpu: str, threads: int, seconds: float) -> None:
-    """Note a measured pace; those of another machine or configuration are dropped."""
+    """Add a measured pace to the file; paces of other machines or configurations are dropped."""
     before = read_pace(folder, config)
     known = before.seconds if before and before.cpu == cpu else {}
     every = sorted((known | {threads: round(seconds, 6)}).items())
@@ -275,8 +287,8 @@ def is_current(result: Result, config: Config, experiments: Experiments) -> bool
     """Whether a result's configuration is still that of its experiment.
 
     Args:
-        result: of any run.
-        config: its experiment's, whatever the seed.
-        experiments: of the paper; they say which precisions count.
+        result: the result.
+        config: the configuration of its experiment, with any seed.
+        experiments: the paper's experiments, which know the precisions that count.
     """
     return experiments.counts(completed(result.config, config), config)

@@ -1,4 +1,4 @@
-"""A paper's story, and its result in a sentence, held to the verdicts they speak of."""
+"""A paper's story and one-sentence result, checked against the verdicts they mention."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from common.evidence.paper import Judgement, Paper
 from common.files import shown
 
 MENTION = re.compile(r"\{([^:{}]+): ([^{}]+)\}")
-"""How a story speaks of a claim: ``{id: verdict}``."""
+"""How a story mentions a claim: ``{id: verdict}``."""
 
 
 def story(paper: Paper, judgements: Sequence[Judgement], report: str = "") -> str:
-    """The paper's story, with a link to every claim it speaks of, and that claim's verdict.
+    """The paper's story, with each mention of a claim replaced by a link that shows its verdict.
 
-    Where the verdict has changed since the story was told, the text says so.
+    If a verdict has changed since the story was written, the text says so.
 
     Args:
-        paper: whose.
-        judgements: of its claims.
-        report: the page that the links lead to; the one that tells the story where it is empty.
+        paper: the paper.
+        judgements: the judgements of its claims.
+        report: the page that the links lead to; empty: the page with the story itself.
 
     Raises:
-        UserError: it speaks of a claim that is not there.
+        UserError: the story mentions a claim that does not exist.
     """
     verdicts = {j.claim.id: j.verdict for j in judgements}
 
@@ -40,16 +40,16 @@ def story(paper: Paper, judgements: Sequence[Judgement], report: str = "") -> st
 
 
 def result(paper: Paper) -> str:
-    """What came out in a sentence, without the verdicts it is held to; empty if nothing is said."""
+    """The paper's one-sentence result, without its mentions of claims; empty if there is none."""
     return re.sub(r"\s+", " ", re.sub(rf"\s*{MENTION.pattern}", "", paper.about.result)
                   ).strip()
 
 
-def outdated(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
-    """The claims whose verdict is no longer what story and result say, a line each.
+def changed_verdicts(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
+    """The mentions in story and result whose verdict has changed, one line each.
 
     Raises:
-        UserError: the result speaks of a claim that is not there.
+        UserError: the result mentions a claim that does not exist.
     """
     verdicts = {j.claim.id: j.verdict for j in judgements}
     where = f"{shown(paper.folder)}/claims.yaml"

@@ -1,8 +1,9 @@
-"""What a claim's cells say: numbers, bands, intervals, verdicts, and tables of them in Markdown."""
+"""The text of a claim's table cells (numbers, bands, intervals), and tables in Markdown."""
 
 from __future__ import annotations
 
 import math
+import re
 
 from common.config import one_line
 from common.evidence.paper import Judgement, Paper
@@ -10,7 +11,7 @@ from common.segments import Hardware
 
 
 def number(value: float, form: str) -> str:
-    """A number as the claim wants it printed, with a true minus sign; – for NaN, ∞ for infinity."""
+    """A number in the claim's format, with a true minus sign; – for NaN, ∞ for infinity."""
     if math.isnan(value):
         return "–"
     text = str(value).replace("inf", "∞") if math.isinf(value) else format(value, form)
@@ -18,7 +19,7 @@ def number(value: float, form: str) -> str:
 
 
 def brief(j: Judgement) -> str:
-    """Mean or median, and the number of seeds, as the report's tables show them."""
+    """Mean or median and the number of seeds, in the short form of the report's tables."""
     if not j.values:
         return "–"
     text = ("median " if j.by == "median" else "") + number(j.middle, j.claim.show)
@@ -27,7 +28,7 @@ def brief(j: Judgement) -> str:
 
 
 def measured(j: Judgement) -> str:
-    """Mean, spread and interval over seeds."""
+    """Mean or median, spread and interval over seeds, in full."""
     form = j.claim.show
     if not j.values:
         return "–"
@@ -42,7 +43,7 @@ def measured(j: Judgement) -> str:
 
 
 def band(j: Judgement) -> str:
-    """The band in words."""
+    """The band as text, such as ``0.94 … 0.96``."""
     low, high = j.claim.band
     form = j.claim.show
     if not j.claim.measure:
@@ -59,15 +60,34 @@ def band(j: Judgement) -> str:
 
 
 def command(paper: Paper, j: Judgement) -> str:
-    """The line that measures a claim again."""
+    """The command that measures a claim again; empty for an exact fact."""
     if not j.claim.experiments:
         return ""
     return (f"papers reproduce {paper.name} claims={j.claim.id} "
             f"seeds={max(len(j.values), 1)}")
 
 
+MARKUP = re.compile(
+    r"[`*~$\\]|^[#>+=-]|(?<!\w)_(?=\S)|\](?=[(\[:])|<(?=[A-Za-z/!?])|&(?=#?\w+;)")
+"""What Markdown or HTML would read as more than the sign itself."""
+
+
+def escaped(text: str) -> str:
+    """Text of a claim as Markdown that shows it as it is written, on one line."""
+    return MARKUP.sub(r"\\\g<0>", one_line(Exception(text))) if text else ""
+
+
+IN_A_LINK = re.compile(rf"[\[\]]|{MARKUP.pattern}")
+
+
+def linked(text: str, to: str) -> str:
+    """A link in Markdown that shows a text as it is written."""
+    shown = IN_A_LINK.sub(r"\\\g<0>", one_line(Exception(text)))
+    return f"[{shown}]({to})"
+
+
 def cell(text: str) -> str:
-    """Text as a Markdown table holds it."""
+    """Text as a cell of a Markdown table: on one line, with pipes escaped."""
     return one_line(Exception(text)).replace("|", "\\|") if text else ""
 
 
@@ -77,12 +97,12 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def line(cells: list[str]) -> str:
-    """A line of a Markdown table."""
+    """A row of a Markdown table."""
     return "| " + " | ".join(map(cell, cells)) + " |"
 
 
 def published(j: Judgement) -> str:
-    """The published number as the tables show it, with a mark if it was derived, not printed."""
+    """The published number, marked † if it was derived rather than printed."""
     if j.claim.published is None:
         return "–"
     mark = " †" if j.claim.obtained.startswith("derived") else ""
@@ -90,7 +110,7 @@ def published(j: Judgement) -> str:
 
 
 def on_what(hardware: Hardware) -> str:
-    """Processor and threads; of a graphics card its name, versions and precision before them."""
+    """Processor and threads, after the graphics card with its precision and versions, if any."""
     threads = hardware.threads
     cpu = f"{hardware.processor}, {threads} thread{'s' * (threads > 1)}"
     if hardware.gpu is None:

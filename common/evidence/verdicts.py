@@ -1,18 +1,19 @@
-"""How a claim is decided: from the values of its runs, the band fixed beforehand, and the plan.
+"""Verdicts: deciding a claim from its runs' values, its band and the planned number of runs.
 
-What may be concluded is written down before the first run: the band and its reason, how the runs
-are judged together, and how many there will be. Three ways to judge them:
+The band with its reason, the way of judging, and the number of runs are fixed before the first run.
+There are three ways to judge several runs:
 
 ``mean`` (unless a claim says otherwise)
-    Student's interval of the mean over seeds. For quantities that scatter about a middle: errors,
+    Student's interval of the mean over seeds. For quantities that scatter about a centre: errors,
     accuracies, losses, fractions of many networks.
 ``median``
-    the interval of the median from the order of the values, whatever their distribution. For
-    quantities that are skewed or now and then infinite: times until something happens, regrets.
-    At least six runs, for the extremes of fewer do not hold the median in 95 % of cases.
+    The distribution-free interval of the median, from order statistics. For quantities that are
+    skewed or occasionally infinite: times until an event, regrets. It needs at least six runs,
+    because the extremes of fewer enclose the median in less than 95 % of cases.
 ``share``
-    the exact (Clopper–Pearson) interval of a probability, from how many of all ``trials`` of a run
-    succeeded. For what happens or does not: networks that learn, starts that end in a memory.
+    The exact (Clopper–Pearson) interval of a probability, from the fraction of a run's ``trials``
+    that succeed. For events that happen or do not: networks that learn, starts that end in a
+    memory.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from scipy import special  # scipy.stats takes half a second to import
 from common.typed import Model
 
 ENOUGH_SEEDS = 3
-"""With fewer runs a claim can be consistent with the paper, not reproduced."""
+"""The least number of runs for *reproduced*; with fewer a claim can only be *consistent*."""
 
 CONFIDENCE = 0.95
 
 Way = Literal["mean", "median", "share", "one"]
-"""What ``judge: {by: …}`` may say."""
+"""The values of ``judge: {by: …}``."""
 
 VERDICTS: dict[str, str] = {
     "reproduced": f"the {CONFIDENCE:.0%} interval over all planned seeds, at least "
@@ -50,17 +51,21 @@ VERDICTS: dict[str, str] = {
 Interval = tuple[float, float]
 
 
+MOST_TRIALS = 1_000_000_000
+"""The largest number of trials in a run."""
+
+
 class Judge(Model):
-    """What ``judge`` of a claim may say.
+    """The ``judge`` of a claim.
 
     Attributes:
         within: lower and upper distance from the published value.
         at_least, at_most: bounds.
-        exactly: the tolerance around the published value where no seed can change a run.
-        sd: the spread of single runs known beforehand, for fewer than three seeds.
+        exactly: a tolerance around the published value, for a value that no seed can change.
+        sd: the spread of single runs, known beforehand; used with fewer than three seeds.
         why: the reason for the band's width.
-        by: what is judged.
-        trials: of a run, by share.
+        by: how several runs are judged.
+        trials: number of trials in a run, for ``by: share``.
     """
 
     within: list[float] | None = Field(None, min_length=2, max_length=2)
@@ -70,28 +75,28 @@ class Judge(Model):
     sd: float | None = Field(None, ge=0)
     why: str = ""
     by: Way = "mean"
-    trials: int | None = Field(None, gt=0)
+    trials: int | None = Field(None, gt=0, le=MOST_TRIALS)
 
 
 def decide(values: Sequence[float], band: Interval, judge: Judge | None = None,
            plan: Sequence[int] = (ENOUGH_SEEDS,)) -> tuple[str, Interval | None]:
-    """The verdict on what several runs measured.
+    """Decide the verdict from the values of several runs.
 
     Args:
         values: one per seed, at least one.
         band: lowest and highest value that agree with the claim.
-        judge: of the claim.
-        plan: how many runs were planned; where that was raised after a look at the verdict, every
-            number in turn. Each look costs its share of the confidence (Bonferroni).
+        judge: the claim's ``judge``.
+        plan: how many runs were planned; if the number was raised after a look at the verdict, all
+            numbers in order. The confidence is divided among the looks (Bonferroni).
 
     Returns:
-        The verdict, and the interval it rests on (None for too few runs).
+        The verdict, and the interval it rests on (None if there are too few runs).
     """
     judge = judge or Judge()
     low, high = band
     inside = all(low <= v <= high for v in values)
     if any(math.isnan(v) or (judge.by == "mean" and math.isinf(v)) for v in values):
-        return "undecided", None  # there is no mean, and another judgement was not agreed upon
+        return "undecided", None  # there is no mean, and no other way of judging was fixed
     if judge.exactly is not None:
         return ("reproduced" if inside else "not reproduced"), None
     complete = len(values) >= max(plan[-1], ENOUGH_SEEDS)
@@ -107,12 +112,12 @@ def decide(values: Sequence[float], band: Interval, judge: Judge | None = None,
 
 
 def confidence(plan: Sequence[int]) -> float:
-    """Of one look, so that all looks together have :data:`CONFIDENCE`."""
+    """The confidence level of each look, so that all looks together have :data:`CONFIDENCE`."""
     return 1 - (1 - CONFIDENCE) / len(plan)
 
 
 def interval_of(values: Sequence[float], judge: Judge, level: float) -> Interval | None:
-    """The interval a verdict rests on; None where there are too few values for one."""
+    """The interval that a verdict rests on; None if there are too few values."""
     if judge.trials is not None:  # by share, and only there
         return of_share(sum(values) * judge.trials, len(values) * judge.trials, level)
     if judge.by == "median":
@@ -130,9 +135,9 @@ def of_mean(values: Sequence[float], level: float = CONFIDENCE) -> Interval:
 
 
 def of_few(values: Sequence[float], sd: float, level: float = CONFIDENCE) -> Interval:
-    """The normal interval of the mean by a spread known beforehand.
+    """The normal interval of the mean with a spread known beforehand.
 
-    Where the values themselves lie further apart than that, their own spread counts.
+    If the values' own standard deviation is larger, it is used instead.
     """
     n, mean = len(values), float(np.mean(values))
     seen = float(np.std(values, ddof=1)) if n > 1 else 0.0
@@ -141,10 +146,10 @@ def of_few(values: Sequence[float], sd: float, level: float = CONFIDENCE) -> Int
 
 
 def of_median(values: Sequence[float], level: float = CONFIDENCE) -> Interval | None:
-    """The narrowest symmetric pair of ordered values that holds the median often enough.
+    """The narrowest symmetric pair of order statistics that encloses the median at this level.
 
     The median lies between the k-th smallest and the k-th largest of n values with probability
-    1 − 2 P(B < k), B ~ binomial(n, ½). None where not even the extremes suffice.
+    1 − 2 P(B < k), B ~ binomial(n, ½). None if not even the extremes reach the level.
     """
     ordered, n = sorted(values), len(values)
     chosen = None
@@ -155,7 +160,7 @@ def of_median(values: Sequence[float], level: float = CONFIDENCE) -> Interval | 
 
 
 def of_share(successes: float, trials: int, level: float = CONFIDENCE) -> Interval:
-    """Clopper and Pearson's interval of a probability."""
+    """Clopper and Pearson's exact interval of a probability."""
     k, α = round(successes), 1 - level
     low = float(special.betaincinv(k, trials - k + 1, α / 2)) if k else 0.0
     high = float(special.betaincinv(k + 1, trials - k, 1 - α / 2)) if k < trials else 1.0

@@ -1,8 +1,8 @@
-"""The test problems of Moré, Garbow & Hillstrom (1981), on which many papers measure minimisers.
+"""The test problems of Moré, Garbow & Hillstrom (1981), a common benchmark of minimisers.
 
 "Testing unconstrained optimization software", ACM TOMS 7, 17-41: 35 sums of squares
-f(x) = Σ_i r_i(x)², each with the start from which results are published. Residuals are written in
-torch, so that derivatives of any order come from autograd; numbers and symbols are the paper's.
+f(x) = Σ_i r_i(x)², each with the standard starting point. Residuals are written in torch, so that
+autograd gives derivatives of any order; numbers and symbols are the paper's.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ PROBLEMS: dict[str, Callable[..., Problem]] = {make.__name__: make for make in (
     sized.brown_almost_linear, sized.discrete_boundary_value, sized.discrete_integral,
     sized.broyden_tridiagonal, sized.broyden_banded, sized.linear_full_rank, sized.linear_rank_1,
     sized.linear_rank_1_zeros, sized.chebyquad)}
-"""Every problem's maker by name; those of any size take ``n``, some ``m``."""
+"""Functions that make the problems, by name; those of variable size take ``n``, some ``m``."""
 
 
 def problem(name: str, **sizes: int) -> Problem:
-    """A problem by name.
+    """Make a problem by its name, with ``n`` unknowns and ``m`` residuals where it has a choice.
 
     Raises:
-        UserError: there is no such problem, or it does not come in that size.
+        UserError: there is no such problem, or not in that size.
     """
     if name not in PROBLEMS:
         raise UserError(f"unknown problem {name!r}{nearest(name, PROBLEMS)}")

@@ -1,4 +1,4 @@
-"""The problems whose number of unknowns is fixed: nos. 2 to 12 and 14 to 19 of the paper."""
+"""The problems with a fixed number of unknowns: nos. 2 to 12 and 14 to 19 of the paper."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from common.problems.one import Problem, check, count
+from common.problems.one import Problem, check_size, count
 
 
 def freudenstein_roth() -> Problem:
-    """No. 2: a second minimum far from the first."""
+    """No. 2: has a second minimum far from the first."""
     def r(x: Tensor) -> Tensor:
         x1, x2 = x
         return torch.stack([-13 + x1 + ((5 - x2) * x2 - 2) * x2,
@@ -20,7 +20,7 @@ def freudenstein_roth() -> Problem:
 
 
 def powell_badly_scaled() -> Problem:
-    """No. 3: x₁ ≈ 10⁻⁵ and x₂ ≈ 9."""
+    """No. 3: badly scaled; at the minimum x₁ ≈ 10⁻⁵ and x₂ ≈ 9."""
     def r(x: Tensor) -> Tensor:
         x1, x2 = x
         return torch.stack([1e4 * x1 * x2 - 1, torch.exp(-x1) + torch.exp(-x2) - 1.0001])
@@ -28,7 +28,7 @@ def powell_badly_scaled() -> Problem:
 
 
 def brown_badly_scaled() -> Problem:
-    """No. 4: x₁ = 10⁶ and x₂ = 2·10⁻⁶."""
+    """No. 4: badly scaled; at the minimum x₁ = 10⁶ and x₂ = 2·10⁻⁶."""
     def r(x: Tensor) -> Tensor:
         x1, x2 = x
         return torch.stack([x1 - 1e6, x2 - 2e-6, x1 * x2 - 2])
@@ -36,7 +36,7 @@ def brown_badly_scaled() -> Problem:
 
 
 def beale() -> Problem:
-    """No. 5."""
+    """No. 5: Beale's function of two unknowns."""
     def r(x: Tensor) -> Tensor:
         x1, x2 = x
         return x.new_tensor([1.5, 2.25, 2.625]) - x1 * (1 - x2 ** count(1, 3, x))
@@ -44,8 +44,8 @@ def beale() -> Problem:
 
 
 def jennrich_sampson(m: int = 10) -> Problem:
-    """No. 6."""
-    check("jennrich_sampson", 2, m=m)
+    """No. 6: two exponentials."""
+    check_size("jennrich_sampson", 2, m=m)
 
     def r(x: Tensor) -> Tensor:
         i = count(1, m, x)
@@ -67,7 +67,7 @@ BARD = (0.14, 0.18, 0.22, 0.25, 0.29, 0.32, 0.35, 0.39, 0.37, 0.58, 0.73, 0.96, 
 
 
 def bard() -> Problem:
-    """No. 8."""
+    """No. 8: a rational function fitted to 15 points."""
     def r(x: Tensor) -> Tensor:
         u = count(1, 15, x)
         v = 16 - u
@@ -93,7 +93,7 @@ MEYER = (34780, 28610, 23650, 19630, 16370, 13720, 11540, 9744, 8261, 7030, 6005
 
 
 def meyer() -> Problem:
-    """No. 10: an exponential that fits best with 0.0056, 6181 and 345."""
+    """No. 10: an exponential fit, badly scaled; the best parameters are 0.0056, 6181 and 345."""
     def r(x: Tensor) -> Tensor:
         t = 45 + 5 * count(1, 16, x)
         return x[0] * torch.exp(x[1] / (t + x[2])) - x.new_tensor(MEYER)
@@ -101,8 +101,8 @@ def meyer() -> Problem:
 
 
 def gulf(m: int = 99) -> Problem:
-    """No. 11."""
-    check("gulf", 3, most=100, m=m)
+    """No. 11: the Gulf Research and Development function."""
+    check_size("gulf", 3, most=100, m=m)
 
     def r(x: Tensor) -> Tensor:
         t = count(1, m, x) / 100
@@ -113,7 +113,7 @@ def gulf(m: int = 99) -> Problem:
 
 def box(m: int = 10) -> Problem:
     """No. 12: Box's problem in three unknowns."""
-    check("box", 3, m=m)
+    check_size("box", 3, m=m)
 
     def r(x: Tensor) -> Tensor:
         t = count(1, m, x) / 10
@@ -123,7 +123,7 @@ def box(m: int = 10) -> Problem:
 
 
 def wood() -> Problem:
-    """No. 14."""
+    """No. 14: Wood's function of four unknowns."""
     def r(x: Tensor) -> Tensor:
         x1, x2, x3, x4 = x
         return torch.stack([10 * (x2 - x1**2), 1 - x1, math.sqrt(90) * (x4 - x3**2), 1 - x3,
@@ -136,7 +136,7 @@ KOWALIK_Y = (0.1957, 0.1947, 0.1735, 0.1600, 0.0844, 0.0627, 0.0456, 0.0342, 0.0
 
 
 def kowalik_osborne() -> Problem:
-    """No. 15; besides its minimum f falls towards 1.02734e-3 at infinity."""
+    """No. 15: besides its minimum, f falls towards 1.02734e-3 at infinity."""
     def r(x: Tensor) -> Tensor:
         u, y = x.new_tensor(KOWALIK_U), x.new_tensor(KOWALIK_Y)
         return y - x[0] * (u * (u + x[1])) / (u * (u + x[2]) + x[3])
@@ -145,8 +145,8 @@ def kowalik_osborne() -> Problem:
 
 
 def brown_dennis(m: int = 20) -> Problem:
-    """No. 16: residuals of a hundred thousand far from the minimum."""
-    check("brown_dennis", 4, m=m)
+    """No. 16: residuals of about 10⁵ far from the minimum."""
+    check_size("brown_dennis", 4, m=m)
 
     def r(x: Tensor) -> Tensor:
         t = count(1, m, x) / 5
@@ -163,7 +163,7 @@ OSBORNE_1 = (
 
 
 def osborne_1() -> Problem:
-    """No. 17: two exponentials."""
+    """No. 17: two exponentials fitted to 33 points."""
     def r(x: Tensor) -> Tensor:
         t = 10 * count(0, 32, x)
         return x.new_tensor(OSBORNE_1) - (
@@ -174,9 +174,9 @@ def osborne_1() -> Problem:
 def biggs(m: int = 13) -> Problem:
     """No. 18: six unknowns in three exponentials.
 
-    The paper gives the minimum 5.65565e-3 (m = 13) alone; f is 0 at (1, 10, 1, 5, 4, 3).
+    The paper gives only the minimum 5.65565e-3 (m = 13); f is 0 at (1, 10, 1, 5, 4, 3).
     """
-    check("biggs", 6, m=m)
+    check_size("biggs", 6, m=m)
 
     def r(x: Tensor) -> Tensor:
         t = count(1, m, x) / 10

@@ -1,4 +1,4 @@
-"""One problem of the collection, and what its makers share."""
+"""One problem of the collection, and helpers for the functions that make them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from common.errors import UserError
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem with its sizes chosen.
+    """One problem of a given size.
 
     Attributes:
         name: its key in :data:`PROBLEMS`.
         number: its number in the paper.
         residuals: r, from x (n,) to (m,), in the precision of x.
-        start: the published start, (n,).
-        m: how many residuals.
-        minima: known values of f at its minima, the lowest first; empty where the paper gives none
-            for that size.
+        start: the standard starting point, (n,).
+        m: number of residuals.
+        minima: known values of f at its minima, lowest first; empty if the paper gives none for
+            this size.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Problem:
 
     @property
     def n(self) -> int:
-        """How many unknowns."""
+        """Number of unknowns."""
         return len(self.start)
 
     def f(self, x: Tensor) -> Tensor:
@@ -42,32 +42,32 @@ class Problem:
         return self.residuals(x).square().sum()
 
     def x(self, factor: float = 1.0) -> Tensor:
-        """The start in double precision, times ``factor``.
+        """The starting point in double precision, multiplied by ``factor``.
 
-        A start of zeros cannot be scaled; it becomes ``factor`` in every place, as in MINPACK's
-        tests.
+        A starting point of zeros cannot be scaled; every component becomes ``factor``, as in
+        MINPACK's tests.
         """
         x = torch.tensor(self.start, dtype=torch.float64)
         return x if factor == 1 else torch.full_like(x, factor) if not x.any() else factor * x
 
 
 def count(first: int, last: int, like: Tensor) -> Tensor:
-    """first, first + 1, …, last."""
+    """The integers first, first + 1, …, last, in the type and on the device of ``like``."""
     return torch.arange(first, last + 1, dtype=like.dtype, device=like.device)
 
 
-def check(name: str, least: int = 1, multiple: int = 1, most: int | None = None,
-          **size: int) -> None:
-    """Refuse a size a problem does not come in.
+def check_size(name: str, least: int = 1, multiple: int = 1, most: int | None = None,
+               **size: int) -> None:
+    """Check the size of a problem.
 
     Args:
-        name: of the problem.
-        least, most: the smallest and largest size there is.
-        multiple: every size is a multiple of this.
-        size: the one to check, under its own name: ``n`` or ``m``.
+        name: the problem's name.
+        least, most: the smallest and the largest allowed size.
+        multiple: sizes must be a multiple of this.
+        size: the size to check, as the keyword ``n`` or ``m``.
 
     Raises:
-        UserError: it is not such a whole number.
+        UserError: the size is not allowed.
     """
     ((key, value),) = size.items()
     if (not isinstance(value, int) or isinstance(value, bool) or value < least or value % multiple

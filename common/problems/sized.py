@@ -1,4 +1,4 @@
-"""The problems of any number of unknowns: nos. 20 to 35 of the paper, 1 and 13 among them."""
+"""The problems of variable size: nos. 20 to 35 of the paper, which include nos. 1 and 13."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from common.problems.one import Problem, check, count
+from common.problems.one import Problem, check_size, count
 
 
 def rosenbrock(n: int = 2) -> Problem:
     """Nos. 1 and 21: a curved valley for every pair of unknowns."""
-    check("rosenbrock", 2, 2, n=n)
+    check_size("rosenbrock", 2, 2, n=n)
 
     def r(x: Tensor) -> Tensor:
         odd, even = x[0::2], x[1::2]
@@ -21,8 +21,8 @@ def rosenbrock(n: int = 2) -> Problem:
 
 
 def powell_singular(n: int = 4) -> Problem:
-    """Nos. 13 and 22: the Jacobian at the minimum has half the rank."""
-    check("powell_singular", 4, 4, n=n)
+    """Nos. 13 and 22: at the minimum the Jacobian has only half its full rank."""
+    check_size("powell_singular", 4, 4, n=n)
 
     def r(x: Tensor) -> Tensor:
         x1, x2, x3, x4 = x.reshape(-1, 4).T
@@ -34,7 +34,7 @@ def powell_singular(n: int = 4) -> Problem:
 
 def watson(n: int = 6) -> Problem:
     """No. 20: a polynomial that solves a differential equation."""
-    check("watson", 2, most=31, n=n)
+    check_size("watson", 2, most=31, n=n)
 
     def r(x: Tensor) -> Tensor:
         j = count(0, n - 1, x)
@@ -47,8 +47,8 @@ def watson(n: int = 6) -> Problem:
 
 
 def penalty_1(n: int = 4) -> Problem:
-    """No. 23."""
-    check("penalty_1", n=n)
+    """No. 23: the first penalty function."""
+    check_size("penalty_1", n=n)
 
     def r(x: Tensor) -> Tensor:
         return torch.cat([math.sqrt(1e-5) * (x - 1), (x.square().sum() - 0.25)[None]])
@@ -57,8 +57,8 @@ def penalty_1(n: int = 4) -> Problem:
 
 
 def penalty_2(n: int = 4) -> Problem:
-    """No. 24."""
-    check("penalty_2", n=n)
+    """No. 24: the second penalty function."""
+    check_size("penalty_2", n=n)
 
     def r(x: Tensor) -> Tensor:
         a, i, e = math.sqrt(1e-5), count(2, n, x), torch.exp(x / 10)
@@ -72,8 +72,8 @@ def penalty_2(n: int = 4) -> Problem:
 
 
 def variably_dimensioned(n: int = 10) -> Problem:
-    """No. 25."""
-    check("variably_dimensioned", n=n)
+    """No. 25: two residuals more than unknowns, in which all unknowns are summed."""
+    check_size("variably_dimensioned", n=n)
 
     def r(x: Tensor) -> Tensor:
         s = (count(1, n, x) * (x - 1)).sum()
@@ -83,8 +83,8 @@ def variably_dimensioned(n: int = 10) -> Problem:
 
 
 def trigonometric(n: int = 10) -> Problem:
-    """No. 26: besides its minimum at 0 many others, such as 2.79506e-5 for n = 10."""
-    check("trigonometric", n=n)
+    """No. 26: has many minima besides f = 0, such as 2.79506e-5 for n = 10."""
+    check_size("trigonometric", n=n)
 
     def r(x: Tensor) -> Tensor:
         return n - torch.cos(x).sum() + count(1, n, x) * (1 - torch.cos(x)) - torch.sin(x)
@@ -92,8 +92,8 @@ def trigonometric(n: int = 10) -> Problem:
 
 
 def brown_almost_linear(n: int = 10) -> Problem:
-    """No. 27: linear but for one product; 1 is the value of a second minimum."""
-    check("brown_almost_linear", n=n)
+    """No. 27: linear except for one product; has a second minimum, f = 1."""
+    check_size("brown_almost_linear", n=n)
 
     def r(x: Tensor) -> Tensor:
         return torch.cat([x[:-1] + x.sum() - (n + 1), (torch.prod(x) - 1)[None]])
@@ -101,8 +101,8 @@ def brown_almost_linear(n: int = 10) -> Problem:
 
 
 def discrete_boundary_value(n: int = 10) -> Problem:
-    """No. 28: a differential equation with both ends held."""
-    check("discrete_boundary_value", n=n)
+    """No. 28: a discretised differential equation with fixed boundary values."""
+    check_size("discrete_boundary_value", n=n)
 
     def r(x: Tensor) -> Tensor:
         h = 1 / (n + 1)
@@ -114,8 +114,8 @@ def discrete_boundary_value(n: int = 10) -> Problem:
 
 
 def discrete_integral(n: int = 10) -> Problem:
-    """No. 29: the same as an integral equation."""
-    check("discrete_integral", n=n)
+    """No. 29: the same differential equation as a discretised integral equation."""
+    check_size("discrete_integral", n=n)
 
     def r(x: Tensor) -> Tensor:
         h = 1 / (n + 1)
@@ -128,8 +128,8 @@ def discrete_integral(n: int = 10) -> Problem:
 
 
 def broyden_tridiagonal(n: int = 10) -> Problem:
-    """No. 30."""
-    check("broyden_tridiagonal", n=n)
+    """No. 30: every residual depends on neighbouring unknowns only."""
+    check_size("broyden_tridiagonal", n=n)
 
     def r(x: Tensor) -> Tensor:
         held = x.new_zeros(1)
@@ -138,8 +138,8 @@ def broyden_tridiagonal(n: int = 10) -> Problem:
 
 
 def broyden_banded(n: int = 10) -> Problem:
-    """No. 31: five unknowns below and one above every diagonal."""
-    check("broyden_banded", n=n)
+    """No. 31: a banded Jacobian with five subdiagonals and one superdiagonal."""
+    check_size("broyden_banded", n=n)
 
     def r(x: Tensor) -> Tensor:
         i = count(1, n, x)
@@ -150,9 +150,9 @@ def broyden_banded(n: int = 10) -> Problem:
 
 
 def linear_full_rank(n: int = 5, m: int = 10) -> Problem:
-    """No. 32."""
-    check("linear_full_rank", m=m)
-    check("linear_full_rank", most=m, n=n)
+    """No. 32: linear residuals whose matrix has full rank."""
+    check_size("linear_full_rank", m=m)
+    check_size("linear_full_rank", most=m, n=n)
 
     def r(x: Tensor) -> Tensor:
         return torch.cat([x, x.new_zeros(m - n)]) - 2 / m * x.sum() - 1
@@ -160,9 +160,9 @@ def linear_full_rank(n: int = 5, m: int = 10) -> Problem:
 
 
 def linear_rank_1(n: int = 5, m: int = 10) -> Problem:
-    """No. 33: only one combination of the unknowns matters."""
-    check("linear_rank_1", m=m)
-    check("linear_rank_1", most=m, n=n)
+    """No. 33: linear residuals whose matrix has rank 1."""
+    check_size("linear_rank_1", m=m)
+    check_size("linear_rank_1", most=m, n=n)
 
     def r(x: Tensor) -> Tensor:
         return count(1, m, x) * (count(1, n, x) * x).sum() - 1
@@ -170,9 +170,9 @@ def linear_rank_1(n: int = 5, m: int = 10) -> Problem:
 
 
 def linear_rank_1_zeros(n: int = 5, m: int = 10) -> Problem:
-    """No. 34: the same, with columns and rows of zeros."""
-    check("linear_rank_1_zeros", 3, m=m)
-    check("linear_rank_1_zeros", 3, most=m, n=n)
+    """No. 34: the same, with rows and columns of zeros."""
+    check_size("linear_rank_1_zeros", 3, m=m)
+    check_size("linear_rank_1_zeros", 3, most=m, n=n)
 
     def r(x: Tensor) -> Tensor:
         s = (count(2, n - 1, x) * x[1:-1]).sum()
@@ -182,11 +182,11 @@ def linear_rank_1_zeros(n: int = 5, m: int = 10) -> Problem:
 
 
 def chebyquad(n: int = 8, m: int | None = None) -> Problem:
-    """No. 35: abscissae of a quadrature, by the shifted Chebyshev polynomials."""
+    """No. 35: the abscissae of a quadrature rule, by shifted Chebyshev polynomials."""
     m = n if m is None else m
-    check("chebyquad", n=n)
-    check("chebyquad", m=m)
-    check("chebyquad", most=m, n=n)
+    check_size("chebyquad", n=n)
+    check_size("chebyquad", m=m)
+    check_size("chebyquad", most=m, n=n)
 
     def r(x: Tensor) -> Tensor:
         before, now = torch.ones_like(x), 2 * x - 1

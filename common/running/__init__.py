@@ -1,1 +1,1 @@
-"""The commands: train, reproduce, report, bench and whatever else a person types."""
+"""The commands: train, reproduce, report, bench and all others that a user types."""

@@ -1,4 +1,4 @@
-"""``python -m common.running …`` is the command ``papers …``, also where nothing is installed."""
+"""``python -m common.running …`` is the command ``papers …``, and works without installation."""
 
 from common.running.command import run
 

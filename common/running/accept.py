@@ -1,7 +1,7 @@
-"""Bring home what another machine has made, each file to its place, after looking at it.
+"""Accept the files that another machine has made: check each one and put it in its place.
 
-A result belongs here if it can be read, lies in the place of its paper, experiment and seed, and
-every process that had a share in it ran unchanged code of a commit that HEAD descends from.
+A result is accepted if it can be read, lies in the place of its paper, experiment and seed, and
+every process that trained it ran the unchanged code of a commit that HEAD descends from.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ RUN = re.compile(r"runs/(\w+)/([^/]+)/seed(0|[1-9]\d*)/([^/]+)")
 
 
 class Home:
-    """This clone, and what it has taken in so far.
+    """This clone as the destination, with what it has accepted and refused so far.
 
     Args:
-        replace: whether a file may take the place of a different one.
+        replace: whether a file may replace a different one.
 
     Attributes:
-        taken: the names of what was put in its place.
-        refused: names, each with the reason.
-        papers: those of which something was taken.
+        taken: the names of the files and runs that were accepted.
+        refused: the names of those that were not, each with the reason.
+        papers: the papers loaded so far, by name.
 
     Raises:
-        UserError: this is no clone.
+        UserError: this is not a clone.
     """
 
     def __init__(self, replace: bool = False):
@@ -62,14 +62,14 @@ class Home:
         self.papers: dict[str, Paper] = {}
 
     def accept(self, file: Path) -> None:
-        """Take what one file of :mod:`common.running.collect` holds."""
+        """Accept the contents of one file written by :mod:`common.running.collect`."""
         try:
             files = collect.read(file)
         except UserError as e:
             self.refused.append((file.name, str(e)))
             return
         runs: dict[str, dict[str, bytes]] = {}
-        for name, content in files.items():  # results stand before what goes with them
+        for name, content in files.items():  # results come before the files that go with them
             if match := RUN.fullmatch(name):
                 runs.setdefault(name.rpartition("/")[0], {})[match[4]] = content
             else:
@@ -78,14 +78,14 @@ class Home:
             self.attempt(name, lambda n=name, f=its: self.take_run(n, f))
 
     def attempt(self, name: str, take: Any) -> None:
-        """Take something, or note why not."""
+        """Call ``take``, or note under ``name`` why it refused."""
         try:
             take()
         except UserError as e:
             self.refused.append((name, str(e)))
 
     def paper(self, name: str, experiment: str) -> Paper:
-        """The paper, which has that experiment.
+        """The paper of this name, after checking that it has the experiment.
 
         Raises:
             UserError: there is no such paper or experiment.
@@ -98,10 +98,10 @@ class Home:
         return self.papers[name]
 
     def take(self, name: str, content: bytes) -> None:
-        """Put one file of ``papers/``, or a pace, in its place.
+        """Check one file of ``papers/``, or a pace, and put it in its place.
 
         Raises:
-            UserError: it does not belong here.
+            UserError: the file is refused.
         """
         goes_with = None
         if match := RESULT.fullmatch(name):
@@ -122,14 +122,14 @@ class Home:
         self.put(name, content, goes_with)
 
     def put(self, name: str, content: bytes, goes_with: Path | None) -> None:
-        """Write a file, unless it or a different one is there.
+        """Write a file unless it is already there.
 
         Raises:
-            UserError: a different one is there.
+            UserError: a different file is there and may not be replaced.
         """
         path = runs_root() / name.removeprefix("runs/") if name.startswith("runs/") else ROOT / name
         if path.is_file():
-            if path.read_bytes() == content or name.startswith("runs/"):  # a pace measured here
+            if path.read_bytes() == content or name.startswith("runs/"):  # keep our own pace
                 return
             new = goes_with and goes_with.relative_to(ROOT).as_posix() in self.taken
             if not self.replace and not new:
@@ -138,10 +138,10 @@ class Home:
         self.taken.append(name)
 
     def take_run(self, name: str, files: dict[str, bytes]) -> None:
-        """Put the files of a run into its folder, unless the run is as far here.
+        """Put the files of a run into its folder, unless the run here is as far or further.
 
         Raises:
-            UserError: it does not belong here, or is being trained.
+            UserError: the run is refused, or is being trained here.
         """
         _, paper_name, experiment, seed = name.split("/")
         paper = self.paper(paper_name, experiment.partition(PRECISION)[0])
@@ -164,10 +164,11 @@ class Home:
 
 
 def check_result(paper: Paper, experiment: str, seed: int, content: bytes) -> None:
-    """Refuse a result that does not belong in a place.
+    """Refuse a result that does not belong in its place.
 
     Raises:
-        UserError: it cannot be read, is another run's, or not of this repository's history.
+        UserError: it cannot be read, belongs to another run, has another configuration or other
+            metrics, or was not made in this branch's history.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
@@ -178,22 +179,23 @@ def check_result(paper: Paper, experiment: str, seed: int, content: bytes) -> No
             why = str(e).partition(" is damaged: ")[2].partition("; restore")[0]
             raise UserError(f"not a readable result: {why}") from e
     if (found.paper, found.experiment, found.seed) != (paper.name, experiment, seed):
-        raise UserError(f"it is of {found.name}, not of the run in whose place it lies")
+        raise UserError(f"it belongs to {found.name}, not to the run in whose place it is")
     check_history(found.record.segments)
     if not results.is_current(found, paper.config(experiment), paper.experiments):
         raise UserError(f"made with a configuration that is not {experiment}'s")
     there = next(iter(paper.results.get(experiment, [])), found)
-    missing = there.metrics.keys() - found.metrics.keys()  # code of today may measure more
+    missing = there.metrics.keys() - found.metrics.keys()  # newer code may measure more
     if missing or not found.metrics:
         raise UserError("its metrics are not those of the experiment" + (
             f": {', '.join(sorted(missing))} missing" if missing else ""))
 
 
 def check_checkpoint(own: Config, content: bytes) -> int:
-    """The step of a checkpoint that belongs to runs of a configuration.
+    """Check a checkpoint against a configuration; returns its step.
 
     Raises:
-        UserError: it is damaged, of another configuration, or not of this repository's history.
+        UserError: it is damaged, has another configuration, or was not made in this branch's
+            history.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / checkpoint.NAME
@@ -213,13 +215,13 @@ def check_checkpoint(own: Config, content: bytes) -> int:
 
 
 def check_history(segments: Sequence[Segment]) -> None:
-    """Refuse what unknown, changed or unrelated code had a share in.
+    """Refuse work done by unknown, changed or unrelated code.
 
     Args:
-        segments: the provenance of every process that had a share.
+        segments: the provenance of every process that trained the run.
 
     Raises:
-        UserError: naming the commit.
+        UserError: a segment is refused; the message names its commit.
     """
     for segment in segments:
         commit = segment.commit
@@ -232,10 +234,10 @@ def check_history(segments: Sequence[Segment]) -> None:
 
 
 def read_json(content: bytes) -> Any:
-    """JSON, read.
+    """Parse JSON.
 
     Raises:
-        UserError: it is none.
+        UserError: the content is not JSON.
     """
     try:
         return json.loads(content)
@@ -244,10 +246,10 @@ def read_json(content: bytes) -> Any:
 
 
 def read_tensors(content: bytes) -> None:
-    """Read a safetensors file to its end.
+    """Check a safetensors file by reading all its tensors.
 
     Raises:
-        UserError: it is none.
+        UserError: it cannot be read.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tensors"
@@ -261,10 +263,10 @@ def read_tensors(content: bytes) -> None:
 
 
 def read_text(content: bytes) -> None:
-    """Read text, such as the card of weights.
+    """Check that content is UTF-8 text, such as a model card.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not.
     """
     try:
         content.decode()
@@ -276,10 +278,10 @@ read_by_kind = {".json": read_json, ".md": read_text, ".safetensors": read_tenso
 
 
 def accept(files: Sequence[Path], replace: bool = False) -> Home:
-    """Take what these files hold and say what was taken and what was refused.
+    """Accept the contents of these files, and print what was accepted and what was refused.
 
     Raises:
-        UserError: this is no clone.
+        UserError: this is not a clone.
     """
     home = Home(replace)
     for file in files:

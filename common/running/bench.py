@@ -29,12 +29,12 @@ from common.running.words import parse_arguments
 
 @dataclass(frozen=True)
 class Contender:
-    """One way of doing the same work.
+    """One of several ways of doing the same work.
 
     Attributes:
-        name: what the table calls it; the first contender is what the others are compared to.
+        name: its name in the table; the first contender is the reference for the others.
         run: does the work of one block.
-        work: how much a block does, in ``unit``.
+        work: the amount of work in a block, in ``unit``.
         unit: such as ``steps`` or ``images``.
     """
 
@@ -46,7 +46,7 @@ class Contender:
 
 @contextlib.contextmanager
 def stand_in(shape: tuple[int, int, int], n: int = 2000) -> Iterator[data.Split]:
-    """Random images of ten classes in place of every data set, so that none has to be at hand.
+    """Replace every data set by random images of ten classes, so that no data are needed.
 
     Args:
         shape: channels, height and width.
@@ -67,13 +67,13 @@ def stand_in(shape: tuple[int, int, int], n: int = 2000) -> Iterator[data.Split]
 
 
 class Stepping(Protocol):
-    """What takes numbered steps: a recipe, or several side by side."""
+    """Anything that makes numbered steps: a recipe, or several as one."""
 
     def step(self, number: int) -> Tensor: ...
 
 
 def taking(made: Stepping, steps: int) -> Callable[[], None]:
-    """The first steps of a recipe, as a contender runs them."""
+    """A function that makes a recipe's first steps, for a contender to run."""
     def run() -> None:
         for k in range(steps):
             made.step(k)
@@ -81,9 +81,9 @@ def taking(made: Stepping, steps: int) -> Callable[[], None]:
 
 
 def without_onednn(c: Contender) -> Contender:
-    """The same with torch's own fully connected layers, not :mod:`common.training.linear`'s."""
+    """The same contender with torch's own fully connected layers, without oneDNN."""
     def run() -> None:
-        mkldnn: Any = torch.backends.mkldnn  # whose properties torch's types do not know
+        mkldnn: Any = torch.backends.mkldnn  # torch's types lack its properties
         before, mkldnn.enabled = mkldnn.enabled, False
         try:
             c.run()
@@ -93,7 +93,7 @@ def without_onednn(c: Contender) -> Contender:
 
 
 def compare(contenders: list[Contender], blocks: int) -> list[list[float]]:
-    """Time the contenders in turn after one uncounted block each.
+    """Time the contenders in turn, after one warm-up block each.
 
     Returns:
         The rates (work per second) of each contender, one per block.
@@ -111,7 +111,7 @@ def compare(contenders: list[Contender], blocks: int) -> list[list[float]]:
 
 
 def show(contenders: list[Contender], rates: list[list[float]]) -> str:
-    """The table: rate (median, lowest, highest) and the ratio to the first contender."""
+    """The table of results: rate (median, lowest, highest) and ratio to the first contender."""
     width = max(len(c.name) for c in contenders) + 2
     lines = [f"{'':<{width}}{'per second':>12}{'lowest':>10}{'highest':>10}{'ratio':>8}   range"]
     for c, found in zip(contenders, rates, strict=True):
@@ -124,9 +124,9 @@ def show(contenders: list[Contender], rates: list[list[float]]) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """The command line; see the module's text."""
+    """The command line; see the module's docstring."""
     if not argv or argv[0] in ("--help", "-h"):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     paper = papers([argv[0]])[0]
     _, _, options = parse_arguments(argv[1:])

@@ -36,10 +36,12 @@ UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 
 
 def words_and_options(argv: list[str], known: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Words and ``key=value`` apart; values stay text, for 3.10 is a version and no number.
+    """Split arguments into words and ``key=value`` options.
+
+    Values stay text, since 3.10 is a version and not a number.
 
     Raises:
-        UserError: an unknown key.
+        UserError: a key is unknown.
     """
     words, options = [], {}
     for word in argv:
@@ -54,10 +56,10 @@ def words_and_options(argv: list[str], known: list[str]) -> tuple[list[str], dic
 
 
 def bytes_of(key: str, text: str) -> int:
-    """``40M`` as a number of bytes.
+    """Convert a size such as ``40M`` to bytes; ``key`` is named in the error message.
 
     Raises:
-        UserError: anything else, or less than 100K.
+        UserError: it is not a size, or less than 100K.
     """
     match = re.fullmatch(r"(\d+)([KMG])", text)
     size = int(match[1]) * UNITS[match[2]] if match else 0
@@ -67,7 +69,7 @@ def bytes_of(key: str, text: str) -> int:
 
 
 def pack(argv: list[str]) -> int:
-    """``papers bundle pack``; see the module's text."""
+    """``papers bundle pack``; see the module's docstring."""
     words, options = words_and_options(argv, ["to", "part", "wheels", "python"])
     if not words:
         raise UserError("papers bundle pack: expected a paper")
@@ -86,7 +88,7 @@ def pack(argv: list[str]) -> int:
 
 
 def unpack(argv: list[str]) -> int:
-    """``papers bundle unpack``; see the module's text."""
+    """``papers bundle unpack``; see the module's docstring."""
     try:
         return unpacking.main(argv)
     except unpacking.Refused as e:
@@ -94,7 +96,7 @@ def unpack(argv: list[str]) -> int:
 
 
 def collect(argv: list[str]) -> int:
-    """``papers bundle collect``; see the module's text."""
+    """``papers bundle collect``; see the module's docstring."""
     words, options = words_and_options(argv, ["to", "size"])
     if words:
         raise UserError(f"cannot read {words[0]!r}: expected to=FOLDER or size=15M")
@@ -110,7 +112,7 @@ def collect(argv: list[str]) -> int:
 
 
 def accept(argv: list[str]) -> int:
-    """``papers bundle accept``; see the module's text."""
+    """``papers bundle accept``; see the module's docstring."""
     words, options = words_and_options(argv, ["replace"])
     if options.get("replace", "true") not in ("true", "false"):
         raise UserError(f"replace={options['replace']}: expected true or false")
@@ -129,13 +131,13 @@ WORDS = {"pack": pack, "unpack": unpack, "collect": collect, "accept": accept}
 
 
 def main(argv: list[str]) -> int:
-    """The command line; see the module's text.
+    """The command line; see the module's docstring.
 
     Returns:
         0; 1 if parts are missing or something was refused.
 
     Raises:
-        UserError: see the module's parts.
+        UserError: see the subcommands.
     """
     if not argv or argv[0] in ("--help", "-h"):
         print((__doc__ or "").strip())

@@ -1,4 +1,4 @@
-"""What ``train.py`` of every paper does: read the command line, train, leave a result."""
+"""The command line of every paper's ``train.py``: parse it, train, write results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from common.evidence import results
 from common.evidence.provenance import one_clone, say_uncommitted
 from common.experiments import Experiments
 from common.files import is_clone, shown, write_atomic
-from common.running.jobs import Finished, Job, job, run_folder
+from common.running.requested import Finished, RequestedRun, requested_folder, requested_run
 from common.running.words import help_text, parse_arguments
 from common.segments import Origin
 from common.training import checkpoint, distributed, start, tracking
@@ -28,58 +28,58 @@ from common.training.budget import Budget
 from common.training.progress import duration
 from common.training.recipe import Recipe
 from common.training.steps import EAGER, steps_of
-from common.training.vectorised import SideBySide
+from common.training.vectorised import BatchedSeeds
 
 
 def train(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: str,
           seeds: Sequence[int], overrides: dict[str, Any], budget: Budget | None = None,
           ) -> list[Finished]:
-    """Train one experiment with some seeds, several as one batched network.
+    """Train several seeds of one experiment as one batched network.
 
-    Returns, raises: see :func:`train_all`.
+    Returns and raises as :func:`train_all`.
     """
-    jobs = [job(experiments, name, seed, overrides) for seed in seeds]
-    standing: dict[int, list[Job]] = {}
-    for each in jobs:  # some may be ahead, from an earlier command: together with their like
+    requests = [requested_run(experiments, name, seed, overrides) for seed in seeds]
+    standing: dict[int, list[RequestedRun]] = {}
+    for each in requests:  # an earlier command may have trained some further; group them by step
         step = 0 if each.config.fresh else checkpoint.newest_step(each.folder)
         standing.setdefault(step, []).append(each)
     return [d for some in standing.values() for d in train_all(
-        recipe_class, experiments, some, budget, SideBySide if len(some) > 1 else None)]
+        recipe_class, experiments, some, budget, BatchedSeeds if len(some) > 1 else None)]
 
 
-def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, jobs: Sequence[Job],
-              budget: Budget | None = None,
+def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments,
+              requests: Sequence[RequestedRun], budget: Budget | None = None,
               together: Callable[[Sequence[Recipe]], Any] | None = None) -> list[Finished]:
     """Train some runs in this process and write their results.
 
     Args:
         recipe_class: see :func:`main`.
         experiments: of the paper.
-        jobs: what to train.
-        budget: when to stop sooner.
+        requests: what to train.
+        budget: a limit on the time.
         together: see :func:`common.training.loop.run_all`.
 
     Returns:
-        What became of each run.
+        The finished runs; empty in processes other than the first.
 
     Raises:
-        UserError, Paused: see :func:`common.training.loop.run_all`; or the runs are to take turns
-            on a device that has no use for it.
+        UserError, Paused: see :func:`common.training.loop.run_all`; also if several runs are to
+            take turns on a CPU.
     """
-    if any(each.recorded for each in jobs) and distributed.rank() == 0:
+    if any(each.recorded for each in requests) and distributed.rank() == 0:
         say_uncommitted()
-    there = [(each.folder / "result.json").exists() and not each.config.fresh for each in jobs]
-    recipes = [recipe_class(each.config) for each in jobs]
-    if len(jobs) > 1 and together is None and recipes[0].device.type == "cpu":
-        raise UserError(f"train.side_by_side={jobs[0].config.train.side_by_side}: expected a "
+    there = [(each.folder / "result.json").exists() and not each.config.fresh for each in requests]
+    recipes = [recipe_class(each.config) for each in requests]
+    if len(requests) > 1 and together is None and recipes[0].device.type == "cpu":
+        raise UserError(f"train.side_by_side={requests[0].config.train.side_by_side}: expected a "
                         "graphics card; on a CPU papers reproduce … jobs=… runs several processes")
-    own = origin_of(jobs, recipes[0].device)
-    ended = training.run_all(recipes, [j.folder for j in jobs], [j.label for j in jobs], own,
-                             together, budget, functools.partial(start.load, experiments))
+    own = origin_of(requests, recipes[0].device)
+    ended = training.run_all(recipes, [r.folder for r in requests], [r.label for r in requests],
+                             own, together, budget, functools.partial(start.load, experiments))
     if distributed.rank():
         return []
     done = []
-    for each, recipe, end, was in zip(jobs, recipes, ended, there, strict=True):
+    for each, recipe, end, was in zip(requests, recipes, ended, there, strict=True):
         by = end.segments[-1].commit if was else own.commit
         done.append(Finished(each, end, record(experiments, each, recipe, end),
                              recipe.shown(list(end.metrics)), recipe.loss_name, was,
@@ -87,22 +87,22 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments, j
     return done
 
 
-def origin_of(jobs: Sequence[Job], device: torch.device) -> Origin:
-    """The provenance of this process, which trains some runs on a device."""
+def origin_of(requests: Sequence[RequestedRun], device: torch.device) -> Origin:
+    """The provenance of this process for training these runs on a device."""
     own, more = results.origin(device), dict[str, Any]()
     if device.type != "cpu":
-        precision = jobs[0].config.train.precision
+        precision = requests[0].config.train.precision
         more["hardware"] = own.hardware.model_copy(update={"precision": precision})
-    if len(jobs) > 1:
-        more["side_by_side"] = len(jobs)
+    if len(requests) > 1:
+        more["side_by_side"] = len(requests)
     if distributed.processes() > 1:
         more["processes"] = distributed.processes()
     return own.model_copy(update=more)
 
 
-def record(experiments: Experiments, of: Job, recipe: Recipe, ended: training.Ended,
+def record(experiments: Experiments, of: RequestedRun, recipe: Recipe, ended: training.Ended,
            ) -> dict[str, float] | None:
-    """Write the result of a run that ended; returns the metrics of the one that it replaces."""
+    """Write the result of a run that ended; returns the metrics of the result it replaces."""
     paper_folder, config, folder = experiments.path.parent, of.config, of.folder
     write_atomic(folder / "config.json", json.dumps(as_dict(config), indent=1) + "\n")
     results.write(folder / "result.json", paper_folder.name, config, recipe.data, folder, ended)
@@ -122,10 +122,10 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     """The command line of a paper's ``train.py``.
 
     Args:
-        recipe_class: the paper's recipe, or a function from a configuration to one.
+        recipe_class: the paper's recipe, or a function that makes it from a configuration.
         schema: the paper's configuration dataclass.
         train_file: ``__file__`` of the paper's ``train.py``; ``config.yaml`` lies beside it.
-        argv: the words after the program's name; ``sys.argv`` if None.
+        argv: the arguments after the program's name; None: those in ``sys.argv``.
 
     Raises:
         UserError: see the functions it calls.
@@ -136,7 +136,7 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     experiments = Experiments(schema, folder / "config.yaml")
     program = f"papers/{folder.name}/train.py"
     if "--help" in argv or "-h" in argv:
-        about = (sys.modules[recipe_class.__module__].__doc__ or "").strip().splitlines()[0]
+        about = (sys.modules[recipe_class.__module__].__doc__ or "").strip().partition("\n")[0]
         print(help_text(experiments, program, about))
         return 0
     paced, keep = "--pace" in argv, "--keep" in argv
@@ -146,7 +146,7 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
         [a for a in argv if a not in ("--pace", "--keep")])
     names = [n for word in (chosen or experiments.default).split(",")
              for n in experiments.expand(word)]
-    for name in names:  # everything is checked before anything is trained
+    for name in names:  # check everything before training anything
         for seed in seeds:
             experiments.resolve(name, seed, overrides)
     if paced:
@@ -160,50 +160,51 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     if overrides.get("train.vectorize") and overrides.get("train.side_by_side", 1) != 1:
         raise UserError(f"train.side_by_side={overrides['train.side_by_side']}: not with "
                         "train.vectorize=true, which trains all seeds as one network")
-    with distributed.group(), budget.ended_by_sigterm():
-        done = train_by_turns(recipe_class, experiments, names, seeds, overrides, budget)
+    with distributed.process_group(), budget.ended_by_sigterm():
+        done = train_requested(recipe_class, experiments, names, seeds, overrides, budget)
     if distributed.rank() == 0:
-        report(done, program, experiments)
+        print_finished(done, program, experiments)
     distributed.leave()
     return 0
 
 
-def train_by_turns(recipe_class: Callable[[Any], Recipe], experiments: Experiments,
-                   names: Sequence[str], seeds: Sequence[int], overrides: dict[str, Any],
-                   budget: Budget) -> list[Finished]:
-    """Train all experiments with all seeds: one by one, or as many at a time as ``train.*`` says.
+def train_requested(recipe_class: Callable[[Any], Recipe], experiments: Experiments,
+                    names: Sequence[str], seeds: Sequence[int], overrides: dict[str, Any],
+                    budget: Budget) -> list[Finished]:
+    """Train all experiments with all seeds, one by one or several at a time, as ``train.*`` says.
 
-    Returns, raises: see :func:`train_all`.
+    Returns and raises as :func:`train_all`.
     """
     with budget.ended_by_sigterm():  # also between two runs, and while one is built
         if overrides.get("train.vectorize"):
             return [d for name in names
                     for d in train(recipe_class, experiments, name, seeds, overrides, budget)]
-        jobs = [job(experiments, name, seed, overrides) for seed in seeds for name in names]
-        size, done = jobs[0].config.train.side_by_side, list[Finished]()
-        for k in range(0, len(jobs), size):
+        requests = [requested_run(experiments, name, seed, overrides)
+                    for seed in seeds for name in names]
+        size, done = requests[0].config.train.side_by_side, list[Finished]()
+        for k in range(0, len(requests), size):
             try:
-                done += train_all(recipe_class, experiments, jobs[k:k + size], budget)
+                done += train_all(recipe_class, experiments, requests[k:k + size], budget)
             except Paused as e:
-                left = len(jobs) - k - size
+                left = len(requests) - k - size
                 raise Paused(f"{e}; {left} more not begun" if left > 0 else str(e)) from e
         return done
 
 
 PACE_SECONDS, PACE_STEPS, WARM_UP = 3.0, 1000, EAGER + 1
-"""How long, and over how many steps at most, ``--pace`` measures, after how many uncounted ones."""
+"""Limits of ``--pace``: seconds and steps to measure, and warm-up steps before them."""
 
 
 def pace(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: str,
          overrides: dict[str, Any], keep: bool = False) -> str:
-    """Measure an experiment's seconds per step without running it, and say what it would cost.
+    """Measure an experiment's seconds per step without running it; returns its cost in words.
 
-    The figure, without evaluations, also goes to ``pace.json`` in the experiment's folder below
-    ``runs/``, where :mod:`common.running.reproduce` reads it; with ``keep`` also below the paper's
-    ``results/``, where the report reads it.
+    The number, without evaluations, also goes to ``pace.json`` in the experiment's folder below
+    ``runs/``, for :mod:`common.running.reproduce`; with ``keep`` also below the paper's
+    ``results/``, for the report.
 
     Raises:
-        UserError: ``keep``, and ``overrides`` change what the experiment computes.
+        UserError: ``keep`` is given and ``overrides`` change what the experiment computes.
     """
     config = experiments.resolve(name, 0, overrides)
     if keep and identity(config) != identity(experiments.resolve(name)):
@@ -216,7 +217,7 @@ def pace(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: 
     hardware = results.origin(recipes[0].device).hardware
     share = beside if hardware.gpu else hardware.threads
     paper_folder = experiments.path.parent
-    folders = [run_folder(paper_folder.name, config, {}).parent]
+    folders = [requested_folder(paper_folder.name, config, {}).parent]
     for folder in [*folders, paper_folder / "results" / name] if keep else folders:
         results.add_pace(folder, config, hardware.machine, share, seconds)
     return (f"{name}: {1000 * seconds:,.1f} ms a step, {total:,} steps: "
@@ -225,7 +226,7 @@ def pace(recipe_class: Callable[[Any], Recipe], experiments: Experiments, name: 
 
 
 def seconds_per_step(recipes: Sequence[Recipe]) -> float:
-    """How long a step takes; of several runs that take turns, their time over all their steps."""
+    """Seconds per step; for several runs that take turns, total time divided by total steps."""
     taking = [steps_of(r, WARM_UP + PACE_STEPS) for r in recipes]
     for steps, r in zip(taking, recipes, strict=True):
         r.train_mode()
@@ -238,44 +239,44 @@ def seconds_per_step(recipes: Sequence[Recipe]) -> float:
         if time.perf_counter() - started > PACE_SECONDS and made - warm >= 3:
             break
     for steps in taking:
-        steps.losses()  # a device may still be at work until then
+        steps.losses()  # waits for the device
     return (time.perf_counter() - started) / ((made - warm) * len(recipes))
 
 
-def table(names: Sequence[str], runs: Sequence[Finished]) -> None:
-    """Print finished runs, a line each, with these metrics and the seconds they took."""
-    width = max(len(d.job.label) for d in runs) + 2
+def print_table(names: Sequence[str], runs: Sequence[Finished]) -> None:
+    """Print a table of finished runs with these metrics and their training time."""
+    width = max(len(d.request.label) for d in runs) + 2
     columns = {m: max(10, len(m) + 2) for m in names}
     print(f"{'run':<{width}}" + "".join(f"{m:>{w}}" for m, w in columns.items())
           + f"{'seconds':>10}")
     for d in runs:
-        print(f"{d.job.label:<{width}}" + "".join(
+        print(f"{d.request.label:<{width}}" + "".join(
             f"{d.metrics[m]:>{w}.4f}" for m, w in columns.items()) + f"{d.ended.seconds:>10.1f}")
 
 
-def report(done: list[Finished], program: str, experiments: Experiments) -> None:
-    """Print finished runs, a table for each kind, draw their curves and say what comes next."""
-    from common.evidence import plotting  # matplotlib takes a second, and only this needs it
+def print_finished(done: list[Finished], program: str, experiments: Experiments) -> None:
+    """Print finished runs, draw their learning curves, and suggest the next command."""
+    from common.evidence import plotting  # importing matplotlib takes a second
 
     kinds: dict[tuple[tuple[str, ...], str], list[Finished]] = {}
-    for d in done:  # experiments of a paper may measure quite different things: a table for each
+    for d in done:  # one table for each set of metrics
         kinds.setdefault((tuple(d.shown[0]), d.loss_name), []).append(d)
     for (names, _), alike in kinds.items():
-        table(names, alike)
+        print_table(names, alike)
     for (names, _), alike in kinds.items():
         for d in alike:
             if d.before is not None:
-                print(f"{d.job.label}: {names[0]} {d.metrics[names[0]]:.6g}; the result that "
+                print(f"{d.request.label}: {names[0]} {d.metrics[names[0]]:.6g}; the result that "
                       f"stood here before: {d.before.get(names[0], math.nan):.6g}")
-    if there := [d.job.label + (f" (by the code of {d.by})" if d.by else "")
+    if there := [d.request.label + (f" (by the code of {d.by})" if d.by else "")
                  for d in done if d.there]:
         print(f"finished before, nothing was trained: {', '.join(there)} (fresh=true trains anew)")
     for (_, loss_name), alike in kinds.items():
-        curves = {d.job.label: results.curves(tracking.read(d.job.folder)) for d in alike}
+        curves = {d.request.label: results.curves(tracking.read(d.request.folder)) for d in alike}
         picture = plotting.learning_curves(
-            curves, alike[0].shown[1], alike[0].job.folder.parent / "curves.png", loss_name)
+            curves, alike[0].shown[1], alike[0].request.folder.parent / "curves.png", loss_name)
         print(f"learning curves: {shown(picture)}")
-    if any(d.job.recorded for d in done):
+    if any(d.request.recorded for d in done):
         print(f"results: papers/{experiments.path.parent.name}/results/   "
               f"next: papers report {experiments.path.parent.name}")
     else:

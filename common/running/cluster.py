@@ -1,7 +1,7 @@
 """Runs as jobs of a cluster, through submitit.
 
-A job is the same command a person would type. When the cluster takes it away, for another job or at
-the end of its time, submitit puts it back into the queue and it goes on from its checkpoint.
+A job is the command that a user would type. When the cluster preempts it or its time limit ends,
+submitit requeues it and it resumes from its checkpoint.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import ROOT, runs_root, shown
-from common.running.plan import Outcome, Run
+from common.running.plan import Outcome, PendingRun
 
 try:
     from submitit import AutoExecutor
@@ -24,17 +24,17 @@ except ImportError:  # an optional extra
     AutoExecutor, Checkpointable = None, object  # type: ignore[assignment, misc]  # no submitit
 
 LAUNCHERS = ("slurm", "local")
-"""``slurm``, and submitit's stand-in for it: processes of this machine."""
+"""``slurm``, or ``local``, with which submitit uses processes on this machine instead."""
 
 POLL = 1.0
-"""Seconds between looks at the jobs."""
+"""Seconds between polls of the jobs."""
 
 
-class Job(Checkpointable):
-    """A training command; put back into the queue it does what is left.
+class ClusterJob(Checkpointable):
+    """A training command as a job; if it is requeued, it does what is left.
 
     Args:
-        command: see :attr:`common.running.plan.Run.command`.
+        command: see :attr:`common.running.plan.PendingRun.command`.
     """
 
     def __init__(self, command: list[str]):
@@ -54,11 +54,11 @@ class Job(Checkpointable):
             raise RuntimeError(lines[-1])
 
 
-def check(launcher: str) -> None:
-    """Make sure that jobs can be submitted.
+def check_launcher(launcher: str) -> None:
+    """Make sure that a launcher can submit jobs.
 
     Raises:
-        UserError: submitit or slurm is missing.
+        UserError: submitit or slurm is not installed.
     """
     if AutoExecutor is None:
         raise UserError(f"launcher={launcher}: needs submitit; pip install -e '.[cluster]'")
@@ -67,17 +67,17 @@ def check(launcher: str) -> None:
                         "submits to slurm")
 
 
-def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
-              finished: Callable[[Run], bool]) -> Outcome:
-    """Submit the runs as jobs and wait for them; a stop of this process leaves them running.
+def submit_runs(runs: Sequence[PendingRun], launcher: str, parameters: dict[str, Any],
+                finished: Callable[[PendingRun], bool]) -> Outcome:
+    """Submit the runs as jobs and wait for them; the jobs go on if this process is stopped.
 
     A run that needs others is submitted when they are done.
 
     Args:
         runs: what to train.
         launcher: one of LAUNCHERS.
-        parameters: of slurm, such as ``partition`` or ``time``.
-        finished: whether a run has left its result; one that ended without is paused.
+        parameters: slurm's parameters, such as ``partition`` or ``time``.
+        finished: whether a run has a result; a run that ended without one counts as paused.
 
     Raises:
         UserError: there is no such parameter.
@@ -90,18 +90,18 @@ def carry_out(runs: Sequence[Run], launcher: str, parameters: dict[str, Any],
     except (NameError, TypeError, ValueError) as e:
         raise UserError(f"slurm parameters {parameters}: {e}") from e
     outcome, count, ended = Outcome(waiting=list(runs)), len(runs), 0
-    waiting: dict[Any, Run] = {}
+    waiting: dict[Any, PendingRun] = {}
     while True:
         while (ready := outcome.ready(waiting.values())) is not None:
             outcome.waiting.remove(ready)
-            waiting[executor.submit(Job(ready.command))] = ready
+            waiting[executor.submit(ClusterJob(ready.command))] = ready
         if not waiting:
             return outcome
         time.sleep(POLL)
         for job in [j for j in waiting if j.done()]:
             run, error = waiting.pop(job), job.exception()
             if error is not None:
-                _, _, why = str(error).rpartition("RuntimeError: ")  # the rest is submitit's
+                _, _, why = str(error).rpartition("RuntimeError: ")  # drops submitit's traceback
                 outcome.failed.append((run, f"{why.strip().splitlines()[0]}; its log: "
                                             f"{shown(job.paths.stderr)}"))
             elif not finished(run):

@@ -1,4 +1,4 @@
-"""What a machine has made, in files small enough to be carried home."""
+"""Collect what a machine has made into files small enough to carry home."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ INDEX = "digests.json"
 """The first member of every file: the commit of the tree, and the SHA-256 of the other members."""
 
 FOLLOWED = (tracking.FILE, "config.json", "log.txt")
-"""What tells how a run went."""
+"""Files of a run that show how it went."""
 
 LEAST = 100_000
-"""Bytes below which a file would be mostly headers."""
+"""The smallest allowed size of a file in bytes; smaller ones would be mostly headers."""
 
 
 def collect(to: Path, size: int) -> tuple[list[Path], list[str]]:
     """Write new results, weights, paces, logs and checkpoints into numbered tar files.
 
-    The newest results come first; the files of a run stay in one tar.
+    The newest results come first; the files of a run stay in one tar file.
 
     Args:
-        to: the folder for them; those of an earlier call in it are removed.
-        size: bytes of one file at most.
+        to: the folder for the tar files; those of an earlier call are removed.
+        size: the largest size of a tar file in bytes.
 
     Returns:
-        The tar files, and the names of what was too large for one.
+        The tar files, and the names of files too large for one.
 
     Raises:
         UserError: the files cannot be written.
@@ -66,10 +66,10 @@ def collect(to: Path, size: int) -> tuple[list[Path], list[str]]:
 
 
 def units() -> Iterator[dict[str, Path]]:
-    """What there is to carry, as names from the root and files, the most useful first."""
+    """Sets of files that belong together, as paths by name, the most useful first."""
     try:
         committed = digests(ROOT)
-    except (OSError, ValueError):  # not from a bundle: what is committed is found out at home
+    except (OSError, ValueError):  # not unpacked from a bundle: accept skips what is committed
         committed = {}
 
     def new(paths: Iterable[Path]) -> Iterator[dict[str, Path]]:
@@ -95,17 +95,18 @@ def units() -> Iterator[dict[str, Path]]:
 
 
 PRECISION = ",train.precision="
-"""Between an experiment and a precision of its own, in the name of a run's folder."""
+"""The text between experiment and precision in the name of a run's folder."""
 
 
 def own_config(paper: Paper, name: str) -> Config:
-    """The configuration of the runs in a folder ``runs/<paper>/<name>``, where they count.
+    """The configuration of the runs in a folder ``runs/<paper>/<name>`` whose results count.
 
     Args:
-        name: an experiment, or one with a precision that counts for it.
+        paper: the paper.
+        name: an experiment, or an experiment with a precision that counts for it.
 
     Raises:
-        UserError: such runs are no experiment's own.
+        UserError: there is no such experiment, or the precision does not count.
     """
     experiment, _, precision = name.partition(PRECISION)
     known = paper.experiments.experiments
@@ -122,7 +123,7 @@ def own_config(paper: Paper, name: str) -> Config:
 
 
 def may_count(folder: Path) -> bool:
-    """Whether runs in a folder ``runs/<paper>/<name>`` may be an experiment's own."""
+    """Whether the results of runs in a folder ``runs/<paper>/<name>`` may count."""
     try:
         (paper,) = papers([folder.parent.name])
         own_config(paper, folder.name)
@@ -132,17 +133,17 @@ def may_count(folder: Path) -> bool:
 
 
 def in_runs(path: Path) -> str:
-    """The name of a file of ``runs/``, wherever that folder lies."""
+    """The name of a file below ``runs/``, wherever that folder is."""
     return f"runs/{path.relative_to(runs_root()).as_posix()}"
 
 
 def weight(files: dict[str, bytes]) -> int:
-    """Bytes of a tar file at most: blocks of 512, headers, the list of digests, its end."""
+    """An upper bound of a tar file's size in bytes, with headers, padding and list of digests."""
     return 12_288 + sum(2_048 + 2 * len(n) + len(c) for n, c in files.items())
 
 
 def tar_of(files: dict[str, bytes], commit: str) -> bytes:
-    """A tar file that begins with the digests of its files."""
+    """The bytes of a tar file that begins with the digests of its files."""
     index = {"commit": commit,
              "files": {n: hashlib.sha256(c).hexdigest() for n, c in files.items()}}
     made = io.BytesIO()
@@ -155,10 +156,10 @@ def tar_of(files: dict[str, bytes], commit: str) -> bytes:
 
 
 def read(path: Path) -> dict[str, bytes]:
-    """The files of what :func:`collect` wrote, each as its digest says.
+    """Read a tar file that :func:`collect` wrote, and check every digest.
 
     Raises:
-        UserError: it is damaged, or holds what it should not.
+        UserError: it is damaged, or its members are not those it lists.
     """
     try:
         with tarfile.open(path, "r:") as tar:

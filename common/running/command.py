@@ -35,14 +35,14 @@ COMMANDS = {
     "bench": "common.running.bench",
     "new": "common.running.new_paper",
 }
-"""Words and the modules behind them, whose ``main`` takes the words that follow."""
+"""The commands and their modules, whose ``main`` gets the remaining arguments."""
 
 CHANGING = ("reproduce", "report", "bundle", "new", "site", "notebook")
-"""Those that change the repository, and so need a clone of it."""
+"""The commands that change the repository and therefore need a clone."""
 
 
 def train(argv: list[str]) -> int:
-    """Run ``papers/<paper>/train.py`` as if it had been started itself; does not return.
+    """Run ``papers/<paper>/train.py`` as a script; it exits the process.
 
     Raises:
         UserError: there is no such paper.
@@ -62,10 +62,10 @@ def train(argv: list[str]) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command line; see the module's text.
+    """The command line; see the module's docstring.
 
     Raises:
-        UserError: an unknown command, or what the command itself raises.
+        UserError: the command is unknown, or raises it.
     """
     words = list(argv)
     if not words or words[0] in ("--help", "-h"):
@@ -85,5 +85,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 def run() -> None:
-    """The console script ``papers``."""
+    """The entry point of the console script ``papers``."""
     exit_with(lambda: main(sys.argv[1:]))

@@ -40,7 +40,7 @@ from torch import Tensor
 from common.config import one_line
 from common.errors import UserError, nearest
 from common.files import shown
-from common.running.ready import Ready, read
+from common.running.ready import Ready, load_ready
 from common.running.words import parse_arguments
 
 KEYS = ("format", "int8", "to", "images", "compare", "sure", "record")
@@ -54,7 +54,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Exporters talk; what they say is no use to who calls them."""
+    """A context that silences the exporters' warnings and messages."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(open(os.devnull, "w",
                                                                     encoding="utf-8")):
         warnings.simplefilter("ignore")
@@ -67,31 +67,31 @@ def quiet() -> Iterator[None]:
 
 
 def program(ready: Ready) -> torch.export.ExportedProgram:
-    """The network with a batch axis of any size, as torch traces it.
+    """Trace the network with torch, with a batch axis of any size.
 
     Raises:
-        UserError: torch cannot.
+        UserError: torch cannot trace it.
     """
-    batch = torch.export.Dim("n", min=1, max=65536)  # of one image torch would trace one alone
+    batch = torch.export.Dim("n", min=1, max=65536)  # else torch would fix the traced size
     try:
         return torch.export.export(ready.network, (ready.calibration[:2].clone(),),
                                    strict=False, dynamic_shapes=({0: batch},))
-    except Exception as e:  # torch's own, of many kinds, over many lines
+    except Exception as e:  # torch raises many types, with messages of many lines
         raise UserError(f"{ready.name}: torch cannot trace this network for batches of any size: "
                         f"{one_line(e)[:160]}") from e
 
 
 def to_torch(ready: Ready, path: Path) -> None:
-    """A program that ``torch.export.load`` reads."""
+    """Write a file that ``torch.export.load`` reads."""
     with quiet():
         torch.export.save(program(ready), path)
 
 
 def to_onnx(ready: Ready, path: Path) -> None:
-    """An ONNX file; its input is ``images``, its output ``logits``, the first axis any size.
+    """Write an ONNX file with input ``images`` and output ``logits``, for batches of any size.
 
     Raises:
-        UserError: the packages for it are not there.
+        UserError: the packages it needs are not installed.
     """
     needed("onnx", "onnxscript")
     with quiet():
@@ -101,10 +101,12 @@ def to_onnx(ready: Ready, path: Path) -> None:
 
 
 def to_int8(ready: Ready, path: Path) -> None:
-    """The same with weights (per channel) and activations of 8 bits, calibrated on training images.
+    """Write an ONNX file with 8-bit weights (per channel) and activations.
+
+    The ranges of activations are calibrated on training images.
 
     Raises:
-        UserError: the packages for it are not there.
+        UserError: the packages it needs are not installed.
     """
     needed("onnx", "onnxruntime", "onnxscript")
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
@@ -127,7 +129,11 @@ def to_int8(ready: Ready, path: Path) -> None:
 
 
 def needed(*packages: str) -> None:
-    """Say in one line what is missing of the optional packages."""
+    """Make sure that optional packages are installed.
+
+    Raises:
+        UserError: some are not.
+    """
     missing = []
     for name in packages:
         try:
@@ -142,7 +148,7 @@ def needed(*packages: str) -> None:
 # ---- trying it -----------------------------------------------------------------------------------
 
 def torchs(ready: Ready) -> Predict:
-    """The network as it is, before it is written."""
+    """A function that applies the network itself, before it is written."""
     def predict(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return ready.network(torch.from_numpy(images)).numpy()
@@ -150,7 +156,7 @@ def torchs(ready: Ready) -> Predict:
 
 
 def reader(path: Path) -> Predict:
-    """What a written file computes, by the program that reads such files, on one core."""
+    """A function that applies a written file with its own runtime, on one core."""
     if path.suffix == SUFFIX["torch"]:
         module = torch.export.load(path).module()
 
@@ -168,18 +174,18 @@ def reader(path: Path) -> Predict:
 
 
 def logits(predict: Predict, images: Tensor) -> np.ndarray:
-    """Of all images, 250 at a time."""
+    """The logits of all images, computed 250 at a time."""
     return np.concatenate([predict(part.numpy()) for part in images.split(250)])
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a written file does on test images, beside the network it was made of.
+    """A comparison of a written file with its network on test images.
 
     Attributes:
-        same: images of which both say the same class, of ``images``.
+        same, images: the number of images to which both give the same class, of how many.
         furthest: the largest difference of a logit.
-        error: of the file, in %.
+        error: the file's test error, in %.
     """
 
     same: int
@@ -189,7 +195,7 @@ class Trial:
 
 
 def tried(predict: Predict, ready: Ready) -> Trial:
-    """Both on the same images."""
+    """Compare a written file with its network on the same images."""
     before, after = (logits(p, ready.images) for p in (torchs(ready), predict))
     wrong = (after.argmax(1) != ready.labels.numpy()).mean()
     return Trial(int((before.argmax(1) == after.argmax(1)).sum()), len(ready.images),
@@ -197,13 +203,16 @@ def tried(predict: Predict, ready: Ready) -> Trial:
 
 
 def write(ready: Ready, form: str, path: Path) -> Trial:
-    """Write a form of the network under its name, after it was tried.
+    """Write the network to a file, which gets its name only after a trial.
 
     Args:
+        ready: the network.
         form: ``onnx``, ``torch`` or ``int8``.
+        path: the file.
 
     Raises:
-        UserError: it cannot be written, or (but for ``int8``) says other classes than the network.
+        UserError: it cannot be written; or, except with ``int8``, it gives other classes than the
+            network.
     """
     make = {"onnx": to_onnx, "torch": to_torch, "int8": to_int8}[form]
     try:
@@ -222,7 +231,7 @@ def write(ready: Ready, form: str, path: Path) -> Trial:
 
 
 def main(argv: list[str]) -> int:
-    """The command line; see the module's text."""
+    """The command line; see the module's docstring."""
     if not argv or argv[0] in ("--help", "-h"):
         print((__doc__ or "").strip())
         return 0
@@ -248,9 +257,9 @@ def main(argv: list[str]) -> int:
     if options.get("sure"):
         from common.running import sure
         return sure.main(source, bool(options.get("record")))
-    if kind == "onnx":  # before the data is read
+    if kind == "onnx":  # fail before the data are loaded
         needed("onnx", "onnxruntime", "onnxscript")
-    ready = read(source, images)
+    ready = load_ready(source, images)
     if options.get("compare"):
         from common.running import forms  # which needs this module
         found = forms.compare(ready)

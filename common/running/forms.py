@@ -1,4 +1,4 @@
-"""The forms a trained network may be shipped in, compared: size, test error, speed on one core."""
+"""Comparison of the forms of a trained network: size, test error, speed on one core."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ from common.typed import Model, read_json
 
 WRITERS = {"onnx": to_onnx, "int8": to_int8}
 BATCHES = {1: 200, 256: 10}
-"""Images a call, and how many calls are timed."""
+"""The batch sizes, and how many calls of each are timed."""
 
 LABELS = {"torch": "float32, torch", "onnx": "float32, ONNX Runtime",
           "int8": "8 bits, ONNX Runtime"}
-"""What the table calls a form."""
+"""The names of the forms in the table."""
 
 MARKS = {"torch": "o", "onnx": "s", "int8": "^"}
 SIZES = (100e3, 1e6, 10e6)
-"""Bytes of the marks in the picture's legend."""
+"""The file sizes in the picture's legend, in bytes."""
 
 PICTURE = Path("papers/exports.svg")
-"""Beside papers/STUDY.md, which shows it."""
+"""The picture's file, shown in papers/STUDY.md."""
 
-PUBLISHED = ("papers/*/weights/*.safetensors", "papers/*/results/*/seed*.dcn")
-"""Where the files lie that a user downloads; each has its card and a JSON file beside it."""
+DOWNLOADABLE = ("papers/*/weights/*.safetensors", "papers/*/results/*/seed*.dcn")
+"""Patterns of the files that users download; each has a card and a JSON file beside it."""
 
 HEAD = ["network", "form", "KB", "test error, %", "same class as torch, %",
         "time an image over the first row's, one at a time", "256 at a time"]
 
 
 class Form(Model):
-    """What one form of a network is worth.
+    """The measurements of one form of a network.
 
     Attributes:
         bytes: its size.
-        error: on the images tried, in %.
-        same: part of the images given the class that torch gives.
-        furthest: largest difference of a logit from torch's.
-        milliseconds: an image, by images a call.
+        error: its error on the test images, in %.
+        same: the fraction of images to which it gives the same class as torch.
+        furthest: the largest difference of a logit from torch's.
+        milliseconds: time per image, by batch size.
     """
 
     bytes: int = Field(gt=0)
@@ -67,7 +67,7 @@ class Form(Model):
 
 
 class Compared(Model):
-    """A network in its forms, as ``exports/`` keeps it; ``torch`` is always among them."""
+    """The forms of a network, as stored in ``exports/``; ``torch`` is always among them."""
 
     name: str
     paper: str
@@ -87,10 +87,10 @@ class Compared(Model):
 
 
 def milliseconds(forms: dict[str, Predict], images: Tensor, calls: int) -> dict[str, float]:
-    """Milliseconds an image of one batch, the median over calls in which the forms take turns."""
+    """Milliseconds per image for one batch: the median over calls in which the forms take turns."""
     found: dict[str, list[float]] = {name: [] for name in forms}
     batch = images.numpy()
-    for k in range(calls + 1):  # the first one warms up
+    for k in range(calls + 1):  # the first is a warm-up
         for name in (forms if k % 2 else reversed(forms)):
             began = time.perf_counter()
             forms[name](batch)
@@ -99,7 +99,7 @@ def milliseconds(forms: dict[str, Predict], images: Tensor, calls: int) -> dict[
 
 
 def compare(ready: Ready) -> Compared:
-    """Every form of a network, tried on the same images and timed in turn on one core."""
+    """Compare all forms of a network, on the same images and timed in turn on one core."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     weights = ready.network.model.state_dict().values()
@@ -127,7 +127,7 @@ def compare(ready: Ready) -> Compared:
 
 
 def keep(ready: Ready, found: Compared) -> Path:
-    """Write what :func:`compare` found into the paper's folder, for the page that shows it."""
+    """Write a comparison into the paper's folder and redraw the picture, for papers/STUDY.md."""
     say_uncommitted()
     path = ROOT / "papers" / ready.paper / "exports" / f"{ready.name}.json"
     path.parent.mkdir(exist_ok=True)
@@ -137,11 +137,12 @@ def keep(ready: Ready, found: Compared) -> Path:
 
 
 def picture(found: Sequence[Compared]) -> Figure:
-    """Test error against time an image, one at a time: a panel for each data set, a mark a form.
+    """Plot test error against time per image at batch size 1, in a panel for each data set.
 
-    Times are over those of the first network's torch, as in :func:`table`; a mark's area is the
-    size. Networks of a family, the name's first word, have one colour in every panel; the second of
-    another size is hollow, and those of one size and error lie on each other under one label.
+    Every form has a mark of its own, whose area shows the size. Times are divided by that of the
+    first network in torch, as in :func:`table`. All networks of a family (the first word of the
+    name) have one colour. Within a family, the marks of the second network are hollow; networks of
+    equal size and error coincide and share a label.
     """
     first = found[0].forms["torch"].milliseconds["1"]
     sets = list(dict.fromkeys(f.data for f in found))
@@ -149,16 +150,16 @@ def picture(found: Sequence[Compared]) -> Figure:
     with plotting.style():
         made, panels = plotting.figure(len(sets), width=4.6, height=3.6, squeeze=False)
         for axes, data in zip(panels[0], sets, strict=True):
-            seen: dict[str, list[Line2D]] = {}  # of a family, the lines of different networks
+            seen: dict[str, list[Line2D]] = {}  # by family, the lines of different networks
             for f in (f for f in found if f.data == data):
                 points = [(m.milliseconds["1"] / first, m.error, m.bytes)
                           for m in f.forms.values()]
                 x, y, size = zip(*points, strict=True)
                 colour, lines = colours[family(f)], seen.setdefault(family(f), [])
-                same = next((line for line in lines if line.get_gid() == alike(f)), None)
+                same = next((line for line in lines if line.get_gid() == mark_key(f)), None)
                 hollow = lines.index(same) if same else len(lines)
                 (line,) = axes.plot(x, y, "--" if hollow else "-", color=colour, lw=0.8, zorder=1,
-                                    gid=alike(f), label="_" if same else f.name)
+                                    gid=mark_key(f), label="_" if same else f.name)
                 if same:
                     same.set_label(f"{same.get_label()},\n{f.name}")
                 else:
@@ -186,14 +187,14 @@ def family(f: Compared) -> str:
     return re.split("[-_]", f.name)[0]
 
 
-def alike(f: Compared) -> str:
-    """Size and error of a network, the same for those that a picture cannot tell apart."""
+def mark_key(f: Compared) -> str:
+    """A text with size and error, equal for networks that coincide in the picture."""
     one = f.forms["torch"]
     return f"{one.bytes} {one.error:.2f}"
 
 
 def area(size: float) -> float:
-    """Of a mark, in square points, for a file's bytes."""
+    """The area of a mark in square points, for a file size in bytes."""
     return 12 + size / 20000
 
 
@@ -204,7 +205,7 @@ def drawn(found: Sequence[Compared]) -> bytes:
 
 
 def kept() -> list[Compared]:
-    """Everything that was kept, by data set, the largest network first.
+    """Read all stored comparisons, by data set, the largest network first.
 
     Raises:
         UserError: a file is damaged.
@@ -213,24 +214,25 @@ def kept() -> list[Compared]:
     return sorted(found, key=lambda f: (f.data, -f.forms["torch"].bytes))
 
 
-def published() -> list[tuple[Path, str, float]]:
-    """Every file of trained weights that a user downloads, by data set, the smallest first.
+def downloadable() -> list[tuple[Path, str, float]]:
+    """All files of trained weights for users to download, by data set, the smallest first.
 
     Returns:
-        (path below the root, data set, test error in %), the error from the JSON file beside it.
+        (path below the root, data set, test error in %) of each; the error is from the JSON file
+        beside it.
     """
     found = []
-    for pattern in PUBLISHED:
+    for pattern in DOWNLOADABLE:
         for path in ROOT.glob(pattern):
             said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             found.append((path.relative_to(ROOT), said["data"], said["error"])
-                         if "error" in said else  # else it is a result's own
+                         if "error" in said else  # the JSON file is the run's result
                          (path.relative_to(ROOT), said["data"]["name"], said["metrics"]["error"]))
     return sorted(found, key=lambda f: (f[1], (ROOT / f[0]).stat().st_size))
 
 
 def downloads(found: Sequence[tuple[Path, str, float]]) -> str:
-    """What :func:`published` found as a table in Markdown, with links from papers/STUDY.md."""
+    """A Markdown table of what :func:`downloadable` lists, with links for papers/STUDY.md."""
     return tables.table(["file", "data set", "KB", "test error, %"], [
         [f"[{path.parts[1]} `{path.name if path.parts[2] == 'weights' else path.parts[3]}`]"
          f"({path.with_suffix('.md').relative_to('papers')})", data,
@@ -239,14 +241,14 @@ def downloads(found: Sequence[tuple[Path, str, float]]) -> str:
 
 
 def ratio(value: float) -> str:
-    """With two decimals, or where that is too few with two digits."""
+    """A ratio with two decimals, or with two significant digits if it is below 0.1."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def table(found: Sequence[Compared]) -> str:
-    """Networks and forms as a table in Markdown; times are over those of the first network's torch.
+    """A Markdown table of networks and forms; times are divided by the first network's in torch.
 
-    Within a network its forms took turns; between networks the machine is the same.
+    The forms of a network were timed in turn; all networks were timed on the same machine.
     """
     first = found[0].forms["torch"].milliseconds
     return tables.table(HEAD, [

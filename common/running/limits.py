@@ -1,9 +1,9 @@
-"""What a step takes beside what it would take a machine that lost no time.
+"""The time of a training step compared with a lower limit for the device.
 
-The limit is the longer of two times: the step's multiply-adds at the rate of a large product on
-this device, and the bytes it cannot help moving at the rate of a large copy. Those bytes are what
-the forward pass keeps for the backward pass, written and read once, and weights, gradients and the
-optimiser's state.
+The limit is the longer of two times: the step's multiply-adds at the rate of a large matrix product
+on this device, and the bytes it must move at the rate of a large copy. These bytes are what the
+forward pass saves for the backward pass, written and read once, and the weights, gradients and
+optimiser state.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from common.running.cli import seconds_per_step
 from common.training.recipe import Planned
 
 SIZE, COPIED, TIMES = 2048, 2**26, 5
-"""Rows of the products, numbers in a copy, and how often each is timed."""
+"""Size of the square matrices, numbers in a copy, and how often each is timed."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a step has to do.
+    """The work of a step.
 
     Attributes:
-        flops: two for every multiply-add of products and convolutions, forward and backward.
-        bytes: moved at least.
+        flops: two per multiply-add in matrix products and convolutions, forward and backward.
+        bytes: the bytes that must at least be moved.
     """
 
     flops: float
@@ -38,7 +38,7 @@ class Work:
 
 
 def work(recipe: Planned) -> Work:
-    """The work of one step, which is made once to be counted."""
+    """Count the work of one step, by making it once."""
     kept: dict[int, int] = {}
 
     def keep(t: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def work(recipe: Planned) -> Work:
     with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"), \
             FlopCounterMode(display=False) as counter, \
             torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        warnings.filterwarnings("ignore", "Using `torch.compile")  # the counter hooks every module
+        warnings.filterwarnings("ignore", "Using `torch.compile")  # of the counter's module hooks
         recipe.update(row)
     state = [v for s in (recipe.optimizer.state.values() if recipe.optimizer else ())
              for v in s.values() if isinstance(v, Tensor)]
@@ -62,11 +62,11 @@ def work(recipe: Planned) -> Work:
 
 
 def rates(device: torch.device, precision: str = "float32") -> tuple[float, float]:
-    """Multiply-adds times two, and bytes, that a device does a second: a product and a copy.
+    """A device's floating-point operations per second in a product, and bytes per second in a copy.
 
     Args:
-        device: which.
-        precision: ``train.precision`` of the step; with bfloat16 the product is of such numbers.
+        device: the device to measure.
+        precision: the step's ``train.precision``; with bfloat16 the product is in bfloat16, too.
     """
     numbers = torch.bfloat16 if precision == "bfloat16" else torch.float32
     a, b = (torch.randn(SIZE, SIZE, device=device).to(numbers) for _ in range(2))
@@ -77,7 +77,7 @@ def rates(device: torch.device, precision: str = "float32") -> tuple[float, floa
 
 
 def fastest(do: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the fastest of a few times."""
+    """The seconds of the fastest of a few calls."""
     found = []
     for _ in range(TIMES):
         started = time.perf_counter()
@@ -89,12 +89,12 @@ def fastest(do: Callable[[], object], device: torch.device) -> float:
 
 
 def beside_the_limit(name: str, recipe: Planned, of_device: tuple[float, float]) -> str:
-    """One line: milliseconds a step, the limit, how far from it, and the rates of arithmetic.
+    """One line with the milliseconds per step, the limit, their ratio, and the arithmetic rates.
 
     Args:
-        name: what is trained.
-        recipe: whose step.
-        of_device: see :func:`rates`.
+        name: the recipe's name.
+        recipe: the recipe whose step is timed.
+        of_device: the device's rates, see :func:`rates`.
     """
     its = work(recipe)
     limit = max(its.flops / of_device[0], its.bytes / of_device[1])

@@ -1,4 +1,4 @@
-"""How far running runs are: in a terminal a line each, elsewhere a line now and then."""
+"""Progress of several runs: live lines in a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from common.training.progress import Progress, duration
 
 CLEAR, UP = "\r\033[K", "\033[1A"
-"""Empty the line; go to the one above."""
+"""Control sequences: clear the line, go up one line."""
 
 
 def last_line(log: Path, since: int = 0) -> str:
-    """What a run said last, of what stands in its log after so many bytes; empty if nothing."""
+    """The last line of a run's log, ignoring its first ``since`` bytes; empty if there is none."""
     with contextlib.suppress(OSError, IndexError), open(log, "rb") as f:
         f.seek(since)
         return f.read().decode(errors="replace").strip().splitlines()[-1]
@@ -26,21 +26,21 @@ def last_line(log: Path, since: int = 0) -> str:
 
 
 def standing(name: str, log: Path, since: int, started: float) -> str:
-    """A run's line: steps, rate, time left, newest metric, as the run itself says them.
+    """A run's progress line: steps, rate, time left and newest metric, from its log.
 
     Args:
-        name: of the run.
-        log: its file.
-        since: how many bytes of it are an earlier process's.
-        started: when its process was, by the monotonic clock.
+        name: the run's name.
+        log: its log file.
+        since: how many bytes of the log an earlier process wrote.
+        started: when its process was started, by the monotonic clock.
     """
     said = re.sub(r"^\S.*?: (?=step )", "", last_line(log, since))
-    said = re.sub(r", loss \S+(?=, )", "", said)  # beside a metric, for 80 columns
+    said = re.sub(r", loss \S+(?=, )", "", said)  # with a metric, omit the loss to fit 80 columns
     return f"{name}: {said or f'starting, {duration(time.monotonic() - started)}'}"
 
 
 def start_up() -> float:
-    """Seconds since this process began: as long as a run, which loads the same, takes to start."""
+    """Seconds since this process began, an estimate of how long a run takes to start."""
     with contextlib.suppress(OSError, ValueError, IndexError):  # /proc is Linux's
         began = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
         now = Path("/proc/uptime").read_text(encoding="utf-8").split()[0]
@@ -49,23 +49,24 @@ def start_up() -> float:
 
 
 class Live:
-    """The lines of the running runs below what is said, drawn anew in place in a terminal.
+    """Progress lines of the active runs, below permanent output.
 
-    Elsewhere they are printed after ten seconds, then once a minute, as ``train.py`` does.
+    In a terminal they are redrawn in place. Elsewhere they are printed after ten seconds, then once
+    a minute, as ``train.py`` does.
 
     Attributes:
-        terminal: whether standard output is one.
+        terminal: whether standard output is a terminal.
     """
 
     OFTEN, SAID = 0.5, 2.0
-    """Seconds between two drawings in a terminal, and between two lines of a run's log then."""
+    """In a terminal: seconds between redraws, and between progress lines in a run's log."""
 
     def __init__(self) -> None:
         self.terminal = sys.stdout.isatty()
         self._drawn, self._due = 0, time.monotonic() + (0 if self.terminal else Progress.SOON)
 
     def show(self, lines: Callable[[], Sequence[str]]) -> None:
-        """Show the runs' lines, where it is time to."""
+        """Show the runs' lines if it is time to."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + (self.OFTEN if self.terminal else Progress.EVERY)
@@ -78,11 +79,11 @@ class Live:
         self._drawn = len(found)
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
         self._write(f"{text}\n")
 
     def close(self) -> None:
-        """Take the lines off the screen."""
+        """Remove the progress lines from the screen."""
         self._write("")
 
     def _write(self, text: str) -> None:

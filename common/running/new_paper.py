@@ -6,17 +6,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import keyword
+import math
+import os
 import re
-import shutil
 import sys
+import unicodedata
 from pathlib import Path
 
 import yaml
 
 from common.config import one_line
 from common.errors import UserError, nearest
-from common.files import ROOT, shown, write_atomic
+from common.files import ROOT, locked, shown, write_atomic
 
 TEMPLATE = Path(__file__).with_name("template")
 
@@ -48,12 +51,11 @@ LEFT: dict[str, dict[str, tuple[str, str]]] = {
         "the recipe's docstring", "how this paper trains")},
     "bench.py": {'"""The paper\'s speed claim, or ours, as a ratio."""': (
         "the module's docstring", "what is timed against what")}}
-"""What the template leaves to its author: file to words in it, with their place, and what to write
-there."""
+"""The placeholders of the template: by file, the text to find, its place, and what to write."""
 
 
 def left_in(folder: Path) -> list[str]:
-    """What of :data:`LEFT` still stands in a paper's files, a line each."""
+    """The placeholders of :data:`LEFT` that are still in a paper's files, one line each."""
     said = []
     for file, words in LEFT.items():
         path = folder / file
@@ -64,16 +66,24 @@ def left_in(folder: Path) -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is taken or cannot be a Python package.
+    """Refuse a name that cannot be a Python package.
 
     Raises:
-        UserError: naming it and what was expected.
+        UserError: the name is refused.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", name) or keyword.iskeyword(name):
         raise UserError(f"{name!r} cannot be a paper's name: expected at most 50 lower-case "
                         "letters, digits and underscores, starting with a letter, and no Python "
                         "keyword")
-    if (ROOT / "papers" / name / UNFINISHED).exists():  # an earlier attempt was cut short
+
+
+def check_free(name: str) -> None:
+    """Refuse a name that is taken, unless its creation was cut short.
+
+    Raises:
+        UserError: the name is refused.
+    """
+    if (ROOT / "papers" / name / UNFINISHED).exists():
         return
     for folder in (ROOT / "papers" / name, ROOT / "tests" / "papers" / name):
         if folder.exists():
@@ -81,64 +91,124 @@ def check_name(name: str) -> None:
 
 
 UNFINISHED = ".unfinished"
-"""Lies in a paper's folder while it is being made."""
+"""A file that marks a paper's folder while it is being created."""
 
 
 def unknown(name: str) -> dict[str, str]:
-    """What is written about a paper of which nothing but the name is known."""
+    """Placeholders for title, authors and year, where only the name is known."""
     return {"title": name, "authors": "Authors", "year": "0"}
 
 
+def check_value(key: str, value: str) -> str:
+    """A title, authors or a year, as the files will hold it.
+
+    Raises:
+        UserError: the value cannot stand in YAML, in a docstring and in a table alike.
+    """
+    strange = {c for c in value if unicodedata.category(c) in CONTROL}
+    if key == "year":
+        bad = not re.fullmatch("(1[89]|2[0-9])[0-9]{2}", value)
+        expected = "a year from 1800 to 2999"
+    else:
+        bad = not value.strip() or bool(strange or re.search(r"""\\|\"{3}|'{3}""", value))
+        expected = "some text without backslashes, control characters or triple quotes"
+    if bad:
+        visible = "".join("?" if c in strange else c for c in value)
+        raise UserError(f"{key}={visible}: expected {expected}")
+    return one_line(Exception(value))
+
+
+CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of control characters: they show nothing, or break a line."""
+
+
 def fill(text: str, name: str, about: dict[str, str]) -> str:
-    """The template's text with the paper's name and what is known about it."""
-    text = text.replace("NAME_CLASS", "".join(part.title() for part in name.split("_")))
-    text = text.replace("NAME", name)
-    for k, v in about.items():
-        text = text.replace(k.upper(), v)
-    return text
+    """Fill the template's text with the paper's name, title, authors and year.
+
+    A placeholder that stands in double quotes is in YAML, and is filled with a quoted scalar.
+    """
+    words = {f'"{k.upper()}"': quoted(v) for k, v in about.items()}
+    words["NAME_CLASS"] = "".join(part.title() for part in name.split("_"))
+    words |= {"NAME": name} | {k.upper(): v for k, v in about.items()}
+    return re.sub("|".join(words), lambda found: words[found[0]], text)
+
+
+def quoted(text: str) -> str:
+    """A text as a YAML scalar in double quotes, on one line."""
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf).strip()
 
 
 def create(name: str, about: dict[str, str]) -> list[Path]:
-    """Write the folder and the tests; returns the files made.
+    """Write the folder and the tests, but for files that are there; returns the files written.
 
     Raises:
-        UserError: the name cannot be used, or the files cannot be written; then nothing is left.
+        UserError: the name cannot be used, another process is creating a paper, or the files
+            cannot be written; what this process wrote is then removed, and nothing else.
     """
     check_name(name)
-    say("reading the papers there are …")
-    from common.evidence import report  # takes seconds, and what is slow says so before
-    from common.evidence.paper import papers, verdict_table
+    with locked(ROOT / "runs" / ".new",  # one for all papers: each writes README's table
+                "another 'papers new' is at work in this clone: try again when it has ended"):
+        check_free(name)
+        return write(name, about)
+
+
+def write(name: str, about: dict[str, str]) -> list[Path]:
+    """The work of :func:`create`, for a name that is free, in a clone that is locked."""
     folder, tests = ROOT / "papers" / name, ROOT / "tests" / "papers" / name
-    made = []
+    verdicts = ROOT / "tests" / "common" / "evidence" / "test_claims" / f"{name}.yml"
+    before = {folder, tests, *folder.rglob("*"), *tests.rglob("*")}
+    before = {path for path in before if os.path.lexists(path)}
+    made: list[Path] = []
     try:
-        write_atomic(folder / UNFINISHED, "")
+        put(folder / UNFINISHED, "", made)
         for source, target in ((TEMPLATE / "paper", folder), (TEMPLATE / "tests", tests)):
             for path in sorted(p for p in source.iterdir() if p.is_file()):
-                file = target / path.name.replace("NAME", name)
-                write_atomic(file, fill(path.read_text(encoding="utf-8"), name, about))
-                made.append(file)
-        write_atomic(folder / "results" / ".gitkeep", "")  # git keeps no empty folders
-        say("its report and figure, and its line in README's table, for which every paper is "
-            "judged …")
-        report.main([name])
-        verdicts = ROOT / "tests" / "common" / "evidence" / "test_claims" / f"{name}.yml"
-        write_atomic(verdicts, yaml.safe_dump(verdict_table(papers([name])[0])))
-        made += [folder / "REPORT.md", verdicts]
+                put(target / path.name.replace("NAME", name),
+                    fill(path.read_text(encoding="utf-8"), name, about), made)
+        put(folder / "results" / ".gitkeep", "", made)  # git keeps no empty folders
+        say(f"{shown(folder)} and {shown(tests)} are there; judging every paper, for its line in "
+            "README's table …")
+        from common.evidence import report  # imported here because it takes seconds
+        from common.evidence.paper import papers, verdict_table
+        put(verdicts, yaml.safe_dump(verdict_table(papers([name])[0])), made)
+        report.main([name])  # README comes last: no line of a paper that is not there
         (folder / UNFINISHED).unlink()
     except Exception:
-        for path in (folder, tests):
-            shutil.rmtree(path, ignore_errors=True)
+        made += {folder / "REPORT.md", *folder.glob("figures/*.svg"),
+                 *folder.rglob("__pycache__/*")} - before
+        remove(made, {folder, folder / "results", folder / "figures",
+                      *folder.rglob("__pycache__"), tests} - before)
         raise
-    return made
+    return [path for path in made if not path.name.startswith(".")] + [folder / "REPORT.md"]
+
+
+def put(path: Path, text: str, made: list[Path]) -> None:
+    """Write a file and add it to ``made``; name one that is there and differs, and leave it."""
+    if not os.path.lexists(path):
+        write_atomic(path, text)
+        made.append(path)
+    elif path.read_bytes() != text.encode():
+        say(f"{shown(path)} differs from the template's: left alone")
+
+
+def remove(files: list[Path], folders: set[Path]) -> None:
+    """Remove files, and folders that are then empty; the mark stays where anything else does."""
+    for path in sorted(files, key=lambda path: path.name == UNFINISHED):
+        others = (p for p in path.parent.rglob("*") if p != path and not p.is_dir())
+        if path.name != UNFINISHED or not any(others):
+            path.unlink(missing_ok=True)
+    for path in sorted(folders, reverse=True):  # the inner ones first
+        with contextlib.suppress(OSError):  # not empty: somebody else wrote there
+            path.rmdir()
 
 
 def say(what: str) -> None:
-    """What is being done, at once; the files made are what goes to standard output."""
+    """Print progress to stderr at once; standard output lists only the files written."""
     print(what, file=sys.stderr, flush=True)
 
 
 def main(argv: list[str]) -> int:
-    """The command line; see the module's text."""
+    """The command line; see the module's docstring."""
     if not argv or argv[0] in ("--help", "-h"):
         print(__doc__.strip())
         return 0
@@ -149,9 +219,7 @@ def main(argv: list[str]) -> int:
             raise UserError(f"cannot read {word!r}: expected key=value")
         if k not in about:
             raise UserError(f"unknown key {k!r}{nearest(k, about)}")
-        about[k] = one_line(Exception(v)).replace('"', "'")
-    if not about["year"].isdigit():
-        raise UserError(f"year={about['year']}: expected a whole number")
+        about[k] = check_value(k, v)
     for path in create(argv[0], about):
         print(shown(path))
     say("pytest tests/common/test_house.py names what the template left to write")

@@ -24,10 +24,10 @@ CELL = re.compile(r"^# %%(.*)\n", re.MULTILINE)
 
 
 def cells(text: str) -> list[tuple[str, str]]:
-    """The cells of a Python file: ``code`` or ``markdown``, and what stands in each.
+    """Split a Python file into cells: the kind, ``code`` or ``markdown``, and the text of each.
 
     Raises:
-        UserError: a cell is of another kind, or one of text has a line that is no comment.
+        UserError: a cell is of another kind, or a text cell has a line that is not a comment.
     """
     _, *parts = CELL.split(text)
     found = []
@@ -46,10 +46,10 @@ def cells(text: str) -> list[tuple[str, str]]:
 
 
 def notebook(text: str) -> Any:
-    """A Python file of cells as a notebook without outputs, the same bytes every time.
+    """Convert a Python file of cells to a notebook without outputs, always with the same bytes.
 
     Raises:
-        UserError: see :func:`cells`; nbformat is not installed.
+        UserError: see :func:`cells`; or nbformat is not installed.
     """
     try:
         from nbformat import v4
@@ -64,13 +64,13 @@ def notebook(text: str) -> Any:
 
 
 def written(text: str) -> str:
-    """The notebook's file."""
+    """The content of the notebook's file."""
     from nbformat import writes
     return writes(notebook(text)) + "\n"
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command line; see the module's text."""
+    """The command line; see the module's docstring."""
     if {"--help", "-h"} & set(argv):
         print((__doc__ or "").strip())
         return 0

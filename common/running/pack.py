@@ -1,4 +1,4 @@
-"""What a machine without repository, network or package index lacks, in parts of a given size."""
+"""Pack what a machine without repository, network and package index needs, in parts of a size."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
 WHEELS = ("omegaconf", "pydantic", "einops", "safetensors", "pyyaml", "tqdm", "pillow", "scipy",
           "scikit-learn", "matplotlib")
-"""Packages that come along unless ``wheels=`` says otherwise, with what they depend on."""
+"""Packages to include, with their dependencies, unless ``wheels=`` says otherwise."""
 
 THEIR_OWN = ("torch", "numpy")
-"""Packages that are the machine's own business, also where others depend on them."""
+"""Packages that the other machine must have itself; never included, even as dependencies."""
 
 PLATFORMS = tuple(f"manylinux{v}_x86_64" for v in ("_2_28", "_2_27", "_2_17", "2014"))
-"""What their compiled parts are for."""
+"""The platforms of the wheels."""
 
 RUN_FILES = (checkpoint.NAME, tracking.FILE, "config.json")
-"""What a run needs to go on elsewhere."""
+"""The files that a run needs to resume on another machine."""
 
 
 def pack(paper: Paper, experiments: Sequence[str], to: Path, part: int,
@@ -50,18 +50,20 @@ def pack(paper: Paper, experiments: Sequence[str], to: Path, part: int,
     """Write a bundle: parts, their manifest and the program that unpacks them.
 
     Args:
-        paper: whose experiments.
-        experiments: whose data, unfinished runs and runs to start from come along.
-        to: the folder for the bundle; parts of an earlier one in it are removed.
-        part: bytes a part has at most.
-        wheels: packages that come along, none if empty.
-        python: the version of Python there.
+        paper: the paper.
+        experiments: the experiments whose data and unfinished runs are included, and the runs that
+            these start from.
+        to: the folder for the bundle; parts of an earlier bundle in it are removed.
+        part: the largest size of a part in bytes.
+        wheels: packages to include; empty: none.
+        python: the other machine's version of Python.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: no clone, uncommitted code, data not at hand, or no such package.
+        UserError: this is not a clone, its code is not committed, the data are not at hand, or
+            there is no such package.
     """
     commit = committed()
     print("packing the committed code; about half a minute", file=sys.stderr, flush=True)
@@ -92,7 +94,7 @@ def committed() -> str:
     """The commit that is checked out.
 
     Raises:
-        UserError: this is no clone, or its code differs from the commit.
+        UserError: this is not a clone, or its code differs from the commit.
     """
     if not (ROOT / ".git").exists():
         raise UserError("a bundle is made in a clone: there is no .git here")
@@ -106,10 +108,10 @@ def committed() -> str:
 
 
 def archive() -> bytes:
-    """The committed tree as a compressed tar archive, with the digest of each of its files.
+    """The committed tree as a compressed tar archive, with a list of its files' digests.
 
     Raises:
-        UserError: git cannot make it.
+        UserError: ``git archive`` fails.
     """
     done = subprocess.run(["git", "-C", str(ROOT), "archive", "--format=tar", "HEAD"],
                           capture_output=True)
@@ -130,14 +132,14 @@ def archive() -> bytes:
 
 
 def data_of(paper: Paper, experiments: Sequence[str]) -> list[str]:
-    """The data sets these experiments read."""
+    """The names of the data sets that experiments use."""
     configs = [paper.config(e) for e in experiments]
     names = [getattr(getattr(c, "data", None), "name", "") for c in configs]
     return list(dict.fromkeys(filter(None, names)))
 
 
 def compressed(name: str) -> Path:
-    """The folder of a compressed data set, in the cache; made if it is not there.
+    """The folder of a compressed data set in the cache, where it is created if necessary.
 
     Raises:
         UserError: the data are not at hand.
@@ -151,9 +153,9 @@ def compressed(name: str) -> Path:
 
 
 def runs_that_travel(paper: Paper, experiments: Sequence[str]) -> list[Path]:
-    """The folders of runs that are not finished, and of those that others start from.
+    """The folders of unfinished runs, and of runs that others start from.
 
-    The latter also where they are finished: their weights lie in the checkpoint.
+    The latter are included even if they are finished, as their checkpoints contain the weights.
     """
     sources = sources_of(paper, experiments)
     return [f.parent for e in dict.fromkeys([*sources, *experiments])
@@ -163,7 +165,7 @@ def runs_that_travel(paper: Paper, experiments: Sequence[str]) -> list[Path]:
 
 
 def sources_of(paper: Paper, experiments: Sequence[str]) -> list[str]:
-    """The experiments that these start from, and those that they start from in turn."""
+    """The experiments that some experiments start from, directly or indirectly."""
     found: list[str] = []
     waiting = list(experiments)
     while waiting:
@@ -175,7 +177,7 @@ def sources_of(paper: Paper, experiments: Sequence[str]) -> list[str]:
 
 
 def download(packages: Sequence[str], python: str, folder: Path) -> None:
-    """Fetch wheels of these packages and of what they depend on, but for THEIR_OWN.
+    """Download the wheels of packages and their dependencies, except THEIR_OWN.
 
     Raises:
         UserError: a package has no wheel for that Python, or the package index is out of reach.
@@ -197,13 +199,13 @@ def download(packages: Sequence[str], python: str, folder: Path) -> None:
 
 
 def requirements() -> dict[str, str]:
-    """What ``pyproject.toml`` asks for, by the name of the package."""
+    """The requirements in ``pyproject.toml``, by the name of the package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return {re.split(r"[^\w.-]", r)[0].lower(): r for r in project["dependencies"]}
 
 
 def chosen_experiments(paper: Paper, names: Sequence[str]) -> list[str]:
-    """Single experiments behind these names; without names those that claims are measured by.
+    """The experiments that names stand for; without names, all that claims need.
 
     Raises:
         UserError: there is no such experiment.
@@ -218,11 +220,11 @@ def chosen_experiments(paper: Paper, names: Sequence[str]) -> list[str]:
 
 
 class Parts(io.RawIOBase):
-    """Writes numbered files of a given size at most.
+    """A writable stream that is split into numbered files of a given size.
 
     Args:
-        folder: where to.
-        size: bytes of a file.
+        folder: the folder for the files.
+        size: the largest size of a file in bytes.
     """
 
     def __init__(self, folder: Path, size: int):
@@ -231,11 +233,11 @@ class Parts(io.RawIOBase):
         self._left = 0
 
     def writable(self) -> bool:
-        """It can be written."""
+        """Always true."""
         return True
 
     def write(self, content: Buffer) -> int:
-        """Write on, across the end of a file."""
+        """Write content, beginning a new file whenever one is full."""
         rest = memoryview(content)
         length = len(rest)
         while rest:
@@ -249,13 +251,13 @@ class Parts(io.RawIOBase):
         return length
 
     def close(self) -> None:
-        """Close the file that is open."""
+        """Close the current file."""
         if self._file is not None:
             self._file.close()
 
 
 def split(staging: Path, to: Path, size: int) -> list[Path]:
-    """Put a folder's files into one archive, cut into parts.
+    """Write the files of a folder as one archive, split into parts.
 
     Raises:
         UserError: the parts cannot be written.

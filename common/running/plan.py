@@ -1,6 +1,7 @@
-"""Which runs a report still needs, and what they will cost.
+"""Planning: which runs a report still needs, and what they will cost.
 
-:mod:`common.running.reproduce` carries the plan out here, :mod:`common.running.cluster` as jobs.
+:mod:`common.running.reproduce` executes the plan on this machine, :mod:`common.running.cluster` as
+cluster jobs.
 """
 
 from __future__ import annotations
@@ -22,31 +23,31 @@ from common.evidence.paper import Paper
 from common.evidence.provenance import origin
 from common.files import ROOT, runs_root
 from common.running.runs import Outcome as Outcome
-from common.running.runs import Run, run_folder, train_command
+from common.running.runs import PendingRun, run_folder, train_command
+from common.running.runs import batched as batched
 from common.running.runs import in_turns as in_turns
-from common.running.runs import side_by_side as side_by_side
 from common.training import checkpoint, start
 from common.training.progress import duration
 
 PACE_PATIENCE = 180.0
-"""Seconds an experiment's first steps may take before its speed stays unknown."""
+"""Seconds after which measuring an experiment's speed is given up."""
 
 AT_A_TIME = (1, 2, 4, 8)
-"""How many runs side by side on one card are tried."""
+"""The numbers of runs side by side on one card whose speed is measured."""
 
 CONTENTION = 1.1
-"""How much slower runs side by side are taken to be than the same runs alone on their cores."""
+"""The assumed slowdown of concurrent processes, compared with the same process alone."""
 
 
 def cores() -> int:
-    """CPU cores this process may use."""
+    """Number of CPU cores that this process may use."""
     with contextlib.suppress(AttributeError):  # not on every system
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def chosen_claims(paper: Paper, ids: str | None) -> list[Claim]:
-    """The claims with these comma-separated ids, or all.
+    """The claims with these comma-separated ids; None: all claims.
 
     Raises:
         UserError: there is no such claim.
@@ -60,7 +61,7 @@ def chosen_claims(paper: Paper, ids: str | None) -> list[Claim]:
 
 
 def all_of(paper: Paper, names: str) -> Claim:
-    """A claim that needs the runs of these comma-separated experiments or groups, and judges none.
+    """A placeholder claim that needs the runs of some comma-separated experiments or groups.
 
     Raises:
         UserError: there is no such experiment.
@@ -70,22 +71,22 @@ def all_of(paper: Paper, names: str) -> Claim:
 
 
 def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again: bool = False,
-         jobs: int | None = None, threads: int | None = None) -> list[Run]:
-    """The runs these claims still need: seed 0 of every experiment, then seed 1 …
+         jobs: int | None = None, threads: int | None = None) -> list[PendingRun]:
+    """The runs that claims still need: seed 0 of every experiment, then seed 1 …
 
-    Before a run that starts from another experiment comes that one's of the same seed, and before
-    one that starts from a file the paper's run that leaves it, where these weights are not there or
-    are still to be made anew.
+    A run with ``start_from`` comes after the run that provides its weights (of the other experiment
+    with the same seed, or the paper's run that leaves the file), if that still has to be made.
 
     Args:
-        paper: whose claims.
-        claims: in the order in which they are to be settled.
-        seeds: at most this many of those that ``config.yaml`` plans; None: all of them.
+        paper: the paper.
+        claims: the claims, most important first.
+        seeds: the largest number of seeds, at most as many as ``config.yaml`` plans; None: all.
         again: also make runs whose result is committed, unless they were finished here.
-        jobs: how many runs share the cores, or None.
-        threads: of a run whose configuration does not say, where ``jobs`` is None; None: all.
+        jobs: how many runs share the cores; None: not fixed.
+        threads: the threads of a run whose configuration does not set them, if ``jobs`` is None;
+            None: all cores.
     """
-    found: dict[tuple[str, int], Run] = {}
+    found: dict[tuple[str, int], PendingRun] = {}
 
     def add(name: str, seed: int, why: str) -> None:
         config = paper.config(name)
@@ -108,8 +109,9 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
             run_folder(paper.name, name, seed))
         pace, elsewhere = known_pace(paper, name, takes)
         left = config.train.steps - done
-        found[name, seed] = Run(paper.name, name, (seed,), why, left, takes,
-                                None if pace is None else left * pace, elsewhere, needs=needs)
+        found[name, seed] = PendingRun(
+            paper.name, name, (seed,), why, left, takes,
+            None if pace is None else left * pace, elsewhere, needs=needs)
 
     planned = {e: min(paper.experiments.planned(e)[-1], seeds or paper.experiments.planned(e)[-1])
                for c in claims for e in c.experiments}
@@ -131,11 +133,11 @@ LEFT = re.compile(r"(?:weights/([^/]+?)(?:-seed(\d+))?|results/([^/]+)/[a-z_]+(\
 
 
 def maker(paper: Paper, file: str) -> tuple[str, int] | None:
-    """Experiment and seed of the run that leaves a file; None where it is none of this paper's.
+    """Experiment and seed of the paper's run that leaves a file; None if there is none.
 
     Args:
-        paper: whose experiments.
-        file: as ``start_from`` names it, ``papers/<paper>/…``.
+        paper: the paper.
+        file: the value of ``start_from``, ``papers/<paper>/…``.
     """
     match = LEFT.fullmatch(file.removeprefix(f"papers/{paper.name}/"))
     name, seed = (match[1] or match[3], match[2] or match[4] or "0") if match else ("", "0")
@@ -143,12 +145,12 @@ def maker(paper: Paper, file: str) -> tuple[str, int] | None:
 
 
 def can_be_made_here(paper: Paper, experiment: str) -> bool:
-    """Whether this machine has the arithmetic of an experiment: TF32 needs a card."""
+    """Whether this machine supports an experiment's precision: TF32 needs a card."""
     return paper.config(experiment).train.precision != "tf32" or cards() > 0
 
 
 def lacking(paper: Paper, experiment: str, seed: int, again: bool) -> str:
-    """Why a claim still needs a run, see :class:`Run`; empty where it does not."""
+    """Why a claim still needs a run, see :attr:`PendingRun.why`; empty if it does not."""
     committed = {r.seed: r for r in paper.results.get(experiment, [])}.get(seed)
     if committed is None:
         return "missing"
@@ -158,7 +160,7 @@ def lacking(paper: Paper, experiment: str, seed: int, again: bool) -> str:
 
 
 def finished_here(paper: Paper, experiment: str, seed: int) -> bool:
-    """Whether ``runs/`` holds the run, finished, in the experiment's present configuration."""
+    """Whether ``runs/`` contains the finished run in the experiment's present configuration."""
     path = run_folder(paper.name, experiment, seed) / "result.json"
     try:
         return path.exists() and results.is_current(
@@ -167,13 +169,13 @@ def finished_here(paper: Paper, experiment: str, seed: int) -> bool:
         return False
 
 
-def finished(paper: Paper, run: Run) -> bool:
-    """Whether ``runs/`` holds the result of every seed of a run; see :func:`finished_here`."""
+def finished(paper: Paper, run: PendingRun) -> bool:
+    """Whether ``runs/`` contains the finished runs of all its seeds, see :func:`finished_here`."""
     return all(finished_here(paper, run.experiment, seed) for seed in run.seeds)
 
 
 def left_over(paper: Paper, outcome: Outcome) -> str:
-    """The runs that are paused or were not started, a line each; empty where there is none."""
+    """The runs that are paused or were not started, one line each; empty if there are none."""
     lines = []
     for r in outcome.paused:
         steps = paper.config(r.experiment).train.steps
@@ -184,19 +186,19 @@ def left_over(paper: Paper, outcome: Outcome) -> str:
 
 
 def cards() -> int:
-    """CUDA cards of this machine."""
+    """Number of CUDA cards of this machine."""
     return torch.cuda.device_count()
 
 
 def this_machine() -> str:
-    """This machine's graphics card or, without one, its processor, as paces name them."""
+    """The name of this machine's graphics card, or of its processor, as in measured paces."""
     return origin(torch.device("cuda" if cards() else "cpu")).hardware.machine
 
 
 def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
-    """Seconds per step as ``train.py --pace`` measured them on this machine, by threads.
+    """Seconds per step that ``train.py --pace`` measured on this machine, by number of threads.
 
-    On a graphics card by the number of runs that took turns, of one step of one of them.
+    On a graphics card, by the number of runs that take turns.
     """
     found = results.read_pace(runs_root() / paper.name / experiment, paper.config(experiment))
     return found.seconds if found and found.cpu == this_machine() else {}
@@ -204,10 +206,11 @@ def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
 
 def known_pace(paper: Paper, experiment: str, threads: int
                ) -> tuple[float | None, tuple[str, ...]]:
-    """Seconds per step of an experiment, from ``--pace`` here, a committed result or pace.
+    """Seconds per step of an experiment: from ``--pace`` here, a committed result or a pace.
 
     Returns:
-        The seconds, None if nothing was measured; and the processors other than this one.
+        The seconds, None if nothing was measured; and the machines other than this one on which
+        they were measured.
     """
     here = paces_here(paper, experiment)
     if here:
@@ -227,15 +230,15 @@ def known_pace(paper: Paper, experiment: str, threads: int
 
 def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]],
                   patience: float = PACE_PATIENCE) -> None:
-    """Let ``train.py --pace`` measure (experiment, threads) that it has not measured yet.
+    """Measure speeds that are not known yet, with ``train.py --pace``.
 
     Args:
-        paper: whose experiments.
-        wanted: pairs of experiment and threads.
-        patience: seconds after which the speed of a pair stays unknown.
+        paper: the paper.
+        wanted: pairs of an experiment and a number of threads (on a graphics card, of runs).
+        patience: seconds after which the measurement of a pair is given up.
 
     Raises:
-        UserError: it ended in an error, which the others would meet too.
+        UserError: ``train.py`` failed, as it would for the other pairs.
     """
     for experiment, threads in wanted:
         if threads in paces_here(paper, experiment):
@@ -254,7 +257,7 @@ def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]],
 
 
 def better_threads(paper: Paper, experiment: str, patience: float = PACE_PATIENCE) -> int:
-    """1 where runs side by side get more done here than one with all cores, else all cores.
+    """The better number of threads here: 1 for concurrent runs, or all cores for one run at a time.
 
     Raises:
         UserError: see :func:`measure_paces`.
@@ -268,7 +271,7 @@ def better_threads(paper: Paper, experiment: str, patience: float = PACE_PATIENC
 
 
 def how_many_pay(paper: Paper, experiment: str, patience: float = PACE_PATIENCE) -> int:
-    """How many runs of an experiment side by side get most done on this machine's card.
+    """How many runs of an experiment should take turns on this machine's card to be fastest.
 
     Raises:
         UserError: see :func:`measure_paces`.
@@ -278,17 +281,17 @@ def how_many_pay(paper: Paper, experiment: str, patience: float = PACE_PATIENCE)
     return min(found, key=lambda n: found[n]) if found else AT_A_TIME[-2]
 
 
-def seconds_of_all(runs: Iterable[Run], starting: float) -> float:
-    """How long runs take one after the other, those whose speed is known.
+def seconds_of_all(runs: Iterable[PendingRun], starting: float) -> float:
+    """The total time of the runs whose speed is known, one after the other.
 
     Args:
-        runs: which.
-        starting: seconds of each before its first step.
+        runs: the runs.
+        starting: seconds that each needs before its first step.
     """
     return sum(r.seconds + starting for r in runs if r.seconds is not None)
 
 
-def show(runs: Sequence[Run], jobs: int | None, starting: float = 0.0) -> str:
+def show(runs: Sequence[PendingRun], jobs: int | None, starting: float = 0.0) -> str:
     """The plan as a table, and what it costs; see :func:`seconds_of_all`."""
     width = max(len(r.name) for r in runs) + 2
     lines = [f"{'run':<{width}}{'why':<11}{'steps left':>10}{'threads':>9}{'time':>10}"]
@@ -297,8 +300,8 @@ def show(runs: Sequence[Run], jobs: int | None, starting: float = 0.0) -> str:
         lines.append(f"{r.name:<{width}}{r.why:<11}{r.left:>10,}{r.threads:>9}{time_:>10}")
     total = seconds_of_all(runs, starting) / at_a_time(runs, jobs)
     unknown = sum(r.seconds is None for r in runs)
-    parts = [f"{count(len(runs) - unknown)}, about {duration(total)} on {cores()} cores",
-             f"{count(unknown)} whose speed is not known"]
+    parts = [f"{runs_in_words(len(runs) - unknown)}, about {duration(total)} on {cores()} cores",
+             f"{runs_in_words(unknown)} whose speed is not known"]
     lines.append(", and ".join(parts[unknown == len(runs):1 + (unknown > 0)]))
     if starting >= 1:
         lines[-1] += f" ({duration(starting)} of each to start)"
@@ -308,11 +311,11 @@ def show(runs: Sequence[Run], jobs: int | None, starting: float = 0.0) -> str:
     return "\n".join(lines)
 
 
-def count(runs: int) -> str:
+def runs_in_words(runs: int) -> str:
     """A number of runs in words."""
     return f"{runs} run{'s' * (runs != 1)}"
 
 
-def at_a_time(runs: Sequence[Run], jobs: int | None) -> int:
-    """How many of these runs go at a time."""
+def at_a_time(runs: Sequence[PendingRun], jobs: int | None) -> int:
+    """How many of the runs are trained at the same time."""
     return min(len(runs), jobs or max(1, cores() // max(r.threads for r in runs)))

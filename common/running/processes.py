@@ -1,4 +1,4 @@
-"""A run as a process of its own, which ends with this one."""
+"""Runs as processes of their own, which end with this process."""
 
 from __future__ import annotations
 
@@ -17,36 +17,38 @@ import torch
 from common.errors import UserError
 from common.files import ROOT, shown
 from common.running.live import standing
-from common.running.runs import Run
+from common.running.runs import PendingRun
 
 
 @dataclass
 class Process:
     """A run that is being trained."""
 
-    run: Run
+    run: PendingRun
     process: subprocess.Popen
     started: float
     slot: int
     since: int = 0
-    """How long the log was before."""
+    """The size of the log, in bytes, when the process started."""
 
     @property
     def standing(self) -> str:
-        """How far it is, in a line."""
+        """The run's progress line."""
         return standing(self.run.name, self.run.folder / "log.txt", self.since, self.started)
 
 
-def start(run: Run, slot: int, seconds: float = math.inf, often: float | None = None) -> Process:
+def start(run: PendingRun, slot: int, seconds: float = math.inf, often: float | None = None,
+          ) -> Process:
     """Start a run's process; its output goes to ``log.txt`` in its folder.
 
-    It dies with this process (on Linux), and takes the graphics card ``slot`` where there are any.
+    On Linux the process ends with this one. With several graphics cards, ``slot`` determines which
+    one it uses.
 
     Args:
         run: what to train.
-        slot: a number no other living process has.
+        slot: a number that no other running process has.
         seconds: its budget.
-        often: how many seconds apart it says how far it is; None: as ``train.py`` does by itself.
+        often: seconds between its progress lines; None: the default of ``train.py``.
 
     Raises:
         UserError: the run's folder cannot be written.
@@ -76,6 +78,6 @@ LINUX = sys.platform.startswith("linux")
 
 
 def die_with() -> None:
-    """Ask Linux to end this process when its parent ends, however that ends."""
+    """Make Linux end this process when its parent ends, however the parent ends."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

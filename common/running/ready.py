@@ -1,4 +1,4 @@
-"""Trained networks, ready to be shipped: of a published file of weights, or of a finished run."""
+"""Trained networks ready for export, from a file of weights or a finished run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from common.training.recipe import Supervised
 from common.typed import read_json
 
 CALIBRATION = 512
-"""Training images from which the ranges of activations are taken."""
+"""Number of training images used to calibrate the ranges of activations."""
 
 class Shipped(nn.Module):
-    """A trained network with what the paper does to pixels before it: uint8 (n, c, h, w) in.
+    """A trained network that includes the paper's preprocessing.
 
     Args:
-        recipe: whose ``prepare`` and ``model`` they are.
+        recipe: provides the preprocessing, ``prepare``, and the network.
+
+    Shapes: uint8 images (n, c, h, w) → logits (n, classes).
     """
 
     def __init__(self, recipe: Supervised):
@@ -37,14 +39,14 @@ class Shipped(nn.Module):
 
 @dataclass(frozen=True)
 class Ready:
-    """A network that is ready to be written, and the images that it is tried on.
+    """A network ready for export, with the images to test it on.
 
     Attributes:
-        paper: whose it is.
-        name: of the file to write, without suffix.
+        paper: the paper's name.
+        name: the name of the file to write, without suffix.
         data: the data set's name.
-        network: in evaluation mode.
-        images, labels: of the test split.
+        network: the network, in evaluation mode.
+        images, labels: from the test split.
         calibration: training images, uint8.
     """
 
@@ -57,16 +59,16 @@ class Ready:
     calibration: Tensor
 
 
-def read(source: str, images: int) -> Ready:
-    """The network of a published file of weights, or of a finished run.
+def load_ready(source: str, images: int) -> Ready:
+    """Load the network of a file of weights or of a finished run.
 
     Args:
-        source: ``papers/<paper>/…/<name>.safetensors`` with a JSON file beside it that says which
-            run made it, or ``<paper>/<experiment>[/seed<k>]``.
-        images: how many test images to take.
+        source: ``papers/<paper>/…/<name>.safetensors`` with a JSON file beside it that names the
+            run, or ``<paper>/<experiment>[/seed<k>]``.
+        images: how many test images to use.
 
     Raises:
-        UserError: there is no such network, or it is none that classifies images.
+        UserError: there is no such network, or it does not classify images.
     """
     paper, name, recipe = trained(source)
     test = recipe.data.test[:images]
@@ -75,9 +77,9 @@ def read(source: str, images: int) -> Ready:
 
 
 def trained(source: str) -> tuple[str, str, Supervised]:
-    """The paper, a file's name without suffix, and the recipe with its trained network.
+    """Load a trained network: returns the paper, a file name without suffix, and the recipe.
 
-    Args, raises: as :func:`read`.
+    Args and errors as in :func:`load_ready`.
     """
     if source.endswith(".safetensors"):
         paper, experiment, seed, tensors = from_file(source)
@@ -89,19 +91,24 @@ def trained(source: str) -> tuple[str, str, Supervised]:
     if not isinstance(recipe, Supervised):
         raise UserError(f"{source}: expected a network that classifies images")
     try:
-        start.fit(recipe.model, tensors)  # trained; start_with may prune them, or shrink them
+        start.fit(recipe.model, tensors)  # not start_with, which may prune or shrink the weights
     except UserError as e:
         raise UserError(f"{source}: does not fit {paper}/{experiment}: {e}") from e
     name = Path(source).stem if source.endswith(".safetensors") else f"{experiment}-seed{seed}"
     return paper, name, recipe
 
 
-Found = tuple[str, str, int, dict[str, Tensor]]
+Trained = tuple[str, str, int, dict[str, Tensor]]
 """Paper, experiment, seed and weights."""
 
 
-def from_file(source: str) -> Found:
-    """What a file of weights and the JSON beside it say."""
+def from_file(source: str) -> Trained:
+    """Read a file of weights and the JSON beside it.
+
+    Raises:
+        UserError: one is missing, damaged or outside the papers' folders, or the configuration is
+            not the experiment's present one.
+    """
     path = Path(source) if Path(source).exists() else ROOT / source
     if not path.is_file():
         raise UserError(f"{source}: there is no such file")
@@ -111,10 +118,10 @@ def from_file(source: str) -> Found:
                         f"{shown(ROOT / 'papers')}/<paper>/")
     paper = at.relative_to(ROOT / "papers").parts[0]
     sidecar = at.with_suffix(".json")
-    if not sidecar.exists():  # weights0.safetensors lies beside the result seed0.json
+    if not sidecar.exists():  # beside weights0.safetensors it is the result, seed0.json
         sidecar = at.with_name(re.sub(r"^\D+", "seed", at.stem) + ".json")
     try:
-        said = read_json(start.Sidecar, sidecar)
+        said = read_json(start.SourceRun, sidecar)
     except UserError as e:
         raise UserError(f"{source}: expected {sidecar.name} beside it, which says what run made "
                         f"it: {e}") from e
@@ -127,8 +134,12 @@ def from_file(source: str) -> Found:
     return paper, experiment, seed, start.read_file(at, source)
 
 
-def from_run(source: str) -> Found:
-    """What a finished run below ``runs/`` holds."""
+def from_run(source: str) -> Trained:
+    """Find the weights of a run: finished below ``runs/``, or in the paper's ``weights/``.
+
+    Raises:
+        UserError: there is no such run.
+    """
     match = re.fullmatch(r"(\w+)/([\w.]+)(?:/seed(\d+))?", source)
     if not match:
         raise UserError(f"{source}: expected a .safetensors file, or a finished run such as "

@@ -41,8 +41,8 @@ from common.training.budget import Budget, seconds_of
 from common.training.recipe import Recipe
 
 FAR, NEAR, NUDGE, MARGIN = 1000, 1e-4, 1e-6, 5.0
-"""Updates made at most; the relative difference that needs no further look; how far weights are
-moved to see what rounding does; how many times that effect still counts as rounding."""
+"""The largest number of updates; the relative difference that is accepted at once; the relative
+change of weights that simulates rounding; the accepted multiple of its effect."""
 
 OPTIONS = ("experiments", "at_most")
 
@@ -52,10 +52,10 @@ class Beginning:
     """The first losses of a run.
 
     Attributes:
-        first: of the first updates one by one, as far as they were kept.
-        step: the update after which the first mean was logged; 0 where it is not looked at.
-        mean: of the updates until then.
-        fingerprint: of the data.
+        first: the losses of the first updates, as far as they were kept.
+        step: the update after which the first mean loss was logged; 0 if it is not compared.
+        mean: the mean loss up to that update.
+        fingerprint: the data's fingerprint.
     """
 
     first: tuple[float, ...]
@@ -65,11 +65,11 @@ class Beginning:
 
     @property
     def updates(self) -> int:
-        """How many updates it takes."""
+        """How many updates are needed to compare it."""
         return max(len(self.first), self.step)
 
     def apart(self, other: Beginning) -> float:
-        """The largest relative difference of two beginnings' losses."""
+        """The largest relative difference between the losses of two beginnings."""
         pairs = list(zip(self.first, other.first, strict=False))
         if self.step and other.step == self.step:
             pairs.append((self.mean, other.mean))
@@ -77,14 +77,14 @@ class Beginning:
 
 
 def apart(a: float, b: float) -> float:
-    """The relative difference of two losses; infinite where one is none."""
+    """The relative difference of two losses; infinite if one is not finite."""
     if not (math.isfinite(a) and math.isfinite(b)):
         return math.inf
     return abs(a - b) / max(abs(a), abs(b), 1e-30)
 
 
 def recorded(result: Result) -> Beginning:
-    """What a result keeps of its run's beginning."""
+    """The beginning of a run as recorded in its result."""
     steps, means = result.curves.get("train_loss", ((0,), (0.0,)))
     step = int(steps[0]) if steps[0] <= FAR else 0
     return Beginning(tuple(result.record.first_losses), step, float(means[0]),
@@ -92,17 +92,16 @@ def recorded(result: Result) -> Beginning:
 
 
 def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beginning:
-    """Begin a run again, in a folder that is thrown away.
+    """Make the first updates of a run again, in a temporary folder.
 
     Args:
-        paper: whose.
-        result: which run.
-        updates: how many to make.
-        nudge: the relative size of random changes of the initial weights.
+        paper: the paper.
+        result: the result of the run.
+        updates: how many updates to make.
+        nudge: the relative size of random changes to the initial weights.
 
     Raises:
-        UserError: it cannot be trained; or its data, or the weights it starts from, are not at
-            hand.
+        UserError: it cannot be trained; or its data or the weights it starts from are not at hand.
         Paused: the process was asked to end.
     """
     own = paper.experiments.resolve(result.experiment).train.precision
@@ -126,7 +125,7 @@ def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beg
             training.run_all([made], [folder], [result.name], results.origin(made.device),
                              budget=budget, source=source)
         saved = checkpoint.of_run(folder)
-        if saved is None or saved.step < updates:  # not because it is far enough
+        if saved is None or saved.step < updates:  # stopped before it made all updates
             raise Paused(f"{result.name}: asked to end; what was looked at before is noted")
         lines = [line for line in tracking.read(folder) if "loss" in line]
     step, mean = (lines[0]["step"], lines[0]["loss"]) if lines else (0, 0.0)
@@ -134,19 +133,19 @@ def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beg
 
 
 def stop_after(recipe: Recipe, updates: int, budget: Budget) -> None:
-    """Make a budget be over once a recipe has made some updates."""
+    """Make a recipe end a budget once it has made some updates."""
     step = recipe.step
 
     def counted(number: int) -> torch.Tensor:
         if number + 1 >= updates:
             budget.stop()
         return step(number)
-    recipe.step = counted  # type: ignore[method-assign]  # this one object's
+    recipe.step = counted  # type: ignore[method-assign]  # of this object only
 
 
 @torch.no_grad()
 def move(recipe: Recipe, size: float) -> None:
-    """Change every weight by a random part of itself, of a standard deviation ``size``."""
+    """Multiply every weight by 1 + ``size``·ε with ε ~ N(0, 1)."""
     chance = torch.Generator().manual_seed(0)
     for network in recipe.networks():
         for p in network.parameters():
@@ -156,15 +155,15 @@ def move(recipe: Recipe, size: float) -> None:
 
 
 def difference(paper: Paper, result: Result) -> str:
-    """What a run's beginning has become, in words; empty where it agrees.
+    """How a run's beginning differs from the recorded one, in words; empty if they agree.
 
     Raises:
         UserError: see :func:`again`.
     """
     before = recorded(result)
     now = again(paper, result, before.updates)
-    known = result.record.data.name in FINGERPRINTS  # what is computed has other last bits
-    if known and now.fingerprint != before.fingerprint:    # elsewhere; its losses show the rest
+    known = result.record.data.name in FINGERPRINTS  # computed data differ in their last bits
+    if known and now.fingerprint != before.fingerprint:    # between machines; losses suffice there
         return (f"recorded with data of fingerprint {before.fingerprint[:10]}, the code makes "
                 f"{now.fingerprint[:10]}")
     found = before.apart(now)
@@ -182,7 +181,7 @@ def difference(paper: Paper, result: Result) -> str:
 
 
 def chosen(paper: Paper, names: list[str], at_most: float) -> Iterator[Result]:
-    """The first recorded run of every experiment that is to be looked at."""
+    """The first recorded run of each experiment to check: the named ones, if quick enough."""
     for experiment, found in paper.results.items():
         if (names and experiment not in names) or experiment not in paper.experiments.experiments:
             continue
@@ -193,10 +192,10 @@ def chosen(paper: Paper, names: list[str], at_most: float) -> Iterator[Result]:
 
 
 def recheck(paper: Paper, names: list[str], at_most: float) -> list[str]:
-    """Look at some experiments of a paper, and leave or remove the notes beside their results.
+    """Check experiments of a paper, and write or remove the notes beside their results.
 
     Returns:
-        The runs that differ, a line each, as they are printed.
+        One line for each run that differs, as printed.
     """
     lines: list[str] = []
     agree, unseen = 0, list[str]()
@@ -224,13 +223,13 @@ def recheck(paper: Paper, names: list[str], at_most: float) -> list[str]:
 
 
 def main(argv: list[str]) -> int:
-    """The command line; see the module's text.
+    """The command line; see the module's docstring.
 
     Raises:
-        UserError: an unknown key, paper or experiment.
+        UserError: a key, paper or experiment is unknown.
     """
     if {"--help", "-h"} & set(argv):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     asked = papers([a for a in argv if "=" not in a])
     experiment, _, options = parse_arguments([a for a in argv if "=" in a])

@@ -41,15 +41,16 @@ from common.evidence.paper import Paper, papers
 from common.evidence.provenance import say_uncommitted
 from common.files import locked, runs_root, shown
 from common.running import cluster
-from common.running.found import found
+from common.running.by_claim import outcome_by_claim
 from common.running.live import Live, last_line, start_up
 from common.running.plan import (
     AT_A_TIME,
     PACE_PATIENCE,
     Outcome,
-    Run,
+    PendingRun,
     all_of,
     at_a_time,
+    batched,
     better_threads,
     cards,
     chosen_claims,
@@ -62,7 +63,6 @@ from common.running.plan import (
     plan,
     seconds_of_all,
     show,
-    side_by_side,
 )
 from common.running.processes import Process, start
 from common.running.words import parse_arguments
@@ -72,21 +72,21 @@ from common.training.progress import duration
 OPTIONS = ("claims", "experiments", "seeds", "jobs", "vectorize", "launcher", "pace", "budget")
 
 RESERVE, LEAST = 10.0, 5.0
-"""Seconds of a budget kept for starting a run and for the reports, and what is worth a start."""
+"""Seconds of a budget reserved for starting a run and for reports; the least time worth a start."""
 
 
-def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], bool],
+def make_runs(runs: Sequence[PendingRun], jobs: int | None, finished: Callable[[PendingRun], bool],
               budget: Budget, starting: float = 0.0) -> Outcome:
-    """Train the runs, several at a time, and say how each ended.
+    """Train the runs on this machine, several at a time, and print how each ended.
 
-    A run that needs others starts when they are done, and fails if one of them does.
+    A run that needs others starts when they are done, and fails if one of them fails.
 
     Args:
         runs: what to train.
-        jobs: how many at a time; None: as many as there are cores for their threads.
-        finished: whether a run has left its result; one that ended without is paused.
-        budget: every run gets what is left of it when it starts, less RESERVE.
-        starting: seconds a run takes before its first step.
+        jobs: how many at a time; None: as many as the cores allow for their threads.
+        finished: whether a run has a result; a run that ended without one counts as paused.
+        budget: each run gets what is left of it when the run starts, minus RESERVE.
+        starting: seconds that a run needs before its first step.
     """
     outcome, active, done = Outcome(waiting=list(runs)), list[Process](), 0
     waiting, limit, told, live = outcome.waiting, jobs or cores(), False, Live()
@@ -103,7 +103,7 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
                 used += 1 if jobs else active[-1].run.threads
             time.sleep(0.05)
             live.show(lambda: [p.standing for p in active])
-            if budget.over and not told:  # it took long to start, or its last step is a long one
+            if budget.over and not told:  # a run started late, or its last step takes long
                 told = True
                 for p in active:
                     p.process.terminate()
@@ -124,14 +124,14 @@ def carry_out(runs: Sequence[Run], jobs: int | None, finished: Callable[[Run], b
     return outcome
 
 
-def ended(p: Process, finished: Callable[[Run], bool], told: bool, outcome: Outcome) -> str:
-    """Sort a run that has ended into the outcome; returns how it ended, in a word.
+def ended(p: Process, finished: Callable[[PendingRun], bool], told: bool, outcome: Outcome) -> str:
+    """Add a run that has ended to the outcome, unless it is done; returns how it ended, in a word.
 
     Args:
-        p: its process.
-        finished: see :func:`carry_out`.
-        told: it was asked to end, so that SIGTERM is no failure.
-        outcome: gets the run unless it is done.
+        p: the run's process.
+        finished: see :func:`make_runs`.
+        told: whether it was asked to end, so that ending by SIGTERM is not a failure.
+        outcome: changed in place.
     """
     code = p.process.returncode
     if code and not (told and code == -signal.SIGTERM):
@@ -147,7 +147,7 @@ def ended(p: Process, finished: Callable[[Run], bool], told: bool, outcome: Outc
 
 @contextlib.contextmanager
 def terminated_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM end this process as Ctrl-C does, runs and all."""
+    """A context in which SIGTERM ends this process and its runs as Ctrl-C does."""
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -158,10 +158,10 @@ def terminated_like_ctrl_c() -> Iterator[None]:
 
 
 def options_of(argv: list[str]) -> dict:
-    """The command line's keys.
+    """Parse and check the command line's options.
 
     Raises:
-        UserError: an unknown key or flag, or a value out of range.
+        UserError: a key or flag is unknown, or a value is not allowed.
     """
     for word in argv:
         if word.startswith("-") and word != "--dry-run":
@@ -186,7 +186,7 @@ def options_of(argv: list[str]) -> dict:
         raise UserError(f"launcher={options['launcher']}: expected one of "
                         f"{', '.join(cluster.LAUNCHERS)}")
     if "launcher" in options:
-        cluster.check(options["launcher"])
+        cluster.check_launcher(options["launcher"])
     if "launcher" not in options and any(k.startswith("slurm.") for k in options):
         raise UserError("slurm.… needs launcher=slurm")
     if "budget" in options:
@@ -201,7 +201,11 @@ def options_of(argv: list[str]) -> dict:
 
 
 def check_seeds(paper: Paper, claims: Sequence[Claim], seeds: int) -> None:
-    """Refuse more seeds than were planned: added until a verdict pleases, they prove nothing."""
+    """Refuse more seeds than planned; seeds added until a verdict pleases would prove nothing.
+
+    Raises:
+        UserError: more seeds are requested than ``config.yaml`` plans.
+    """
     most = max((paper.experiments.planned(e)[-1] for c in claims for e in c.experiments), default=1)
     if seeds > most:
         raise UserError(f"seeds={seeds}: papers/{paper.name}/config.yaml plans {most}; raise the "
@@ -209,17 +213,18 @@ def check_seeds(paper: Paper, claims: Sequence[Claim], seeds: int) -> None:
                         "then become wider, see papers/README.md")
 
 
-def planned(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget) -> list[Run]:
+def runs_to_make(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget,
+                 ) -> list[PendingRun]:
     """The runs to make, after measuring the speeds that the plan depends on.
 
-    A short budget is not spent on measuring, and a longer one only on what decides how many runs
-    go side by side.
+    With a short budget nothing is measured; with a longer one, only what decides how many runs are
+    trained at the same time.
     """
     jobs, threads = options.get("jobs"), None
     arguments = paper, claims, options.get("seeds"), "claims" in options, jobs
     runs = plan(*arguments)
     if runs and cards():
-        return planned_for_cards(paper, runs, options, budget)
+        return runs_for_cards(paper, runs, options, budget)
     if runs and options.get("pace", True) and budget.left > PACE_PATIENCE:
         patience = min(PACE_PATIENCE, budget.left / 4)
         try:
@@ -231,11 +236,12 @@ def planned(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget
         except UserError as e:
             print(f"speeds stay unknown: {e}", file=sys.stderr, flush=True)
         runs = plan(*arguments, threads)
-    return side_by_side(runs) if options.get("vectorize", False) else runs
+    return batched(runs) if options.get("vectorize", False) else runs
 
 
-def planned_for_cards(paper: Paper, runs: list[Run], options: dict, budget: Budget) -> list[Run]:
-    """The same runs, the seeds of an experiment taking turns: as many at a time as pays most."""
+def runs_for_cards(paper: Paper, runs: list[PendingRun], options: dict, budget: Budget,
+                   ) -> list[PendingRun]:
+    """The same runs, with as many seeds of an experiment taking turns on a card as is fastest."""
     together = AT_A_TIME[-2]
     if options.get("pace", True) and budget.left > PACE_PATIENCE:
         try:
@@ -246,13 +252,13 @@ def planned_for_cards(paper: Paper, runs: list[Run], options: dict, budget: Budg
 
 
 def main(argv: list[str]) -> int:
-    """The command line; see the module's text.
+    """The command line; see the module's docstring.
 
     Returns:
         0, or 1 if a run failed.
     """
     if not argv or {"--help", "-h"} & set(argv):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     (paper,) = papers(argv[:1])
     starting = start_up()
@@ -261,29 +267,29 @@ def main(argv: list[str]) -> int:
     claims = ([all_of(paper, str(options["experiments"]))] if "experiments" in options
               else chosen_claims(paper, options.get("claims")))
     check_seeds(paper, claims, options.get("seeds", 1))
-    jobs = options.get("jobs") or cards() or None  # of a card one process makes the most
+    jobs = options.get("jobs") or cards() or None  # one process per card is fastest
     if "--dry-run" in argv:
-        runs = planned(paper, claims, {"pace": False, **options}, budget)
+        runs = runs_to_make(paper, claims, {"pace": False, **options}, budget)
         print(show(runs, jobs, starting) if runs else "nothing to run")
         if any(r.seconds is None for r in runs) and "pace" not in options:
             print("(pace=true measures speeds that are not known)")
         return 0
     with locked(runs_root() / paper.name,
                 f"another process is reproducing {paper.name}"), terminated_like_ctrl_c():
-        runs, outcome = planned(paper, claims, options, budget), Outcome()
+        runs, outcome = runs_to_make(paper, claims, options, budget), Outcome()
         if runs:
             say_uncommitted()
             print(show(runs, jobs, starting), flush=True)
             if "launcher" in options:
-                outcome = cluster.carry_out(runs, options["launcher"], {
+                outcome = cluster.submit_runs(runs, options["launcher"], {
                     k.removeprefix("slurm."): v for k, v in options.items()
                     if k.startswith("slurm.")}, functools.partial(finished, paper))
             else:
-                outcome = carry_out(runs, jobs, functools.partial(finished, paper), budget,
+                outcome = make_runs(runs, jobs, functools.partial(finished, paper), budget,
                                     starting)
             report.main([paper.name])
-    print(found(paper, Paper(paper.folder), claims, runs, outcome) if "claims" in options else
-          f"report: papers/{paper.name}/REPORT.md")
+    print(outcome_by_claim(paper, Paper(paper.folder), claims, runs, outcome)
+          if "claims" in options else f"report: papers/{paper.name}/REPORT.md")
     if left := left_over(paper, outcome):
         print(left)
     for run, why in outcome.failed:

@@ -1,4 +1,4 @@
-"""Single runs of a plan, runs of several seeds made of them, and what became of them."""
+"""The runs of a plan, their combination into runs of several seeds, and their outcomes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from common.files import ROOT, runs_root
 
 
 @dataclass(frozen=True)
-class Run:
-    """One experiment that has to be trained, with one seed or with several side by side.
+class PendingRun:
+    """An experiment to be trained with one seed, or with several in one process.
 
     Attributes:
-        paper, experiment, seeds: which.
+        paper, experiment, seeds: what to train.
         why: ``missing``, ``stale``, ``asked for``, or ``needed`` by a run that starts from it.
-        left: updates still to be made.
-        threads: CPU threads it takes.
-        seconds: how long that takes, or None where no speed was measured.
-        elsewhere: the machines on which the speed was measured, other than this one.
-        by_turns: whether several seeds take turns on a card instead of being one batched network.
-        needs: names of the single runs of the plan that have to be done before it.
+        left: number of updates still to be made.
+        threads: number of CPU threads.
+        seconds: the expected time; None if its speed is not known.
+        elsewhere: the machines other than this one on which the speed was measured.
+        by_turns: whether several seeds take turns on a card rather than form one batched network.
+        needs: names of the single runs in the plan that must be done first.
     """
 
     paper: str
@@ -38,17 +38,17 @@ class Run:
 
     @property
     def singles(self) -> set[str]:
-        """The names of the single runs it consists of."""
+        """The names of its single runs, one for each seed."""
         return {f"{self.experiment}/seed{k}" for k in self.seeds}
 
     @property
     def name(self) -> str:
-        """experiment/seed, as tables and messages show it."""
+        """Its name in tables and messages: experiment/seed."""
         return f"{self.experiment}/seed{','.join(map(str, self.seeds))}"
 
     @property
     def folder(self) -> Path:
-        """Where its log lies, and its checkpoints, those of its first seed."""
+        """The folder of its log and of its first seed's checkpoints."""
         return run_folder(self.paper, self.experiment, self.seeds[0])
 
     @property
@@ -64,22 +64,22 @@ class Run:
 
 @dataclass
 class Outcome:
-    """What became of the runs that did not come to their end.
+    """The runs that did not finish.
 
     Attributes:
-        failed: each with its reason.
-        paused: they stopped before their last step, as asked, with everything on disk.
-        waiting: not started.
+        failed: the runs that failed, each with its reason.
+        paused: the runs that stopped before their last step, as asked, with everything on disk.
+        waiting: the runs that were not started.
     """
 
-    failed: list[tuple[Run, str]] = field(default_factory=list)
-    paused: list[Run] = field(default_factory=list)
-    waiting: list[Run] = field(default_factory=list)
+    failed: list[tuple[PendingRun, str]] = field(default_factory=list)
+    paused: list[PendingRun] = field(default_factory=list)
+    waiting: list[PendingRun] = field(default_factory=list)
 
-    def ready(self, active: Iterable[Run]) -> Run | None:
-        """The first waiting run that needs no other, or none that is not done, if there is one.
+    def ready(self, active: Iterable[PendingRun]) -> PendingRun | None:
+        """The first waiting run whose prerequisites are done; None if there is none.
 
-        A run that needs one that failed is moved to ``failed``; one that needs a paused one waits.
+        A run whose prerequisite failed is moved to ``failed``; if it was paused, the run waits.
 
         Args:
             active: the runs that are being trained.
@@ -94,13 +94,13 @@ class Outcome:
 
 
 def train_command(paper: str) -> list[str]:
-    """The program of a paper's ``train.py``."""
+    """The command that starts a paper's ``train.py``, without arguments."""
     return [sys.executable, str(ROOT / "papers" / paper / "train.py")]
 
 
-def side_by_side(runs: Sequence[Run]) -> list[Run]:
-    """The same runs with the seeds of an experiment joined where they stand at the same step."""
-    joined: dict[tuple[str, int], Run] = {}
+def batched(runs: Sequence[PendingRun]) -> list[PendingRun]:
+    """Join runs of one experiment at the same step, to be trained as one batched network."""
+    joined: dict[tuple[str, int], PendingRun] = {}
     for r in runs:
         there = joined.get((r.experiment, r.left))
         joined[r.experiment, r.left] = r if there is None else replace(
@@ -110,14 +110,14 @@ def side_by_side(runs: Sequence[Run]) -> list[Run]:
     return list(joined.values())
 
 
-def in_turns(runs: Sequence[Run], at_a_time: int) -> list[Run]:
-    """The same runs with the seeds of an experiment joined, to take turns on a card.
+def in_turns(runs: Sequence[PendingRun], at_a_time: int) -> list[PendingRun]:
+    """Join runs of one experiment, to take turns on a card.
 
     Args:
-        runs: of one seed each.
+        runs: runs of one seed each.
         at_a_time: how many a card trains at a time.
     """
-    seeds: dict[str, list[Run]] = {}
+    seeds: dict[str, list[PendingRun]] = {}
     for r in runs:
         seeds.setdefault(r.experiment, []).append(r)
     joined = []
@@ -133,5 +133,5 @@ def in_turns(runs: Sequence[Run], at_a_time: int) -> list[Run]:
 
 
 def run_folder(paper: str, experiment: str, seed: int) -> Path:
-    """Where a run's checkpoints lie."""
+    """The folder of a run with an experiment's own configuration."""
     return runs_root() / paper / experiment / f"seed{seed}"

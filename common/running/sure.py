@@ -1,7 +1,7 @@
-"""How sure a shipped network is, how right it is to be, and what it says of unfamiliar images.
+"""A trained network's confidence, its calibration, and its uncertainty on unfamiliar images.
 
-Where units or weights are random in training, networks can be drawn and their probabilities
-averaged; that stands beside the one network that is shipped.
+If units or weights are random in training, networks can also be sampled and their probabilities
+averaged; this is compared with the single network that is shipped.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from common.training.sums import fraction
 from common.typed import Model, read_json
 
 SAMPLES = 20
-"""Networks that are drawn."""
+"""Number of sampled networks."""
 
 FOLDER = Path("exports/sure")
-"""In a paper's folder, where tables are kept."""
+"""The folder of the measurements, below a paper's folder."""
 
 WAYS = {"one": "one network", "drawn": f"{SAMPLES} drawn, averaged"}
-"""What the table calls them."""
+"""The names in the table of the two ways to compute probabilities."""
 
 HEAD = ["network", "probabilities of", "test error, %", "mean confidence, %",
         "calibration error, %", "−log p of the right class, nats", "entropy, nats",
@@ -40,14 +40,14 @@ HEAD = ["network", "probabilities of", "test error, %", "mean confidence, %",
 
 
 class Way(Model):
-    """What probabilities are worth that were found in one way; :data:`HEAD` says it in words.
+    """The measurements of probabilities computed in one way; :data:`HEAD` names them.
 
     Attributes:
-        error: %.
-        confidence: mean probability of what is answered.
-        ece: expected calibration error, 15 bins.
-        nll, entropy: nats, mean over images.
-        turned: the entropy on the images turned by 90°.
+        error: test error in %.
+        confidence: mean probability of the predicted class.
+        ece: expected calibration error with 15 bins.
+        nll, entropy: mean over images, in nats.
+        turned: the entropy on the images rotated by 90°.
     """
 
     error: float
@@ -59,18 +59,18 @@ class Way(Model):
 
 
 class Ways(Model):
-    """The one network that is shipped, and where networks can be drawn the average of some."""
+    """The single network, and the average of sampled networks where these can be drawn."""
 
     one: Way
     drawn: Way | None = None
 
 
 class Measured(Model):
-    """What a network's probabilities are worth, as ``exports/sure/`` keeps it.
+    """The measurements of a network's probabilities, as stored in ``exports/sure/``.
 
     Attributes:
-        images: of the test split.
-        samples: networks that are drawn, where they can be.
+        images: number of test images.
+        samples: number of sampled networks, where these can be drawn.
         made: the provenance.
     """
 
@@ -85,14 +85,14 @@ class Measured(Model):
 
 @runtime_checkable
 class Drawing(Protocol):
-    """A recipe whose networks can be drawn."""
+    """A recipe from which networks can be sampled."""
 
     def probabilities(self, x: Tensor, samples: int) -> Tensor:
-        """Class probabilities (samples, n, classes); (1, n, classes) of the one network for 0."""
+        """Class probabilities, (samples, n, classes); for 0 the one network's, (1, n, classes)."""
 
 
 def probabilities(recipe: Supervised, x: Tensor, samples: int) -> Tensor:
-    """Class probabilities (samples, n, classes); (1, n, classes) where there is one network."""
+    """Class probabilities, (samples, n, classes); (1, n, classes) if none can be sampled."""
     if isinstance(recipe, Drawing):
         return recipe.probabilities(x, samples)
     return torch.softmax(recipe.predict(x), 1)[None]
@@ -100,10 +100,10 @@ def probabilities(recipe: Supervised, x: Tensor, samples: int) -> Tensor:
 
 @torch.no_grad()
 def measure(source: str) -> Measured:
-    """What a network's probabilities are worth on all test images.
+    """Measure a network's probabilities on all test images.
 
     Args:
-        source: see :func:`common.running.ready.read`.
+        source: see :func:`common.running.ready.load_ready`.
     """
     paper, name, recipe = ready.trained(source)
     test = recipe.data.test
@@ -128,7 +128,7 @@ def measure(source: str) -> Measured:
 
 
 def table(found: Sequence[Measured]) -> str:
-    """Networks as a table in Markdown."""
+    """A Markdown table of networks."""
     return tables.table(HEAD, [
         [f"{f.paper} `{f.name}`", WAYS[way], f"{m.error:.2f}", f"{100 * m.confidence:.2f}",
          f"{100 * m.ece:.2f}", f"{m.nll:.4f}", f"{m.entropy:.3f}", f"{m.turned:.3f}"]
@@ -137,7 +137,7 @@ def table(found: Sequence[Measured]) -> str:
 
 
 def keep(found: Measured) -> Path:
-    """Write what :func:`measure` found into the paper's folder, for the page that shows it."""
+    """Write measurements into the paper's folder, for papers/STUDY.md."""
     say_uncommitted()
     path = ROOT / "papers" / found.paper / FOLDER / f"{found.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def keep(found: Measured) -> Path:
 
 
 def kept() -> list[Measured]:
-    """Everything that was kept, by data set and calibration error of the one network.
+    """Read all stored measurements, by data set and the single network's calibration error.
 
     Raises:
         UserError: a file is damaged.
@@ -156,7 +156,7 @@ def kept() -> list[Measured]:
 
 
 def main(source: str, record: bool) -> int:
-    """Print the table of a network, and keep it where ``record`` says so."""
+    """Print the table of a network, and store the measurements if ``record`` is set."""
     found = measure(source)
     print(table([found]))
     if record:

@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 MANIFEST, MARK = "manifest.json", ".bundle.json"
-"""What the parts are, beside them; what a working tree was made from, in it."""
+"""The file that lists a bundle's parts; the file in a working tree that names its commit."""
 
 DECODE = """
 import sys
@@ -38,11 +38,11 @@ exit_with(lambda: decoded.write(Path(sys.argv[2]), compressed.decompress(Path(sy
 
 
 class Refused(Exception):
-    """Something given cannot be used; the message names it and what was expected."""
+    """The user's input cannot be used; the message names it and what was expected."""
 
 
 class Joined(io.RawIOBase):
-    """Several files, read as if they were one.
+    """Several files as one readable stream.
 
     Args:
         paths: the files, in order.
@@ -53,11 +53,11 @@ class Joined(io.RawIOBase):
         self._file: io.BufferedReader | None = None
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Always true."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read on, across the end of a file."""
+        """Read into a buffer, moving on to the next file at the end of each."""
         while True:
             if self._file is None:
                 if not self._paths:
@@ -73,7 +73,7 @@ def members(tar: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo, IO[byt
     """The files of an archive with their names, in order.
 
     Raises:
-        Refused: a name that leads outside, or a member that is no ordinary file, such as a link.
+        Refused: a name leads outside the archive, or a member is not an ordinary file.
     """
     for member in tar:
         path = PurePosixPath(member.name)
@@ -101,10 +101,10 @@ def extract(tar: tarfile.TarFile, to: Path) -> None:
 
 
 def read_manifest(folders: list[Path]) -> dict[str, Any]:
-    """The manifest, from the first folder that holds one.
+    """Read the manifest from the first folder that contains one.
 
     Raises:
-        Refused: no folder does, or it is damaged.
+        Refused: no folder contains one, or it is damaged.
     """
     for path in (f / MANIFEST for f in folders):
         if path.is_file():
@@ -126,7 +126,7 @@ def read_manifest(folders: list[Path]) -> dict[str, Any]:
 
 
 def gather(parts: list[dict[str, Any]], folders: list[Path], stash: Path) -> list[str]:
-    """Copy the parts that are whole into a folder; returns the names of those still missing."""
+    """Copy the intact parts into a folder; returns the names of those still missing."""
     stash.mkdir(parents=True, exist_ok=True)
     missing = []
     for part in parts:
@@ -147,7 +147,7 @@ def gather(parts: list[dict[str, Any]], folders: list[Path], stash: Path) -> lis
 
 
 def is_whole(path: Path, part: dict[str, Any]) -> bool:
-    """Whether a file is a part as the manifest describes it."""
+    """Whether a file has the size and digest that the manifest gives for a part."""
     if not path.is_file() or path.stat().st_size != part["bytes"]:
         return False
     digest = hashlib.sha256()
@@ -158,10 +158,10 @@ def is_whole(path: Path, part: dict[str, Any]) -> bool:
 
 
 def check_target(to: Path, commit: str) -> bool:
-    """Whether the code of this commit is there already.
+    """Whether a folder already contains the code of a commit.
 
     Raises:
-        Refused: the folder holds something else.
+        Refused: the folder contains something else.
     """
     if (to / MARK).is_file():
         try:
@@ -178,7 +178,7 @@ def check_target(to: Path, commit: str) -> bool:
 
 
 def make_ready(manifest: dict[str, Any], stash: Path, to: Path) -> None:
-    """Write code, packages, checkpoints and data from the parts in ``stash``.
+    """Write code, packages, checkpoints and data from the parts in ``stash`` into ``to``.
 
     Raises:
         Refused: the archive is not what was packed, or data cannot be decoded.
@@ -190,7 +190,7 @@ def make_ready(manifest: dict[str, Any], stash: Path, to: Path) -> None:
     with tarfile.open(fileobj=io.BufferedReader(Joined(paths), 1 << 20), mode="r|") as tar:
         extract(tar, payload)
     if not has_code:
-        code = stash / "code"  # moved into place when it is whole
+        code = stash / "code"  # moved into place when it is complete
         shutil.rmtree(code, ignore_errors=True)
         with tarfile.open(payload / "code.tar.xz") as tar:
             extract(tar, code)
@@ -201,7 +201,7 @@ def make_ready(manifest: dict[str, Any], stash: Path, to: Path) -> None:
         install(wheel, to / "site")
     for run in sorted((payload / "runs").glob("*/*/*")):
         there = to / run.relative_to(payload)
-        if not there.exists():  # else it may have come further here
+        if not there.exists():  # an existing run may be further
             there.parent.mkdir(parents=True, exist_ok=True)
             os.replace(run, there)
     for folder in sorted((payload / "data").glob("*")):
@@ -210,7 +210,11 @@ def make_ready(manifest: dict[str, Any], stash: Path, to: Path) -> None:
 
 
 def install(wheel: Path, site: Path) -> None:
-    """Put the importable files of a wheel into a folder."""
+    """Extract the importable files of a wheel into a folder.
+
+    Raises:
+        Refused: a file's name leads outside the folder.
+    """
     with zipfile.ZipFile(wheel) as archive:
         for info in archive.infolist():
             parts = PurePosixPath(info.filename).parts
@@ -228,10 +232,10 @@ def install(wheel: Path, site: Path) -> None:
 
 
 def decode(folder: Path, to: Path) -> None:
-    """Decode a data set into ``data/`` of the tree, by the tree's own code.
+    """Decode a data set into ``data/`` of the tree, with the tree's own code.
 
     Raises:
-        Refused: it is damaged, or a package that decodes it is missing.
+        Refused: it is damaged, or a package for decoding it is missing.
     """
     target = to / "data" / f"{folder.name}.safetensors"
     done = subprocess.run([sys.executable, "-c", DECODE, str(folder), str(target)], cwd=to,
@@ -242,20 +246,20 @@ def decode(folder: Path, to: Path) -> None:
 
 
 def environment(to: Path) -> dict[str, str]:
-    """What a command that works in the tree needs in its environment."""
+    """The environment variables that commands in the tree need."""
     paths = [str(to), str(to / "site"), os.environ.get("PYTHONPATH", "")]
     found = {"PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, paths)))}
     return found | ({"PAPERS_DATA": str(to / "data")} if (to / "data").is_dir() else {})
 
 
 def unpack(folders: list[Path], to: Path) -> int:
-    """Take the parts that are there, and make the tree ready if none is missing.
+    """Gather the parts that have arrived, and build the tree if none is missing.
 
     Returns:
         0, or 1 while parts are missing.
 
     Raises:
-        Refused: something given cannot be used.
+        Refused: the bundle or the folder cannot be used.
     """
     manifest = read_manifest(folders)
     check_target(to, manifest["commit"])
@@ -281,14 +285,14 @@ def unpack(folders: list[Path], to: Path) -> int:
 
 
 def main(argv: list[str], beside: Path | None = None) -> int:
-    """The command line; see the module's text.
+    """The command line; see the module's docstring.
 
     Args:
-        argv: its words.
-        beside: where to look first, if anywhere.
+        argv: its arguments.
+        beside: a folder to search first; None: none.
 
     Raises:
-        Refused: something given cannot be used.
+        Refused: an argument, the bundle or the folder cannot be used.
     """
     if {"--help", "-h"} & set(argv):
         print((__doc__ or "").strip())

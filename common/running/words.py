@@ -1,4 +1,4 @@
-"""The words of a paper's command line, and what ``--help`` says about them."""
+"""Parsing of ``key=value`` command lines, and the text of ``--help``."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ from common.typed import DECIMAL, misread
 
 
 def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, Any]]:
-    """Split ``key=value`` words into experiment, seeds and overrides.
+    """Parse ``key=value`` arguments into experiment, seeds and overrides.
 
     Returns:
         The value of ``experiment`` (None if not given), the seeds (``[0]`` if not given), and
         all other keys with their values as YAML reads them.
 
     Raises:
-        UserError: a word is not ``key=value`` or a value is not YAML.
+        UserError: an argument is not ``key=value``, a key is given twice, or a value is not YAML.
     """
     experiment, seeds, overrides = None, [0], {}
+    given: set[str] = set()
     for word in argv:
         name, sign, value = word.partition("=")
-        if not sign or not name:
+        if not sign or not name or name.startswith("-"):
             raise UserError(f"cannot read {word!r}: expected key=value (try --help)")
+        if name in given:
+            raise UserError(f"{word}: {name} is given twice; expected it once")
+        given.add(name)
         if name == "experiment":
+            if not value:
+                raise UserError("experiment=: expected the name of one, or several as a,b")
             experiment = value
         elif name == "seed":
             seeds = parse_seeds(value)
@@ -46,30 +52,39 @@ def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, A
 
 
 LAST_SEED = 2**31 - 1
-"""What the generators take."""
+"""The largest seed that the random generators accept."""
 
 
 def parse_seeds(text: str) -> list[int]:
-    """``"3"``, ``"0-9"`` or ``"0,2,5-7"`` as a list of seeds.
+    """Parse ``"3"``, ``"0-9"`` or ``"0,2,5-7"`` as a list of seeds.
 
     Raises:
-        UserError: anything else.
+        UserError: the text has another form, or names too many or too large seeds.
     """
-    seeds: list[int] = []
+    seeds: dict[int, None] = {}
     for part in text.split(","):
-        match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part.strip())
+        match = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part.strip())
         if not match or (match[2] and int(match[2]) < int(match[1])):
-            raise UserError(f"seed={text}: expected a whole number, a range 0-9 or a list 0,2,5")
+            raise UserError(f"seed={shorten(text)}: expected a whole number, a range 0-9 or a list "
+                            "0,2,5")
         first, last = int(match[1]), int(match[2] or match[1])
-        if last - first >= MOST_SEEDS or last > LAST_SEED:
-            raise UserError(f"seed={text}: expected at most {MOST_SEEDS:,} seeds, none above "
-                            f"{LAST_SEED:,}")
-        seeds += range(first, last + 1)
-    return seeds
+        if last - first >= MOST_SEEDS - len(seeds) or last > LAST_SEED:
+            raise UserError(f"seed={shorten(text)}: expected at most {MOST_SEEDS:,} seeds, none "
+                            f"above {LAST_SEED:,}")
+        named = range(first, last + 1)
+        if any(k in seeds for k in named):
+            raise UserError(f"seed={shorten(text)}: a seed is named twice; expected each once")
+        seeds |= dict.fromkeys(named)
+    return list(seeds)
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """A text as a message shows it: its beginning, where it is long."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def help_text(experiments: Experiments, program: str, about: str) -> str:
-    """What ``--help`` prints: experiments and keys with their meaning."""
+    """The text that ``--help`` prints: experiments and keys with their meaning."""
     lines = [about, "", f"usage: python {program} [experiment=NAME] [seed=K] [key=value …]",
              "       the same with --pace: time per step, and what the whole run would cost",
              "       (--pace --keep: also for the report)", "",
@@ -79,7 +94,7 @@ def help_text(experiments: Experiments, program: str, about: str) -> str:
               and any(m.startswith(g + "_") for g in experiments.groups)}
     for name in experiments.names():
         if name in listed:
-            continue  # the single points of a sweep stand behind the sweep's own name
+            continue  # the members of a sweep are listed under the sweep's own name
         if name in experiments.groups:
             text, members = experiments.groups[name]
             text = f"{text} [{', '.join(members)}]"
@@ -90,7 +105,7 @@ def help_text(experiments: Experiments, program: str, about: str) -> str:
     defaults = {k: v.default for k, v in experiments.known.items()} | experiments.defaults
     lines += ["", "keys (type, the paper's value where an experiment gives no other):"]
     for k in experiments.known.values():
-        where = conditions.said(k.only)
+        where = conditions.described(k.only)
         said = f"; only where {where}" if where else "" if k.only else "; not used by this paper"
         lines.append(f"  {k.name:<24} {k.help} ({k.type}, {defaults[k.name]!r}{said})")
     return "\n".join(lines)

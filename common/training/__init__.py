@@ -1,1 +1,1 @@
-"""Making updates: recipes, the loop, checkpoints, tracking, several seeds and several devices."""
+"""Training: recipes, the loop, checkpoints, tracking, several seeds and several devices."""

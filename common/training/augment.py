@@ -1,4 +1,4 @@
-"""Augmentations of whole batches: one gather an image batch, no per-sample Python."""
+"""Augmentation of whole batches: one gather per batch, no Python loop over samples."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class PadCropFlip:
     """Random crops of padded images, each mirrored with probability 1/2.
 
     Args:
-        images: float, shape (n, c, h, w): the data as the network is to see it, since the
-            padding is zeros in these units.
+        images: float, shape (n, c, h, w), already scaled as the network takes them: the padding
+            consists of zeros in these units.
         pad: pixels added on each side.
-        flip: whether to mirror at all.
-        border: what they are: zeros, or the image reflected in its outermost pixels.
+        flip: whether images are mirrored at all.
+        border: the padding: zeros, or a reflection of the image at its outermost pixels.
 
     Raises:
-        UserError: a reflection wider than the image.
+        UserError: a reflection would be wider than the image.
     """
 
     def __init__(self, images: Tensor, pad: int, flip: bool = True,
@@ -39,7 +39,7 @@ class PadCropFlip:
             torch.arange(k, device=images.device) for k in (images.shape[1], self.h, self.w))
 
     def draw(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """What chance does to n images, on the CPU: ``offset``, (2, n, 1), and ``flip``, (n, 1)."""
+        """Random numbers for n images, on the CPU: ``offset``, (2, n, 1), and ``flip``, (n, 1)."""
         offset = torch.randint(0, 2 * self.pad + 1, (2, n, 1), generator=generator)
         return {"offset": offset,
                 "flip": torch.randint(0, 2, (n, 1), generator=generator) * self.flip}
@@ -48,8 +48,8 @@ class PadCropFlip:
         """Augmented images of the examples ``index``, shape (len(index), c, h, w).
 
         Args:
-            index: on the images' device, as are the others.
-            offset, flip: as drawn by :meth:`draw`.
+            index: the examples, on the images' device.
+            offset, flip: as drawn by :meth:`draw`, on the same device.
         """
         rows = offset[0] + self.rows
         columns = offset[1] + torch.where(flip == 1, self.w - 1 - self.columns, self.columns)
@@ -59,23 +59,23 @@ class PadCropFlip:
 
 
 class Cropped(Supervised):
-    """Learning from crops of padded images.
+    """Supervised learning from random crops of padded images.
 
     Attributes:
-        augmented: what crops them, set by ``build``; None: they are taken as they are.
+        augmented: makes the crops; set by ``build``; None: images are not augmented.
     """
 
     augmented: PadCropFlip | None
 
     def row(self, step: int) -> Row:
-        """Also where the images of a batch are cropped, and which are mirrored."""
+        """The base class's row, and where images are cropped and which are mirrored."""
         row = super().row(step)
         if self.augmented is None:
             return row
         return row | self.augmented.draw(len(row["index"]), self.generator("augment", step))
 
     def batch(self, row: Row) -> Batch:
-        """Inputs, cropped where the configuration says so, and labels, both on the device."""
+        """Inputs, cropped if the configuration says so, and labels, both on the device."""
         if self.augmented is None:
             return super().batch(row)
         index = row["index"]

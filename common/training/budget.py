@@ -1,8 +1,8 @@
-"""How long a process may train, and how it is asked to stop sooner.
+"""A limit on how long a process may train, and a way to stop it sooner.
 
-When the time is used up, or when the process is asked to end (SIGTERM), the loop writes a
-checkpoint at the next step, says in one line how far it came, and the process ends with status 0:
-nothing is lost and the same command goes on.
+When the time is used up, or when the process receives SIGTERM, the loop writes a checkpoint after
+the current step, prints how far it got, and the process exits with status 0. Nothing is lost; the
+same command resumes.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds_of(text: str, key: str = "budget") -> float:
-    """``"90s"``, ``"8m"`` or ``"1.5h"`` in seconds; ``key`` is what an error names.
+    """Convert ``"90s"``, ``"8m"`` or ``"1.5h"`` to seconds; ``key`` is named in the error message.
 
     Raises:
-        UserError: anything else.
+        UserError: the text is not a time.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(text).strip())
     if not match or float(match[1]) == 0:
@@ -33,7 +33,7 @@ def seconds_of(text: str, key: str = "budget") -> float:
 
 
 class Budget:
-    """The time that is left.
+    """The time that a process has left to train.
 
     Args:
         text: see :func:`seconds_of`; empty for no limit.
@@ -45,26 +45,26 @@ class Budget:
 
     @property
     def left(self) -> float:
-        """Seconds; infinite without a limit."""
+        """Seconds left; infinite without a limit."""
         return self.ends - time.monotonic()
 
     @property
     def over(self) -> bool:
-        """Whether to stop now."""
+        """Whether the process should stop now."""
         return self._asked.is_set() or self.left <= 0
 
     @property
     def why(self) -> str:
-        """Why to stop, in words."""
+        """The reason to stop, for messages."""
         return "asked to end" if self._asked.is_set() else "the budget is used up"
 
     def stop(self) -> None:
-        """Make it over."""
+        """End the budget now."""
         self._asked.set()
 
     @contextlib.contextmanager
     def ended_by_sigterm(self) -> Iterator[None]:
-        """While in here SIGTERM makes the budget over instead of killing the process."""
+        """A context in which SIGTERM ends the budget instead of killing the process."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread may set handlers
             return

@@ -1,4 +1,4 @@
-"""How sure a classifier is, and how right it is to be: from its class probabilities alone."""
+"""Measures of a classifier's confidence and calibration, from its class probabilities alone."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from common.training.sums import wide
 
 
 def nll(p: Tensor, labels: Tensor) -> float:
-    """−log p of the right class, mean over examples, in nats.
+    """Mean negative log-likelihood, −log p of the correct class, in nats.
 
     Args:
-        p: probabilities (n, classes).
-        labels: (n,).
+        p: class probabilities, (n, classes).
+        labels: the correct classes, (n,).
     """
     return -wide(p).clamp(min=1e-12).log().gather(1, labels[:, None]).mean().item()
 
 
 def uncertainty(probabilities: Tensor) -> dict[str, Tensor]:
-    """Predictive entropy of each input and its two parts, in nats.
+    """The predictive entropy of each input, and its two parts, in nats.
 
     ``total`` = H[mean p], ``aleatoric`` = mean H[p], ``epistemic`` = their difference, the mutual
     information of prediction and weights.
 
     Args:
-        probabilities: (samples, n, classes).
+        probabilities: class probabilities of several sampled networks, (samples, n, classes).
     """
     def entropy(p: Tensor) -> Tensor:
         return -(p * p.clamp(min=1e-12).log()).sum(-1)
@@ -33,11 +33,11 @@ def uncertainty(probabilities: Tensor) -> dict[str, Tensor]:
 
 
 def calibration_error(p: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """Expected calibration error: |accuracy − confidence| over equal-width bins of confidence.
+    """Expected calibration error: mean |accuracy − confidence| in equal-width confidence bins.
 
     Args:
-        p: probabilities (n, classes).
-        labels: (n,).
+        p: class probabilities, (n, classes).
+        labels: the correct classes, (n,).
         bins: number of bins.
     """
     confidence, predicted = p.max(1)

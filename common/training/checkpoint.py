@@ -1,8 +1,8 @@
-"""Checkpoints: complete, atomic, and loaded without executing anything they contain.
+"""Checkpoints: complete, written atomically, and loaded without executing anything they contain.
 
-A checkpoint is one safetensors file. Tensors of the nested state stand in it under their path;
-everything else (numbers, strings, None) stands in the file's header as JSON, together with a
-digest of the tensors, so that a file cut short or altered is recognised.
+A checkpoint is one safetensors file. It stores each tensor of the nested state under its path.
+Everything else (numbers, strings, None) is JSON in the file's header, together with a digest of the
+tensors, so that a truncated or altered file is recognised.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
 
 def number(value: Any) -> float:
-    """A number, finite or not, as it is: 3 does not become 3.0."""
+    """Accept a number, finite or not, without converting it: 3 does not become 3.0.
+
+    Raises:
+        ValueError: the value is not a number.
+    """
     if type(value) not in (int, float):
         raise ValueError(f"{str(value)[:60]!r}: expected a number")
     return value
@@ -41,28 +45,28 @@ Number = Annotated[float, PlainValidator(number)]
 
 
 class Lines(Model):
-    """The metrics file that belongs to a checkpoint: how many lines, and their SHA-256."""
+    """The state of the metrics file that belongs to a checkpoint: line count and SHA-256."""
 
     lines: int = Field(ge=0)
     sha256: str
 
 
 class Saved(Model):
-    """A run's state, as its checkpoint holds it.
+    """A run's state, as stored in its checkpoint.
 
     Attributes:
-        config: what decides what it computes, see :func:`common.config.identity`, and the
-            fingerprint of its data.
-        step: updates made.
-        recipe: see :meth:`common.training.recipe.Recipe.state`.
-        random: see :func:`random_states`.
-        window: sum and number of the losses since the last line of the log.
+        config: the keys that decide what is computed, see :func:`common.config.identity`, and
+            the fingerprint of the data.
+        step: number of updates made.
+        recipe: the recipe's state, see :meth:`common.training.recipe.Recipe.state`.
+        random: the random generators' states, see :func:`random_states`.
+        window: sum and number of the losses since the last logged line.
         seconds: training time of all attempts.
-        segments: who had a share in it.
-        metrics: of the newest evaluation.
-        finished: whether that was the final one.
-        first_losses, lines: of the first updates, and of the metrics file; checkpoints of earlier
-            versions lack them.
+        segments: the provenance of each process that trained the run.
+        metrics: the results of the newest evaluation.
+        finished: whether that was the final evaluation.
+        first_losses: losses of the first updates; missing in older checkpoints.
+        lines: the state of the metrics file; None in older checkpoints.
     """
 
     config: dict[str, Any]
@@ -79,18 +83,18 @@ class Saved(Model):
 
 
 DAMAGED: set[Path] = set()
-"""Files that could not be read; they do not take the place of the one before them."""
+"""Checkpoints that could not be read; :func:`save` does not keep them as the previous one."""
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint; the one that stood there becomes the previous one.
+    """Write a checkpoint; the existing one becomes the previous one.
 
     Args:
         folder: the run's folder.
         state: nested dicts and lists of tensors, numbers, strings, booleans and None.
 
     Raises:
-        UserError: the folder cannot be written; the last checkpoint is intact.
+        UserError: the folder cannot be written; the existing checkpoint is unchanged.
     """
     tensors: dict[str, Tensor] = {}
     skeleton = json.dumps(_pack(state, "", tensors))
@@ -101,9 +105,9 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load(folder: Path) -> dict[str, Any] | None:
-    """The newest readable checkpoint of a run, or None where there is none.
+    """Load the newest readable checkpoint of a run; None if there is none.
 
-    A damaged file is named on stderr and the previous one is used.
+    If the newest is damaged, a warning names it and the previous one is used.
     """
     for name in (NAME, PREVIOUS):
         path = folder / name
@@ -119,17 +123,17 @@ def load(folder: Path) -> dict[str, Any] | None:
 
 
 def of_run(folder: Path) -> Saved | None:
-    """The state in the newest readable checkpoint of a run; None where there is none.
+    """Load the newest readable checkpoint of a run as a :class:`Saved`; None if there is none.
 
     Raises:
-        UserError: it is not the state of a run.
+        UserError: its content is not the state of a run.
     """
     state = load(folder)
     return None if state is None else checked(Saved, state, f"checkpoint in {shown(folder)}")
 
 
 def newest_step(folder: Path) -> int:
-    """The step of a run's newest checkpoint, 0 without one.
+    """The step of a run's newest checkpoint; 0 if there is none.
 
     Raises:
         UserError: see :func:`of_run`.
@@ -153,7 +157,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def digest(skeleton: str, tensors: dict[str, Tensor]) -> str:
-    """The SHA-256 of a text and of tensors, each with its name, in the order of their names."""
+    """The SHA-256 of a text followed by the tensors with their names, sorted by name."""
     made = hashlib.sha256(skeleton.encode())
     for name in sorted(tensors):
         made.update(name.encode())
@@ -176,7 +180,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Put back what :func:`random_states` took."""
+    """Restore the states that :func:`random_states` returned."""
     torch.set_rng_state(states["torch"])
     if states["cuda"] and torch.cuda.device_count() == len(states["cuda"]):
         torch.cuda.set_rng_state_all(states["cuda"])
@@ -187,7 +191,7 @@ def set_random_states(states: dict[str, Any]) -> None:
 
 
 def _pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """Replace tensors by references; dicts become pairs, for their keys need not be strings."""
+    """Replace tensors by references; dicts become lists of pairs, as keys may not be strings."""
     if isinstance(node, Tensor):
         tensors[path] = node.detach().cpu().contiguous().clone()
         channels_last = (node.dim() == 4 and not node.is_contiguous()

@@ -1,4 +1,4 @@
-"""torch.compile, the way this repository uses it."""
+"""Wrappers around ``torch.compile``."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from common.errors import UserError
 
 
 def compile_apart(f: Any, dynamic: bool | None = False) -> Any:
-    """``f``, compiled for every shape it meets.
+    """Compile ``f``, with a compilation cache of its own for every call of this function.
 
-    Each call keeps its compilations to itself. All closures of one function otherwise share torch's
-    limit of eight, and the later runs of a process go on uncompiled.
+    Otherwise all closures of one function share torch's limit of eight compilations, and later runs
+    in the same process execute uncompiled.
 
     Args:
         f: a function or module.
-        dynamic: as of ``torch.compile``; False: each new shape is compiled by itself.
+        dynamic: as in ``torch.compile``; False: each new shape is compiled separately.
 
     Raises:
-        UserError: for a CPU a C++ compiler is needed, and there is none.
+        UserError: compiling for a CPU needs a C++ compiler, and there is none.
     """
     cxx = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     if not torch.cuda.is_available() and shutil.which(cxx) is None:
@@ -40,21 +40,21 @@ def compile_apart(f: Any, dynamic: bool | None = False) -> Any:
 
 
 MANY = 64
-"""Shapes that the parts of one network may have, in training and in evaluation."""
+"""How many different input shapes the parts of one network may meet, evaluation included."""
 
 
 def compile_parts(network: nn.Module, kind: type[nn.Module]) -> nn.Module:
-    """Compile every part of one kind, such as the blocks of a residual network, in place.
+    """Compile every submodule of one class, such as the blocks of a residual network, in place.
 
-    Equal parts share one compilation, so that a deeper network takes no longer to compile. What
-    lies between the parts stays as it is.
+    Submodules that are alike share one compilation, so that a deeper network takes no longer to
+    compile. The rest of the network is not compiled.
 
     Args:
-        network: contains the parts.
+        network: contains the submodules.
         kind: their class.
 
     Returns:
-        The network.
+        The same network.
     """
     def call(part: nn.Module, x: Any) -> Any:
         return type(part).forward(part, x)
@@ -68,7 +68,7 @@ def compile_parts(network: nn.Module, kind: type[nn.Module]) -> nn.Module:
 
 
 def _with_code_of_its_own(f: Any) -> Any:
-    """``f`` behind a function whose code object is new: up to torch 2.11 the limit is of those."""
+    """Wrap ``f`` in a function with a new code object; up to torch 2.11 the limit is per code."""
     def call(*args: Any, **kwargs: Any) -> Any:
         return f(*args, **kwargs)
     call.__code__ = call.__code__.replace()
@@ -76,7 +76,7 @@ def _with_code_of_its_own(f: Any) -> Any:
 
 
 class _Behind(nn.Module):
-    """A module that calls a function around another module, whose parameters it has."""
+    """A module that holds another module and calls a function that wraps it."""
 
     def __init__(self, module: nn.Module, call: Callable[..., Any]):
         super().__init__()

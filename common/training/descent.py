@@ -1,4 +1,4 @@
-"""Stochastic gradient descent whose rate and momentum may live on the device."""
+"""Stochastic gradient descent whose learning rate and momentum may be tensors on the device."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ import torch
 from torch import Tensor
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
-"""What torch does at once to many."""
+"""Arguments and results of torch's ``_foreach`` functions."""
 
 
 def sgd(params: Iterable[Any], device: torch.device, **options: Any) -> torch.optim.SGD:
-    """SGD for weights that will be trained on a device.
+    """An SGD optimiser for weights that will be trained on a device.
+
+    It is ``torch.optim.SGD`` on a CPU and :class:`SGDByTensors` elsewhere.
 
     Args:
-        params: parameters or groups of them.
-        device: where they will be when the first update is made.
-        options: of ``torch.optim.SGD``, which it is on a CPU.
+        params: parameters or parameter groups.
+        device: where the parameters will be when the first update is made.
+        options: passed to the optimiser.
     """
     return (torch.optim.SGD if device.type == "cpu" else SGDByTensors)(params, **options)
 
 
 class SGDByTensors(torch.optim.SGD):
-    """torch's SGD with ``lr`` and ``momentum`` as tensors on the parameters' device, or numbers.
+    """SGD whose ``lr`` and ``momentum`` may be numbers or tensors on the parameters' device.
 
-    A step that was captured in a CUDA graph repeats the numbers it was captured with; a rate that
-    changes has to be a tensor, which torch's own does not take.
+    A step captured in a CUDA graph repeats the numbers it was captured with. A learning rate that
+    changes must therefore be a tensor, which ``torch.optim.SGD`` does not accept.
 
-    With gradient g, decay λ and velocity v: v ← momentum·v + g + λw, w ← w − lr·v. Nesterov's
-    momentum and dampening are torch's alone.
+    With gradient g, decay λ and velocity v: v ← momentum·v + g + λw, w ← w − lr·v. Nesterov
+    momentum and dampening are not supported.
     """
 
     @torch.no_grad()
@@ -57,7 +59,7 @@ class SGDByTensors(torch.optim.SGD):
 
 
 def descended(group: dict[str, Any]) -> tuple[list[Tensor], Tensors]:
-    """The parameters of an optimiser's group that have gradients, and these, decay added."""
+    """The parameters of a group that have gradients, and the gradients with weight decay added."""
     params = [p for p in group["params"] if p.grad is not None]
     grads = [p.grad for p in params]
     if params and group["weight_decay"]:

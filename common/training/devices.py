@@ -1,4 +1,4 @@
-"""Where tensors live: choosing a device, and making it do the same thing twice."""
+"""Choosing a device, and making its results reproducible."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.training.sums import wide
 
 
 def missing(name: str) -> str:
-    """Why there is no such device, in a few words."""
+    """The reason why a device is not available, for messages."""
     if not name.startswith("cuda"):
         return f"torch {torch.__version__} has no such device"
     if torch.version.cuda is None:
@@ -26,14 +26,14 @@ def missing(name: str) -> str:
 
 
 def choose_device(name: str, float64: bool = False) -> torch.device:
-    """The device ``train.device`` names; ``auto`` takes an accelerator where there is one.
+    """The device that ``train.device`` names; ``auto`` is the accelerator if there is one.
 
     Args:
-        name: as torch names devices, or ``auto``.
-        float64: whether it has to compute in double precision.
+        name: a torch device, or ``auto``.
+        float64: whether the device must support double precision.
 
     Raises:
-        UserError: no such device here, or it cannot do what is asked.
+        UserError: the device is not available, or does not support double precision.
     """
     if name == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
@@ -42,8 +42,8 @@ def choose_device(name: str, float64: bool = False) -> torch.device:
         return torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device).tolist()  # there are devices without numbers
-    except Exception as e:  # each backend has its own
+        torch.empty(1, device=device).tolist()  # fails on meta, which holds no numbers
+    except Exception as e:  # each backend raises a different type
         raise UserError(f"train.device={name}: not available here ({missing(name)}); try "
                         + " or ".join(d for d in ("auto", "cpu", "cuda") if d != name)) from e
     if float64 and widest_float(device) != torch.float64:
@@ -53,14 +53,14 @@ def choose_device(name: str, float64: bool = False) -> torch.device:
 
 
 def place(network: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
-    """Move a network, its 4-dimensional weights in a layout of memory."""
+    """Move a network to a device, with its 4-dimensional weights in a given memory format."""
     network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's types lack it
 
 
 def same_bits_again(device: torch.device) -> None:
-    """Let a graphics card use only kernels whose result does not depend on the order of arrival.
+    """Make a graphics card deterministic.
 
-    With the same card, driver and torch a step then gives the same bits twice. On a CPU they do
+    With the same card, driver and torch, a step then always gives the same bits. On a CPU it does
     so anyway.
     """
     if device.type != "cuda":
@@ -69,21 +69,21 @@ def same_bits_again(device: torch.device) -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.use_deterministic_algorithms(True, warn_only=True)
-    deterministic: Any = torch.utils.deterministic  # whose properties torch's types do not know
-    deterministic.fill_uninitialized_memory = False  # every output, before it is made
+    deterministic: Any = torch.utils.deterministic  # torch's types lack its properties
+    deterministic.fill_uninitialized_memory = False  # filling every new tensor costs time
 
 
 def widest_float(device: torch.device) -> torch.dtype:
-    """float64 where a device has it, else float32."""
+    """float64 if a device supports it, else float32."""
     return wide(torch.zeros(1, device=device)).dtype
 
 
 def run_generator(device: torch.device, seed: int) -> torch.Generator | None:
-    """The source of a run's random numbers on its device; None on a CPU.
+    """A random generator for one run on its device; None on a CPU.
 
-    On a CPU they come from torch's default generator, which a run seeds when it starts. On other
-    devices several runs may train side by side, so each draws from a generator of its own, a
-    function of its seed and of how much it has drawn; checkpoints hold its state.
+    On a CPU a run draws from torch's default generator, which it seeds when it starts. On other
+    devices several runs may train side by side, so each has its own generator. Its numbers depend
+    only on the seed and on how many were drawn before; checkpoints store its state.
     """
     if device.type == "cpu":
         return None
@@ -91,10 +91,10 @@ def run_generator(device: torch.device, seed: int) -> torch.Generator | None:
 
 
 def reuse_memory() -> None:
-    """Let the C library keep the memory a step frees for the next step.
+    """Make the C library keep freed memory for the next step.
 
-    By default glibc gives large blocks back to the kernel, which clears every page again when the
-    next step asks for them; that costs up to a fifth of a convolutional network's step.
+    By default glibc returns large blocks to the kernel, which clears every page again when the next
+    step asks for them; this costs up to a fifth of a convolutional network's step.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -105,4 +105,4 @@ def reuse_memory() -> None:
 
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
-"""Of glibc's malloc.h."""
+"""Constants from glibc's malloc.h."""

@@ -1,10 +1,11 @@
 """One run over several processes: ``torchrun --standalone --nproc-per-node=2 papers/…/train.py``.
 
-The configuration's batch is the global one: every process takes its share of it, and
-DistributedDataParallel averages the gradients (gloo on CPUs, nccl on graphics cards). The first
-process evaluates, logs, checkpoints and writes the result; all of them resume from its checkpoint.
-Batch-norm statistics are those of a process's own share, as on the two graphics cards of a paper of
-the time.
+``train.batch_size`` is the global batch size: every process takes its share of each batch, and
+DistributedDataParallel averages the gradients (gloo on CPUs, nccl on graphics cards). The process
+of rank 0 evaluates, logs, writes checkpoints and the result; all processes resume from its
+checkpoint.
+Batch-norm statistics are those of each process's own share, not of the whole batch, as was usual in
+training on two graphics cards.
 """
 
 from __future__ import annotations
@@ -24,30 +25,34 @@ from common.errors import UserError
 
 
 def of_torchrun(name: str, alone: int) -> int:
-    """A whole number that torchrun left in the environment; ``alone`` where it did not.
+    """A whole number from an environment variable that torchrun sets.
+
+    Args:
+        name: the variable.
+        alone: the value if the variable is not set.
 
     Raises:
-        UserError: it is none.
+        UserError: the variable is not a whole number.
     """
     text = os.environ.get(name, "").strip()
     if text and not text.isdigit():
         raise UserError(f"{name}={text!r} in the environment: expected a whole number, as torchrun "
-                        "leaves it there")
+                        "sets it")
     return int(text) if text else alone
 
 
 @functools.cache
 def rank() -> int:
-    """This process's number, 0 without torchrun."""
+    """The rank of this process; 0 without torchrun."""
     return of_torchrun("RANK", 0) if processes() > 1 else 0
 
 
 @functools.cache
 def processes() -> int:
-    """How many processes train together, 1 without torchrun.
+    """How many processes train together; 1 without torchrun.
 
     Raises:
-        UserError: the environment has part of what torchrun leaves there.
+        UserError: some of torchrun's environment variables are set and others are not.
     """
     found = of_torchrun("WORLD_SIZE", 1)
     if found > 1 and (lacking := [n for n in TORCHRUN if not os.environ.get(n)]):
@@ -57,19 +62,19 @@ def processes() -> int:
 
 
 TORCHRUN = ("RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What it leaves in the environment beside the number of processes."""
+"""The environment variables that torchrun sets besides the number of processes."""
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The device of this process: its own graphics card where there are several."""
+    """The device of this process: its own graphics card if several processes train."""
     if device.type == "cpu" or processes() == 1 or device.index is not None:
         return device
     return torch.device(device.type, of_torchrun("LOCAL_RANK", 0))
 
 
 @contextlib.contextmanager
-def group() -> Iterator[None]:
-    """Join the other processes, if torchrun started any, and leave them at the end."""
+def process_group() -> Iterator[None]:
+    """Join the other processes' group, if torchrun started any, and leave it at the end."""
     if processes() == 1:
         yield
         return
@@ -82,9 +87,9 @@ def group() -> Iterator[None]:
 
 
 def leave() -> None:
-    """End a process that trained with others, its work done and written.
+    """Exit a process that trained with others, after everything is written.
 
-    Without the interpreter's own clean-up, in which gloo's threads now and then abort the process.
+    It skips the interpreter's clean-up, during which gloo's threads sometimes abort the process.
     """
     if processes() > 1:
         sys.stdout.flush()
@@ -93,7 +98,7 @@ def leave() -> None:
 
 
 def wrap(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network as the training step calls it: gradients are averaged over processes."""
+    """Wrap the network for training, so that gradients are averaged over processes."""
     if processes() == 1:
         return network
     return DistributedDataParallel(network, None if device.type == "cpu" else [device])
@@ -103,7 +108,7 @@ def share(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """This process's part of the global batch.
 
     Raises:
-        UserError: the batch does not divide by the processes.
+        UserError: the batch cannot be divided equally among the processes.
     """
     n = processes()
     if n == 1:
@@ -115,7 +120,7 @@ def share(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def mean(loss: Tensor) -> Tensor:
-    """The mean of the processes' losses."""
+    """The mean of the loss over all processes."""
     if processes() > 1:
         dist.all_reduce(loss)
         loss = loss / processes()
@@ -123,7 +128,11 @@ def mean(loss: Tensor) -> Tensor:
 
 
 def anywhere(here: bool) -> bool:
-    """Whether something is so in any of the processes."""
+    """Whether a condition is true in any of the processes.
+
+    Args:
+        here: whether it is true in this one.
+    """
     if processes() == 1:
         return here
     found = torch.tensor(int(here))
@@ -135,7 +144,8 @@ def check_agreement(networks: Sequence[nn.Module]) -> None:
     """Make sure that all processes hold the same weights.
 
     Raises:
-        UserError: they do not, because the paper's loss bypasses the network that averages.
+        UserError: they do not, because the paper's update bypasses the wrapped network, which
+            averages gradients.
     """
     if processes() == 1:
         return

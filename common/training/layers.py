@@ -1,4 +1,4 @@
-"""Layers with a run's own randomness in place of torch's."""
+"""Layers that draw from a run's own random generator, and a type for lists of modules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=nn.Module, covariant=True)
 
 
 class ListOf(Protocol[M]):
-    """An ``nn.ModuleList`` whose members are of one class."""
+    """The type of an ``nn.ModuleList`` whose members all have the same class."""
 
     def __iter__(self) -> Iterator[M]: ...
 
@@ -29,24 +29,26 @@ class ListOf(Protocol[M]):
 
 
 def list_of(members: Iterable[M]) -> ListOf[M]:
-    """Modules as an ``nn.ModuleList``, whose own type does not say what they are."""
+    """An ``nn.ModuleList`` of these modules, typed with their class."""
     return cast("ListOf[M]", nn.ModuleList(members))
 
 
 class Dropout(nn.Module):
-    """A drop-in ``nn.Dropout``: units are zeroed in training and the others scaled by 1/(1 − p).
+    """A drop-in replacement for ``nn.Dropout`` that can draw from a run's own generator.
+
+    In training, elements are zeroed with probability p and the others scaled by 1/(1 − p).
 
     Args:
-        p: probability of zeroing a unit, in [0, 1].
+        p: probability of zeroing an element, in [0, 1].
 
     Attributes:
-        generator: what masks are drawn from, on the device of x; None: the default one, with the
-            numbers of ``nn.Dropout``. See :func:`common.training.noise.use_generator`.
+        generator: the generator of the masks, on the device of x; None: torch's default one, with
+            the same numbers as ``nn.Dropout``. See :func:`common.training.noise.use_generator`.
 
-    Shapes: any, unchanged; every element has a mask of its own.
+    Shapes: any, unchanged; every element is zeroed independently.
 
     Raises:
-        ValueError: p is no probability.
+        ValueError: p is not a probability.
     """
 
     generator: torch.Generator | None

@@ -1,9 +1,8 @@
-"""Fully connected layers by oneDNN, the library that torch's convolutions already use on CPUs.
+"""Fully connected layers by oneDNN, the library that torch already uses for convolutions on CPUs.
 
-For float32 matrix products on a CPU torch calls MKL, which does not use AVX-512 on processors that
-are not Intel's. oneDNN computes the same sums in another order, at the full vector width:
-``papers bench dropout`` and ``bayes_by_backprop`` show by how much a step gains, with
-AVX2 only little or nothing.
+For float32 matrix products on a CPU torch calls MKL, which uses AVX-512 only on Intel's processors.
+oneDNN computes the same sums in another order, at the full vector width. ``papers bench dropout``
+and ``papers bench bayes_by_backprop`` measure the gain per step; with AVX2 there is little or none.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 WORTHWHILE = 2**20
-"""Multiply-adds above which a product gains; below, the call itself costs more."""
+"""The number of multiply-adds from which oneDNN is faster; below it, the call costs more."""
 
 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    """x wᵀ + b, as ``F.linear``: by oneDNN where that is possible and worthwhile.
+    """x wᵀ + b, like ``F.linear``, by oneDNN where that is possible and worthwhile.
 
     ``torch.backends.mkldnn.flags(enabled=False)`` turns oneDNN off. Differentiable once.
 
     Shapes: x (…, inputs), w (outputs, inputs), b (outputs) → (…, outputs).
     """
-    if (not torch.compiler.is_compiling()  # first: a traced batch of any size has no length
+    if (not torch.compiler.is_compiling()  # checked first: a batch of symbolic size has no len()
             and x.dim() == 2 and x.device.type == "cpu" and x.dtype == w.dtype == torch.float32
             and len(x) * w.numel() >= WORTHWHILE
             and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
@@ -37,13 +36,13 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
 
 
 def product(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    """x wᵀ + b of float32 matrices on the CPU by oneDNN."""
+    """x wᵀ + b for float32 matrices on the CPU, by oneDNN."""
     b = None if b is None else b.contiguous()
     return torch.ops.mkldnn._linear_pointwise(_dense(x), _dense(w), b, "none", [], "")
 
 
 def _dense(t: Tensor) -> Tensor:
-    """A matrix without gaps between its rows or columns, which oneDNN is very slow with."""
+    """The matrix, or a contiguous copy if it has gaps, with which oneDNN is very slow."""
     return t if t.is_contiguous() or t.T.is_contiguous() else t.contiguous()
 
 
@@ -63,7 +62,7 @@ class _Linear(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """A drop-in ``nn.Linear`` that calls :func:`linear`."""
+    """A drop-in replacement for ``nn.Linear`` that calls :func:`linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)

@@ -1,4 +1,4 @@
-"""The training loop every paper shares: steps, logs, evaluations, checkpoints, resuming."""
+"""The training loop that all papers share: steps, logs, evaluations, checkpoints, resuming."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from common.config import TrainConfig
 from common.errors import Paused, UserError
-from common.files import empty, locked, shown
+from common.files import empty_folder, locked, shown
 from common.segments import Origin, Segment
 from common.training import distributed, start
 from common.training.budget import Budget
@@ -22,13 +22,13 @@ from common.training.steps import OneByOne, Steps, steps_of
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended.
+    """The outcome of a run that was trained to its last step.
 
     Attributes:
-        metrics: of the final step.
+        metrics: the final evaluation.
         seconds: training time of all attempts.
-        segments: the provenance of each.
-        first_losses: of the first updates.
+        segments: the provenance of each attempt.
+        first_losses: losses of the first updates.
     """
 
     metrics: dict[str, float]
@@ -39,19 +39,19 @@ class Ended:
 
 def run(recipe: Recipe, folder: Path, name: str, origin: Origin,
         budget: Budget | None = None) -> Ended:
-    """Train a recipe to its last step, resuming where ``folder`` holds a checkpoint.
+    """Train a recipe to its last step, resuming if ``folder`` holds a checkpoint.
 
     Args:
         recipe: what to train.
         folder: the run's folder, for checkpoints and metrics.
         name: the run's name in messages.
-        origin: the provenance of this process, kept with the checkpoint.
-        budget: when to stop sooner.
+        origin: the provenance of this process, stored in the checkpoint.
+        budget: a limit on the time.
 
     Raises:
-        UserError: the folder holds another configuration's checkpoint, another process trains in
-            it, it cannot be written, or the loss is no longer finite.
-        Paused: the budget was over first; a checkpoint of the last update is written.
+        UserError: the folder holds another configuration's checkpoint, another process is training
+            in it, it cannot be written, or the loss or a weight is not finite.
+        Paused: the budget ended first; a checkpoint of the last update was written.
     """
     (ended,) = run_all([recipe], [folder], [name], origin, budget=budget)
     return ended
@@ -60,21 +60,21 @@ def run(recipe: Recipe, folder: Path, name: str, origin: Origin,
 def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[str],
             origin: Origin, together: Callable[[Sequence[Recipe]], Any] | None = None,
             budget: Budget | None = None, source: start.Source | None = None) -> list[Ended]:
-    """Train several runs of this process, each with a folder of its own.
+    """Train several runs in this process, each with a folder of its own.
 
     Args:
-        recipes, folders, names: of each run, see :func:`run`.
+        recipes, folders, names: one of each per run, see :func:`run`.
         origin: the provenance of this process.
-        together: makes of the recipes what takes their steps as one, such as
-            :class:`common.training.vectorised.SideBySide`. Without it each run takes its own
-            steps, and they take turns, which fills a graphics card.
-        budget: when to stop sooner.
-        source: finds the weights of runs that start from some.
+        together: combines the recipes into one object that makes their steps as one, such as
+            :class:`common.training.vectorised.BatchedSeeds`. Without it each run makes its own
+            steps and the runs take turns, which keeps a graphics card busy.
+        budget: a limit on the time.
+        source: loads the weights for runs with ``start_from``.
 
     Raises:
-        UserError: see :func:`run`; or the runs are to be trained as one and stand at different
-            steps. Runs that take turns go on when one of them fails.
-            Or the weights to start from cannot be used, see :func:`common.training.start.begin`.
+        UserError: see :func:`run`; or the runs are combined but stand at different steps; or the
+            weights to start from cannot be used, see :func:`common.training.start.begin`. If one
+            of several runs that take turns fails, the others still finish.
         Paused: see :func:`run`.
     """
     budget = budget or Budget()
@@ -90,8 +90,9 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
             locks.callback(r.close)
         if together is not None:
             if len({r.first for r in runs}) > 1:
-                raise UserError("runs side by side have to stand at the same step: " + ", ".join(
-                    f"{r.name} at {r.first}" for r in runs) + "; finish them one by one")
+                at = ", ".join(f"{r.name} at {r.first}" for r in runs)
+                raise UserError("runs in one batched network have to be at the same step: "
+                                f"{at}; finish them one by one")
             joined = together(recipes)
             take_turns([advance(runs, OneByOne(joined), budget, joined.gather)])
         else:
@@ -101,26 +102,26 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
 
 
 def begin_anew(recipes: Sequence[Recipe], folders: Sequence[Path]) -> None:
-    """Empty the folders of runs that are to start anew, which this process holds.
+    """Empty the folders of runs with ``fresh=true``; this process has locked them.
 
     Raises:
-        UserError: something in them cannot be removed.
+        UserError: a file in them cannot be removed.
     """
     for recipe, folder in zip(recipes, folders, strict=True):
         if recipe.config.fresh and distributed.rank() == 0 and folder.is_dir():
             try:
-                empty(folder)
+                empty_folder(folder)
             except OSError as e:
                 raise UserError(f"fresh=true: cannot empty {shown(folder)}: {e.strerror}") from e
-    distributed.anywhere(False)  # the others look into the folders when that is done
+    distributed.anywhere(False)  # the other processes wait here until the folders are empty
 
 
 def take_turns(runs: Sequence[Iterator[None]]) -> None:
-    """Let runs advance in turn to their ends.
+    """Advance several runs in turn until all have ended.
 
     Raises:
-        UserError, Paused: how the first one ended that did not reach its last step; the others
-            were carried on.
+        UserError, Paused: raised by the first run that did not reach its last step (a UserError
+            takes precedence), after the others have ended.
     """
     active, failures = list(runs), []
     while active:
@@ -138,13 +139,13 @@ def take_turns(runs: Sequence[Iterator[None]]) -> None:
 
 def advance(runs: Sequence[Run], steps: Steps, budget: Budget,
             gather: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Take a run to its last step, or several in step; yields whenever others may have a turn.
+    """Train one run, or several in lockstep, to the last step; yields when others may have a turn.
 
     Args:
-        runs: what is trained; at the same step.
-        steps: takes their steps.
-        budget: when to stop sooner.
-        gather: called before the runs' recipes are looked at.
+        runs: the runs, all at the same step.
+        steps: makes their steps.
+        budget: a limit on the time.
+        gather: called before the recipes' state is read.
 
     Raises:
         UserError, Paused: see :func:`run`.
@@ -189,20 +190,20 @@ def advance(runs: Sequence[Run], steps: Steps, budget: Budget,
 
 
 def next_look(train: TrainConfig, step: int) -> int:
-    """The step after which there is a line of the log, an evaluation or a checkpoint next."""
+    """The next step after which a log line, an evaluation or a checkpoint is due."""
     return min(train.steps, *(step + n - step % n for n in (
         train.log_every, train.eval_every, train.checkpoint_every)))
 
 
 def see(runs: Sequence[Run], steps: Steps) -> None:
-    """Give every run its losses of the steps that were taken since the last call."""
+    """Give every run the losses of the steps made since the last call."""
     for losses in steps.losses():
         for r, value in zip(runs, losses, strict=True):
             r.see(value)
 
 
 def over(budget: Budget) -> bool:
-    """Whether the budget of this process, or of one that trains with it, is over."""
+    """Whether the budget has ended in this process or in one that trains with it."""
     stops = distributed.anywhere(budget.over)
     if stops and not budget.over:  # another process was asked to end
         budget.stop()
@@ -210,13 +211,13 @@ def over(budget: Budget) -> bool:
 
 
 def look(runs: Sequence[Run], step: int, due: bool, progress: Progress) -> None:
-    """Log, evaluate and save what is to be after a step.
+    """Log, evaluate and write checkpoints as due after a step.
 
     Args:
-        runs: that have made it.
-        step: updates made.
-        due: whether a checkpoint is.
-        progress: shows what comes out.
+        runs: the runs that have made the step.
+        step: number of updates made.
+        due: whether a checkpoint is due.
+        progress: shows the loss and the metrics.
     """
     for r in runs:
         train = r.recipe.config.train

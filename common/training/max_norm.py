@@ -1,4 +1,4 @@
-"""Max-norm: a bound on the norm of every unit's incoming weights."""
+"""Max-norm regularisation: a bound on the norm of every unit's incoming weights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 @torch.no_grad()
 def project_max_norm(weights: Sequence[Tensor], c: float) -> None:
-    """Put each unit's incoming weight vector back onto the ball ‖w‖₂ ≤ c.
+    """Project each unit's incoming weight vector onto the ball ‖w‖₂ ≤ c.
 
     Section 5.1 of Srivastava et al. (2014).
 
     Args:
-        weights: matrices (units, incoming), changed in place.
+        weights: matrices (units, inputs), changed in place.
         c: the radius.
     """
     for w in weights:

@@ -1,11 +1,11 @@
-"""Random numbers of a training step, and the generator of a run they come from.
+"""Random numbers for training steps, drawn reproducibly for each run.
 
-On a CPU the normal noise of many weights is drawn by two threads where the machine has them: one
-draws about 450 million normal numbers a second, too few for a network that needs one per weight and
-step (``papers bench bayes_by_backprop``).
+On a CPU two threads draw the normal noise of many weights, if the process may use more than one. A
+single thread draws about 450 million numbers per second, too few for a network that needs one per
+weight and step (``papers bench bayes_by_backprop``).
 
-On another device they come from a generator of the run's own. From the device's default generator
-two runs side by side would change each other's numbers.
+On other devices each run draws from its own generator. With the device's default generator, two
+runs side by side would affect each other's numbers.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ def _threads() -> ThreadPoolExecutor:
 @torch.no_grad()
 def normal_(out: Tensor, seed: int, stream: str, index: int,
             generator: torch.Generator | None = None) -> Tensor:
-    """Fill with ε ~ N(0, 1), in place.
+    """Fill a tensor with ε ~ N(0, 1), in place.
 
-    On a CPU a pure function of seed, stream and index, whatever the number of threads; on another
-    device what the generator draws next.
+    On a CPU the numbers are a pure function of seed, stream and index, whatever the number of
+    threads; on other devices they are the generator's next.
 
     Args:
         out: contiguous, any shape.
         seed, stream, index: see :func:`common.data.generator`.
-        generator: the run's, on the device of ``out``; not needed on a CPU.
+        generator: the run's generator on the device of ``out``; not used on a CPU.
 
     Raises:
-        ValueError: no generator for another device than a CPU.
+        ValueError: ``out`` is not on a CPU and there is no generator.
     """
     if out.device.type != "cpu":
         if generator is None:
@@ -59,11 +59,11 @@ def normal_(out: Tensor, seed: int, stream: str, index: int,
 
 
 def uniform_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform numbers in [0, 1) of the shape, type and device of ``x``.
+    """Uniform numbers in [0, 1) with the shape, type and device of ``x``.
 
     Args:
         x: any shape.
-        generator: of its device; None: the default one.
+        generator: a generator on the device of ``x``; None: torch's default one.
     """
     if generator is None:
         return torch.rand_like(x)
@@ -71,7 +71,7 @@ def uniform_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    """The same of N(0, 1)."""
+    """Numbers from N(0, 1); otherwise as :func:`uniform_like`."""
     if generator is None:
         return torch.randn_like(x)
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
@@ -85,11 +85,11 @@ class Draws(Protocol):
 
 
 def use_generator(model: nn.Module, generator: torch.Generator | None) -> None:
-    """Let every module that draws random numbers draw them from one generator.
+    """Set the generator of every module in a model that draws random numbers.
 
     Args:
-        model: its modules with an attribute ``generator`` are those that draw.
-        generator: of the device of the model; None: the default one again.
+        model: modules with an attribute ``generator`` are taken to draw random numbers.
+        generator: a generator on the model's device; None: torch's default one.
     """
     for module in model.modules():
         if isinstance(module, Draws):

@@ -1,7 +1,7 @@
-"""What ``train.precision`` means on a device: float32 is IEEE's unless TF32 is asked for.
+"""What ``train.precision`` means on a device: float32 is IEEE's unless TF32 is requested.
 
-TF32 keeps 10 of the 23 bits of a factor's fraction. On recent cards torch takes it for
-convolutions unless it is told not to.
+TF32 keeps 10 of the 23 fraction bits of each factor. On recent cards torch uses it for convolutions
+by default.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from common.errors import UserError
 
 
 def check_precision(config: Config, device_type: str) -> None:
-    """Refuse a precision that the device does not have.
+    """Refuse a precision that the device does not support.
 
     Raises:
-        UserError: TF32, and the device is no CUDA card.
+        UserError: the precision is TF32 and the device is not a CUDA card.
     """
     if config.train.precision == "tf32" and device_type != "cuda":
         raise UserError(f"train.precision=tf32: expected a CUDA card, not {device_type}")
 
 
 def set_precision(precision: str) -> None:
-    """Tell torch whether products and convolutions of float32 on a CUDA card may take TF32.
+    """Set whether float32 matrix products and convolutions on a CUDA card may use TF32.
 
-    The switches are the process's; on other devices they change nothing.
+    The setting is global to the process; on other devices it has no effect.
 
     Args:
-        precision: of :class:`common.config.TrainConfig`; under bfloat16 what stays in float32 is
-            IEEE's too.
+        precision: ``train.precision``; with bfloat16 the operations left in float32 do not use
+            TF32 either.
     """
-    with warnings.catch_warnings(action="ignore"):  # some versions of torch advise other names,
+    with warnings.catch_warnings(action="ignore"):  # some versions of torch recommend new names,
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"  # which torch.compile cannot
         torch.backends.cudnn.allow_tf32 = precision == "tf32"  # read back

@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a terminal; elsewhere a line after ten seconds, then one a minute."""
+"""Progress of a run: a bar in a terminal, elsewhere a line after ten seconds, then every minute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.training import distributed
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: 40 s, 12 min, 3.4 h, 5.1 days."""
+    """A duration for people to read: 40 s, 12 min, 3.4 h, 5.1 days."""
     for unit, size in (("days", 86_400), ("h", 3600)):
         if seconds >= 1.5 * size:
             return f"{seconds / size:,.1f} {unit}"
@@ -20,15 +20,15 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """A progress bar with rate, loss and time left; without a terminal a line now and then.
+    """A progress bar with rate, loss and time left; without a terminal, occasional lines.
 
     Attributes:
-        loss: the mean training loss to show; None before the first is known.
-        metrics: the newest evaluation.
+        loss: the mean training loss to show; None until the first is known.
+        metrics: the results of the newest evaluation.
     """
 
     SOON, EVERY = 10.0, 60.0
-    """Seconds until the first line, and from line to line; $PAPERS_SAYS_EVERY sets both."""
+    """Seconds until the first line, and between lines; $PAPERS_SAYS_EVERY sets both."""
 
     def __init__(self, name: str, first: int, last: int):
         self.name, self.last = name, last
@@ -39,12 +39,12 @@ class Progress:
                         disable=True if self.silent else None,
                         dynamic_ncols=True, mininterval=0.2, leave=False)
         self._first, self._started, self._shown = first, time.monotonic(), first
-        often = os.environ.get("PAPERS_SAYS_EVERY")  # papers reproduce shows the lines as they come
+        often = os.environ.get("PAPERS_SAYS_EVERY")  # set by papers reproduce in a terminal
         self._every = float(often) if often else self.EVERY
         self._due = self._started + (self._every if often else self.SOON)
 
     def update(self, step: int) -> None:
-        """Say that ``step`` updates are made."""
+        """Show that ``step`` updates have been made."""
         if not self.bar.disable:
             if self.bar.update(step - self._shown):
                 self.bar.set_postfix_str(self.text(), refresh=False)
@@ -58,11 +58,11 @@ class Progress:
             print(", ".join(filter(None, said)), file=sys.stderr, flush=True)
 
     def text(self) -> str:
-        """Loss and newest metrics, short."""
+        """The loss and the first of the newest metrics, in brief."""
         shown_metrics = [f"{k} {v:.6g}" for k, v in list(self.metrics.items())[:1]]
         loss = [] if self.loss is None else [f"loss {self.loss:.4f}"]
         return ", ".join(loss + shown_metrics)
 
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """Remove the bar from the screen."""
         self.bar.close()

@@ -1,9 +1,8 @@
-"""What a paper supplies to be trained.
+"""The base classes of the papers' training code.
 
-:class:`Recipe` is anything that makes numbered steps, can be saved, resumed and evaluated.
-:class:`Planned` is a recipe whose step is a pure update on the device from one row of a plan that
-is made ahead of time. :class:`Supervised` is learning from examples in minibatches, as most papers
-do it.
+A :class:`Recipe` makes numbered steps and can be saved, resumed and evaluated. :class:`Planned` is
+a recipe whose steps run on the device alone, each from a row of numbers that is planned ahead on
+the host. :class:`Supervised` learns from examples in minibatches, as most papers do.
 """
 
 from __future__ import annotations
@@ -27,33 +26,33 @@ from common.training.compiling import compile_apart
 from common.training.devices import choose_device, reuse_memory, run_generator, same_bits_again
 from common.training.noise import use_generator
 from common.training.precision import check_precision, set_precision
-from common.training.published import Made
 from common.training.rows import Row as Row
 from common.training.rows import as_tensor, on_device, scalar
 from common.training.sums import fraction
+from common.training.weight_files import RecordedRun
 
-Batch = tuple[Tensor, ...]  # inputs, labels, and whatever else a loss looks at
+Batch = tuple[Tensor, ...]  # inputs, labels, and whatever else the loss needs
 
 
 class Recipe:
-    """Numbered steps of one run.
+    """A run as a sequence of numbered steps.
 
     Args:
         config: the resolved configuration of one run.
 
     Attributes:
-        kept: names of the attributes that make up the run's state, which checkpoints hold:
-            modules, optimisers and whatever else has a ``state_dict``, tensors, numbers, lists of
-            numbers. A subclass adds its own; those that are None are left out.
-        float64: whether the paper computes in double precision, which not every device has.
-        loss_name: what a step returns, for the axis of a run's picture.
+        kept: names of the attributes that form the run's state, which checkpoints store: modules,
+            optimisers and other objects with a ``state_dict``, tensors, numbers, lists of numbers.
+            A subclass adds its own; attributes that are None are skipped.
+        float64: whether the paper computes in double precision, which some devices lack.
+        loss_name: what a step returns; the axis label of the run's learning curve.
         device: where the run computes.
-        data: what it learns from; its name and fingerprint go into the result.
-        chance: the run's random generator on its device, None on a CPU, where torch's default
-            generator is the run's.
-        model: the network, set by :meth:`build`; what else is trained has names of its own.
-        optimizer: set by :meth:`build`, None where nothing is trained by gradients.
-        started_from: name and SHA-256 of the weights it started from, where it did from any.
+        data: the data set; its name and fingerprint go into the result.
+        chance: the run's random generator on its device; None on a CPU, where the run uses
+            torch's default generator.
+        model: the network, set by :meth:`build`; further networks are further attributes.
+        optimizer: set by :meth:`build`; None if nothing is trained by gradients.
+        started_from: name and SHA-256 of the weights the run started from, or None.
     """
 
     kept: tuple[str, ...] = ("model", "optimizer")
@@ -83,15 +82,15 @@ class Recipe:
             use_generator(network, self.chance)
 
     def load_data(self) -> None:
-        """Set ``data``, and whatever else of the data the steps need."""
+        """Set ``data``, and any other attributes that the steps take from it."""
         raise NotImplementedError
 
     def build(self) -> None:
-        """Set ``model``, ``optimizer`` and what else ``kept`` names."""
+        """Set ``model``, ``optimizer`` and the other attributes named in ``kept``."""
         raise NotImplementedError
 
     def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Take these weights before the first step; returns those taken, see :func:`start.fit`."""
+        """Load weights before the first step; returns those loaded, see :func:`start.fit`."""
         return start.fit(self.model, weights)
 
     def step(self, number: int) -> Tensor:
@@ -99,45 +98,45 @@ class Recipe:
         raise NotImplementedError
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """Metrics after ``step`` updates; ``final`` is True once, after the last one."""
+        """The metrics after ``step`` updates; ``final`` is True only after the last update."""
         raise NotImplementedError
 
     def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
-        """Which of the final metrics stand in the table of runs that end, and which it draws."""
+        """The final metrics to print in the table of finished runs, and those to plot."""
         return names[:4], names[:1]
 
     def rates(self, step: int) -> dict[str, float]:
-        """What update ``step`` (from 0) sets in the optimiser's groups, such as ``lr``.
+        """The options, such as ``lr``, to set in the optimiser for update ``step`` (from 0).
 
-        A pure function of the step. Empty where nothing ever changes.
+        A pure function of the step; empty if the options never change.
         """
         return {}
 
     def rate(self, step: int) -> float | None:
-        """The learning rate of update ``step``, for the log; None where there is none."""
+        """The learning rate of update ``step``, for the log; None if there is none."""
         group = self.optimizer.param_groups[0] if self.optimizer else {}
         return self.rates(step).get("lr", group.get("lr"))
 
     def generator(self, stream: str, step: int) -> torch.Generator:
-        """Randomness of one step, on the CPU, that does not depend on the steps before it."""
+        """A random generator for one step, on the CPU, independent of earlier steps."""
         return generator(self.config.seed, stream, step)
 
     def networks(self) -> list[nn.Module]:
-        """The modules among what is kept."""
+        """The modules among the attributes named in ``kept``."""
         kept = (getattr(self, name) for name in self.kept)
         return [k for k in kept if isinstance(k, nn.Module)]
 
     def train_mode(self) -> None:
-        """Put every network into training mode."""
+        """Switch every network to training mode."""
         for network in self.networks():
             network.train()
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
-        """Leave more than numbers of a finished, recorded run, such as trained weights.
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
+        """Write further files of a finished, recorded run, such as its trained weights.
 
         Args:
             paper_folder: such as ``papers/resnet``.
-            run: the run and what it measured.
+            run: the run and its final metrics.
         """
 
     def state(self) -> dict[str, Any]:
@@ -148,10 +147,10 @@ class Recipe:
         return state if self.chance is None else state | {"chance": self.chance.get_state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Put back what :meth:`state` returned.
+        """Restore what :meth:`state` returned.
 
         Raises:
-            UserError: it is the state of another recipe, or of an earlier version of this one.
+            UserError: it is the state of another recipe, or of another version of this one.
         """
         names = {name for name in self.kept if getattr(self, name) is not None}
         if state.keys() - {"chance"} != names:
@@ -169,12 +168,12 @@ class Recipe:
 
 
 class Planned(Recipe):
-    """Steps that are planned on the host and made on the device.
+    """A recipe whose steps are planned on the host and run on the device.
 
-    A step has two halves. :meth:`row` says on the host what update number k needs (which examples,
-    where they are cropped, which rate): a pure function of the seed and k, so that it can be known
-    for the next thousand steps. :meth:`update` does the rest, and nothing in it depends on the
-    host: it can be captured once and repeated.
+    A step has two halves. :meth:`row` computes on the host what update k needs (which examples,
+    where they are cropped, which rate). It is a pure function of the seed and k, so the rows of the
+    next thousand steps can be planned ahead. :meth:`update` does the rest without the host, so it
+    can be captured once and replayed.
 
     Attributes:
         block: rows sent to a device at once, see :class:`common.training.steps.InBlocks`.
@@ -190,17 +189,17 @@ class Planned(Recipe):
     def row(self, step: int) -> Row:
         """What update ``step`` (from 0) needs, on the CPU: a pure function of (seed, step).
 
-        Here its ``number``, and every one of :meth:`rates`.
+        Here its ``number`` and all of :meth:`rates`.
         """
         return {"number": step, **self.rates(step)}
 
     def plan(self, first: int, last: int) -> dict[str, Tensor]:
-        """The rows of the updates ``first`` to ``last - 1``, stacked: (last − first, …) each."""
+        """The rows of updates ``first`` to ``last - 1``, stacked by name: (last − first, …)."""
         rows = [self.row(k) for k in range(first, last)]
         return {name: torch.stack([as_tensor(r[name]) for r in rows]) for name in rows[0]}
 
     def row_here(self, step: int) -> Row:
-        """:meth:`row`, on the device; on a CPU its numbers stay plain ones."""
+        """:meth:`row` on the device; on a CPU numbers stay Python numbers."""
         row = self.row(step)
         if self.device.type == "cpu":
             return row
@@ -208,9 +207,9 @@ class Planned(Recipe):
 
     @property
     def steady(self) -> bool:
-        """Whether the coming updates may be planned ahead, and captured.
+        """Whether coming updates may be planned ahead and captured.
 
-        False while what they do depends on the updates before them through the host.
+        False while the host has to look at one update before it can plan the next.
         """
         return True
 
@@ -219,24 +218,24 @@ class Planned(Recipe):
         raise NotImplementedError
 
     def set_rates(self, row: Row) -> None:
-        """Put a row's rates into the optimiser."""
+        """Set a row's rates in the optimiser."""
         for group in self.optimizer.param_groups if self.optimizer else ():
             group.update({name: scalar(row[name]) for name in self._rates})
 
     def step(self, number: int) -> Tensor:
-        """Make update ``number`` by itself, its row taken to the device."""
+        """Make update ``number``; its row is sent to the device by itself."""
         loss = self.update(self.row_here(number))
         return loss if self._alone else distributed.mean(loss)
 
 
 class Supervised(Planned):
-    """Learning from examples and their labels, a minibatch a step.
+    """Learning from labelled examples, one minibatch per step.
 
     Attributes:
-        chunk: how many inputs :meth:`predict` takes at a time on a CPU.
-        device_chunk: and on other devices.
-        net: the model as the update calls it, compiled where the configuration says so.
-        inputs, labels: the training data on the device, as :meth:`prepare` made it.
+        chunk: how many inputs :meth:`predict` processes at a time on a CPU.
+        device_chunk: the same on other devices.
+        net: the model as the update calls it, compiled if the configuration says so.
+        inputs, labels: the training data on the device, after :meth:`prepare`.
         eval_inputs, eval_labels: the data to evaluate on.
     """
 
@@ -254,7 +253,7 @@ class Supervised(Planned):
     # ---- the data --------------------------------------------------------------------------------
 
     def load_data(self) -> None:
-        """Read the splits, take what :meth:`prepare` needs from them, and prepare them."""
+        """Load the splits, call :meth:`measure` on the training data, and prepare all of it."""
         self.data, train, evaluation = self.splits()
         train = self.select(train)
         self.measure(train)
@@ -264,15 +263,15 @@ class Supervised(Planned):
         self.eval_labels = evaluation.labels.to(self.device)
 
     def splits(self) -> tuple[DataSet, Split, Split]:
-        """The data set, what to train on and what to evaluate on; as ``data.*`` says."""
+        """The data set, the split to train on and the split to evaluate on, as ``data.*`` says."""
         return evaluation_splits(self.config.data)
 
     def select(self, train: Split) -> Split:
-        """The part of the training split to train on; all of it unless a paper says otherwise."""
+        """The part of the training split to train on; here all of it."""
         return train
 
     def measure(self, train: Split) -> None:
-        """Take statistics of the training data that :meth:`prepare` needs, such as their mean."""
+        """Compute statistics of the training data for :meth:`prepare`, such as the mean image."""
 
     def prepare(self, images: Tensor) -> Tensor:
         """uint8 images (n, c, h, w) as the network's float input; here divided by 255."""
@@ -286,7 +285,7 @@ class Supervised(Planned):
         return BatchOrder(len(self.inputs), self.config.train.batch_size, self.config.seed)
 
     def row(self, step: int) -> Row:
-        """Also ``index``, the examples of the batch."""
+        """The base class's row, and ``index``, the examples of the batch."""
         return super().row(step) | {"index": self.order(step)}
 
     def batch(self, row: Row) -> Batch:
@@ -320,20 +319,20 @@ class Supervised(Planned):
         return compile_apart(self.model, dynamic=None)
 
     def batchable(self) -> None:
-        """Put the model into a form that ``torch.func.vmap`` takes, where it is not in one.
+        """Convert the model to a form that ``torch.func.vmap`` accepts, if necessary.
 
         Called before several seeds are trained as one batched network.
         """
 
-    # ---- what comes out --------------------------------------------------------------------------
+    # ---- evaluation ------------------------------------------------------------------------------
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``accuracy`` on the evaluation split, unless a paper measures something else."""
+        """The metrics; here ``accuracy`` on the evaluation split."""
         return {"accuracy": self.accuracy(self.eval_inputs, self.eval_labels)}
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
-        """The model's outputs in evaluation mode, a chunk of inputs at a time."""
+        """The model's outputs in evaluation mode, computed a chunk of inputs at a time."""
         training = self.model.training
         self.model.eval()
         size = self.chunk if self.device.type == "cpu" else self.device_chunk
@@ -342,7 +341,7 @@ class Supervised(Planned):
         return outputs
 
     def shipped(self) -> nn.Module:
-        """The trained network as it is exported: less what only training needs, such as masks."""
+        """The trained network for export, without what only training needs, such as masks."""
         return self.model
 
     def accuracy(self, x: Tensor, y: Tensor) -> float:

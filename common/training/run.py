@@ -15,26 +15,26 @@ from common.training import checkpoint, distributed, start, tracking
 from common.training.recipe import Recipe
 
 FIRST = 20
-"""So many losses of a run's beginning are kept, where rounding has not yet grown: they tell whether
-code still computes what it did."""
+"""How many of a run's first losses are kept. So early, rounding errors have not grown yet, so these
+losses show whether the code still computes the same."""
 
 COSTLY, SHARE = 0.5, 0.05
-"""Checkpoints that take longer than COSTLY seconds take at most this share of the time; those of
-all runs that take turns together."""
+"""Checkpoints that take longer than COSTLY seconds may use at most SHARE of the training time,
+summed over all runs that take turns."""
 
 
 class Run:
-    """One run's folder: what was loaded from it, and what goes into it.
+    """A run in training: its recipe, and the state that its folder stores.
 
     Attributes:
-        first: the step it starts from.
-        finished: whether the final evaluation is in its checkpoint.
+        first: the step it starts or resumes from.
+        finished: whether its checkpoint includes the final evaluation.
         good: the step of its newest checkpoint.
-        seen: updates whose losses were read.
-        tracker: writes the metrics; None where another process writes to the folder.
-        seconds: training time of all attempts, its share where several train side by side.
-        metrics: of the newest evaluation.
-        first_losses: of the first updates; fewer where the run began before they were kept.
+        seen: number of updates whose losses have been read.
+        tracker: writes the metrics; None if another process writes to the folder.
+        seconds: training time of all attempts, divided among runs that train side by side.
+        metrics: the results of the newest evaluation.
+        first_losses: losses of the first updates; fewer in runs begun before these were kept.
     """
 
     def __init__(self, recipe: Recipe, folder: Path, name: str, origin: Origin,
@@ -63,7 +63,7 @@ class Run:
         began = {"started_from": recipe.started_from} if recipe.started_from else {}
         mine = [] if self.finished else [
             Segment.model_validate(origin.written() | {"from_step": self.first} | began)]
-        self.segments = [*segments, *mine]  # who only looks at a finished run had no share in it
+        self.segments = [*segments, *mine]  # nothing is added by opening a finished run
         self.good = self.seen = self.first
         evaluated = self.finished or self.first < recipe.config.train.steps
         lines = saved.lines if saved else None
@@ -73,7 +73,7 @@ class Run:
         self.saved_at, self.cost = self.started, 0.0
 
     def see(self, value: float) -> None:
-        """Take the loss of the next step into the log's window.
+        """Add the loss of the next step to the mean that is logged next.
 
         Raises:
             UserError: it is not finite.
@@ -86,7 +86,7 @@ class Run:
             self.first_losses.append(value)
 
     def log(self, step: int) -> float:
-        """Log the mean loss of the window, and return it."""
+        """Log the mean loss since the last logged line, and return it."""
         mean = self.window[0] / max(self.window[1], 1)
         self.window = [0.0, 0]
         rate = self.recipe.rate(step)
@@ -103,10 +103,10 @@ class Run:
         self.tracker.log(step, **{f"eval/{k}": v for k, v in self.metrics.items()})
 
     def due(self, step: int) -> bool:
-        """Whether a checkpoint is due after a step that is not the last.
+        """Whether a checkpoint is due after a step other than the last.
 
-        By steps, unless the last one took so long that it would cost too much of the time; and by
-        time.
+        It is due by time; and by number of steps, unless the previous checkpoint took so long that
+        another one would use too much of the training time.
         """
         train, since = self.recipe.config.train, time.perf_counter() - self.saved_at
         by_steps, cost = step % train.checkpoint_every == 0, self.cost * self.companions
@@ -138,7 +138,7 @@ class Run:
         self.cost = self.saved_at - started
 
     def finish(self) -> None:
-        """The final evaluation; the state it looks at is on disk before, so no error loses it."""
+        """Make the final evaluation; the last state is already on disk, so no error loses it."""
         if self.finished:
             return
         step = self.recipe.config.train.steps
@@ -153,7 +153,7 @@ class Run:
                 self.tracker.close()
 
     def diverged(self, what: str, step: int) -> UserError:
-        """What to raise when training cannot go on."""
+        """The error to raise when training cannot go on."""
         kept = (f"the checkpoint of step {self.good} is kept" if self.good
                 else "there is no checkpoint yet")
         return UserError(f"{self.name}: {what} at step {step}; training stopped, {kept}")

@@ -1,8 +1,8 @@
-"""Runs that start from weights that are there already, for fine-tuning and distillation.
+"""Runs that start from existing weights, for fine-tuning and distillation.
 
-``start_from`` names another experiment of the paper, whose finished run of the same seed gives its
-weights, or a file of weights. They are looked for when a run makes its first step: one that goes on
-from its own checkpoint no longer needs them.
+``start_from`` names another experiment of the paper, whose finished run of the same seed provides
+the weights, or a file of weights. They are loaded only when a run begins; a run that resumes from
+its own checkpoint no longer needs them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from common.training.recipe import Recipe
 
 
-class Sidecar(Open):
-    """What lies as JSON beside a file of weights; the result of the run that made them, or less.
+class SourceRun(Open):
+    """The JSON file beside a file of weights, or the result of the run that made them.
 
     Attributes:
-        experiment, seed: of that run.
+        experiment, seed: the run that made the weights.
         config: its configuration, nested or flat.
     """
 
@@ -44,26 +44,26 @@ class Sidecar(Open):
 
 @dataclass(frozen=True)
 class Weights:
-    """Tensors by name, and the file they are from."""
+    """Tensors by name, and the file they were read from."""
 
     path: Path
     tensors: dict[str, Tensor]
 
 
 MEAN = "input.mean"
-"""The name under which files of weights hold the mean image (of pixels in 0 … 1)."""
+"""The name of the mean image (of pixels in 0 … 1) in files of weights."""
 
 Source = Callable[[Config], Weights]
-"""Finds what a configuration starts from; see :func:`load`."""
+"""Loads the weights that a configuration starts from; see :func:`load`."""
 
 
 def begin(recipe: Recipe, source: Source | None) -> None:
-    """Let a recipe take what its configuration starts from, and note it in ``started_from``.
+    """Load the weights that a recipe's configuration names, and record them in ``started_from``.
 
-    Nothing is done where it starts from nothing.
+    Does nothing without ``start_from``.
 
     Raises:
-        UserError: the weights are not there, damaged, or do not fit; or ``source`` is None.
+        UserError: the weights are missing or damaged, or do not fit; or ``source`` is None.
     """
     name = start_of(recipe.config)
     if not name:
@@ -80,13 +80,13 @@ def begin(recipe: Recipe, source: Source | None) -> None:
 
 @torch.no_grad()
 def fit(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Load every parameter and buffer of a network; what else is among the weights is ignored.
+    """Load every parameter and buffer of a network; additional weights are ignored.
 
     Returns:
         The tensors that were loaded.
 
     Raises:
-        UserError: one is missing or of another shape; nothing was loaded.
+        UserError: a tensor is missing or has another shape; nothing was loaded.
     """
     taken = {}
     for name, here in network.state_dict().items():
@@ -104,15 +104,15 @@ def fit_with_mean(network: nn.Module, mean: Tensor, weights: dict[str, Tensor],
     """:func:`fit`, and the mean image that the network was trained with.
 
     Args:
-        network: whose parameters and buffers are loaded.
-        mean: of the images here, for weights without one.
+        network: the network to load.
+        mean: the mean of the present images, used if the weights include none.
         weights: tensors by name; the mean image is called :data:`MEAN`.
 
     Returns:
-        The tensors that were taken, and the mean image, on the device of ``mean``.
+        The tensors that were loaded, and the mean image, on the device of ``mean``.
 
     Raises:
-        UserError: a tensor is missing or of another shape.
+        UserError: a tensor is missing or has another shape.
     """
     taken, there = fit(network, weights), weights.get(MEAN)
     if there is None:
@@ -123,15 +123,15 @@ def fit_with_mean(network: nn.Module, mean: Tensor, weights: dict[str, Tensor],
 
 
 def load(experiments: Experiments, config: Config) -> Weights:
-    """The weights that a configuration starts from.
+    """Load the weights that a configuration starts from.
 
     Args:
-        experiments: of the paper.
-        config: of one of its runs, with ``start_from``.
+        experiments: the paper's experiments.
+        config: the configuration of a run, with ``start_from``.
 
     Raises:
-        UserError: the run they are from is not finished and they are not published; or the file
-            is missing or damaged.
+        UserError: the run that makes them is not finished and the paper's ``weights/`` lacks them;
+            or the file is missing or damaged.
     """
     name = start_of(config)
     if names_file(name):
@@ -146,13 +146,12 @@ def load(experiments: Experiments, config: Config) -> Weights:
 
 
 def find(experiments: Experiments, name: str, seed: int) -> Weights | None:
-    """The weights of an experiment in its present configuration, None where there are none.
+    """Find the weights of an experiment in its present configuration; None if there are none.
 
-    They are those of its finished run below ``runs/``, or else published in the paper's folder
-    ``weights/``.
+    They come from its finished run below ``runs/`` or else from the paper's folder ``weights/``.
 
     Raises:
-        UserError: there is no such experiment, or the published file is damaged.
+        UserError: there is no such experiment, or the file in ``weights/`` is damaged.
     """
     own, folder = experiments.resolve(name, seed), experiments.path.parent
     run = runs_root() / folder.name / name / f"seed{seed}"
@@ -170,30 +169,30 @@ def find(experiments: Experiments, name: str, seed: int) -> Weights | None:
 
 
 def is_of(sidecar: Path, experiments: Experiments, own: Config) -> bool:
-    """Whether the JSON beside published weights says that they are of this configuration and seed.
+    """Whether the JSON beside a file of weights names this configuration and seed.
 
-    Weights without one are taken by their name.
+    Without a JSON file the name of the weights is trusted.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the JSON file is damaged.
     """
     if not sidecar.exists():
         return True
-    said, known = read_json(Sidecar, sidecar), keys(type(own))
+    said, known = read_json(SourceRun, sidecar), keys(type(own))
     flat = {k: v for k, v in flatten(said.config).items()
             if k not in known or not known[k].neutral}
     return said.seed == own.seed and experiments.counts(completed(flat, own), own)
 
 
 def read_file(path: Path, name: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; of a run's checkpoint those of its model.
+    """Read the tensors of a file of weights, or the model's tensors from a checkpoint.
 
     Args:
         path: the file.
-        name: how ``start_from`` names it, for messages.
+        name: the value of ``start_from``, for messages.
 
     Raises:
-        UserError: it is missing or damaged, or holds a number that is not finite.
+        UserError: the file is missing or damaged, or a weight is not finite.
     """
     if not path.is_file():
         raise UserError(f"start_from={name}: there is no file {shown(path)}")
@@ -210,5 +209,5 @@ def read_file(path: Path, name: str) -> dict[str, Tensor]:
 
 
 def networks_of(saved: checkpoint.Saved) -> dict[str, Tensor]:
-    """The tensors of a checkpoint's model; none where it has no model."""
+    """The tensors of the model in a checkpoint; empty if it has no model."""
     return {k: v for k, v in saved.recipe.get("model", {}).items() if isinstance(v, Tensor)}

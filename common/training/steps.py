@@ -1,9 +1,9 @@
-"""How the steps of a recipe are taken: one by one, or many ahead on a graphics card.
+"""Executing a recipe's steps: one by one, or in blocks on a graphics card.
 
-On a CPU every update is made when it is asked for, and its loss read soon after. On other devices
-reading a number waits for everything before it, and so does sending one. There the rows of the
-coming steps are sent a block at a time, the losses of a block stay on the device until somebody
-asks for them, and on a CUDA card the whole step is captured once and repeated.
+On a CPU every update is made when it is requested, and its loss is read soon after. On other
+devices, reading or sending a number waits for all earlier work. There the rows of coming steps are
+sent a block at a time, and the losses stay on the device until they are requested. On a CUDA card
+the whole step is also captured once and replayed.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from common.training.recipe import Planned, Recipe
 from common.training.rows import Row, on_device
 
 EAGER = 3
-"""Updates made before the step is captured, in which libraries allocate what they need."""
+"""Updates made before the step is captured, during which libraries allocate their buffers."""
 
 TURN = 0.01
-"""Seconds for which a CPU takes steps before anybody looks at them."""
+"""Seconds for which a CPU makes steps before it yields."""
 
 AHEAD = 16
-"""Steps given to the device before another run on the same card gets its turn."""
+"""Steps queued on the device before another run on the same card gets its turn."""
 
 
 class Steps(Protocol):
-    """Takes the steps of one run, or of several in step."""
+    """Makes the steps of one run, or of several in lockstep."""
 
     def take(self, first: int, last: int) -> Iterator[int]:
-        """Make the updates ``first`` to ``last - 1``; yields the number made, now and then."""
+        """Make updates ``first`` to ``last - 1``; from time to time yields how many are made."""
 
     def losses(self) -> list[list[float]]:
-        """The losses of the steps since the last call, in order: one of every run for each."""
+        """The losses of the steps since the last call: a list per step, with one loss per run."""
 
     def at_work(self) -> contextlib.AbstractContextManager:
-        """Where the steps are taken: what looks at a run's state between them has to be there."""
+        """The context of the steps; code that reads a run's state between them must enter it."""
 
 
 class OneByOne:
-    """Takes a recipe's steps when they are asked for.
+    """Makes a recipe's steps when they are requested.
 
     Args:
-        recipe: one run; or :class:`common.training.vectorised.SideBySide`, several in step.
+        recipe: one run; or :class:`common.training.vectorised.BatchedSeeds`, several in lockstep.
     """
 
     def __init__(self, recipe: Any):
@@ -56,7 +56,7 @@ class OneByOne:
         self._losses: list[Tensor] = []
 
     def take(self, first: int, last: int) -> Iterator[int]:
-        turn = 0.0 if distributed.processes() > 1 else TURN  # they have to stop at the same step
+        turn = 0.0 if distributed.processes() > 1 else TURN  # all must stop at the same step
         ends = time.perf_counter() + turn
         for step in range(first, last):
             self._losses.append(self.recipe.step(step))
@@ -65,7 +65,7 @@ class OneByOne:
                 ends = time.perf_counter() + turn
 
     def losses(self) -> list[list[float]]:
-        if self._losses and self.on_cpu:  # all of one shape, and read at once
+        if self._losses and self.on_cpu:  # all have one shape and can be read at once
             found = torch.stack(self._losses).reshape(len(self._losses), -1).tolist()
         else:
             found = [loss.reshape(-1).tolist() for loss in self._losses]
@@ -77,23 +77,23 @@ class OneByOne:
 
 
 class InBlocks:
-    """Takes the steps of a planned recipe from blocks of rows that lie on its device.
+    """Makes the steps of a planned recipe from blocks of rows on its device.
 
-    The device counts the steps of a block itself: ``at`` says which row is next. So a captured
-    step needs nothing from the host. While the device works, the host plans as many rows of the
-    next block as it has just asked for. While a recipe is not steady its steps are taken one by
-    one.
+    The device itself counts the steps of a block: ``at`` is the index of the next row, so a
+    captured step needs nothing from the host. While the device works, the host plans as many rows
+    of the next block as it has just queued steps. While a recipe is not steady, its steps are made
+    one by one.
 
     Args:
         recipe: what to train.
         last: the run's number of steps.
 
     Attributes:
-        rows: the block on the device, (block, …) each; the same tensors for every block.
-        first, size: the step of its first row, and how many rows it has.
-        ahead: rows of the next block, on the host.
-        made: updates made so far.
-        read: updates whose losses were read.
+        rows: the block on the device, (block, …) each; every block reuses the same tensors.
+        first, size: the step of the block's first row, and its number of rows.
+        ahead: planned rows of the next block, on the host.
+        made: number of updates made.
+        read: number of updates whose losses were read.
     """
 
     def __init__(self, recipe: Planned, last: int):
@@ -130,11 +130,11 @@ class InBlocks:
         return found
 
     def at_work(self) -> contextlib.AbstractContextManager:
-        """On a CUDA card the run's own stream, beside which others go on."""
+        """On a CUDA card the run's own stream, which runs concurrently with others."""
         return contextlib.nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
 
     def single(self) -> None:
-        """One step that depends on what came out of those before it."""
+        """Make one step that depends on the results of earlier ones."""
         self.fetch()
         self.known.append(self.recipe.step(self.made).item())
         self.made += 1
@@ -142,7 +142,7 @@ class InBlocks:
         self.size = 0
 
     def some(self, last: int) -> None:
-        """Ask the device for a few steps, and plan as many for the next block meanwhile."""
+        """Queue a few steps on the device, and meanwhile plan as many for the next block."""
         if self.made >= self.first + self.size:
             self.send()
         n = min(AHEAD, last - self.made, self.first + self.size - self.made)
@@ -152,7 +152,7 @@ class InBlocks:
         self.plan_ahead(n)
 
     def one(self) -> None:
-        """Ask the device for the next step."""
+        """Queue the next step on the device."""
         if self.graph is not None:
             self.graph.replay()
         elif self.captures and self.eager >= EAGER:
@@ -163,14 +163,14 @@ class InBlocks:
             self.eager += 1
 
     def on_device_alone(self) -> None:
-        """The next step; everything it needs lies on the device, and its loss stays there."""
+        """Make the next step; all it needs is on the device, and its loss stays there."""
         row = {name: rows.index_select(0, self.at)[0] for name, rows in self.rows.items()}
         loss = self.recipe.update(row)
         self.block_losses.index_copy_(0, self.at, loss.reshape(1).to(self.block_losses.dtype))
         self.at += 1
 
     def captured(self) -> torch.cuda.CUDAGraph:
-        """The step as a graph, which makes no update by being captured."""
+        """Capture the step as a CUDA graph; capturing makes no update."""
         graph = torch.cuda.CUDAGraph()
         if self.recipe.chance is not None:
             graph.register_generator_state(self.recipe.chance)
@@ -179,7 +179,7 @@ class InBlocks:
         return graph
 
     def send(self) -> None:
-        """Put the rows of the next block onto the device."""
+        """Send the rows of the next block to the device."""
         self.fetch()
         self.first += self.size
         self.size = 0
@@ -194,7 +194,7 @@ class InBlocks:
         self.at.zero_()
 
     def plan_ahead(self, n: int) -> None:
-        """Plan at most ``n`` more rows behind the block and what is planned already."""
+        """Plan at most ``n`` more rows, following the block and the rows already planned."""
         planned = sum(map(rows_of, self.ahead))
         start = self.first + self.size + planned
         end = min(start + min(n, self.block - planned), self.last)
@@ -202,7 +202,7 @@ class InBlocks:
             self.ahead.append(self.recipe.plan(start, end))
 
     def fetch(self) -> None:
-        """Read the losses that wait on the device; waits for its steps."""
+        """Read the losses from the device, which waits until its steps are done."""
         if self.made > self.read:
             waiting = self.block_losses[self.read - self.first:self.made - self.first]
             self.known += waiting.tolist()
@@ -215,7 +215,7 @@ def rows_of(plan: Row) -> int:
 
 
 def steps_of(recipe: Recipe, last: int) -> Steps:
-    """How to take a recipe's steps on its device."""
+    """The way to make a recipe's steps on its device, up to step ``last``."""
     if (isinstance(recipe, Planned) and type(recipe).step is Planned.step
             and recipe.device.type != "cpu" and distributed.processes() == 1):
         return InBlocks(recipe, last)

@@ -1,4 +1,4 @@
-"""Sums over many values, on devices that have float64 and on those that do not."""
+"""Accurate sums over many values, on devices with and without float64."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def wide(x: Tensor) -> Tensor:
     """
     try:
         return x.double()
-    except (TypeError, RuntimeError):  # for a type that the device does not have
+    except (TypeError, RuntimeError):  # the device does not support float64
         return x.float()
 
 
 def fraction(true: Tensor) -> float:
-    """Which part of a boolean tensor is true, counted in integers; NaN of an empty one.
+    """The fraction of a boolean tensor that is true, counted in integers; NaN if it is empty.
 
-    To the bit what ``true.double().mean().item()`` is on a CPU. The host waits for the device.
+    Bit for bit the same as ``true.double().mean().item()`` on a CPU. The host waits for the device.
     """
     return true.sum().item() / true.numel() if true.numel() else float("nan")

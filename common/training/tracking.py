@@ -1,4 +1,4 @@
-"""Metrics of a run: always a JSONL file in its folder, and Weights & Biases where asked for."""
+"""A run's metrics: always a JSONL file in its folder, and Weights & Biases on request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE = "metrics.jsonl"
 
 
 class Line(Open):
-    """A line of the metrics file: a step, its loss, and what it was evaluated to as ``eval/…``."""
+    """A line of the metrics file: a step, its loss, and metrics named ``eval/…``."""
 
     step: int = Field(ge=0)
     loss: Number = 0.0
@@ -36,10 +36,10 @@ class Line(Open):
 
 
 def read(folder: Path, until: int | None = None) -> list[dict[str, Any]]:
-    """The lines of a run's metrics file up to a step; a line cut short by a kill is left out.
+    """Read a run's metrics file up to a step; skips a line truncated when a process was killed.
 
     Raises:
-        UserError: a whole line that is no :class:`Line`.
+        UserError: a complete line is not a :class:`Line`.
     """
     path, lines = folder / FILE, []
     if path.exists():
@@ -64,18 +64,18 @@ class Tracker:
     Args:
         folder: the run's folder.
         config: the run's configuration; ``tracking.wandb`` turns on Weights & Biases.
-        step: the step the run starts from; later lines of an earlier attempt are removed.
-        name: the run's name there, such as ``batchnorm/bn/seed0``.
-        evaluated: False if an evaluation after ``step`` was logged and has to be made again.
-        expected: the :attr:`state` that goes with that step, where it is known.
+        step: the step the run resumes from; lines of later steps are removed.
+        name: the run's name in Weights & Biases, such as ``batchnorm/bn/seed0``.
+        evaluated: False if the evaluation logged at ``step`` will be made again.
+        expected: the :attr:`state` recorded for that step, if any.
 
     Attributes:
-        state: how many lines there are, and their SHA-256.
+        state: the number of lines, and their SHA-256.
 
     Raises:
-        UserError: the lines in the folder are not those that are expected, or it cannot be written.
+        UserError: the lines in the folder are not the expected ones, or it cannot be written.
 
-    Whatever goes wrong with Weights & Biases is said once on stderr and never stops the run.
+    An error of Weights & Biases prints one warning and never stops the run.
     """
 
     def __init__(self, folder: Path, config: Config, step: int, name: str,
@@ -87,7 +87,7 @@ class Tracker:
         self._lines, self._digest = 0, hashlib.sha256()
         text = "".join(self._counted(line) for line in kept)
         if expected is not None and self.state != expected:
-            raise UserError(f"{shown(folder / FILE)} is not what belongs to the checkpoint of step "
+            raise UserError(f"{shown(folder / FILE)} does not match the checkpoint of step "
                             f"{step}: expected {expected.lines} lines up to there, found "
                             f"{self._lines}{' others' * (self._lines == expected.lines)}; put "
                             "it back, or add fresh=true to start anew")
@@ -106,7 +106,7 @@ class Tracker:
         try:
             import wandb
 
-            if mode == "online" and not wandb.api.api_key:  # it would ask at the terminal
+            if mode == "online" and not wandb.api.api_key:  # wandb would prompt for one
                 print("warning: no Weights & Biases login (wandb login); tracking offline in "
                       f"{shown(folder)}", file=sys.stderr)
                 mode = "offline"
@@ -115,12 +115,12 @@ class Tracker:
                 project=config.tracking.project, name=name, dir=str(folder), mode=mode,
                 id=hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16],
                 resume="allow", config=as_dict(config), settings=wandb.Settings(init_timeout=20))
-        except Exception as e:  # tracking may fail, the run may not
+        except Exception as e:  # a failure of tracking must not stop the run
             print(f"warning: Weights & Biases is off: {one_line(e)}", file=sys.stderr)
             return None
 
     def log(self, step: int, **metrics: float | str) -> None:
-        """Append one line: the step and named numbers."""
+        """Append one line: the step and named values."""
         self._file.write(self._counted({"step": step, **metrics}))
         if self._wandb is not None:
             try:
@@ -140,12 +140,12 @@ class Tracker:
         return text
 
     def flush(self) -> None:
-        """Put what was logged on disk."""
+        """Write everything logged so far to disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """End tracking; the file keeps everything logged."""
+        """Close the file and end the Weights & Biases run, if any."""
         self._file.close()
         if self._wandb is not None:
             with contextlib.suppress(Exception):

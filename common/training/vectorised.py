@@ -1,8 +1,8 @@
-"""Several seeds of one experiment side by side: one batched network, by ``torch.func``.
+"""Several seeds of one experiment trained as one batched network, by ``torch.func``.
 
-A small network's step is mostly the overhead of its many little operations; ten networks in one
-batch of tensors share it. Every seed keeps its own batches, weights, optimiser state, checkpoints
-and results, so that a run begun side by side can go on alone, and the other way round.
+A small network's step is mostly the overhead of many small operations; ten networks stacked into
+one share it. Every seed keeps its own batches, weights, optimiser state, checkpoints and results,
+so a run begun this way can be continued alone, and the other way round.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from common.training.recipe import Batch, Planned, Recipe, Supervised
 
 
 class Objective(nn.Module):
-    """A recipe's loss as a module, so that its network can be given other weights for a call."""
+    """A recipe's loss as a module, so that ``functional_call`` can replace its weights."""
 
     def __init__(self, recipe: Supervised):
         super().__init__()
@@ -31,19 +31,19 @@ class Objective(nn.Module):
         return self.loss(batch, {})
 
 
-class SideBySide:
-    """Takes the place of a recipe in the training loop, for several at once.
+class BatchedSeeds:
+    """Several recipes that the training loop treats as one.
 
     Args:
-        recipes: of one experiment, one per seed; a recipe with a ``step`` of its own, or one that
-            draws random numbers in its loss, cannot be batched.
+        recipes: recipes of one experiment, one per seed. A recipe that overrides ``step`` or
+            ``update``, or whose loss draws random numbers, cannot be batched.
 
     Attributes:
         recipes: as given; their own weights are current only after :meth:`gather`.
-        device: of all of them.
+        device: the device of all recipes.
 
     Raises:
-        UserError: the recipe cannot be batched.
+        UserError: the recipes cannot be batched.
     """
 
     def __init__(self, recipes: Sequence[Recipe]):
@@ -56,7 +56,7 @@ class SideBySide:
         self.first, self.device = first, first.device
         for r in self.recipes:
             r.batchable()
-            r.net = r.model  # what is compiled is the batched step
+            r.net = r.model  # the batched step is compiled instead
             for name in ("inputs", "labels", "eval_inputs", "eval_labels"):
                 if torch.equal(getattr(r, name), getattr(first, name)):
                     setattr(r, name, getattr(first, name))  # one copy of the data for all
@@ -80,7 +80,7 @@ class SideBySide:
         self.scatter()
 
     def batch(self, step: int) -> Batch:
-        """Every seed's own batch, stacked: (seeds, b, …)."""
+        """The batches of all seeds, stacked: (seeds, b, …)."""
         rows = [r.row(step) for r in self.recipes]
         if self.plain_batches:
             index = torch.stack([row["index"] for row in rows])
@@ -89,7 +89,7 @@ class SideBySide:
             *(r.batch(row) for r, row in zip(self.recipes, rows, strict=True)), strict=True))
 
     def step(self, number: int) -> Tensor:
-        """Update ``number`` of every network; the losses, (seeds).
+        """Make update ``number`` of every network; returns the losses, (seeds,).
 
         Raises:
             UserError: the loss draws random numbers, or depends on the step.
@@ -110,7 +110,7 @@ class SideBySide:
 
     @torch.no_grad()
     def scatter(self) -> None:
-        """Take weights, buffers and optimiser state from the recipes."""
+        """Copy weights, buffers and optimiser state from the recipes."""
         parameters, buffers = stack_module_state([r.model for r in self.recipes])
         for k, p in self.parameters.items():
             p.copy_(parameters[k.removeprefix("model.")])
@@ -125,7 +125,7 @@ class SideBySide:
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Give weights, buffers, optimiser state and rates back to the recipes."""
+        """Copy weights, buffers, optimiser state and rates back to the recipes."""
         for i, r in enumerate(self.recipes):
             mine = {k.removeprefix("model."): v[i] for k, v in
                     (self.parameters | self.buffers).items()}
@@ -142,11 +142,11 @@ class SideBySide:
                         v.clone() if isinstance(v, Tensor) else v for k, v in state.items()}
 
     def twins(self, p: Tensor) -> list[Tensor]:
-        """The parameter of every recipe that corresponds to one of the first's."""
+        """The parameters of all recipes that correspond to a parameter of the first."""
         name = self.names[p].removeprefix("model.")
         return [r.model.get_parameter(name) for r in self.recipes]
 
 
 def is_weight_like(v: Any, p: Tensor) -> bool:
-    """Whether a piece of optimiser state has one value per weight."""
+    """Whether an entry of the optimiser's state has one value per weight."""
     return isinstance(v, Tensor) and v.shape == p.shape

@@ -1,7 +1,7 @@
-"""A recipe whose every step does the next of a list of jobs, start to end, and keeps what came out.
+"""A recipe that works through a list of jobs, one complete job per step.
 
-For papers that are measured by many short deterministic runs instead of one long training. A
-stopped run goes on at the next job.
+It is for papers measured by many short deterministic computations, such as minimisations, rather
+than by one long training. A run that was stopped resumes at the next job.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from common.training.recipe import Recipe
 
 
 class Table(nn.Module):
-    """What came out of each job so far, as a checkpoint holds it: (job, value)."""
+    """The results so far as a module, so that checkpoints store them: (jobs, columns)."""
 
     def __init__(self, rows: int, columns: int):
         super().__init__()
@@ -28,12 +28,12 @@ class Table(nn.Module):
 
 
 class Worklist(Recipe):
-    """What a paper supplies to have a list of jobs done.
+    """A list of jobs; a paper defines the jobs and how to do one.
 
     Attributes:
-        columns: names of the numbers a job results in.
-        collection: the name of the data, in messages.
-        jobs: set by :meth:`listed`.
+        columns: names of the numbers that a job returns.
+        collection: the name of the data set that the jobs' starting points form.
+        jobs: the list that :meth:`listed` returned.
     """
 
     float64 = True
@@ -43,33 +43,33 @@ class Worklist(Recipe):
     collection = "jobs"
 
     def listed(self) -> list[Any]:
-        """All jobs, in their order."""
+        """All jobs, in order."""
         raise NotImplementedError
 
     def start_of(self, job: Any) -> Tensor:
-        """What a job starts from, (n,), as data whose fingerprint the result carries."""
+        """A job's starting point, (n,); the fingerprint of all of them goes into the result."""
         raise NotImplementedError
 
     def do(self, job: Any) -> Sequence[float]:
-        """Do a job; returns a number for every column."""
+        """Do a job; returns one number per column."""
         raise NotImplementedError
 
     def name_of(self, k: int, job: Any) -> str:
-        """What metrics of job ``k`` end in; its number unless a paper says otherwise."""
+        """The suffix of job ``k`` in the names of metrics; here its number."""
         return str(k)
 
     def summary(self, row: Sequence[float]) -> float:
-        """The one number of a job that the log of losses shows; here its last column."""
+        """The number that stands for a job in the log of losses; here its last column."""
         return row[-1]
 
     def load_data(self) -> None:
-        """The starts, laid end to end."""
+        """List the jobs, and concatenate their starting points as the data set."""
         self.jobs = self.listed()
         starts = torch.cat([self.start_of(job) for job in self.jobs])
         self.data = of_tensors(self.collection, starts)
 
     def build(self) -> None:
-        """Make the table.
+        """Create the table of results.
 
         Raises:
             UserError: the number of steps is not the number of jobs.
@@ -86,7 +86,7 @@ class Worklist(Recipe):
         return torch.tensor(self.summary(row))
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """Finally ``<column>_<job>`` of every column and job."""
+        """After the last step, the metrics ``<column>_<job>`` of all columns and jobs."""
         if not final:
             return {}
         return {f"{column}_{self.name_of(k, job)}": value for k, (job, row) in enumerate(

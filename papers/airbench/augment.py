@@ -1,4 +1,4 @@
-"""Epochs as the author's loader makes them, and which images an epoch mirrors."""
+"""Batch order as in the author's loader, and the choice of images that each epoch mirrors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Flip = Literal["none", "random", "alternating"]
 class Epochs:
     """Which examples make up the batch of each step: a pure function of (seed, step).
 
-    Every epoch is a permutation of its own, cut into whole batches; what is left over is dropped.
+    Every epoch is a new random permutation, cut into full batches; an incomplete last batch is
+    dropped.
 
     Args:
         n: number of examples.
@@ -24,7 +25,7 @@ class Epochs:
         seed: the run's seed.
 
     Attributes:
-        steps: batches of an epoch.
+        steps: number of batches in an epoch.
 
     Raises:
         UserError: the batch is larger than the data.
@@ -51,9 +52,9 @@ class Flips:
 
     Args:
         n: number of images.
-        kind: ``random``: every image by a coin of its own in every epoch; ``alternating``: by a
-            coin in the first epoch, and from then on always the other way round than in the epoch
-            before; ``none``.
+        kind: ``random``: each image with probability 1/2 in every epoch; ``alternating``: each
+            image with probability 1/2 in the first epoch, and then in every second epoch;
+            ``none``: no image.
         seed: the run's seed.
     """
 
@@ -62,7 +63,7 @@ class Flips:
         self._epoch, self._mirrored = -1, torch.zeros(n, dtype=torch.long)
 
     def __call__(self, epoch: int) -> Tensor:
-        """1 for every image that epoch ``epoch`` (from 0) mirrors, else 0; int64, shape (n,)."""
+        """1 for each image that ``epoch`` (from 0) mirrors, 0 for others; int64, shape (n,)."""
         if self.kind == "none" or epoch == self._epoch:
             return self._mirrored
         coins = torch.randint(0, 2, (self.n,), generator=generator(

@@ -1,4 +1,4 @@
-"""What a step of airbench94 costs: precision, the resting first bias, Muon beside SGD."""
+"""The cost of a step of airbench94: precision, the frozen first bias, and Muon beside SGD."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ STEPS = 3
 
 
 def recipe(experiment: str = "airbench94", **changes: Any) -> AirbenchRecipe:
-    """A recipe on random images, batches of 256 unless ``changes`` say otherwise."""
+    """A recipe on random images, with batches of 256 unless ``changes`` override it."""
     known = Experiments(Config, Path(__file__).with_name("config.yaml"))
     return AirbenchRecipe(known.resolve(experiment, 0, {
         "train.batch_size": 256, **{k.replace("__", "."): v for k, v in changes.items()}}))
 
 
 def contender(name: str, made: AirbenchRecipe) -> Contender:
-    """Steps of a recipe."""
+    """A contender that makes a recipe's steps."""
     return Contender(name, lambda: [made.step(k) for k in range(STEPS)], STEPS)
 
 
@@ -29,7 +29,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
     """Yield (title, contenders) of each comparison."""
     with stand_in((3, 32, 32)):
         resting = recipe()
-        resting.model.first.requires_grad_(False)  # and no gradient goes through group 1
+        resting.model.first.requires_grad_(False)  # so no gradient flows to group 1's input
         yield "a step of 256 images", [
             contender("airbench94", recipe()), contender("the first bias at rest", resting),
             contender("in float32", recipe(train__precision="float32"))]
@@ -39,7 +39,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
 
 
 def steps() -> Iterator[tuple[str, AirbenchRecipe]]:
-    """Yield (name, recipe) of steps that are timed beside their limit."""
+    """Yield (name, recipe) for each step to compare with its lower limit."""
     with stand_in((3, 32, 32)):
         yield "airbench94", recipe(train__batch_size=1024)
         yield "airbench94 in float32", recipe(train__batch_size=1024, train__precision="float32")

@@ -1,4 +1,4 @@
-"""Functions behind the claims: what follows from the code alone, and measures over runs."""
+"""Functions behind the claims: facts that follow from the code alone, and measures over runs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from papers.airbench.optim import COEFFICIENTS, newton_schulz
 from papers.airbench.train import Config
 
 TRAINING_IMAGES, TEST_IMAGES, VIEWS = 50_000, 10_000, 6
-"""Of CIFAR-10, and looks at each test image."""
+"""CIFAR-10's training and test images, and the views of each test image."""
 
 DIGITS, DIGITS_32 = 12, 6
-"""Decimals to which an exact fact is given, in float64 and where filters are float32: below lies
-rounding, which differs by processor."""
+"""Decimals to which exact facts are rounded, in float64 and with float32 filters; further digits
+differ between processors."""
 
 
 def configuration(experiment: str) -> Config:
@@ -42,9 +42,9 @@ def digit_images() -> Tensor:
 
 
 def whitened(eps: float) -> float:
-    """Largest difference of the whitened patches' covariance to diag λ/(λ + eps); digits.
+    """Largest difference between the whitened patches' covariance and diag λ/(λ + eps), on digits.
 
-    The filters are float32, as in the network; covariances are taken in float64.
+    The filters are float32, as in the network; covariances are computed in float64.
     """
     x = digit_images()
     filters = whitening(x, eps=eps)
@@ -57,24 +57,24 @@ def whitened(eps: float) -> float:
 
 
 def whitened_to_identity() -> float:
-    """Largest difference of the covariance without eps to the identity."""
+    """Largest difference between the covariance without eps and the identity."""
     return whitened(0.0)
 
 
 def whitened_with_eps() -> float:
-    """Largest difference of the covariance with the scripts' eps to diag λ/(λ + eps)."""
+    """Largest difference between the covariance with the scripts' eps and diag λ/(λ + eps)."""
     return whitened(EPS)
 
 
 def signs() -> float:
-    """Largest sum of a whitening filter and its negative: both signs of every filter are there."""
+    """Largest entry of a whitening filter plus its negative; 0 if both signs are present."""
     filters = whitening(digit_images())
     half = len(filters) // 2
     return round((filters[:half] + filters[half:]).abs().max().item(), DIGITS_32)
 
 
 def passed_on() -> float:
-    """Largest difference of a layer's first outputs to its inputs after the identity start."""
+    """Largest difference between a layer's first outputs and inputs after the identity start."""
     layer = conv(24, 64)
     dirac(layer.weight)
     x = torch.randn(4, 24, 9, 9, generator=generator(0, "passed_on"))
@@ -83,21 +83,21 @@ def passed_on() -> float:
 
 
 def parameters(experiment: str) -> float:
-    """Weights that learn in a network."""
+    """Number of trainable weights in an experiment's network."""
     return float(sum(p.numel() for p in network(experiment).parameters() if p.requires_grad))
 
 
 def network(experiment: str) -> AirNet:
-    """An experiment's network without memory for its weights."""
+    """An experiment's network on the meta device, without memory for its weights."""
     model = configuration(experiment).model
     with torch.device("meta"):
         return AirNet(model.widths, 3, 32, 10, model.first, False, model.head, model.keep)
 
 
-# ---- Newton and Schulz ---------------------------------------------------------------------------
+# ---- Newton-Schulz iteration ---------------------------------------------------------------------
 
 def quintic(x: np.ndarray, steps: int) -> np.ndarray:
-    """The quintic of singular values x, applied ``steps`` times."""
+    """The quintic applied ``steps`` times to singular values x."""
     a, b, c = COEFFICIENTS
     for _ in range(steps):
         x = a * x + b * x**3 + c * x**5
@@ -105,9 +105,9 @@ def quintic(x: np.ndarray, steps: int) -> np.ndarray:
 
 
 def iteration_off(rows: int = 48, columns: int = 96) -> float:
-    """Largest difference of the iteration's singular values to the quintic's of the SVD's.
+    """Largest difference between the iteration's singular values and the quintic of the original.
 
-    Of a Gaussian matrix, in float64.
+    For a Gaussian matrix, in float64.
     """
     g = torch.randn(rows, columns, generator=generator(0, "iteration"), dtype=torch.float64)
     g /= g.norm()
@@ -117,7 +117,7 @@ def iteration_off(rows: int = 48, columns: int = 96) -> float:
 
 
 def vectors_off(rows: int = 48, columns: int = 96) -> float:
-    """How far the iteration leaves U S' Vᵀ: largest entry off the diagonal of Uᵀ X V; float64."""
+    """Largest off-diagonal entry of Uᵀ X V, which is 0 if the iteration gives U S' Vᵀ; float64."""
     g = torch.randn(rows, columns, generator=generator(0, "iteration"), dtype=torch.float64)
     u, _, vt = torch.linalg.svd(g, full_matrices=False)
     inside = u.T @ newton_schulz(g) @ vt.T
@@ -125,11 +125,11 @@ def vectors_off(rows: int = 48, columns: int = 96) -> float:
 
 
 def spectrum(smallest: float, steps: int, which: str) -> float:
-    """Least or greatest singular value after the iteration, of those from ``smallest`` to 1.
+    """Least or greatest result of the iteration for singular values from ``smallest`` to 1.
 
     Args:
-        smallest: singular value over the Frobenius norm.
-        steps: of the iteration.
+        smallest: the smallest singular value, divided by the Frobenius norm.
+        steps: number of steps of the iteration.
         which: ``least`` or ``greatest``.
     """
     found = quintic(np.linspace(smallest, 1.0, 200_001), steps)
@@ -137,7 +137,7 @@ def spectrum(smallest: float, steps: int, which: str) -> float:
 
 
 def enough(least: float, steps: int) -> float:
-    """The smallest singular value from which on all end above ``least``."""
+    """The smallest singular value such that it and all larger ones end at ``least`` or above."""
     x = np.linspace(0.0, 1.0, 200_001)
     below = np.flatnonzero(quintic(x, steps) < least)
     return float(x[below[-1] + 1])
@@ -146,7 +146,7 @@ def enough(least: float, steps: int) -> float:
 # ---- flips ---------------------------------------------------------------------------------------
 
 def seen_both_ways(kind: Flip) -> float:
-    """Share of 50,000 images that two epochs in a row show both ways round; mean of 20 pairs."""
+    """Fraction of images that two consecutive epochs show in both orientations, over 20 pairs."""
     flips = Flips(TRAINING_IMAGES, kind, 0)
     return float(np.mean([(flips(k) != flips(k + 1)).double().mean().item() for k in range(20)]))
 
@@ -154,14 +154,15 @@ def seen_both_ways(kind: Flip) -> float:
 # ---- arithmetic and steps ------------------------------------------------------------------------
 
 def petaflop(experiment: str, dropped: bool = False) -> float:
-    """Floating-point operations of a run by torch's counter, in 10¹⁵: training and six views.
+    """Floating-point operations of a run, in 10¹⁵, by torch's counter: training and six views.
 
-    Products and convolutions alone, two operations a multiply-add. The first layer's bias needs a
-    gradient in its first epochs only, and only then does the first group need one of its input.
+    It counts matrix products and convolutions only, two operations per multiply-add. The first
+    layer's bias needs a gradient only in the first epochs, and only then does the first group need
+    the gradient of its input.
 
     Args:
-        experiment: with a whitening first layer.
-        dropped: count 50,000 images an epoch, also those that no whole batch is left for.
+        experiment: one with a whitening first layer.
+        dropped: whether to count all 50,000 images per epoch, including the incomplete last batch.
     """
     config, made = configuration(experiment), network(experiment)
     train, batches = config.train, TRAINING_IMAGES // config.train.batch_size
@@ -175,7 +176,7 @@ def petaflop(experiment: str, dropped: bool = False) -> float:
 
 
 def counted(made: AirNet, training: bool = True) -> float:
-    """Operations for one image: of a forward pass, and of the backward pass where it trains."""
+    """Operations for one image: forward pass, and backward pass if ``training``."""
     with FlopCounterMode(display=False) as counter:
         logits = made(torch.empty(1, 3, 32, 32, device="meta"))
         if training:
@@ -184,13 +185,13 @@ def counted(made: AirNet, training: bool = True) -> float:
 
 
 def chain() -> list[dict[str, str]]:
-    """The rows of the published table of additions."""
+    """The rows of the published table of ablations."""
     with open(Path(__file__).with_name("published") / "chain.csv", encoding="utf-8") as f:
         return list(csv.DictReader(f))
 
 
 def rows_in_steps() -> float:
-    """Rows of the chain whose experiment makes ⌈48 · epochs⌉ steps of 1,024 images."""
+    """Number of rows whose experiment makes ⌈48 · epochs⌉ steps of 1,024 images."""
     def fits(row: dict[str, str]) -> bool:
         train = configuration(row["row"]).train
         batches = TRAINING_IMAGES // train.batch_size
@@ -201,6 +202,6 @@ def rows_in_steps() -> float:
 # ---- over runs -----------------------------------------------------------------------------------
 
 def views_gain(runs: dict[str, Result], more: int, fewer: int) -> float:
-    """Accuracy with ``more`` views of a test image less that with ``fewer``, in points."""
+    """Accuracy with ``more`` views of a test image minus that with ``fewer``, in points."""
     (run,) = runs.values()
     return run.metrics[f"accuracy_{more}"] - run.metrics[f"accuracy_{fewer}"]

@@ -1,7 +1,7 @@
-"""Jordan's eight-layer network (2024), its starts by switches, and its six views of an image.
+"""Jordan's eight-layer network (2024), the variants of its initialisation, and its six test views.
 
 A 2×2 convolution that whitens its patches, then three groups of two 3×3 convolutions, and a linear
-head whose outputs are scaled down. What the prose leaves open is the author's scripts'.
+head whose outputs are scaled down. Details that the paper leaves open follow the author's scripts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Head = Literal["ninth", "unit"]
 
 BN_EPS = 1e-12
 PATCH = 2
-"""Pixels on a side of the patches that are whitened."""
+"""Width and height of the patches that are whitened, in pixels."""
 
 EPS = 5e-4
 """Added to the eigenvalues of the patches' covariance."""
@@ -37,25 +37,25 @@ def patches(images: Tensor, size: int = PATCH) -> Tensor:
 def covariance(x: Tensor) -> Tensor:
     """E[x xᵀ] of vectors (n, k), in float64: (k, k).
 
-    No mean is taken off: the images' channels are normalised, so that there is next to none.
+    The mean is not subtracted; it is almost zero, since the images' channels are normalised.
     """
     x = x.double()
     return x.T @ x / len(x)
 
 
 def whitening(images: Tensor, size: int = PATCH, eps: float = EPS) -> Tensor:
-    """Filters whose outputs have covariance λ/(λ + eps): v_i/√(λ_i + eps), and the same negated.
+    """Filters whose outputs have covariance λ/(λ + eps): v_i/√(λ_i + eps) and their negatives.
 
     (λ_i, v_i) are the eigenpairs of the patches' covariance, the largest first. The activation that
-    follows is not odd: only with both signs of a filter does all of it get through.
+    follows is not odd, so both signs of a filter are needed to preserve all information.
 
     Args:
         images: normalised, (n, c, h, w).
-        size: of the patches.
-        eps: keeps directions of next to no variance from being blown up.
+        size: width and height of the patches.
+        eps: limits the amplification of directions with almost no variance.
 
     Returns:
-        filters, (2·c·size², c, size, size), float32.
+        The filters, (2·c·size², c, size, size), float32.
     """
     eigenvalues, vectors = torch.linalg.eigh(covariance(patches(images, size)).cpu())
     filters = rearrange((vectors / torch.sqrt(eigenvalues + eps)).flip(1),
@@ -66,14 +66,14 @@ def whitening(images: Tensor, size: int = PATCH, eps: float = EPS) -> Tensor:
 # ---- the network ---------------------------------------------------------------------------------
 
 def batch_norm(width: int, keep: float) -> nn.BatchNorm2d:
-    """BN that learns shifts alone; its running statistics keep the share ``keep`` at every step."""
+    """BN that learns only its shift and keeps the fraction ``keep`` of its statistics in a step."""
     norm = nn.BatchNorm2d(width, eps=BN_EPS, momentum=1 - keep)
     norm.weight.requires_grad = False
     return norm
 
 
 def conv(channels_in: int, width: int) -> nn.Conv2d:
-    """3×3, the map's size kept, no bias."""
+    """A 3×3 convolution that preserves height and width, without bias."""
     return nn.Conv2d(channels_in, width, 3, padding=1, bias=False)
 
 
@@ -91,18 +91,18 @@ class Group(nn.Module):
 
 
 class AirNet(nn.Module):
-    """The network, with a switch for every step of the ablations that changes it.
+    """The network, with a switch for every ablation that changes it.
 
     Args:
         widths: channels of the groups.
-        channels, size: of the images, which are square.
+        channels, size: channels of the images, and their width and height.
         classes: number of classes.
-        first: ``whitening``: frozen filters with a bias that learns, which
-            :func:`whitening` sets; ``learned``: filters from torch's start, and BN behind them.
+        first: ``whitening``: frozen filters, to be set by :func:`whitening`, with a learned bias;
+            ``learned``: learned filters with torch's initialisation, followed by BN.
         dirac: start 3×3 convolutions as the identity, see :func:`dirac`.
-        head: ``ninth``: torch's start, logits divided by 9; ``unit``: weights of standard
+        head: ``ninth``: torch's initialisation, logits divided by 9; ``unit``: weights of standard
             deviation 1, logits divided by the number n of inputs.
-        keep: what BN's running statistics keep at every step.
+        keep: the fraction of BN's running statistics that is kept in a step.
 
     Shapes: (b, channels, size, size) → (b, classes), the logits.
 
@@ -130,7 +130,7 @@ class AirNet(nn.Module):
 
     @torch.no_grad()
     def start(self, first: First, identity: bool, head: Head) -> None:
-        """The weights before any data are seen; torch's own start where nothing else is said."""
+        """Initialise the weights that differ from torch's own initialisation."""
         if first == "whitening":
             self.first.weight.requires_grad = False
         if identity:
@@ -148,28 +148,28 @@ class AirNet(nn.Module):
 
 @torch.no_grad()
 def dirac(weight: Tensor) -> None:
-    """Let the first filters pass the input channels on: output channel i is input channel i.
+    """Make a convolution start as the identity: output channel i is input channel i.
 
-    Filters beyond the number of input channels keep their random start.
+    Filters beyond the number of input channels keep their random initialisation.
 
     Args:
-        weight: of a convolution, (out, in, k, k), changed in place.
+        weight: the convolution's weight, (out, in, k, k), changed in place.
     """
     nn.init.dirac_(weight[:weight.shape[1]])
 
 
-# ---- looking at an image several times -----------------------------------------------------------
+# ---- test-time augmentation ----------------------------------------------------------------------
 
 def views(x: Tensor, n: int) -> list[tuple[float, Tensor]]:
-    """Images as they are looked at, with their weights: ``n`` is 1, 2 (mirrored, too) or 6.
+    """Views of images, each with its weight in the average.
 
-    Six are the image and the image moved by one pixel, up and left or down and right, each of them
-    mirrored as well; edges are filled by reflection. The unmoved two weigh half together, the four
-    others the other half.
+    Two views are the image and its mirror image. Six are these and the image shifted by one pixel,
+    up and left or down and right, each also mirrored; edges are padded by reflection. The two
+    unshifted views have half the total weight, the four others the other half.
 
     Args:
         x: images, (b, c, h, w).
-        n: number of views.
+        n: number of views: 1, 2 or 6.
     """
     if n == 1:
         return [(1.0, x)]

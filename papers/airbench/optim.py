@@ -1,8 +1,8 @@
-"""Muon, Nesterov's SGD with rates on a device, the schedules of the rates, and Lookahead.
+"""Muon, Nesterov SGD with rates on the device, learning-rate schedules, and Lookahead.
 
-Muon (Jordan, 2024, ``airbench94_muon.py``) takes the momentum of a weight matrix and replaces its
-singular values by numbers near one, so that every direction of the gradient gets a step of about
-the same length. It serves any network: see README.md.
+Muon (Jordan, 2024, ``airbench94_muon.py``) replaces the singular values of a weight matrix's
+momentum by numbers near one, so that the step has about the same length in all singular directions.
+It can be used for any network, see README.md.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from papers.airbench.model import AirNet
 from papers.airbench.settings import OptimConfig
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""a, b, c of the quintic a·x + b·x³ + c·x⁵: steep at zero, and near one for what it is fed with."""
+"""a, b, c of the quintic a·x + b·x³ + c·x⁵, which is steep at zero and tends to near one."""
 
 
 # ---- Muon ----------------------------------------------------------------------------------------
 
 def newton_schulz(g: Tensor, steps: int = 3, eps: float = 1e-7,
                   coefficients: tuple[float, float, float] = COEFFICIENTS) -> Tensor:
-    """U S' Vᵀ for a matrix g = U S Vᵀ, where S' = p(… p(S/‖S‖)) comes near one.
+    """U S' Vᵀ for a matrix g = U S Vᵀ, where S' = p(… p(S/‖S‖)) is near one.
 
-    A step is X ← a X + (b A + c A²) X with A = X Xᵀ: p(x) = a x + b x³ + c x⁵ of every singular
-    value, while the singular vectors stay. It takes nothing but products of matrices.
+    A step is X ← a X + (b A + c A²) X with A = X Xᵀ. It applies p(x) = a x + b x³ + c x⁵ to every
+    singular value and leaves the singular vectors unchanged, with matrix products only.
 
     Args:
-        g: of any shape (m, n) and any floating type, in which it is computed.
+        g: a matrix (m, n) of any floating type, in which the result is computed.
         steps: how often the quintic is applied.
-        eps: added to the Frobenius norm that is divided by, so that a zero matrix stays zero.
+        eps: added to the Frobenius norm in the denominator, so that a zero matrix stays zero.
         coefficients: a, b and c.
 
     Raises:
-        ValueError: g is no matrix.
+        ValueError: g is not a matrix.
     """
     if g.dim() != 2:
         raise ValueError(f"a tensor of shape {tuple(g.shape)}: expected a matrix")
@@ -54,33 +54,33 @@ def newton_schulz(g: Tensor, steps: int = 3, eps: float = 1e-7,
 
 
 TINY = 1e-30
-"""A norm below which a matrix is taken for zeros."""
+"""A norm below which a matrix is treated as zero."""
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised: w ← w − lr · newton_schulz(velocity), a matrix at a time.
+    """Orthogonalised momentum: w ← w − lr · newton_schulz(velocity) for every weight matrix.
 
     With gradient g and velocity v: v ← momentum·v + g; the step is along v, or with ``nesterov``
-    along g + momentum·v. A convolution's weight (out, in, k, k) is the matrix (out, in·k·k). The
-    size of a gradient has no effect, only its direction, as long as its norm is finite and far
-    above 1e-7. There is no weight decay.
+    along g + momentum·v. A convolution's weight (out, in, k, k) is treated as a matrix
+    (out, in·k·k). Only the direction of a gradient matters, not its size, as long as its norm is
+    finite and far above 1e-7. There is no weight decay.
 
     Args:
-        params: weights of two or more dimensions, or groups of them. Biases, gains and, by custom,
-            the first and the last layer go to another optimiser.
+        params: weights of two or more dimensions, or groups of them. Biases, gains and, usually,
+            the first and the last layer belong to another optimiser.
         lr: length of the step in every singular direction; a number, or a tensor on the device.
-        momentum: 0 … 1.
-        nesterov: whether to look ahead.
-        steps: of :func:`newton_schulz`.
-        normalise: whether to bring every weight to the norm √rows before its step, as the author's
-            script does. Only for weights whose scale the network does not feel, because a
-            normalisation follows them.
-        half: whether the iteration computes in bfloat16, as in the author's script; its result is
-            off by a percent or so.
+        momentum: the momentum, at least 0 and below 1.
+        nesterov: whether to use Nesterov momentum.
+        steps: number of steps of :func:`newton_schulz`.
+        normalise: whether to scale every weight to the norm √rows before its step, as the author's
+            script does. Use it only for weights followed by a normalisation, so that their scale
+            has no effect.
+        half: whether to iterate in bfloat16, as in the author's script; the result is off by about
+            a percent.
 
     Raises:
-        ValueError: a number out of range, weight decay, or a parameter that is no matrix; also of
-            groups that are added later.
+        ValueError: a number is out of range, weight decay is given, or a parameter has fewer than
+            two dimensions.
     """
 
     def __init__(self, params: Iterable[Any], lr: float | Tensor = 0.24, momentum: float = 0.6,
@@ -90,7 +90,7 @@ class Muon(torch.optim.Optimizer):
                                   "steps": steps, "normalise": normalise, "half": half})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Take more parameters, with numbers of their own; raises as the class does."""
+        """Add parameters with options of their own; raises as the class does."""
         group = {**self.defaults, **param_group}
         lr, momentum, steps = group["lr"], group["momentum"], group["steps"]
         if not isinstance(lr, Tensor) and not 0 <= lr < math.inf:
@@ -111,7 +111,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of every parameter that has a gradient; returns the closure's loss, if any."""
+        """Update every parameter that has a gradient; returns the closure's loss, if any."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -138,7 +138,7 @@ class Muon(torch.optim.Optimizer):
 # ---- SGD -----------------------------------------------------------------------------------------
 
 class NesterovByTensors(SGDByTensors):
-    """Nesterov's SGD whose rate may be a tensor on the device: the step is g + momentum·v."""
+    """Nesterov SGD whose rate may be a tensor on the device: the step is g + momentum·v."""
 
     def _velocities(self, params: list[Tensor], grads: Tensors, momentum: Tensor | float,
                     ) -> Tensors:
@@ -147,17 +147,17 @@ class NesterovByTensors(SGDByTensors):
 
 
 def nesterov_sgd(groups: Iterable[Any], momentum: float, device: torch.device) -> torch.optim.SGD:
-    """Nesterov's SGD for weights that will be on a device: torch's own on a CPU."""
+    """A Nesterov SGD optimiser for weights on a device; on a CPU it is torch's own."""
     if device.type == "cpu":
         return torch.optim.SGD(groups, momentum=momentum, nesterov=True)
     return NesterovByTensors(groups, momentum=momentum)
 
 
 def step_length(momentum: float) -> float:
-    """How many gradients long Nesterov's steps become while the gradient stays the same.
+    """The length of Nesterov's steps under a constant gradient, in gradients, as the author counts.
 
     The velocity tends to g/(1 − momentum), the step to g + momentum/(1 − momentum)·g. The author
-    counts 1 + 1/(1 − momentum), one more; his rates are per step of that length.
+    counts 1 + 1/(1 − momentum), one more; his rates are divided by that length.
     """
     return 1 + 1 / (1 - momentum)
 
@@ -165,36 +165,37 @@ def step_length(momentum: float) -> float:
 # ---- rates and averages as functions of the step -------------------------------------------------
 
 def height(step: int, steps: int, start: float, peak: float, end: float) -> float:
-    """The triangle: from ``start`` to 1 at the share ``peak`` of all steps, then to ``end``."""
+    """A triangle: from ``start`` up to 1 at the fraction ``peak`` of all steps, then to ``end``."""
     up = int(peak * steps)
     return (linear(start, 1.0, up, step) if step < up
             else linear(1.0, end, steps - up, step - up))
 
 
 EVERY, DECAY, POWER = 5, 0.95, 3
-"""Lookahead: steps between two looks, the slow weights' decay a step in the end, its growth."""
+"""Lookahead: steps between averages, the slow weights' final decay per step, and the power of the
+training fraction with which the decay grows."""
 
 
 def lookahead(rule: str, step: int, steps: int, epoch: int) -> tuple[float, float]:
-    """What Lookahead does after update ``step`` (from 0), as two weights of interpolation.
+    """Lookahead after update ``step`` (from 0), as two interpolation weights.
 
-    Every fifth step the slow weights go towards the fast ones, slow ← d·slow + (1 − d)·fast, and
-    the fast ones are replaced by them. d = 0.95⁵·(share of training)³ grows, so that weights move
-    freely first and are averaged over many steps in the end.
+    Every fifth step the slow weights move towards the fast ones, slow ← d·slow + (1 − d)·fast, and
+    replace them. d = 0.95⁵·(fraction of training)³ grows, so that weights move freely at first and
+    are averaged over many steps at the end.
 
     Args:
-        rule: ``always``: from the start, and at the very end once more; ``late``: from the fourth
-            epoch on, and at the end of each; ``none``.
+        rule: ``always``: from the start, and once more after the last update; ``late``: from the
+            fourth epoch on, and also at the end of each epoch; ``none``.
         step: updates made before this one.
-        steps, epoch: of the whole run, and of one epoch.
+        steps, epoch: number of steps in the whole run, and in one epoch.
 
     Returns:
-        (how far slow goes to fast, how far fast goes to slow): 0 is not at all, 1 all the way.
+        How far slow moves to fast, and then fast to slow: from 0, not at all, to 1, all the way.
     """
     k, warm = step + 1, 3 * epoch
     if rule == "none" or (rule == "late" and step < warm):
         return 0.0, 0.0
-    first = (warm // EVERY + 1) * EVERY  # the first look behind the third epoch
+    first = (warm // EVERY + 1) * EVERY  # the first average after the third epoch
     if rule == "late" and k < first:
         return 0.0, 0.0
     if rule == "late" and k == first:
@@ -210,8 +211,8 @@ def interpolate(slow: nn.Module, fast: nn.Module, forth: float | Tensor,
                 back: float | Tensor) -> None:
     """slow ← slow + forth·(fast − slow), then fast ← fast + back·(slow − fast).
 
-    Of all that is floating: weights, and BN's running statistics. Weights of interpolation that are
-    plain zeros cost nothing.
+    It applies to all floating-point tensors: weights, and BN's running statistics. If both
+    interpolation weights are the number 0, nothing is computed.
     """
     if not isinstance(forth, Tensor) and forth == back == 0:
         return
@@ -221,10 +222,10 @@ def interpolate(slow: nn.Module, fast: nn.Module, forth: float | Tensor,
             f.lerp_(s, back)
 
 
-# ---- what is trained how -------------------------------------------------------------------------
+# ---- parameter groups ----------------------------------------------------------------------------
 
 THOUSAND = 1024
-"""Images that ``optim.lr`` and ``optim.weight_decay`` are for."""
+"""The number of images to which ``optim.lr`` and ``optim.weight_decay`` refer."""
 
 
 def shifts(model: AirNet) -> list[nn.Parameter]:
@@ -238,10 +239,10 @@ def filters(model: AirNet) -> list[nn.Parameter]:
 
 
 def groups(model: AirNet, optim: OptimConfig, batch_size: int) -> list[dict[str, Any]]:
-    """SGD's parameters by their highest rate (``top``), its schedule (``rate``), their decay.
+    """SGD's parameter groups, each with its highest rate (``top``), schedule (``rate``) and decay.
 
-    The author's losses are sums over the batch, ours is the mean: rates are times the batch.
-    Decay is decoupled: torch multiplies it with the rate, so it is divided by the rate here.
+    The author's losses are sums over the batch and ours are means, so rates are multiplied by the
+    batch size. Decay is decoupled: torch multiplies it by the rate, so it is divided by it here.
     """
     b = batch_size
     first = [] if model.first.bias is None else [model.first.bias]

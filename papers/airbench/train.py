@@ -1,4 +1,4 @@
-"""94 % on CIFAR-10 in 3.29 seconds (Jordan, 2024): every row of the ablations, and Muon.
+"""94 % on CIFAR-10 in 3.29 seconds (Jordan, 2024): all rows of the ablation table, and Muon.
 
     python papers/airbench/train.py experiment=quick           # bundled digits, seconds, offline
     python papers/airbench/train.py experiment=small seed=0-4  # the chain at a quarter of the width
@@ -38,11 +38,11 @@ from papers.airbench.optim import (
 from papers.airbench.settings import VIEWS, Config
 
 WHITENED = 5000
-"""Training images, the first ones, whose patches the first layer whitens."""
+"""How many of the first training images the whitening filters are computed from."""
 
 
 class AirbenchRecipe(Supervised):
-    """The author's training, each addition of his ablations by a key."""
+    """The author's training; a key switches each addition of his ablations."""
 
     kept = (*Supervised.kept, "muon", "slow")
     chunk, device_chunk = 500, 5000
@@ -52,14 +52,14 @@ class AirbenchRecipe(Supervised):
     # ---- images ----------------------------------------------------------------------------------
 
     def measure(self, train: Split) -> None:
-        """Take mean and standard deviation of every channel, (c, 1, 1), over all pixels."""
+        """Compute mean and standard deviation of every channel over all pixels, (c, 1, 1)."""
         pixels = rearrange(train.images, "n c h w -> c (n h w)")
         found = [(p.double().mean(), p.double().std(unbiased=False)) for p in pixels]
         self.mean, self.std = (torch.stack(v).float()[:, None, None] for v in zip(*found,
                                                                                    strict=True))
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Channels of mean 0 and variance 1, every pixel as often as the configuration says."""
+        """Images with channels of mean 0 and variance 1, enlarged by ``model.magnify``."""
         k = self.config.model.magnify
         images = repeat(images, "n c h w -> n c (h k1) (w k2)", k1=k, k2=k)
         return images.float().sub_(self.mean).div_(self.std)
@@ -70,17 +70,17 @@ class AirbenchRecipe(Supervised):
 
     @functools.cached_property
     def flips(self) -> Flips:
-        """Which images an epoch mirrors."""
+        """The choice of images that each epoch mirrors."""
         return Flips(len(self.inputs), self.config.augment.flip, self.config.seed)
 
     @property
     def layout(self) -> torch.memory_format:
-        """How images and weights lie in memory; in IEEE's float32 a card takes channels first."""
+        """The memory format of images and weights; channels first on a card in IEEE float32."""
         first = self.device.type != "cpu" and self.config.train.precision == "float32"
         return torch.contiguous_format if first else torch.channels_last
 
     def row(self, step: int) -> Row:
-        """Also where images are cropped, which are mirrored, and how far Lookahead goes."""
+        """The base class's row, with crops, mirrored images and Lookahead's two weights."""
         row = super().row(step)
         drawn = self.augmented.draw(len(row["index"]), self.generator("augment", step))
         forth, back = lookahead(self.config.optim.lookahead, step, self.config.train.steps,
@@ -116,16 +116,16 @@ class AirbenchRecipe(Supervised):
         self.slow = None if optim.lookahead == "none" else copy.deepcopy(self.model)
 
     def cropped(self) -> PadCropFlip:
-        """The training images with their reflected borders."""
+        """Random crops of the training images with reflected borders."""
         try:
             return PadCropFlip(self.inputs, self.config.augment.translate, border="reflect")
         except UserError as e:
             raise UserError(f"augment.translate={self.config.augment.translate}: {e}") from e
 
     def rates(self, step: int) -> dict[str, float]:
-        """In parts of the highest: ``height`` of the triangle, ``first`` of the first layer's bias.
+        """Rates as fractions of the highest: ``height`` for all, ``first`` for the first bias.
 
-        Under SGD the bias follows the triangle until it rests; under Muon it falls to 0 by then.
+        That bias follows the triangle with SGD, or falls linearly to 0 with Muon, until frozen.
         """
         optim, epochs = self.config.optim, self.config.optim.frozen_after
         now = height(step, self.config.train.steps, optim.start, optim.peak, optim.end)
@@ -136,13 +136,13 @@ class AirbenchRecipe(Supervised):
         return {"height": now, "first": falling if left > 0 else 0.0}
 
     def rate(self, step: int) -> float:
-        """That of the 3×3 filters."""
+        """The learning rate of the 3×3 filters."""
         every = (self.muon or self.optimizer).param_groups
         mine = next(g for g in every if any(p is filters(self.model)[0] for p in g["params"]))
         return self.rates(step)["height"] * mine["top"]
 
     def set_rates(self, row: Row) -> None:
-        """Put a row's rates into both optimisers."""
+        """Set a row's rates in both optimisers."""
         for optimizer in filter(None, (self.optimizer, self.muon)):
             for group in optimizer.param_groups:
                 group["lr"] = group["top"] * scalar(row[group["rate"]])
@@ -162,11 +162,11 @@ class AirbenchRecipe(Supervised):
             interpolate(self.slow, self.model, scalar(row["forth"]), scalar(row["back"]))
         return loss
 
-    # ---- what comes out --------------------------------------------------------------------------
+    # ---- evaluation ------------------------------------------------------------------------------
 
     @torch.no_grad()
     def predict(self, x: Tensor, views: int | None = None) -> Tensor:
-        """Mean logits over views of every image, in evaluation mode and the run's precision."""
+        """Logits averaged over views of each image, in evaluation mode and the run's precision."""
         views = views or self.config.measure.views
         size = self.chunk if self.device.type == "cpu" else self.device_chunk
         training = self.model.training
@@ -179,10 +179,10 @@ class AirbenchRecipe(Supervised):
         return outputs
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``accuracy_1`` in % of the evaluation split, each image seen once.
+        """``accuracy_1``: accuracy on the evaluation split in %, with one view of each image.
 
-        In the final step also ``accuracy_2`` and ``accuracy_6``, and with the experiment's own
-        number of views ``accuracy`` and ``loss``, the mean cross-entropy against plain labels.
+        After the last step also ``accuracy_2`` and ``accuracy_6``; and ``accuracy`` and ``loss``,
+        the mean cross-entropy without label smoothing, with the configured number of views.
         """
         x, y = self.eval_inputs, self.eval_labels
         if not final:

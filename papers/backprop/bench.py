@@ -1,4 +1,4 @@
-"""What training networks side by side gains over one after the other."""
+"""What training networks side by side gains over training them one by one."""
 
 from __future__ import annotations
 

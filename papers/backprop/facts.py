@@ -103,7 +103,7 @@ def faster_than(runs: dict[str, Result], published: float) -> float:
 
 
 def mean_sweeps(runs: dict[str, Result]) -> list[tuple[float, float]]:
-    """(log2 of the number of hidden units, mean sweeps of the networks that solved it) of runs."""
+    """For each run log2 of its hidden units and mean sweeps of networks that solved the task."""
     points = []
     for run in runs.values():
         found = [s for s in sweeps(run) if math.isfinite(s)]
@@ -123,7 +123,7 @@ def slope_per_doubling(runs: dict[str, Result]) -> float:
 
 
 def level_of_line(runs: dict[str, Result], at_one: float, slope: float) -> float:
-    """Mean sweeps over a published line at_one + slope · log2 H, mean of this ratio over H.
+    """The ratio of mean sweeps to a published line, at_one + slope · log2 H, averaged over H.
 
     Networks that never solve the task are left out.
     """

@@ -36,8 +36,8 @@ ACTIVATIONS: dict[str, Activation] = {
 class Loss:
     """E per network, and ∂E/∂y of the output units.
 
-    ``tolerance`` is the letter's remark on family trees: an output on the right side of
-    1 − tolerance or tolerance has no error.
+    ``tolerance`` is what the letter says of family trees: an output above 1 − tolerance where it
+    should be 1, or below tolerance where it should be 0, has no error.
     """
 
     name: str = "squared"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,15 +79,20 @@ def fig1(paper: Paper) -> tuple[str, str, Figure]:
 
 
 def fig4(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(1, 6, width=5.8, height=0.95, sharex=True)
+    made, axes = figure(1, 6, width=6.2, height=1.05, sharex=True)
     state = solved_weights(paper, "family_learns")
     for unit, panel in enumerate(axes):
-        panel.set(yticks=[0, 1], yticklabels=["English", "Italian"], xticks=range(12))
+        panel.set(yticks=[0, 1], yticklabels=["English", "Italian"], xticks=range(12),
+                  ylabel=f"unit {unit + 1}")
         if state is not None:
             w = state["w.0-2"][unit].reshape(2, 12)
             hinton(panel, w, np.abs(state["w.0-2"]).max())
     axes[-1].set_xticklabels([f"{e}\n{i}" for e, i in zip(ENGLISH, ITALIAN, strict=True)],
                              rotation=45, ha="right", fontsize=8)
+    square: dict[str, Any] = {"marker": "s", "ls": "", "ms": 8, "mec": "black", "mew": 0.6}
+    legend_below(made, ("positive weight", square | {"color": "white"}),
+                 ("negative weight; a square's area is its weight's size",
+                  square | {"color": "black"}))
     return "fig4", (
         "Fig. 4: weights from the 24 persons to the six units that learn to represent them, in a "
         "network that solved the family trees (changed recipe, seed 0). A unit whose two rows have "

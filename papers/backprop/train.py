@@ -10,9 +10,7 @@ initial weights of all of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,75 +18,25 @@ from einops import rearrange
 from safetensors.torch import save_file
 from torch import Tensor
 
-from common.conditions import NEVER, Not
-from common.config import Config as BaseConfig
-from common.config import key
 from common.data import DataSet, Split, generator
 from common.decoded import of_tensors
 from common.errors import UserError, exit_with
 from common.files import write_atomic
 from common.running.cli import main
-from common.training.published import Made
 from common.training.recipe import Supervised
-from common.training.sums import fraction
+from common.training.weight_files import RecordedRun
 from papers.backprop import tasks
 from papers.backprop.facts import family_units, symmetry_structure
+from papers.backprop.measures import classified, learned, right
 from papers.backprop.model import Descent, Loss, Network, layered
-
-DIGITS = {"task.name": "digits"}
-LAYERED = {"task.name": Not("family_trees")}
-
-
-@dataclass
-class TaskConfig:
-    name: Literal["symmetry", "family_trees", "xor", "parity", "encoder", "digits"] = key(
-        "symmetry", "what is learned")
-    held_out: int = key(0, "cases held out of training, chosen anew for every network", least=0)
-
-
-@dataclass
-class ModelConfig:
-    networks: int = key(100, "networks trained side by side, each from weights of its own", least=1)
-    hidden: int = key(2, "hidden units; family trees have groups of their own", least=1,
-                      only=LAYERED)
-    skip: bool = key(False, "connect every group to all later ones, as XOR's one hidden unit needs",
-                     only=LAYERED)
-    activation: Literal["logistic", "tanh", "relu", "softsign"] = key("logistic", "y = f(x)")
-    loss: Literal["squared", "cross_entropy"] = key("squared", "E of eq. (3), or cross-entropy")
-    tolerance: float = key(
-        0.0, "outputs this close to their target count as having no error", least=0,
-        only={"model.loss": "squared"})
-    init: float = key(0.3, "weights start uniformly in [−init, init]", least=0)
-
-
-@dataclass
-class OptimConfig:
-    lr: float = key(0.1, "ε", least=0)
-    momentum: float = key(0.9, "α", least=0, below=1)
-    decay: float = key(0.0, "fraction taken off every weight after each change", least=0, most=1)
-    gentle: int = key(0, "first sweeps with gentle_lr and gentle_momentum", least=0)
-    gentle_lr: float = key(0.005, "ε of those sweeps", least=0, only={"optim.gentle": Not(0)})
-    gentle_momentum: float = key(0.5, "α of those sweeps", least=0, below=1,
-                                 only={"optim.gentle": Not(0)})
-    online: bool = key(False, "change weights after every case instead of after every sweep")
-
-
-@dataclass
-class Config(BaseConfig):
-    honoured: ClassVar = {
-        "data.name": DIGITS, "data.evaluate_on": DIGITS, "train.batch_size": NEVER,
-        "train.compile": NEVER}
-    precisions: ClassVar = ("float32", "tf32")
-    task: TaskConfig = field(default_factory=TaskConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
+from papers.backprop.settings import Config
 
 
 class BackpropRecipe(Supervised):
     """Sweeps through all cases; a step of the loop is one sweep of every network.
 
     Attributes:
-        task: the cases.
+        task: the cases; None on digits.
         mask: (s c 1), 1 where a network is trained on a case and 0 where it is held out.
         sweeps: (s), the sweep after which every trained case was right for the first time, or −1.
     """
@@ -150,61 +98,39 @@ class BackpropRecipe(Supervised):
         group["momentum"] = o.gentle_momentum if gentle else o.momentum
         parts = [slice(k, k + 1) for k in range(len(self.inputs))] if o.online else [slice(None)]
         error = torch.zeros((), device=self.device)
-        right = []
+        done = []
         for cases in parts:
             x, d, mask = self.inputs[cases], self.labels[cases], self.mask[:, cases]
             totals, outputs = self.model(self.groups(x))
             y = outputs[-1]
-            right.append(self.right(y, d))
+            done.append(right(y, d))
             error = error + (self.E.error(y * mask, d * mask)).mean()
             self.model.backward(totals, outputs, self.E.slope(y, d) * mask)
             self.optimizer.step()
-        solved = (torch.cat(right, 1) | (self.mask[:, :, 0] == 0)).all(1).cpu()
+        solved = (torch.cat(done, 1) | (self.mask[:, :, 0] == 0)).all(1).cpu()
         self.sweeps[solved & (self.sweeps < 0)] = number
         return error
 
-    @staticmethod
-    def right(y: Tensor, d: Tensor) -> Tensor:
-        """Which cases have every output on the right side of one half, (s, c)."""
-        return ((y - d).abs() < 0.5).all(2)
-
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """What fraction of networks has solved its task, and how soon.
+        """What fraction of networks has :func:`learned` its task, or their accuracy on digits.
 
-        ``solved``: by now every trained case was right at once; ``trained`` and ``held_out``:
-        fraction of such cases right now; ``learned``, with a tolerance: fraction of networks that
-        have every output of every trained case within it right now; ``median_sweeps`` over all
-        networks, −1 where fewer than half have solved it. Finally ``sweeps_<k>`` of every network
-        k (−1: never) and what ``facts.py`` measures of the weights.
+        Finally also ``sweeps_<k>`` of every network k (−1: never) and what ``facts.py`` measures of
+        the weights.
         """
         y = torch.cat([self.model.outputs(self.groups(x)) for x in self.eval_inputs.split(500)], 1)
         if self.task is None:
-            right = (y.argmax(2) == self.eval_labels.argmax(1)).float()
-            accuracy = right.mean(1)
-            return {"accuracy": accuracy.mean().item(), "accuracy_best": accuracy.max().item(),
-                    "accuracy_worst": accuracy.min().item()}
-        right, trained = self.right(y, self.eval_labels).float(), self.mask[:, :, 0]
-        n = len(self.sweeps)
-        solved = self.sweeps >= 0
-        ordered = torch.where(solved, self.sweeps, torch.iinfo(torch.int64).max).sort().values
-        metrics = {"solved": fraction(solved),
-                   "trained": ((right * trained).sum() / trained.sum()).item(),
-                   "median_sweeps": float(ordered[(n - 1) // 2]) if 2 * solved.sum() > n else -1.0}
-        if self.E.tolerance:
-            close = self.E.right(y, self.eval_labels).all(2)
-            metrics["learned"] = fraction((close | (self.mask[:, :, 0] == 0)).all(1))
-        if self.config.task.held_out:
-            metrics["held_out"] = ((right * (1 - trained)).sum() / (1 - trained).sum()).item()
+            return classified(y, self.eval_labels)
+        metrics = learned(y, self.eval_labels, self.mask[:, :, 0], self.sweeps, self.E)
         if final:
             metrics |= {f"sweeps_{k}": float(v) for k, v in enumerate(self.sweeps)}
             if self.config.task.name == "symmetry" and self.config.model.hidden == 2:
-                metrics |= symmetry_structure(self.model, solved)
+                metrics |= symmetry_structure(self.model, self.sweeps >= 0)
             if self.config.task.name == "family_trees":
                 metrics |= family_units(self.model)
         return metrics
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
-        """Leave the first seed's weights, for the pictures of Fig. 1 and Fig. 4."""
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
+        """Write the weights of seed 0, from which Fig. 1 and Fig. 4 are drawn."""
         if self.config.seed or self.config.task.name not in ("symmetry", "family_trees"):
             return
         state = {k: v.detach().cpu()[:20].contiguous() for k, v in self.model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""What the shared loop costs over a bare one, and ten seeds side by side over one."""
+"""The cost of the shared loop over a bare one, and of ten seeds as one batched network over one."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from common.experiments import Experiments
 from common.running.bench import Contender, stand_in, taking
 from common.segments import Origin
 from common.training import loop as training
-from common.training.vectorised import SideBySide
+from common.training.vectorised import BatchedSeeds
 from papers.batchnorm.train import BatchNormRecipe, Config
 
 STEPS, SEEDS = 4000, 10
-"""Updates of a run, as many as the quick experiments make: its beginning and its end (folder, lock,
-last checkpoint) belong to it, and take about as long as sixty of its steps."""
+"""Updates of a run, as many as in the quick experiments. Its start and end (folder, lock, last
+checkpoint) are included and take about as long as sixty steps."""
 
 
 class Unmeasured(BatchNormRecipe):
-    """The recipe without evaluation and with nothing to checkpoint: the loop alone."""
+    """The recipe without evaluation or checkpointed state, to time the loop alone."""
 
     kept = ()
 
@@ -50,7 +50,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
     for name in ("plain", "bn"):
         with stand_in((1, 28, 28)):
             configs = [experiments.resolve(name, seed, every) for seed in range(SEEDS)]
-            alone, together = BatchNormRecipe(configs[0]), SideBySide(
+            alone, together = BatchNormRecipe(configs[0]), BatchedSeeds(
                 [BatchNormRecipe(c) for c in configs])
         yield f"{SEEDS} seeds as one batched network, {name}", [
             Contender(title, taking(made, 100), 100)
@@ -58,12 +58,12 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
 
 
 def shared(recipe: BatchNormRecipe, origin: Origin, folders: str) -> None:
-    """STEPS updates by the shared loop, in a new folder among ``folders``."""
+    """Make STEPS updates with the shared loop, in a new folder below ``folders``."""
     training.run(recipe, Path(tempfile.mkdtemp(dir=folders)), "bench", origin)
 
 
 def bare(recipe: BatchNormRecipe) -> None:
-    """STEPS updates of the same network on the same batches, as one would write them by hand."""
+    """Make STEPS updates of the same network on the same batches in a hand-written loop."""
     model, inputs, labels, order = recipe.model, recipe.inputs, recipe.labels, recipe.order
     optimizer = torch.optim.SGD(model.parameters(), lr=recipe.config.optim.lr, fused=True)
     for step in range(STEPS):
@@ -75,7 +75,7 @@ def bare(recipe: BatchNormRecipe) -> None:
 
 
 def steps() -> Iterator[tuple[str, BatchNormRecipe]]:
-    """Yield (name, recipe) of steps that are timed beside their limit."""
+    """Yield (name, recipe) for each step to compare with its lower limit."""
     experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
     with stand_in((1, 28, 28)):
         for name in ("plain", "bn"):

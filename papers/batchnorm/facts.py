@@ -15,7 +15,7 @@ from common.evidence.results import Result
 from papers.batchnorm.model import BatchNorm, BatchNormByHand, batch_norm, population_statistics
 
 DIGITS = 12
-"""Decimals to which an exact fact is given: below lies rounding, which differs by processor."""
+"""Decimals to which exact facts are rounded; further digits differ between processors."""
 
 
 def _batch(m: int = 60, c: int = 7, seed: int = 0) -> Tensor:
@@ -30,13 +30,13 @@ def training_mean() -> float:
 
 
 def training_variance() -> float:
-    """Biased variance over the mini-batch of x̂, the activation farthest from one."""
+    """Biased variance of x̂ over the mini-batch, for the activation where it is least like one."""
     variance = BatchNorm(7).double()(_batch()).var(0, correction=0)
     return round(variance[(variance - 1).abs().argmax()].item(), DIGITS)
 
 
 def gradient_error() -> float:
-    """Largest relative difference of section 3's six equations to autograd, in float64."""
+    """Largest relative difference between section 3's six equations and autograd, in float64."""
     x, γ, β = _batch(), torch.linspace(0.5, 2, 7).double(), torch.linspace(-1, 1, 7).double()
     weight = _batch(seed=1)
     gradients = []
@@ -51,7 +51,7 @@ def gradient_error() -> float:
 
 
 def unbiased_factor() -> float:
-    """Var[x] over E_B[σ²_B] for mini-batches of m = 60, as Algorithm 2 makes it."""
+    """The ratio Var[x]/E_B[σ²_B] for mini-batches of m = 60, as computed by Algorithm 2."""
     layer = BatchNorm(7).double()
     batches = [_batch(60, seed=k) for k in range(5)]
     population_statistics(layer, batches)
@@ -60,9 +60,9 @@ def unbiased_factor() -> float:
 
 
 def inference_linear() -> float:
-    """How far a trained layer's inference is from one affine map of each activation.
+    """How far a trained layer's inference is from an affine map of each activation.
 
-    Three points on a line stay on a line: the largest |f(x) + f(z) − 2f((x+z)/2)|.
+    An affine map keeps midpoints: the largest |f(x) + f(z) − 2f((x+z)/2)|.
     """
     layer = BatchNorm(7).double()
     layer(_batch())
@@ -72,9 +72,9 @@ def inference_linear() -> float:
 
 
 def drift_at_points(runs: dict[str, Result]) -> float:
-    """Highest less lowest median of the run's unit, at the points read off Fig. 1(b, c).
+    """Highest minus lowest median of the run's unit, at the points read off Fig. 1(b, c).
 
-    Between evaluations by linear interpolation, as the figure's lines are drawn.
+    Values between evaluations are interpolated linearly, as the figure's lines are drawn.
     """
     (run,) = runs.values()
     rows = read_table(Path(__file__).with_name("published") / "fig1bc.csv")
@@ -84,14 +84,14 @@ def drift_at_points(runs: dict[str, Result]) -> float:
 
 
 def drift_apart(runs: dict[str, Result]) -> float:
-    """:func:`drift_at_points` without BN less that with BN."""
+    """:func:`drift_at_points` without BN minus that with BN."""
     return drift_at_points({"plain": runs["plain"]}) - drift_at_points({"bn": runs["bn"]})
 
 
 def steps_to_plain_accuracy(runs: dict[str, Result]) -> float:
-    """Steps the network with BN takes to the plain network's final accuracy, same seed.
+    """Steps that the network with BN needs to reach the plain network's final accuracy, same seed.
 
-    The first evaluation at or above it; infinite if there is none.
+    That is the first evaluation at or above it; infinite if there is none.
     """
     with_bn, plain = (runs[k] for k in sorted(runs, key=lambda k: not k.startswith("bn")))
     steps, accuracy = with_bn.curves["accuracy"]

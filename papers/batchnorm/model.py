@@ -86,7 +86,7 @@ class BatchNormByHand(torch.autograd.Function):
 
 
 class BatchNorm(nn.Module):
-    """Normalises each activation over the mini-batch in training, by fixed statistics after it.
+    """Normalises each activation, over the mini-batch in training and by fixed statistics later.
 
     In training mode: Algorithm 1, and moving averages of μ_B and of the unbiased variance
     m/(m−1)·σ²_B. In evaluation mode: Algorithm 2, line 11, with those moving averages, or with
@@ -101,7 +101,7 @@ class BatchNorm(nn.Module):
     Shapes: (m, c) → (m, c), (m, c, p, q) → (m, c, p, q).
 
     Raises:
-        ValueError: training on a single value per activation, whose variance says nothing.
+        ValueError: training on a single value per activation, which has no variance.
     """
 
     def __init__(self, features: int, ε: float = 1e-5, momentum: float = 0.1):
@@ -151,13 +151,13 @@ class BatchNorm(nn.Module):
 def population_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Algorithm 2, lines 7 to 10: E[x] = E_B[μ_B] and Var[x] = m/(m−1)·E_B[σ²_B].
 
-    The weights are frozen; every batch runs through the network as in training, so that each
-    layer sees inputs normalised by that batch's own statistics. Moving averages stay as they
-    are. Layers use the new statistics while their ``use_population`` is True.
+    The weights are frozen. Every batch goes through the network as in training, so that each
+    layer's inputs are normalised by that batch's own statistics. Moving averages do not change.
+    Layers use the new statistics while their ``use_population`` is True.
 
     Args:
         network: contains :class:`BatchNorm` layers.
-        batches: training mini-batches of the training's batch size m.
+        batches: mini-batches of training data, of the batch size m used in training.
     """
     layers = [l for l in network.modules() if isinstance(l, BatchNorm)]
     training = network.training
@@ -177,16 +177,16 @@ def population_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None
 class Network(nn.Module):
     """The network of section 4.1: sigmoid layers, with or without BN before each sigmoid.
 
-    z = g(Wu + b) without, z = g(BN(Wu)) with BN, whose β takes the bias's place (section 3.2).
-    The output layer is linear, with bias and without BN.
+    z = g(Wu + b) without BN; z = g(BN(Wu)) with BN, whose β replaces the bias (section 3.2). The
+    output layer is linear, with a bias and without BN.
 
     Args:
-        inputs: pixels of an image.
+        inputs: number of pixels in an image.
         hidden: widths of the hidden layers; (100, 100, 100) in the paper.
         classes: 10 in the paper.
         bn: whether the hidden layers are batch-normalised.
         init_std: standard deviation of the Gaussian initial weights; biases start at zero.
-        momentum: of BN's moving averages.
+        momentum: weight of the newest batch in BN's moving averages.
         generator: source of the initial weights; the same generator state gives the same
             weights with and without BN.
 

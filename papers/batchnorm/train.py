@@ -24,7 +24,7 @@ from common.training.recipe import Supervised
 from papers.batchnorm.model import BatchNorm, Network, population_statistics
 
 PROBE = 1000
-"""Images of the evaluation split over which the percentiles of Fig. 1(b, c) are taken."""
+"""How many images of the evaluation split the percentiles of Fig. 1(b, c) are computed over."""
 
 
 @dataclass
@@ -36,7 +36,7 @@ class ModelConfig:
         0.1, "weight of the newest batch in BN's moving averages", above=0, most=1,
         only={"model.bn": True})
     population_batches: int = key(
-        1000, "training batches behind the population statistics", least=1,
+        1000, "training batches that the population statistics average over", least=1,
         only={"model.bn": True})
     unit: int = key(0, "the activation of the last hidden layer that Fig. 1(b, c) follows", least=0)
 
@@ -88,9 +88,9 @@ class BatchNormRecipe(Supervised):
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """Accuracy with BN's moving averages, and the percentiles of the last sigmoids' inputs.
 
-        ``p15``, ``p50``, ``p85`` follow ``model.unit``; ``spread`` (p85 − p15) and ``drift`` (how
-        far p50 has moved since the first evaluation, highest minus lowest) are medians over all
-        units. In the final step also ``accuracy_population``, by Algorithm 2's statistics.
+        ``p15``, ``p50``, ``p85`` are of ``model.unit``; ``spread`` (p85 − p15) and ``drift`` (the
+        range of p50, highest minus lowest, over all evaluations so far) are medians over all units.
+        After the last step also ``accuracy_population``, with Algorithm 2's statistics.
         """
         metrics = {"accuracy": self.accuracy(self.eval_inputs, self.eval_labels)}
         self.model.eval()
@@ -108,7 +108,7 @@ class BatchNormRecipe(Supervised):
         return metrics
 
     def population_accuracy(self) -> float:
-        """Accuracy by Algorithm 2, with statistics of training batches and frozen weights."""
+        """Accuracy with Algorithm 2's statistics, from training batches with frozen weights."""
         layers = [l for l in self.model.modules() if isinstance(l, BatchNorm)]
         if layers:
             population_statistics(self.model, (

@@ -1,7 +1,7 @@
-"""Section 5.3: the mushroom bandit, the agents that play it and what they remember.
+"""Section 5.3: the mushroom bandit, its agents and their memory.
 
-All agents of a run play side by side, each with a network, a memory and mushrooms of its own. In
-shapes, s is the number of agents, b examples of a minibatch, i and o units.
+All agents of a run play at the same time, each with a network, a memory and mushrooms of its own.
+In shapes, s is the number of agents, b the minibatch size, i and o numbers of units.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from papers.bayes_by_backprop.settings import Config, make_prior
 
 EAT, LEAVE = 0, 1
 EDIBLE, POISONED, ESCAPED = 5.0, -35.0, 5.0
-"""Rewards of eating: an edible mushroom, a poisonous one half of the time, and otherwise."""
+"""Rewards for eating an edible mushroom, and for a poisonous one's two equally likely outcomes."""
 
 
 def reward(poisonous: Tensor, action: Tensor, luck: Tensor) -> Tensor:
-    """What an action earns; leaving a mushroom earns nothing.
+    """The reward of an action; leaving a mushroom earns nothing.
 
     Args:
         poisonous: 1 where the mushroom is poisonous.
         action: EAT or LEAVE.
-        luck: uniform in 0 … 1; a poisonous mushroom harms where it is below one half.
+        luck: uniform in [0, 1); a poisonous mushroom does harm where it is below one half.
     """
     eaten = torch.where(poisonous.bool(), torch.where(luck < 0.5, POISONED, ESCAPED), EDIBLE)
     return torch.where(action == EAT, eaten, 0.0)
 
 
 def oracle(poisonous: Tensor) -> Tensor:
-    """The reward of one who knows: 5 for an edible mushroom, 0 for a poisonous one."""
+    """The reward of an oracle: 5 for an edible mushroom, 0 for a poisonous one."""
     return torch.where(poisonous.bool(), 0.0, EDIBLE)
 
 
 def contexts(features: Tensor) -> Tensor:
-    """What a network sees: features and one-of-K action.
+    """The network's inputs: a mushroom's features and the one-hot action.
 
     Args:
-        features: (m, f), of m mushrooms.
+        features: features of m mushrooms, (m, f).
 
     Returns:
         (2 m, f + 2): row ``action · m + mushroom``.
@@ -61,10 +61,10 @@ def contexts(features: Tensor) -> Tensor:
 
 
 class Memory(nn.Module):
-    """The last interactions of every agent: which row of :func:`contexts`, and its reward.
+    """The last interactions of every agent: a row of :func:`contexts` and its reward.
 
     Args:
-        agents: s.
+        agents: number of agents s.
         size: how many interactions each remembers, 4096 in the paper.
     """
 
@@ -76,7 +76,7 @@ class Memory(nn.Module):
         self.register_buffer("rewards", torch.zeros(agents, size))
 
     def add(self, slot: Tensor, rows: Tensor, rewards: Tensor) -> None:
-        """Remember one interaction of every agent, (s,) each, in place of what was in a slot.
+        """Store one interaction of every agent in a slot, replacing what was there.
 
         Args:
             slot: (1,), 0 … size − 1.
@@ -86,11 +86,11 @@ class Memory(nn.Module):
         self.rewards.index_copy_(1, slot, rewards[:, None])
 
     def minibatches(self, recalled: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Rows and rewards of minibatches, (count s b) each.
+        """Rows and rewards of minibatches, (count, s, b) each.
 
         Args:
-            recalled: slots, (s, count · b).
-            count: how many minibatches.
+            recalled: the slots to recall, (s, count · b).
+            count: number of minibatches.
         """
         return (rearrange(self.rows.gather(1, recalled), "s (n b) -> n s b", n=count),
                 rearrange(self.rewards.gather(1, recalled), "s (n b) -> n s b", n=count))
@@ -113,19 +113,19 @@ def values(w: Sequence[Tensor], x: Tensor) -> Tensor:
 
 
 class Agents(nn.Module):
-    """Networks of s agents with posteriors over their weights, or with plain weights.
+    """The networks of s agents, with posteriors over their weights or with plain weights.
 
     Args:
-        agents: s.
-        widths: of inputs, hidden layers and the one output.
+        agents: number of agents s.
+        widths: numbers of inputs, of units in each hidden layer, and of outputs, which is 1.
         prior: P; None for plain weights, whose σ is zero.
-        ρ: where ρ starts.
+        ρ: the initial ρ.
         noise: σ of the reward's Gaussian likelihood.
-        generator: source of the initial μ, N(0, 1/inputs), biases 0.
-        compiled: update through torch.compile.
+        generator: source of the initial μ, N(0, 1/inputs); biases are 0.
+        compiled: whether to compile the update with torch.compile.
 
     Attributes:
-        generator: what ε is drawn from, on the device of the weights; None: the default one.
+        generator: the generator of ε, on the device of the weights; None: torch's default one.
     """
 
     def __init__(self, agents: int, widths: Sequence[int], prior: Prior | None, ρ: float,
@@ -164,7 +164,7 @@ class Agents(nn.Module):
         return total / samples
 
     def negative_log_likelihood(self, w: Sequence[Tensor], x: Tensor, r: Tensor) -> Tensor:
-        """−log N(r | value, noise²), summed over examples and agents, less its constant."""
+        """−log N(r | value, noise²) without its constant, summed over examples and agents."""
         return (values(w, x) - r).square().sum() / (2 * self.noise**2)
 
     def learn(self, x: Tensor, r: Tensor, lr: float | Tensor, π: float | Tensor) -> Tensor:
@@ -174,7 +174,7 @@ class Agents(nn.Module):
             x: (s, b, i).
             r: rewards, (s, b).
             lr: α, a number or a tensor ().
-            π: weight of the KL term, likewise.
+            π: weight of the KL term, a number or a tensor ().
 
         Returns:
             The negative log-likelihood per agent and example, before the step.
@@ -185,7 +185,7 @@ class Agents(nn.Module):
 
     def update(self, μ: list[Tensor], ρ: list[Tensor], ε: list[Tensor], x: Tensor, r: Tensor,
                lr: Tensor, π: Tensor) -> Tensor:
-        """Move μ and ρ in place; gradients in the weights by torch.func, the rest by the paper."""
+        """Update μ and ρ in place; torch.func gives ∂NLL/∂w, the paper's equations the rest."""
         σ = [F.softplus(p) for p in ρ]
         w = [m + s * e for m, s, e in zip(μ, σ, ε, strict=True)] if ρ else μ
         g, loss = torch.func.grad_and_value(self.negative_log_likelihood)(w, x, r)
@@ -201,7 +201,7 @@ class Agents(nn.Module):
 
 
 def kl_weight(remembered: int, batch: int) -> float:
-    """1/M for a memory of M minibatches; at least one."""
+    """The weight 1/M of the KL term for a memory of M minibatches, M at least 1."""
     return 1 / max(1, math.ceil(remembered / batch))
 
 
@@ -214,7 +214,7 @@ class BanditRecipe(Planned):
     model: Agents
 
     def load_data(self) -> None:
-        """All mushrooms: their features, (m, f), and whether they are poisonous, (m)."""
+        """Load all mushrooms: their features, (m, f), and whether they are poisonous, (m,)."""
         self.data = data.load(self.config.data.name)
         self.features = self.data.train.images.flatten(1).float().to(self.device)
         self.poisonous = self.data.train.labels.to(self.device)
@@ -231,10 +231,10 @@ class BanditRecipe(Planned):
                                   device=self.device)
 
     def row(self, step: int) -> Row:
-        """The mushroom each agent meets, ``met`` (s,), and what ``chance`` brings, (3, s) in 0 … 1.
+        """The mushroom that each agent meets, ``met`` (s,), and uniform numbers ``chance`` (3, s).
 
-        They are the same for every arm of a seed. Also the ``slot`` of the memory they go to, which
-        of what is remembered then makes up the minibatches, ``recalled`` (s, updates · b), and π.
+        They are the same for all arms with one seed. The row also has the memory's ``slot`` to
+        write, the slots ``recalled`` for the minibatches, (s, updates · b), and π.
         """
         task, size = self.config.task, self.config.train.batch_size
         s, draw = task.agents, self.generator("bandit", step)
@@ -263,14 +263,15 @@ class BanditRecipe(Planned):
         return loss
 
     def act(self, met: Tensor) -> Tensor:
-        """The action of the higher expected reward, (s,)."""
+        """The action with the higher expected reward, (s,)."""
         both = torch.stack([self.contexts[met], self.contexts[met + len(self.features)]], 1)
         return self.model.expected(both, self.config.task.thompson).argmax(1)
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``regret``: cumulative, mean over agents.
+        """``regret``: the cumulative regret, mean over agents.
 
-        Finally ``regret_<k>`` of each agent, and ``median_sigma`` of those with a posterior.
+        After the last step also ``regret_<k>`` of each agent and, with posteriors,
+        ``median_sigma``.
         """
         metrics = {"regret": self.regret.mean().item()}
         if final:

@@ -13,7 +13,7 @@ STEPS = 20
 
 
 def benches() -> Iterator[tuple[str, list[Contender]]]:
-    """Yield (title, contenders) of each comparison; random images stand in for MNIST."""
+    """Yield (title, contenders) of each comparison; random images replace MNIST."""
     experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
     small, one = {"data.validation": 500}, {"optim.samples": 1}
     with stand_in((1, 28, 28)):
@@ -32,7 +32,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
 
 
 def steps() -> Iterator[tuple[str, BayesRecipe]]:
-    """Yield (name, recipe) of steps that are timed beside their limit."""
+    """Yield (name, recipe) for each step to compare with its lower limit."""
     experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
     with stand_in((1, 28, 28)):
         for name in ("sgd_1200", "mixture_1200"):

@@ -1,4 +1,4 @@
-"""Section 5.1: classification of MNIST, by posteriors, plain weights or dropout."""
+"""Section 5.1: classification of MNIST with posteriors, plain weights or dropout."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from common.data import DataSet, Split, generator
 from common.training.certainty import calibration_error, nll, uncertainty
 from common.training.descent import sgd
 from common.training.noise import normal_
-from common.training.published import Made
 from common.training.recipe import Batch, Row, Supervised
 from common.training.rows import scalar
 from common.training.schedules import divided
 from common.training.sums import fraction
+from common.training.weight_files import RecordedRun
 from papers.bayes_by_backprop import weights
 from papers.bayes_by_backprop.model import (
     BayesianLayer,
@@ -34,26 +34,27 @@ from papers.bayes_by_backprop.model import (
 from papers.bayes_by_backprop.settings import Config, make_prior, plain_network
 
 OTHER_RULES = {"selected_by_samples": "sampled_nll", "selected_by_error": "validation_error"}
-"""Other readings of what Table 1 is selected by: the test error's name, and what is lowest."""
+"""Other readings of the selection rule for Table 1: the name of the test error that each selects,
+and the metric it minimises."""
 
 SHIPPED = "gaussian_400"
-"""The experiment whose first posterior is published in ``weights/``."""
+"""The experiment whose posterior of seed 0 is kept in ``weights/``."""
 
 DRAWN = 5
-"""Networks whose cost ``sampled_nll`` averages."""
+"""Number of sampled networks whose cost ``sampled_nll`` averages."""
 
 PRUNED = (0.5, 0.75, 0.95, 0.98)
 """Fractions of weights removed in Table 2."""
 
 
 class BayesRecipe(Supervised):
-    """Section 5.1: 50,000 images to train on, 10,000 to select by, 10,000 to test."""
+    """Section 5.1: 50,000 images for training, 10,000 for selection, 10,000 for testing."""
 
     kept = (*Supervised.kept, "lowest", "selected", "others")
     config: Config
 
     def splits(self) -> tuple[DataSet, Split, Split]:
-        """Train and validation splits; the test split is kept beside them."""
+        """The training and validation splits; the test split becomes the attribute ``test``."""
         c = self.config.data
         made, train, held = data.evaluation_splits(DataConfig(c.name, "validation", c.validation))
         self.test = made.test
@@ -90,21 +91,25 @@ class BayesRecipe(Supervised):
 
     @property
     def posterior(self) -> Network:
-        """The model of the arm whose weights have a posterior."""
+        """The model, whose weights have a posterior.
+
+        Raises:
+            TypeError: they do not, in this arm.
+        """
         if not isinstance(self.model, Network):
             raise TypeError(f"model.arm={self.config.model.arm}: its weights have no posterior")
         return self.model
 
     def rates(self, step: int) -> dict[str, float]:
-        """α, divided by 10 at the milestones."""
+        """The learning rate α, divided by 10 at the milestones."""
         return {"lr": divided(self.config.optim.lr, self.config.optim.milestones, step)}
 
     def row(self, step: int) -> Row:
-        """Also π_i of the minibatch whose turn it is."""
+        """The base class's row, and π_i of the minibatch."""
         return super().row(step) | {"π": self.π[step % len(self.π)]}
 
     def loss(self, batch: Batch, row: Row) -> Tensor:
-        """F_i of eq. (9), mean over weight samples; without posteriors −log P(D_i|w) alone."""
+        """F_i of eq. (9), mean over weight samples; without posteriors only −log P(D_i|w)."""
         x, y = batch
         if self.config.model.arm != "bbb":
             return F.cross_entropy(self.net(x), y, reduction="sum")
@@ -115,7 +120,7 @@ class BayesRecipe(Supervised):
         return total / self.config.optim.samples
 
     def update(self, row: Row) -> Tensor:
-        """One update; returns the loss per example, so that arms compare."""
+        """Make one update; returns the loss per example, so that arms can be compared."""
         if self.config.model.arm == "bbb" and self.config.optim.fast:
             loss = self.fast_update(row)
         else:
@@ -123,11 +128,11 @@ class BayesRecipe(Supervised):
         return loss / len(row["index"])
 
     def fast_update(self, row: Row) -> Tensor:
-        """The same update by the paper's own gradients, eqs. (3) and (4).
+        """The same update with the paper's own gradients, eqs. (3) and (4).
 
-        Automatic differentiation goes only down to the sampled w; one pass over the weights then
-        turns (μ, ρ, ε, w, ∂NLL/∂w) into the new μ and ρ. The loss returned is the likelihood's
-        part alone, for log q − log P is not needed to descend it.
+        Automatic differentiation gives only ∂NLL/∂w of the sampled w; one pass over the weights
+        then computes the new μ and ρ from (μ, ρ, ε, w, ∂NLL/∂w). The loss returned is the
+        likelihood's part alone, because the gradients do not need the value of log q − log P.
         """
         self.set_rates(row)
         x, y = self.batch(row)
@@ -160,8 +165,8 @@ class BayesRecipe(Supervised):
         """ε ~ N(0, 1) for the weights of every layer.
 
         Args:
-            index: different for every draw of a run; on other devices than a CPU, where the run's
-                own generator draws, it does not count.
+            index: different for every draw of a run; ignored on devices other than a CPU, where
+                the numbers come from the run's generator.
         """
         shapes = [l.μ.shape for l in self.posterior.bayesian]
         sizes = [s.numel() for s in shapes]
@@ -170,18 +175,17 @@ class BayesRecipe(Supervised):
         return [e.view(s) for e, s in zip(every.split(sizes), shapes, strict=True)]
 
     def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
-        """How often it is wrong, and how sure it is."""
+        """Errors, negative log-likelihood and entropy; the curve of the test error."""
         return ["error", "selected_error", "nll", "entropy"], ["error"]
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """Errors in % with the mean weights, and the validation cost that selects.
+        """Errors in % with the mean weights, and the validation cost used for selection.
 
-        ``error`` on the test split now; ``validation_error`` and ``validation_nll`` (nats an
-        image); ``selected_error``: test error at the lowest validation cost so far, the paper's
-        rule for Table 1. With ``measure.rules`` also ``sampled_nll``, the validation cost of
-        networks drawn from the posterior, mean over networks, and ``selected_by_…``, the test
-        errors at the lowest of it and of the validation error. Finally what :meth:`final_metrics`
-        adds.
+        ``error``: on the test split; ``validation_error`` and ``validation_nll`` (nats per image);
+        ``selected_error``: the test error at the lowest validation cost so far, the paper's rule
+        for Table 1. With ``measure.rules`` also ``sampled_nll``, the mean validation cost of
+        networks sampled from the posterior, and ``selected_by_…``, the test errors where it, or
+        the validation error, was lowest. After the last step also :meth:`final_metrics`.
         """
         test = self.probabilities(self.test_inputs, 0).mean(0)
         held = self.probabilities(self.eval_inputs, 0).mean(0)
@@ -201,19 +205,19 @@ class BayesRecipe(Supervised):
         return metrics | self.final_metrics() if final else metrics
 
     def probabilities(self, x: Tensor, samples: int) -> Tensor:
-        """Class probabilities (samples or 1, n, classes); 0 samples: the mean weights."""
+        """Class probabilities, (samples, n, classes); (1, n, classes) of the mean weights for 0."""
         if self.config.model.arm == "bbb":
             return predict(self.posterior, x, samples)
         return torch.softmax(self.predict(x), 1)[None]
 
     def final_metrics(self) -> dict[str, float]:
-        """Uncertainty of all arms; the posterior's statistics and Table 2 of those that have one.
+        """Uncertainty of any arm; statistics and Table 2 for arms with a posterior.
 
         ``nll``, ``ece``, ``entropy``, ``aleatoric``, ``epistemic`` on the test images, the last
-        three also on the test images turned by 90° (``turned_…``); ``ensemble_error`` by the
-        average of sampled networks; ``weight_sd`` of sampled weights (Fig. 3), ``log_snr_<q>``:
-        quantiles of log10 |μ|/σ (Fig. 4), ``median_sigma``, and ``pruned_<q>``: error with q % of
-        the weights of lowest |μ|/σ removed.
+        three also on the test images rotated by 90° (``turned_…``); ``ensemble_error``: error of
+        the average of sampled networks; ``weight_sd``: sd of sampled weights (Fig. 3);
+        ``log_snr_<q>``: quantiles of log10 |μ|/σ (Fig. 4); ``median_sigma``; ``pruned_<q>``: error
+        after removing the q % of weights with the lowest |μ|/σ.
         """
         k = self.config.measure.samples
         p = self.probabilities(self.test_inputs, k)
@@ -233,7 +237,7 @@ class BayesRecipe(Supervised):
 
     @torch.no_grad()
     def posterior_metrics(self) -> dict[str, float]:
-        """Fig. 3, Fig. 4 and Table 2."""
+        """The metrics of Fig. 3, Fig. 4 and Table 2, see :meth:`final_metrics`."""
         layers = self.posterior.bayesian
         μ = torch.cat([l.μ[:, :-1].flatten() for l in layers])
         σ = torch.cat([l.σ[:, :-1].flatten() for l in layers])
@@ -251,7 +255,7 @@ class BayesRecipe(Supervised):
         return metrics
 
     def shipped(self) -> nn.Module:
-        """Of a posterior the network of the mean weights, of torch's own layers."""
+        """The network; for a posterior that of the mean weights, made of torch's own layers."""
         if not isinstance(self.model, Network):
             return super().shipped()
         layers: list[nn.Module] = []
@@ -264,8 +268,8 @@ class BayesRecipe(Supervised):
             layers.append(part)
         return nn.Sequential(*layers)
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
-        """Leave the first posterior of one experiment in ``weights/``, with what it is."""
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
+        """Write the posterior of one experiment's seed 0 to ``weights/``, with a card."""
         if self.config.experiment != SHIPPED or self.config.seed or not isinstance(
                 self.model, Network):
             return
@@ -277,5 +281,5 @@ class BayesRecipe(Supervised):
 
 
 def wrong(p: Tensor, labels: Tensor) -> float:
-    """Error of probabilities (n, classes), in %."""
+    """The error in % of predictions by class probabilities (n, classes)."""
     return 100 * fraction(p.argmax(1) != labels)

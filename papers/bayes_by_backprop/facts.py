@@ -14,11 +14,11 @@ from papers.bayes_by_backprop.prior import ScaleMixturePrior
 from papers.bayes_by_backprop.train import GRID
 
 UPDATES = 50_000 / 128
-"""Updates in an epoch."""
+"""Number of updates in an epoch."""
 
 
 def weights(units: int) -> float:
-    """Weights without biases of the 784-units-units-10 network, in thousands."""
+    """Number of weights, without biases, of the 784-units-units-10 network, in thousands."""
     return (784 * units + units * units + units * 10) / 1000
 
 
@@ -28,7 +28,7 @@ def kl_weight_sum(scheme: str) -> float:
 
 
 def gradient_error() -> float:
-    """Largest relative difference of eqs. (3) and (4) to automatic differentiation, in float64."""
+    """Largest relative difference between eqs. (3), (4) and autograd, in float64."""
     g = torch.Generator().manual_seed(0)
     μ, ρ, ε, a = (torch.randn(6, 5, generator=g, dtype=torch.float64) for _ in range(4))
     prior, π = ScaleMixturePrior(0.25, math.exp(-1), math.exp(-3)), 0.3
@@ -45,21 +45,21 @@ def gradient_error() -> float:
 
 
 SPREAD = 0.05
-"""Least sd of sampled weights for a posterior, half of what Fig. 3 shows."""
+"""Posteriors whose sampled weights have a smaller sd, half of that in Fig. 3, are not selected."""
 
 
 def lowest_cost(run: Result) -> float:
-    """The lowest validation cost of a run, in nats an image: what selects a network for Table 1."""
+    """The lowest validation cost of a run in nats per image; it selects Table 1's network."""
     return float(run.curves["validation_nll"][1].min())
 
 
 def by_validation_error(run: Result) -> float:
-    """Test error where the validation error was lowest, in %: the other reading of "cost"."""
+    """Test error in % where the validation error was lowest: the other reading of "cost"."""
     return float(run.curves["error"][1][run.curves["validation_error"][1].argmin()])
 
 
 def chosen(searched: list[Result]) -> Result:
-    """The setting that the search takes: of lowest cost, where weights are spread at all.
+    """The setting that a search selects: the lowest cost among posteriors with enough spread.
 
     Args:
         searched: the runs of one arm's search.
@@ -71,7 +71,7 @@ def chosen(searched: list[Result]) -> Result:
 def overtakes(runs: dict[str, Result]) -> float:
     """Fig. 2: the epoch after which BBB's test error stays below dropout's, smoothed over 50.
 
-    Infinite if it never does. The longer of two runs counts as far as the shorter goes.
+    Infinite if it never does. Only the epochs that both runs have are compared.
     """
     bbb, dropout = (runs[k] for k in sorted(runs, reverse=True))  # mixture_…, dropout_…
     steps, at, of = np.intersect1d(bbb.curves["error"][0], dropout.curves["error"][0],
@@ -88,21 +88,21 @@ def overtakes(runs: dict[str, Result]) -> float:
 
 
 def agents(run: Result) -> np.ndarray:
-    """The regret of every agent of a run at its end, (s,), in their order."""
+    """The final regret of every agent of a run, (s,), in order."""
     return np.array([run.metrics[f"regret_{k}"] for k in range(run.config["task.agents"])])
 
 
 def standard_error(values: np.ndarray) -> float:
-    """Standard error of a mean, widened so that ±1.96 of it are 95 % by Student's t."""
+    """The standard error of a mean, scaled so that ±1.96 of it is Student's 95 % interval."""
     n = len(values)
     return float(values.std(ddof=1) / math.sqrt(n) * special.stdtrit(n - 1, 0.975)
                  / special.ndtri(0.975))
 
 
 def inside(runs: dict[str, Result], published: float, band: float) -> float:
-    """Fig. 6: how far the mean over a run's agents is within ``band`` of what is published.
+    """Fig. 6: how far inside ``band`` around the published value the mean over a run's agents is.
 
-    In standard errors of that mean; negative outside.
+    In standard errors of that mean; negative outside the band.
     """
     (run,) = runs.values()
     regrets = agents(run)
@@ -110,7 +110,7 @@ def inside(runs: dict[str, Result], published: float, band: float) -> float:
 
 
 def ahead(runs: dict[str, Result], more: str, less: str) -> float:
-    """Fig. 6: mean difference of two kinds of agent on the same mushrooms, over its error."""
+    """Fig. 6: mean difference between two kinds of agent on the same mushrooms, over its error."""
     difference = agents(runs[more]) - agents(runs[less])
     return float(difference.mean() / standard_error(difference))
 
@@ -125,7 +125,7 @@ def quartiles(run: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def widening(runs: dict[str, Result], side: str) -> float:
     """Interquartile range far from the data, relative to that among the data.
 
-    Far is x ≤ −0.1 on the left and x ≥ 0.75 on the right; the data lie in 0 … 0.5.
+    Far means x ≤ −0.1 on the left and x ≥ 0.75 on the right; the data are in 0 … 0.5.
     """
     (run,) = runs.values()
     low, _, high = quartiles(run)
@@ -136,7 +136,7 @@ def widening(runs: dict[str, Result], side: str) -> float:
 
 
 def misfit(runs: dict[str, Result]) -> float:
-    """Root mean square distance of the median from the curve without noise, among the data."""
+    """Root mean square distance of the median from the noise-free curve, among the data."""
     (run,) = runs.values()
     _, median, _ = quartiles(run)
     x = GRID.squeeze().numpy()

@@ -1,4 +1,4 @@
-"""Weight uncertainty: the variational posterior, and layers that carry it.
+"""Weight uncertainty: the variational posterior, and layers whose weights have one.
 
 Symbols are the paper's: θ = (μ, ρ) with σ = log(1 + exp ρ), ε ~ N(0, 1), w = μ + σ ∘ ε;
 q(w|θ) the posterior, P(w) the prior, and per minibatch
@@ -26,18 +26,18 @@ from papers.bayes_by_backprop.prior import Prior, gaussian_log_density
 class BayesianLayer(nn.Module):
     """A layer whose weights and biases have the posterior N(μ, σ²), σ = softplus(ρ).
 
-    Weights and biases of the layer lie in one tensor, biases in the last column.
+    Weights and biases form one tensor, with the biases in the last column.
 
     Args:
-        shape: of the tensor, (outputs, inputs + 1).
+        shape: the tensor's shape, (outputs, inputs + 1).
         prior: the prior of every weight and bias.
-        μ_std: μ starts as N(0, μ_std²); None: 1/√inputs.
-        ρ: where ρ starts.
+        μ_std: the initial μ is drawn from N(0, μ_std²); None: 1/√inputs.
+        ρ: the initial ρ.
         generator: source of the initial μ.
 
     Attributes:
         sampling: True: every call draws one w for the whole minibatch; False: w = μ.
-        generator: what ε is drawn from, on the device of the weights; None: the default one.
+        generator: the generator of ε, on the device of the weights; None: torch's default one.
     """
 
     generator: torch.Generator | None
@@ -58,15 +58,15 @@ class BayesianLayer(nn.Module):
         return F.softplus(self.ρ)
 
     def draw(self) -> Tensor:
-        """w = μ + σ ∘ ε, or μ while not sampling; kept for :meth:`kl`."""
+        """Draw w = μ + σ ∘ ε, or μ while not sampling; remembered for :meth:`kl`."""
         w = self.μ + self.σ * normal_like(self.μ, self.generator) if self.sampling else self.μ
-        self._drawn = (w,)  # in a tuple, or the mean would be taken for another parameter
+        self._drawn = (w,)  # in a tuple, or nn.Module would register μ as another parameter
         return w
 
     def kl(self) -> Tensor:
         """log q(w|θ) − log P(w) of the weights last drawn, summed, in nats.
 
-        One sample's estimate of KL(q ‖ P), whose mean over draws is the divergence.
+        A one-sample estimate of KL(q ‖ P), unbiased over draws.
         """
         if not self._drawn:
             raise RuntimeError("kl() before the first call of the layer: nothing was drawn yet")
@@ -75,7 +75,7 @@ class BayesianLayer(nn.Module):
 
 
 def affine(x: Tensor, w: Tensor) -> Tensor:
-    """[x 1] wᵀ: weights in all columns of w but the last, which holds the biases.
+    """[x 1] wᵀ, where the last column of w contains the biases and the others the weights.
 
     Shapes: x (…, inputs), w (outputs, inputs + 1) → (…, outputs).
     """
@@ -83,7 +83,7 @@ def affine(x: Tensor, w: Tensor) -> Tensor:
 
 
 class BayesianLinear(BayesianLayer):
-    """A drop-in ``nn.Linear``.
+    """A Bayesian replacement for ``nn.Linear``.
 
     Shapes: (…, inputs) → (…, outputs).
     """
@@ -96,7 +96,7 @@ class BayesianLinear(BayesianLayer):
 
 
 class BayesianConv2d(BayesianLayer):
-    """A drop-in ``nn.Conv2d`` with square kernels.
+    """A Bayesian replacement for ``nn.Conv2d`` with square kernels.
 
     Shapes: (b, inputs, h, w) → (b, outputs, h', w').
     """
@@ -113,10 +113,10 @@ class BayesianConv2d(BayesianLayer):
 
 
 class Network(nn.Sequential):
-    """Section 5.1: two hidden layers of ReLUs, every weight with a posterior.
+    """Section 5.1: two hidden layers of ReLUs; every weight has a posterior.
 
     Args:
-        widths: of inputs, hidden layers and outputs.
+        widths: numbers of inputs, of units in each hidden layer, and of outputs.
         prior, options: see :class:`BayesianLayer`.
 
     Shapes: (n, inputs) → (n, outputs), the logits.
@@ -139,13 +139,13 @@ class Network(nn.Sequential):
         return functools.reduce(operator.add, (l.kl() for l in self.bayesian))
 
     def sample(self, on: bool) -> None:
-        """Draw weights in every call (True) or use the means (False)."""
+        """Set whether every call draws new weights (True) or uses the means (False)."""
         for l in self.bayesian:
             l.sampling = on
 
 
 def kl_weights(m: int, scheme: str) -> Tensor:
-    """Section 3.4: the weights π_i of the KL term in the minibatches i = 1 … M of an epoch.
+    """Section 3.4: the weights π_i of the KL term for the minibatches i = 1 … M of an epoch.
 
     Args:
         m: number of minibatches M.
@@ -153,7 +153,7 @@ def kl_weights(m: int, scheme: str) -> Tensor:
             2^−i/(1 − 2^−M), which does not overflow.
 
     Returns:
-        (m,), float64, with the sum 1.
+        (m,), float64; the sum is 1.
     """
     if scheme == "uniform":
         return torch.full((m,), 1 / m, dtype=torch.float64)
@@ -172,7 +172,7 @@ def gradients(prior: Prior, σ: Tensor, ε: Tensor, w: Tensor, g: Tensor, π: fl
 
     Args:
         prior: P.
-        σ, ε, w: of a layer; w = μ + σ ∘ ε.
+        σ, ε, w: tensors of a layer; w = μ + σ ∘ ε.
         g: ∂NLL/∂w.
         π: weight of the KL term.
     """
@@ -182,21 +182,21 @@ def gradients(prior: Prior, σ: Tensor, ε: Tensor, w: Tensor, g: Tensor, π: fl
 
 def mean_gradients(prior: Prior, μ: Tensor, σ: Tensor, ε: Tensor, g: Tensor, π: float | Tensor,
                    ) -> tuple[Tensor, Tensor]:
-    """Δμ and Δρ with the prior's part averaged over q(w|θ) instead of taken at one draw.
+    """Δμ and Δρ with the prior's part averaged over q(w|θ) rather than taken at one draw.
 
-    In :func:`gradients` ∂log P/∂w and ε ∂log P/∂w, of the drawn w, become their means. Not in the
-    paper: what is left of the noise is the likelihood's.
+    ∂log P/∂w and ε ∂log P/∂w of :func:`gradients` are replaced by their means, so that only the
+    likelihood's part is noisy. Not in the paper.
     """
     slope, turned = prior.mean_slopes(μ, σ)
     return g - π * slope, -torch.expm1(-σ) * (ε * g - π * turned - π / σ)
 
 
 def make_update(prior: Prior, compiled: bool, averaged: bool = False) -> Callable[..., None]:
-    """A function that moves μ and ρ of a layer in place, in one pass if compiled.
+    """Make a function that updates μ and ρ of a layer in place, in one pass if compiled.
 
-    It takes μ, ρ, σ, a list of (ε, w, ∂NLL/∂w) with one entry for every weight sample of the step,
-    the learning rate and π, each a number or a tensor (), and descends the mean of the samples'
-    gradients, :func:`gradients` or, if ``averaged``, :func:`mean_gradients`.
+    It takes μ, ρ, σ, a list of (ε, w, ∂NLL/∂w) with one entry per weight sample of the step, the
+    learning rate and π, each a number or a tensor (). It makes a step of gradient descent with the
+    mean of the samples' :func:`gradients` or, if ``averaged``, :func:`mean_gradients`.
     """
     def update(μ: Tensor, ρ: Tensor, σ: Tensor, samples: list[tuple[Tensor, Tensor, Tensor]],
                lr: Tensor, π: Tensor) -> None:
@@ -215,9 +215,9 @@ def make_update(prior: Prior, compiled: bool, averaged: bool = False) -> Callabl
 
 
 def as_scalar(number: float | Tensor, like: Tensor) -> Tensor:
-    """A number as a tensor () of the device and type of another, to which nothing is copied.
+    """A number as a tensor () with the device and type of ``like``, filled on that device.
 
-    Compiled functions take their numbers so, for a new tensor is no new compilation.
+    Compiled functions take numbers as tensors, since a new number would compile them again.
     """
     return number.to(like) if isinstance(number, Tensor) else like.new_full((), number)
 
@@ -226,8 +226,8 @@ def prune(network: Network, fraction: float) -> None:
     """Section 5.1, Table 2: set the weights of lowest signal-to-noise |μ|/σ to zero, in place.
 
     Args:
-        network: used with its mean weights afterwards; pruned σ become zero too.
-        fraction: of all weights and biases, 0 … 1.
+        network: to be used with its mean weights afterwards; pruned σ become zero, too.
+        fraction: the fraction of all weights and biases to prune, 0 … 1.
     """
     with torch.no_grad():
         ratio = torch.cat([(l.μ.abs() / l.σ).flatten() for l in network.bayesian])
@@ -243,10 +243,11 @@ def prune(network: Network, fraction: float) -> None:
 
 @torch.no_grad()
 def predict(network: Network, x: Tensor, samples: int) -> Tensor:
-    """Class probabilities: the mean over sampled networks, or of the mean weights (samples 0).
+    """Class probabilities of sampled networks, or of the mean weights if ``samples`` is 0.
 
     Returns:
-        (max(samples, 1), n, classes): probabilities of each network; average them, not logits.
+        The probabilities of each network, (max(samples, 1), n, classes); average these, not the
+        logits.
     """
     network.sample(samples > 0)
     probabilities = torch.stack([torch.softmax(network(x), 1) for _ in range(max(samples, 1))])

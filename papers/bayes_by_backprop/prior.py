@@ -57,17 +57,17 @@ class GaussianPrior:
 class ScaleMixturePrior:
     """Eq. (7): π N(w|0, σ1²) + (1 − π) N(w|0, σ2²) for every weight, a product over weights.
 
-    In log space log P = log N1 + log π + softplus(−t) with the log-odds t of the components, so
-    that densities of e⁻⁸-wide components neither overflow nor vanish.
+    It is computed in log space, log P = log N1 + log π + softplus(−t) with the log-odds t of the
+    components, so that components as narrow as e⁻⁸ neither overflow nor vanish.
 
     Args:
         π: weight of the wide component.
         σ1, σ2: standard deviations, σ1 > σ2.
-        clamped: hold the density to 1e-10 … 1, beyond which log P has no slope, as a public code
-            does; not in the paper.
+        clamped: whether to clamp the density to 1e-10 … 1, outside which log P has slope 0. A
+            public implementation does so; it is not in the paper.
 
     Attributes:
-        added: nodes w near zero, and the slope that the narrow component adds to the wide one's
+        added: quadrature nodes w near zero, each with the slope that the narrow component adds
             there, times the node's weight, see :meth:`mean_slopes`.
     """
 
@@ -93,8 +93,8 @@ class ScaleMixturePrior:
         return wide + F.softplus(-self.log_odds(w))
 
     def slope(self, w: Tensor) -> Tensor:
-        odds = self.log_odds(w).clamp(max=80)  # beyond, exp makes denormal numbers, which are slow
-        r = torch.sigmoid(odds)  # how likely w belongs to the wide component
+        odds = self.log_odds(w).clamp(max=80)  # above, exp gives denormal numbers, which are slow
+        r = torch.sigmoid(odds)  # probability that w belongs to the wide component
         slope = -w * (r / self.σ1**2 + (1 - r) / self.σ2**2)
         if not self.clamped:
             return slope
@@ -102,11 +102,12 @@ class ScaleMixturePrior:
         return torch.where((log_p < 0) & (log_p > math.log(1e-10)), slope, 0.0)
 
     def mean_slopes(self, μ: Tensor, σ: Tensor) -> tuple[Tensor, Tensor]:
-        """As :class:`Prior` says, for posteriors that are no narrower than σ2.
+        """See :class:`Prior`; valid for posteriors that are no narrower than σ2.
 
-        The slope is the wide component's, −w/σ1², and what the narrow one adds to it near zero.
-        The first has a mean in closed form; the second is integrated by Gauss and Legendre over
-        |w| < SUPPORT·σ2, where the posterior's density hardly changes from one node to the next.
+        The slope is that of the wide component, −w/σ1², plus what the narrow one adds near zero.
+        The mean of the first has a closed form. The second is integrated by Gauss-Legendre
+        quadrature over |w| < SUPPORT·σ2, where the posterior's density hardly changes between
+        nodes.
         """
         mean, turned = -μ / self.σ1**2, -σ / self.σ1**2
         for node, c in self.added:
@@ -117,4 +118,4 @@ class ScaleMixturePrior:
 
 
 NODES, SUPPORT = 40, 6.0
-"""Of the integral over the narrow component, see :meth:`ScaleMixturePrior.mean_slopes`."""
+"""Quadrature nodes, and range in units of σ2, see :meth:`ScaleMixturePrior.mean_slopes`."""

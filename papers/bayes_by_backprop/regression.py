@@ -18,16 +18,16 @@ from papers.bayes_by_backprop.model import Network
 from papers.bayes_by_backprop.settings import Config, make_prior, plain_network
 
 GRID = torch.linspace(-0.25, 1.25, 61)[:, None]
-"""Where the regression of Fig. 5 is looked at: the figure's range of x."""
+"""The points at which the regression of Fig. 5 is evaluated: the figure's range of x."""
 
 
 class RegressionRecipe(Supervised):
-    """Section 5.2: a curve through the 598 points of Fig. 5, and how sure of it the network is."""
+    """Section 5.2: a curve fitted to the 598 points of Fig. 5, with the network's uncertainty."""
 
     config: Config
 
     def splits(self) -> tuple[DataSet, Split, Split]:
-        """The points of the figure, to train on; there is nothing to test."""
+        """The points of the figure as training data; there is no test set."""
         path = Path(__file__).with_name("published") / "fig5_points.csv"
         with open(path, encoding="utf-8", newline="") as f:
             rows = torch.tensor([[float(r["x"]), float(r["y"])] for r in csv.DictReader(f)])
@@ -52,11 +52,11 @@ class RegressionRecipe(Supervised):
             self.optimizer = sgd(self.model.parameters(), self.device, lr=c.optim.lr)
 
     def rates(self, step: int) -> dict[str, float]:
-        """α, divided by 10 at the milestones."""
+        """The learning rate α, divided by 10 at the milestones."""
         return {"lr": divided(self.config.optim.lr, self.config.optim.milestones, step)}
 
     def loss(self, batch: Batch, row: Row) -> Tensor:
-        """KL/M + −log N(y | f(x), noise²) summed over the minibatch, per example."""
+        """KL/M − Σ log N(y | f(x), noise²) over the minibatch, divided by its size."""
         x, y = batch
         fit = gaussian_nll(self.net(x), y, self.config.task.noise)
         if isinstance(self.model, Network):
@@ -65,10 +65,10 @@ class RegressionRecipe(Supervised):
 
     @torch.no_grad()
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``free_energy``: the objective per point, nats, over ``measure.samples`` draws.
+        """``free_energy``: the objective per point in nats, mean over ``measure.samples`` draws.
 
-        In the final step also the quartiles of y on GRID, noise included: ``q25_<i>``, ``q50_<i>``,
-        ``q75_<i>``, i from 0.
+        After the last step also the quartiles of y on GRID, noise included: ``q25_<i>``,
+        ``q50_<i>``, ``q75_<i>``, i from 0.
         """
         k = self.config.measure.samples
         whole = self.inputs, self.labels
@@ -85,6 +85,6 @@ class RegressionRecipe(Supervised):
 
 
 def gaussian_nll(prediction: Tensor, y: Tensor, noise: float) -> Tensor:
-    """−log N(y | prediction, noise²), summed, in nats."""
+    """−log N(y | prediction, noise²), summed over all elements, in nats."""
     constant = y.numel() * math.log(noise * math.sqrt(2 * math.pi))
     return (prediction - y).square().sum() / (2 * noise**2) + constant

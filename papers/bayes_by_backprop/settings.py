@@ -1,4 +1,4 @@
-"""The keys of every experiment, and the priors and networks that they describe."""
+"""The configuration keys of all experiments, and the priors and networks they describe."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class OptimConfig:
     kl: Literal["uniform", "decreasing"] = key(
         "uniform", "π_i = 1/M, or 2^(M−i)/(2^M − 1)", only=both(CLASSIFICATION, POSTERIOR))
     slope: Literal["drawn", "mean"] = key(
-        "drawn", "∂log P/∂w at the weights that are drawn, or its mean over q(w|θ)",
+        "drawn", "∂log P/∂w at the sampled weights, or its mean over q(w|θ)",
         only={**CLASSIFICATION, "optim.fast": True})
     fast: bool = key(True, "update by eqs. (3) and (4) in one pass instead of through autograd",
                      only=both(CLASSIFICATION, POSTERIOR))
@@ -111,10 +111,10 @@ class Config(BaseConfig):
 
 
 def make_prior(p: PriorConfig) -> Prior:
-    """The prior the configuration asks for.
+    """The prior that a configuration describes.
 
     Raises:
-        UserError: the mixture's wide component is the narrower one.
+        UserError: σ1 of the mixture is not larger than σ2.
     """
     if p.kind == "gaussian":
         return GaussianPrior(p.std)
@@ -126,7 +126,7 @@ def make_prior(p: PriorConfig) -> Prior:
 
 
 def plain_network(widths: list[int], dropout: bool, start: torch.Generator) -> nn.Sequential:
-    """The same layers without posteriors; dropout of 20 % of inputs and half of hidden units."""
+    """The same layers with plain weights; dropout of 20 % of inputs and half of hidden units."""
     layers: list[nn.Module] = []
     for i, (a, b) in enumerate(pairwise(widths)):
         layers += [nn.ReLU()] if i else []

@@ -22,7 +22,7 @@ __all__ = ["GRID", "BanditRecipe", "BayesRecipe", "Config", "RegressionRecipe", 
 
 
 def recipe(config: Config) -> Recipe:
-    """The recipe a configuration asks for."""
+    """The recipe for a configuration's task."""
     recipes = {"classification": BayesRecipe, "regression": RegressionRecipe,
                "bandit": BanditRecipe}
     return recipes[config.task.name](config)

@@ -1,8 +1,8 @@
-"""The posterior as a file: writing it, and loading it with one line.
+"""Writing a posterior to a file, and loading it in one line.
 
-A file holds mean μ and ρ of every weight of a layer (``0.μ``, ``0.ρ``, …; biases in the last
-column), float32; the standard deviations are σ = log(1 + exp ρ). Its metadata say what the prior
-was. Beside it lie a JSON file, which says in full which run made it, and a card.
+A file contains μ and ρ of every weight in each layer (``0.μ``, ``0.ρ``, …; biases in the last
+column), in float32; the standard deviations are σ = log(1 + exp ρ). The metadata describe the
+prior. Beside the file are a JSON file, which describes the run that made it, and a card.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import Field
 from common.errors import UserError
 from common.evidence import card as cards
 from common.files import shown
-from common.training import published, start
+from common.training import start, weight_files
 from common.typed import Model, checked
 from papers.bayes_by_backprop.model import Network
 from papers.bayes_by_backprop.settings import PriorConfig, make_prior
@@ -27,7 +27,7 @@ TEST_IMAGES = 10_000
 
 
 class Written(Model):
-    """The prior in a file's metadata: every key of :class:`PriorConfig`, none of them assumed."""
+    """The prior in a file's metadata: all keys of :class:`PriorConfig`, without defaults."""
 
     kind: Literal["gaussian", "mixture"]
     std: float = Field(gt=0)
@@ -37,13 +37,13 @@ class Written(Model):
     clamped: bool
 
 
-class Sidecar(published.Sidecar):
-    """What lies as JSON beside a posterior.
+class Sidecar(weight_files.Sidecar):
+    """The JSON file beside a posterior.
 
     Attributes:
         samples: how many sampled networks are averaged.
-        error, ensemble_error: with the mean weights, and of the average, in %.
-        nll, ece: of the average.
+        error, ensemble_error: test error in % of the mean weights, and of the average.
+        nll, ece: negative log-likelihood and expected calibration error of the average.
     """
 
     samples: int = Field(gt=0)
@@ -54,23 +54,23 @@ class Sidecar(published.Sidecar):
 
 
 def save(path: Path, network: Network, prior: PriorConfig, sidecar: Sidecar) -> None:
-    """Write a posterior, ``sidecar`` as JSON beside it, and a card.
+    """Write a posterior and, beside it, ``sidecar`` as JSON and a card.
 
     Args:
-        path: ends in ``.safetensors``; the others take its name.
-        network: to be written.
-        prior: what it was trained with.
-        sidecar: which run made it, and how good it is.
+        path: must end in ``.safetensors``; the other files take its name.
+        network: the network to write.
+        prior: the prior it was trained with.
+        sidecar: the run that made it, and its measurements.
 
     Raises:
         UserError: the files cannot be written.
     """
     about = {"prior": json.dumps(asdict(prior)), "metric": f"test error {sidecar.error:.2f} %"}
-    published.save(path, network.state_dict(), about, sidecar, card(path.stem, network, sidecar))
+    weight_files.save(path, network.state_dict(), about, sidecar, card(path.stem, network, sidecar))
 
 
 def card(name: str, network: Network, sidecar: Sidecar) -> str:
-    """What a reader has to know of a file of weights, from what lies beside it."""
+    """The text of the model card of a file of weights."""
     weights = sum(l.μ.numel() for l in network.bayesian)
     file = f"papers/bayes_by_backprop/weights/{name}.safetensors"
     return cards.card(name, [
@@ -98,16 +98,16 @@ def card(name: str, network: Network, sidecar: Sidecar) -> str:
 
 
 def load(path: Path | str) -> Network:
-    """The posterior of a file that :func:`save` wrote.
+    """Load the posterior from a file that :func:`save` wrote.
 
-    Shapes: pixels divided by 126 (n, inputs) to logits (n, classes), of weights drawn in each
+    Shapes: pixels divided by 126, (n, inputs) → logits (n, classes), with weights sampled in each
     call; see :func:`papers.bayes_by_backprop.model.predict` for probabilities.
 
     Raises:
-        UserError: the file is missing, damaged, or holds no such posterior.
+        UserError: the file is missing or damaged, or does not contain such a posterior.
     """
     path = Path(path)
-    tensors, about = published.read(path)
+    tensors, about = weight_files.read(path)
     shapes = [v.shape for name, v in sorted(tensors.items()) if name.endswith(".μ")]
     try:
         given = checked(Written, json.loads(about["prior"]), "prior")

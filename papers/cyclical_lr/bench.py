@@ -1,4 +1,4 @@
-"""What normalisation within channels costs a step, and Caffe's solvers beside torch's own."""
+"""The cost of response normalisation in a step, and of Caffe's solver compared with torch's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEPS = 4
 
 
 def contender(name: str, torchs: bool = False, **changes: Any) -> Contender:
-    """Steps of the paper's recipe on random images."""
+    """A contender that makes steps of the paper's recipe on random images."""
     known = Experiments(train.Config, Path(__file__).with_name("config.yaml"))
     recipe = train.CyclicalLrRecipe(known.resolve("triangular2", 0, changes))
     if torchs:

@@ -16,7 +16,7 @@ from papers.cyclical_lr.policies import rate
 from papers.cyclical_lr.train import Config
 
 TRAINING_IMAGES = 50_000
-"""Of CIFAR-10 (section 3.2)."""
+"""The size of CIFAR-10's training set (section 3.2)."""
 
 
 def configuration(experiment: str) -> Config:
@@ -26,12 +26,12 @@ def configuration(experiment: str) -> Config:
 
 
 def epoch() -> float:
-    """Iterations of an epoch."""
+    """Number of iterations in an epoch."""
     return TRAINING_IMAGES / configuration("triangular2").train.batch_size
 
 
 def difference_to_printed_code() -> float:
-    """Largest difference of the triangular policy to section 3.1's lines, over max_lr."""
+    """Largest difference between the triangular policy and section 3.1's code, over max_lr."""
     lr, max_lr, stepsize = 0.001, 0.006, 2000
 
     def printed(counter: int) -> float:
@@ -50,7 +50,7 @@ def cycle_length(stepsize: int) -> float:
 
 
 def fewest_cycles() -> float:
-    """Whole cycles in that stage of Table 2 that has the fewest."""
+    """The smallest number of complete cycles in any stage of Table 2."""
     config = configuration("triangular2")
     ends = [0, *config.schedule.stages, config.train.steps]
     return float(min((end - start) // (2 * size) for start, end, size in zip(
@@ -64,25 +64,25 @@ def last_rate() -> float:
 
 
 def parameters() -> float:
-    """Parameters of the network."""
+    """Number of parameters of the network."""
     with torch.device("meta"):
         return float(sum(p.numel() for p in Cifar10Full().parameters()))
 
 
 def at_42000_less_final(runs: dict[str, Result]) -> float:
-    """Accuracy of ``exp_range`` after 42,000 iterations less another run's at its end."""
+    """Accuracy of ``exp_range`` after 42,000 iterations minus another run's final accuracy."""
     (other,) = (run for name, run in runs.items() if name != "exp_range")
     return runs["exp_range"].at("accuracy", 42_000) - other.at("accuracy", None)
 
 
 def after_42000(runs: dict[str, Result]) -> float:
-    """What the iterations after the 42,000th add to the accuracy."""
+    """The gain in accuracy after iteration 42,000."""
     (run,) = runs.values()
     return run.at("accuracy", None) - run.at("accuracy", 42_000)
 
 
 def peak_over_trough(runs: dict[str, Result]) -> float:
-    """Accuracy at the end of a cycle less that half a cycle later, mean of the first three."""
+    """Accuracy at the end of a cycle minus that half a cycle later, mean over the first three."""
     (run,) = runs.values()
     return float(np.mean([run.at("accuracy", end) - run.at("accuracy", end + 2000)
                           for end in (4000, 8000, 12_000)]))

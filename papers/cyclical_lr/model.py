@@ -1,7 +1,7 @@
-"""Caffe's CIFAR-10 network, with which section 4.1.1 compares its learning rates.
+"""Caffe's CIFAR-10 network, on which section 4.1.1 compares learning rates.
 
-It is ``examples/cifar10/cifar10_full_train_test.prototxt`` of the Caffe distribution: names, sizes,
-initial weights and the multipliers of rate and decay are that file's.
+Names, sizes, initial weights and the multipliers of rate and decay are those of
+``examples/cifar10/cifar10_full_train_test.prototxt`` in the Caffe distribution.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LOCAL_SIZE, α, β = 3, 5e-5, 0.75
-"""Of both normalisation layers."""
+"""Parameters of both normalisation layers."""
 
 STD = {"conv1": 1e-4, "conv2": 0.01, "conv3": 0.01, "ip1": 0.01}
 """Standard deviations of the initial weights; biases start at zero."""
@@ -22,34 +22,35 @@ MULTIPLIERS = {"conv1.weight": (1, 1), "conv1.bias": (2, 1),
                "conv2.weight": (1, 1), "conv2.bias": (2, 1),
                "conv3.weight": (1, 1), "conv3.bias": (1, 1),
                "ip1.weight": (1, 250), "ip1.bias": (2, 0)}
-"""What the learning rate and the weight decay of a parameter are multiplied with."""
+"""Factors of the learning rate and of the weight decay for each parameter."""
 
 
 def within_channel(x: Tensor, size: int = LOCAL_SIZE, α: float = α, β: float = β) -> Tensor:
     """Local response normalisation within a channel: x / (1 + α/n² · Σ x²)^β.
 
-    The sum goes over the n × n neighbours of a pixel in its own map, zeros beyond the edge.
+    The sum is over the n × n neighbourhood of a pixel in its own map, with zeros beyond the edge.
 
     Args:
         x: shape (b, c, h, w).
         size: n, odd.
+        α, β: parameters of the normalisation.
     """
-    mean = F.avg_pool2d(x * x, size, stride=1, padding=size // 2)  # divides by n² at edges too
+    mean = F.avg_pool2d(x * x, size, stride=1, padding=size // 2)  # divides by n² at edges, too
     scale = 1 + α * mean
-    if β == 0.75:  # scale^(−3/4) by roots, which cost a fraction of a power
+    if β == 0.75:  # roots are much faster than the power scale^(−3/4)
         root = torch.rsqrt(scale)
         return x * (root * root.sqrt())
     return x * scale**-β
 
 
 class Cifar10Full(nn.Module):
-    """Three convolutions of 5×5, each with a pooling of 3×3 by strides of 2, and a linear layer.
+    """Three 5×5 convolutions, each followed by 3×3 pooling with stride 2, and a linear layer.
 
     Args:
-        channels: of an image; 3 for CIFAR-10.
-        size: its height and width; 32 for CIFAR-10.
-        classes: 10 for CIFAR-10.
-        lrn: whether the responses of the first two poolings are normalised, as in Caffe's file.
+        channels: channels of an image; 3 for CIFAR-10.
+        size: height and width of an image; 32 for CIFAR-10.
+        classes: number of classes; 10 for CIFAR-10.
+        lrn: whether the outputs of the first two poolings are normalised, as in Caffe's file.
         generator: source of the initial weights.
 
     Shapes: (b, channels, size, size) → (b, classes), the logits.
@@ -69,7 +70,7 @@ class Cifar10Full(nn.Module):
         self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
         self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
         for _ in range(3):
-            size = -(-(size - 3) // 2) + 1  # rounded up, as Caffe's poolings do
+            size = -(-(size - 3) // 2) + 1  # rounded up, as in Caffe's pooling
         self.ip1 = nn.Linear(64 * size * size, classes)
         for name, std in STD.items():
             layer = getattr(self, name)
@@ -77,7 +78,7 @@ class Cifar10Full(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def normalised(self, x: Tensor) -> Tensor:
-        """norm1 and norm2, or nothing."""
+        """norm1 or norm2 of Caffe's file; the identity without ``lrn``."""
         return within_channel(x) if self.lrn else x
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,7 +89,7 @@ class Cifar10Full(nn.Module):
 
 
 def parameter_groups(network: Cifar10Full, weight_decay: float) -> list[dict[str, Any]]:
-    """The parameters by what Caffe's file multiplies their rate and their decay with."""
+    """Parameter groups with the same factors of rate and decay in Caffe's file."""
     groups: dict[tuple[int, int], list[Tensor]] = {}
     for name, p in network.named_parameters():
         groups.setdefault(MULTIPLIERS[name], []).append(p)

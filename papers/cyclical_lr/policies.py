@@ -1,4 +1,4 @@
-"""The learning rate policies of sections 3.1 and 4.1.1, in stages as in Table 2."""
+"""The learning-rate policies of sections 3.1 and 4.1.1, in stages as in Table 2."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ BOUNDED = ("decay", "range_test", *CYCLIC)
 @dataclass
 class ScheduleConfig:
     policy: Literal["fixed", "decay", "range_test", "triangular", "triangular2", "exp",
-                    "exp_range"] = key("fixed", "how the rate follows the step")
+                    "exp_range"] = key("fixed", "how the rate depends on the step")
     base_lr: float = key(0.001, "the rate, or its lower bound", least=0)
     max_lr: float = key(0.006, "its upper bound", above=0, only={"schedule.policy": BOUNDED})
     stepsize: list[int] = key([2000], "steps of half a cycle, or of the whole line of decay and "
-                                      "range_test; of every stage, the last number of the rest",
+                                      "range_test, for each stage; the last number is for the rest",
                               least=1, some=True, only={"schedule.policy": BOUNDED})
-    gamma: float = key(0.99994, "what a step multiplies the rate with", above=0, most=1,
+    gamma: float = key(0.99994, "factor of the rate in each step", above=0, most=1,
                        only={"schedule.policy": ("exp", "exp_range")})
-    stages: list[int] = key([], "steps at which the policy begins anew, its rates divided by 10",
+    stages: list[int] = key([], "steps at which the policy restarts with its rates divided by 10",
                             least=1)
 
     def check(self) -> None:
-        """Refuse what does not go together.
+        """Refuse values that are incompatible.
 
         Raises:
-            UserError: bounds or stages out of order, more step sizes than stages.
+            UserError: bounds or stages are out of order, or there are more step sizes than stages.
         """
         if self.policy in BOUNDED and self.max_lr < self.base_lr:
             raise UserError(f"schedule.max_lr={self.max_lr:g}: expected at least "

@@ -3,8 +3,8 @@
     python papers/cyclical_lr/train.py experiment=range_test
     python papers/cyclical_lr/range_test.py runs/cyclical_lr/range_test/seed0
 
-The second line names the edges of a finished run and draws them beside it, as ``range_test.png``.
-:func:`edges` takes the rates and accuracies of any training whose rate rises in a straight line.
+The second command prints the edges of a finished run and draws them, into ``range_test.png`` in its
+folder. :func:`edges` takes the rates and accuracies of any training whose rate rises linearly.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from common.evidence.plotting import COLOURS, figure, png, style
 from common.files import shown
 
 STARTED, SLOWED, RAGGED = 0.05, 0.95, 0.1
-"""Parts of the accuracy's whole rise, see :func:`edges`."""
+"""Fractions of the accuracy's total rise, see :func:`edges`."""
 
 WINDOW = 3
-"""Evaluations averaged before a rise is looked for."""
+"""Number of neighbouring evaluations averaged."""
 
 
 def edges(rates: Sequence[float] | np.ndarray, accuracies: Sequence[float] | np.ndarray
           ) -> tuple[float, float] | None:
-    """The two rates to note: where the accuracy starts to increase, and where that ends.
+    """The two rates of section 3.3: where the accuracy starts to increase, and where that ends.
 
-    Section 3.3 asks for the rate "when the accuracy starts to increase" and for that "when the
-    accuracy slows, becomes ragged, or starts to fall". As numbers, of the rise from the lowest
-    accuracy (before the highest one) to the highest, averaged over three neighbours:
+    The paper asks for the rate "when the accuracy starts to increase" and the rate "when the
+    accuracy slows, becomes ragged, or starts to fall". Here accuracies are averaged over three
+    neighbours, and the rise is from the lowest accuracy before the highest one to the highest:
 
-    - it has started at the first rate, from the lowest accuracy on, with a twentieth of the rise;
-    - it has slowed at the first rate with nineteen twentieths of it;
-    - it is ragged, or falls, where a single accuracy lies a tenth of the rise below the best one
-      before it, once half of the rise is made; the rate before that is the edge.
+    - the increase starts at the first rate after the lowest accuracy with 5 % of the rise;
+    - it slows at the first rate with 95 % of the rise;
+    - it becomes ragged or falls where, after half of the rise, a single accuracy is 10 % of the
+      rise below the best one before it; the edge is then the previous rate.
 
     Args:
         rates: ascending, one for each evaluation.
         accuracies: in any unit.
 
     Returns:
-        The lower and the upper edge; None where nothing rises, or for fewer than five evaluations.
+        The lower and the upper edge; None if nothing rises or for fewer than five evaluations.
     """
     a = np.asarray(accuracies, dtype=float)
     if len(a) < 5:
@@ -71,7 +71,7 @@ def edges(rates: Sequence[float] | np.ndarray, accuracies: Sequence[float] | np.
 def draw(axes: Axes, rates: Sequence[float] | np.ndarray,
          accuracies: Sequence[float] | np.ndarray,
          found: tuple[float, float] | None, colour: str = COLOURS[0], label: str = "") -> None:
-    """Accuracy against rate, with the edges as lines."""
+    """Plot accuracy against rate, with the edges as lines."""
     axes.plot(rates, accuracies, ".-", color=colour, lw=1, ms=4, label=label or None)
     if found is not None:
         for x, text, height in zip(found, ("base_lr", "max_lr"), (0.02, 0.1), strict=True):
@@ -83,13 +83,13 @@ def draw(axes: Axes, rates: Sequence[float] | np.ndarray,
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Rates and accuracies of a finished run.
+    """Read the rates and accuracies of a finished run.
 
     Args:
-        path: its folder, or its result as JSON.
+        path: the run's folder, or its JSON result.
 
     Raises:
-        UserError: no result there, or not that of a range test.
+        UserError: there is no result, or it is not from a range test.
     """
     file = path / "result.json" if path.is_dir() else path
     try:
@@ -102,9 +102,9 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(argv: list[str]) -> int:
-    """The command line; see the module's text."""
+    """The command line; see the module's docstring."""
     if argv and argv[0] in ("--help", "-h"):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     if len(argv) != 1:
         raise UserError(f"{' '.join(argv) or 'no argument'}: expected one, the folder of a finished"

@@ -1,8 +1,8 @@
 """Caffe's six solvers, whose rate may be a number or a tensor on the parameters' device.
 
-Of a parameter w with gradient g, to which its decay has been added, and the rate r times the
-parameter's multiplier, each makes the step Δ of w ← w − Δ. Where the rate changes they are not
-torch's: Caffe's momentum remembers steps, with the rates they had, torch's remembers gradients.
+For a parameter w with gradient g, decay included, and rate r, multiplier included, each solver
+computes the step Δ of w ← w − Δ. If the rate changes, they differ from torch's optimisers: Caffe's
+momentum accumulates steps, including their rates, and torch's accumulates gradients.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ Rate = float | Tensor
 
 
 class Solver(torch.optim.Optimizer):
-    """What all of them share: decay, multipliers, and state that starts at zero.
+    """The base class: weight decay, multipliers, and state that starts at zero.
 
     Args:
         params: parameters, or groups of them with ``multiplier`` and ``weight_decay``.
         lr: the learning rate.
-        options: a solver's own numbers, such as ``momentum``.
+        options: a solver's own options, such as ``momentum``.
 
     Attributes:
-        memories: names of what a solver remembers of every parameter, in its shape.
+        memories: names of a solver's state tensors, each of the parameter's shape.
     """
 
     memories: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Solver(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch: a closure or none
-        """One update of every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             params, g = descended(group)
             if not params:
@@ -53,14 +53,14 @@ class Solver(torch.optim.Optimizer):
 
     def change(self, group: dict[str, Any], params: list[Tensor], g: Tensors, r: Rate,
                *held: list[Tensor]) -> Tensors:
-        """Δ of every parameter.
+        """The step Δ of every parameter.
 
         Args:
-            group: the parameters' group, with the solver's numbers.
+            group: the parameter group, with the solver's options.
             params: the parameters.
             g: their gradients, decay included.
             r: rate times multiplier.
-            held: what is remembered of them, to be changed in place, in the order of ``memories``.
+            held: their state, in the order of ``memories``; updated in place.
         """
         raise NotImplementedError
 
@@ -81,7 +81,7 @@ class SGD(Solver):
 
 
 class Nesterov(SGD):
-    """v ← μv + r g, Δ = (1 + μ)v − μv', where v' is v before."""
+    """v ← μv + r g, Δ = (1 + μ)v − μv', where v' is v before the update."""
 
     def change(self, group, params, g, r, *held):
         back = torch._foreach_mul(held[0], -group["momentum"])
@@ -107,7 +107,7 @@ class Adam(Solver):
             params[0], β1, β2))
 
     def correction(self, p: Tensor, β1: float, β2: float) -> Tensor:
-        """√(1 − β₂ᵗ)/(1 − β₁ᵗ) for the next t, which is counted on the device."""
+        """√(1 − β₂ᵗ)/(1 − β₁ᵗ) for the next t; t is counted on the device."""
         if "t" not in self.state[p]:
             self.state[p]["t"] = torch.zeros((), dtype=p.dtype, device=p.device)
         t = self.state[p]["t"].add_(1)

@@ -30,11 +30,11 @@ from papers.cyclical_lr.solvers import SOLVERS
 NUMBERS = {"sgd": ("momentum",), "nesterov": ("momentum",),
            "adam": ("momentum", "momentum2", "delta"), "rmsprop": ("rms_decay", "delta"),
            "adagrad": ("delta",), "adadelta": ("momentum", "delta")}
-"""What each solver takes beside its rate."""
+"""The options of each solver besides its rate."""
 
 
 def with_number(name: str) -> dict[str, tuple[str, ...]]:
-    """The condition that a solver takes this number."""
+    """The condition that the solver has this option."""
     return {"optim.solver": tuple(s for s, names in NUMBERS.items() if name in names)}
 
 
@@ -47,12 +47,12 @@ class ModelConfig:
 @dataclass
 class OptimConfig:
     solver: Literal["sgd", "nesterov", "adam", "rmsprop", "adagrad", "adadelta"] = key(
-        "sgd", "as Caffe names them")
+        "sgd", "Caffe's solver")
     momentum: float = key(0.9, "μ; Adam's β₁, AdaDelta's ρ", least=0, below=1,
                           only=with_number("momentum"))
     momentum2: float = key(0.999, "Adam's β₂", least=0, below=1, only=with_number("momentum2"))
     rms_decay: float = key(0.99, "RMSprop's ρ", least=0, below=1, only=with_number("rms_decay"))
-    delta: float = key(1e-8, "δ, added to a root of squared gradients, in AdaDelta below it",
+    delta: float = key(1e-8, "δ, added to the root of squared gradients, in AdaDelta inside it",
                        above=0, only=with_number("delta"))
     weight_decay: float = key(0.004, "L2 penalty, times Caffe's multipliers", least=0)
 
@@ -70,7 +70,7 @@ class Config(BaseConfig):
 
 
 class CyclicalLrRecipe(Supervised):
-    """Caffe's training of its CIFAR-10 network; the rate follows a policy."""
+    """Caffe's training of its CIFAR-10 network, with a learning-rate policy."""
 
     kept = (*Supervised.kept, "looked_at", "accuracies")
     chunk, device_chunk = 500, 5000
@@ -78,16 +78,16 @@ class CyclicalLrRecipe(Supervised):
     model: Cifar10Full
 
     def measure(self, train: Split) -> None:
-        """Take the mean image of the training images, (c, h, w)."""
+        """Compute the mean of the training images, (c, h, w)."""
         self.mean = reduce(self.magnified(train.images), "n c h w -> c h w", "mean")
 
     def magnified(self, images: Tensor) -> Tensor:
-        """Pixels in 0 … 255, each as often as the configuration says."""
+        """Pixels in 0 … 255, enlarged by ``model.magnify``."""
         k = self.config.model.magnify
         return repeat(images, "n c h w -> n c (h k1) (w k2)", k1=k, k2=k).float()
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Pixels in 0 … 255 less the mean image; on a CPU in the order that is faster there."""
+        """Pixels in 0 … 255 minus the mean image, in the device's faster memory format."""
         x = self.magnified(images).sub_(self.mean)
         return x.contiguous(memory_format=self.order_of_memory)
 
@@ -111,8 +111,11 @@ class CyclicalLrRecipe(Supervised):
         self.accuracies: list[float] = []
 
     def compiled(self) -> Any:
-        """The model itself: in compiled code torch 2.13 divides the gradient of an average over a
-        window that is cut off at the edge by the pixels of a whole one."""
+        """The model without compilation.
+
+        In compiled code torch 2.13 computes wrong gradients of average pooling: where a window is
+        cut off at the edge, it divides by the size of a whole window.
+        """
         return self.model
 
     def batchable(self) -> None:
@@ -120,14 +123,14 @@ class CyclicalLrRecipe(Supervised):
                         "gradients of this paper's poolings; leave the key out")
 
     def rates(self, step: int) -> dict[str, float]:
-        """The policy's rate."""
+        """The policy's learning rate."""
         return {"lr": rate(self.config.schedule, step)}
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """``accuracy`` on the evaluation split, in %.
 
-        In a range test also ``rate``, that of the last update, and in the final step ``base_lr``
-        and ``max_lr``, the edges, where there are any.
+        In a range test also ``rate``, the rate of the last update, and after the last step
+        ``base_lr`` and ``max_lr``, the edges, if there are any.
         """
         metrics = {"accuracy": 100 * self.accuracy(self.eval_inputs, self.eval_labels)}
         if self.config.schedule.policy != "range_test":

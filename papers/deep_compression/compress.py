@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> None:
         UserError: files that cannot be read or written, or another number of bits than 1 … 12.
     """
     if not arguments or {"--help", "-h"} & set(arguments):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return
     if len(arguments) > 3:
         raise UserError(f"{' '.join(arguments)}: expected a file, one to write, and perhaps the "

@@ -15,8 +15,8 @@ from common.errors import UserError
 from common.files import write_atomic
 from common.training import start
 from common.training.descent import sgd
-from common.training.published import Made
 from common.training.recipe import Supervised
+from common.training.weight_files import RecordedRun
 from papers.deep_compression.coding import (
     SUFFIX,
     SharedTensor,
@@ -257,7 +257,7 @@ class QuantiseRecipe(TrainRecipe):
         return {f"{c}_{n}": v for n, row in (rows | {"total": total}).items()
                 for c, v in row.items()}
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
         """Leave the first seed's file beside its result, and a card."""
         if self.config.seed or self.config.data.evaluate_on != "test":
             return

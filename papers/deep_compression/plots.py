@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.legends import legend, legend_of_all
@@ -26,6 +27,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield pattern(paper)
     yield codebook(paper)
     yield tickets(paper)
+    yield published_rounds(paper)
 
 
 def walk(paper: Paper, name: str, network: str, prunings: int, seed: int,
@@ -167,6 +169,28 @@ CURVES = (("short_0", "100 %", 0, "-"), ("short_3", "51.3 %", 2, "-"),
           ("short_reinit_7", "21.1 %, new weights", 1, "--"))
 
 
+def by_weights_left(axes: Axes, paper: Paper, stem: str, rounds: int, metric: str,
+                    scale: float = 1) -> None:
+    """A metric of tickets, and of the same masks with new weights, over the weights left."""
+    for name, label, style in ((f"{stem}_", "ticket", "o-"),
+                               (f"{stem}_reinit_", "new weights", "s--")):
+        known = [(100 * r.at("kept_total", None), scale * r.at(metric, None))
+                 for k in range(rounds) for r in paper.results.get(f"{name}{k}", [])]
+        levels = sorted({x for x, _ in known}, reverse=True)
+        if known:
+            means = [np.mean([y for x, y in known if x == level]) for level in levels]
+            (drawn,) = axes.plot(levels, means, style, label=label, ms=4)
+            axes.plot(*zip(*known, strict=True), ".", color=drawn.get_color(), ms=3)
+    axes.set(xscale="log", xlabel="weights left (%)")
+    axes.minorticks_off()
+    axes.invert_xaxis()
+    if axes.lines:
+        explain(axes, ("a run", {"marker": ".", "ls": "", "color": "grey", "ms": 3}))
+        legend(axes)
+    else:
+        empty(axes)
+
+
 def tickets(paper: Paper) -> tuple[str, str, Figure]:
     """Fig. 3 of Frankle & Carbin in 3,000 iterations, and accuracy at early stopping."""
     made, (left, right) = figure(2, width=4.2)
@@ -177,27 +201,30 @@ def tickets(paper: Paper) -> tuple[str, str, Figure]:
             band(left, steps, 100 * np.stack([r.curves["val_accuracy"][1] for r in runs]), label,
                  COLOURS[colour])
             left.lines[-1].set_linestyle(style)
-    for stem, label, style in (("short_", "ticket", "o-"), ("short_reinit_", "new weights", "s--")):
-        known = [(100 * r.at("kept_total", None), 100 * r.at("stop_accuracy", None))
-                 for k in range(8) for r in paper.results.get(f"{stem}{k}", [])]
-        levels = sorted({x for x, _ in known}, reverse=True)
-        if known:
-            means = [np.mean([y for x, y in known if x == level]) for level in levels]
-            (drawn,) = right.plot(levels, means, style, label=label, ms=4)
-            right.plot(*zip(*known, strict=True), ".", color=drawn.get_color(), ms=3)
-    if right.lines:
-        explain(right, ("a run", {"marker": ".", "ls": "", "color": "grey", "ms": 3}))
+    by_weights_left(right, paper, "short", 8, "stop_accuracy", 100)
     left.set(xlabel="iteration", ylabel="validation accuracy (%)", ylim=(92, 98.5))
-    right.set(xscale="log", xlabel="weights left (%)", ylabel="test accuracy at early stopping (%)")
+    right.set(ylabel="test accuracy at early stopping (%)")
     right.set_xticks([100, 51.3, 21.1], ["100", "51.3", "21.1"])
-    right.minorticks_off()
-    right.invert_xaxis()
-    for axes in (left, right):
-        if axes.lines:
-            legend(axes)
-        else:
-            empty(axes)
+    if left.lines:
+        legend(left)
+    else:
+        empty(left)
     return "tickets", (
         "Lottery tickets of LeNet-300-100, 3,000 iterations a round: how fast they learn, beside "
         "the same masks with new initial weights (broken lines), and the test accuracy where the "
         "validation loss is least."), made
+
+
+def published_rounds(paper: Paper) -> tuple[str, str, Figure]:
+    """Fig. 4 (a, b) of Frankle & Carbin: early stopping over the weights left."""
+    made, (left, right) = figure(2, width=4.2)
+    by_weights_left(left, paper, "ticket", 16, "stop")
+    by_weights_left(right, paper, "ticket", 16, "stop_accuracy", 100)
+    left.set(ylabel="iteration of early stopping", ylim=(0, None))
+    right.set(ylabel="test accuracy at early stopping (%)")
+    for axes in (left, right):
+        shown = [100, 51.3, 21.1, 7, 3.6]
+        axes.set_xticks(shown, [f"{x:g}" for x in shown])
+    return "rounds", (
+        "Lottery tickets of LeNet-300-100 as published, 50,000 iterations a round: where the "
+        "validation loss is least, and the test accuracy there, over the weights left."), made

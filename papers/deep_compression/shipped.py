@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.evidence import card as cards
 from common.files import ROOT, shown
 from common.finite import expect_finite
-from common.training.published import Made
+from common.training.weight_files import RecordedRun
 from papers.deep_compression.coding import SharedTensor, read
 from papers.deep_compression.model import Dense
 
@@ -71,7 +71,7 @@ def expect_layers(weights: dict[str, Tensor], biases: dict[str, Tensor]) -> None
         before = shape
 
 
-def card(path: Path, run: Made) -> str:
+def card(path: Path, run: RecordedRun) -> str:
     """What a reader has to know of a file, from its bytes and the result of the run that wrote it.
 
     Args:

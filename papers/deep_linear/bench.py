@@ -1,4 +1,4 @@
-"""An update by products from the narrow side, beside one by automatic differentiation."""
+"""An update by products from the narrow side, compared with automatic differentiation."""
 
 from __future__ import annotations
 

@@ -27,14 +27,14 @@ from papers.deep_linear.model import (
 # ---- learning times ------------------------------------------------------------------------------
 
 def inverse_error(s: float, u0: float) -> float:
-    """Largest |u(t(u_f)) − u_f| over u_f: eqs. (11) and (12) undo each other."""
+    """Largest |u(t(u_f)) − u_f| over u_f; 0, since eqs. (11) and (12) are inverse functions."""
     ufs = np.linspace(2 * u0, s - u0, 50)
     back = [float(strength(np.array(learning_time(s, u0, uf)), s, u0)) for uf in ufs]
     return round(float(np.abs(np.array(back) - ufs).max()), 12)
 
 
 def quadrature_error(s: float, ε: float) -> float:
-    """The integral of eq. (15) at three layers over the closed form (11), less one."""
+    """The integral of eq. (15) at three layers over the closed form (11), minus one."""
     return round(deep_learning_time(3, s, ε, s - ε) / learning_time(s, ε, s - ε) - 1, 12)
 
 
@@ -50,7 +50,7 @@ def infinite_limit(layers: int, s: float, ε: float) -> float:
 
 
 def delay(layers: int, s: float, ε: float) -> float:
-    """Extra time of a deep network over three layers, both at 1/curvature, in units of s/ε."""
+    """Extra learning time compared with three layers, in units of s/ε; both at 1/curvature."""
     deep, three = (curvature(n, s) * deep_learning_time(n, s, ε, s - ε) for n in (layers, 3))
     return (deep - three) / (s / ε)
 
@@ -58,7 +58,7 @@ def delay(layers: int, s: float, ε: float) -> float:
 # ---- curvature -----------------------------------------------------------------------------------
 
 def chain_error(a: Tensor, s: float) -> Tensor:
-    """½ (s − Π_i a_i)² of one mode's shares a (N_l − 1,), eq. (14) without 1/τ."""
+    """½ (s − Π_i a_i)² for one mode's shares a, (N_l − 1,): eq. (14) without 1/τ."""
     return 0.5 * (s - a.prod()) ** 2
 
 
@@ -69,7 +69,7 @@ def measured_curvature(layers: int, s: float) -> float:
 
 
 def stays(layers: int, s: float, rate: float) -> bool:
-    """Whether gradient descent that starts beside the optimum ends nearer to it."""
+    """Whether gradient descent that starts near the optimum ends nearer to it."""
     n = layers - 1
     a = torch.full((n,), s ** (1 / n), dtype=torch.float64) * (1 + 1e-6)
     begun = abs(s - a.prod().item())
@@ -82,7 +82,7 @@ def stays(layers: int, s: float, rate: float) -> bool:
 
 
 def largest_stable_rate(layers: int, s: float) -> float:
-    """The rate at which descent stops to converge, by bisection, in units of 1/curvature."""
+    """The rate above which descent does not converge, by bisection, in units of 1/curvature."""
     low, high = 1.0, 4.0
     while high - low > 1e-3:
         middle = (low + high) / 2
@@ -94,11 +94,11 @@ def largest_stable_rate(layers: int, s: float) -> float:
 # ---- fixed points --------------------------------------------------------------------------------
 
 STRENGTHS = (4.0, 3.0, 2.0, 1.0)
-"""Of the task whose fixed points are counted, with N_2 = 2 hidden units."""
+"""The strengths of the task whose fixed points are counted, with N_2 = 2 hidden units."""
 
 
 def negative_directions(weights: Weights, s: Tensor) -> int:
-    """Negative eigenvalues of the Hessian of the error over all weights of one hidden layer."""
+    """Number of negative eigenvalues of the error's Hessian, with one hidden layer."""
     shapes = [W.shape for W in weights]
     sizes = [W.numel() for W in weights]
     flat = torch.cat([W.flatten() for W in weights])
@@ -110,13 +110,13 @@ def negative_directions(weights: Weights, s: Tensor) -> int:
 
 
 def directions_of(kept: list[int]) -> int:
-    """Negative directions at the fixed point that holds these of the four modes."""
+    """Number of negative directions at the fixed point that represents these of the four modes."""
     s = torch.tensor(STRENGTHS, dtype=torch.float64)
     return negative_directions(fixed_point(s, kept), s)
 
 
 def directions_at_zero() -> int:
-    """Negative directions where all weights are zero."""
+    """Number of negative directions where all weights are zero."""
     s = torch.tensor(STRENGTHS, dtype=torch.float64)
     return negative_directions([s.new_zeros(2, 4), s.new_zeros(4, 2)], s)
 
@@ -151,20 +151,20 @@ def final_variance(gain: float) -> float:
 
 
 def other_start(gain: float) -> float:
-    """q after 3,000 layers from q_0 = 0.01 less the same from q_0 = 4."""
+    """q after 3,000 layers from q_0 = 0.01 minus the same from q_0 = 4."""
     return round(variance_at(3000, 0.01, gain) - variance_at(3000, 4.0, gain), 12)
 
 
 # ---- measures over runs --------------------------------------------------------------------------
 
 def variance_error(runs: dict[str, Result], step: int) -> float:
-    """Simulated q over the recursion's, less one, after ``step`` layers."""
+    """Simulated q over the recursion's, minus one, after ``step`` layers."""
     (run,) = runs.values()
     return run.at("q", step) / run.at("theory", step) - 1
 
 
 def of_bound(runs: dict[str, Result]) -> float:
-    """Largest singular value of the Jacobian over g^l, which l layers' slopes cannot exceed."""
+    """Largest singular value of the Jacobian after l layers over its upper bound g^l."""
     (run,) = runs.values()
     return run.metrics["largest"] / run.config["model.gain"] ** run.config["train.steps"]
 
@@ -172,19 +172,20 @@ def of_bound(runs: dict[str, Result]) -> float:
 def directions(runs: dict[str, Result]) -> float:
     """The participation ratio of the squares of a map's singular values, (Σσ²)²/(N Σσ⁴).
 
-    1 if all are equal, 1/N if one is all there is; small ones, lost in rounding, do not matter.
+    It is 1 if all are equal, 1/N if only one is not zero; small ones, lost in rounding, hardly
+    matter.
     """
     (run,) = runs.values()
     return run.metrics["square"] ** 2 / run.metrics["fourth"]
 
 
 def units_of_c(run: Result) -> float:
-    """A run's learning time times its rate times N_l's curvature: updates in units of c."""
+    """A run's learning time in units of c: times its rate, times the curvature for its N_l."""
     return run.metrics["time_0"] * run.config["optim.lr"]
 
 
 def extra_time(runs: dict[str, Result], shallow: str, deep: str) -> float:
-    """Learning time of a deep network less that of a shallow one, in units of c."""
+    """Learning time of a deep network minus that of a shallow one, in units of c."""
     return units_of_c(runs[deep]) - units_of_c(runs[shallow])
 
 
@@ -200,7 +201,7 @@ def growth(runs: dict[str, Result], deep: int, shallow: int) -> float:
 
 
 def rate_exponent(runs: dict[str, Result], deep: int, shallow: int) -> float:
-    """p of best rate ∝ N_l^p between two depths of one sweep."""
+    """The exponent p in best rate ∝ N_l^p, between two depths of one sweep."""
     (run,) = runs.values()
     return math.log(run.metrics[f"rate_{deep}"] / run.metrics[f"rate_{shallow}"]) / math.log(
         deep / shallow)

@@ -1,4 +1,4 @@
-"""Networks on a task whose modes are known, and when gradient descent has learned each of them."""
+"""Networks trained on a task with known modes, and the times at which each mode is learned."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from papers.deep_linear.settings import Config
 
 
 class Layers(nn.Module):
-    """The weights of a network, as what a checkpoint holds."""
+    """The weights of a network as a module, so that checkpoints store them."""
 
     def __init__(self, weights: list[Tensor]):
         super().__init__()
         self.weights = nn.ParameterList([nn.Parameter(W, requires_grad=False) for W in weights])
 
     def forward(self, x: Tensor) -> Tensor:
-        """y of inputs (n, inputs)."""
+        """The outputs y for inputs x, (n, inputs) → (n, outputs)."""
         for W in self.weights:
             x = x @ W.T
         return x
 
 
 class ModesRecipe(Recipe):
-    """Full-batch gradient descent on white inputs, and when it has learned each mode."""
+    """Full-batch gradient descent on white inputs, with the learning time of each mode."""
 
     float64 = True
     kept = (*Recipe.kept, "times", "halves")
@@ -49,7 +49,7 @@ class ModesRecipe(Recipe):
     model: Layers
 
     def load_data(self) -> None:
-        """Σ³¹ = U S Vᵀ with random singular vectors, and theirs."""
+        """Make Σ³¹ = U S Vᵀ with random singular vectors, and keep U, S and V."""
         s = torch.tensor(self.config.model.strengths, dtype=torch.float64)
         draw = generator(self.config.seed, "task")
         self.U, self.V = (random_orthogonal(len(s), len(s), draw) for _ in range(2))
@@ -76,7 +76,7 @@ class ModesRecipe(Recipe):
             self.lr /= curvature(c.layers, max(c.strengths))
 
     def shares(self) -> list[float]:
-        """a_i of every layer at a decoupled start, the same for all modes: u_0 is their product."""
+        """a_i of every layer at a decoupled start, the same for all modes; their product is u_0."""
         c, n = self.config.model, self.config.model.layers - 1
         equal = c.u0 ** (1 / n)
         return [equal * c.unbalance, *[equal] * (n - 2), equal / c.unbalance]
@@ -86,7 +86,7 @@ class ModesRecipe(Recipe):
         return einsum(self.U, W, self.V, "i k, i j, j k -> k")
 
     def step(self, number: int) -> Tensor:
-        """``optim.updates`` updates; returns the error before the last of them."""
+        """Make ``optim.updates`` updates; returns the error before the last of them."""
         weights, ε = list(self.model.weights), self.config.optim.ε
         for _ in range(self.config.optim.updates):
             W = descend(weights, self.lr, self.Σ31)
@@ -96,13 +96,15 @@ class ModesRecipe(Recipe):
         return 0.5 * (self.Σ31 - W).square().sum()
 
     def theory(self, short: float | None = None) -> list[float]:
-        """Updates that each mode takes from the start to s − ε: eqs. (11), (15), or (9).
+        """The theoretical number of updates of each mode from the start to s − ε.
+
+        By eq. (11), (15) or (9).
 
         Args:
-            short: in place of ε the part of s that is still missing.
+            short: end at s − short · s instead of s − ε.
 
         Returns:
-            NaN of a mode whose random weights begin beyond s.
+            One number per mode; NaN if its random initial strength is not between 0 and s.
         """
         c, τ = self.config.model, 1 / self.lr
         ends = [s - (self.config.optim.ε if short is None else short * s) for s in c.strengths]
@@ -116,18 +118,18 @@ class ModesRecipe(Recipe):
                 for s, u0, uf in zip(c.strengths, u0s, ends, strict=True)]
 
     def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
-        """When each mode was learned, and when in theory; their strengths as they grow."""
+        """The measured and theoretical learning times; the curves of the strengths."""
         modes = range(len(self.config.model.strengths))
         return ([f"{name}_{k}" for k in modes for name in ("time", "theory")],
                 [f"u_{k}" for k in modes])
 
     def growing(self) -> list[float]:
-        """The part of random weights that grows, as a balanced start: |(W²ᵀu_α + W¹v_α)/2|²."""
+        """Initial strengths of the growing part of random weights, |(W²ᵀu_α + W¹v_α)/2|²."""
         below, above = self.first[0] @ self.V, self.first[-1].T @ self.U
         return ((below + above) / 2).square().sum(0).tolist()
 
     def conserved(self) -> float:
-        """Largest change of any W^lᵀ⁺¹W^l⁺¹ − W^l W^lᵀ since the start: of a_i² − a_j²."""
+        """Largest change of any entry of W^(l+1)ᵀW^(l+1) − W^l W^lᵀ, that is a_i² − a_j²."""
         def differences(weights: list[Tensor]) -> list[Tensor]:
             return [above.T @ above - below @ below.T
                     for below, above in itertools.pairwise(weights)]
@@ -137,9 +139,10 @@ class ModesRecipe(Recipe):
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """``u_k``: strength of mode k, and ``mixed``, the largest |(Uᵀ W V)_αβ| with α ≠ β.
 
-        Finally ``time_k``: updates until s − ε, ``half_k``: until s/2, ``theory_k``, ``ratio_k``
-        of times, ``half_ratio_k`` of halves, ``conserved``: largest change of a_i² − a_j², and
-        ``ordered``: 1 if stronger modes were learned before weaker ones.
+        After the last step also ``time_k``: updates until s − ε; ``half_k``: updates until s/2;
+        ``theory_k``: the theoretical time; ``ratio_k`` and ``half_ratio_k``: measured over
+        theoretical times; ``conserved``: largest change of a_i² − a_j²; and ``ordered``: 1 if
+        stronger modes were learned before weaker ones.
         """
         W = self.U.T @ product(list(self.model.weights)) @ self.V  # the map between modes
         metrics = {f"u_{k}": u for k, u in enumerate(W.diagonal().tolist())}

@@ -1,4 +1,4 @@
-"""What random layers do to a signal before any learning: products of matrices, tanh networks."""
+"""Propagation of signals through random layers: products of matrices, and tanh networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from papers.deep_linear.settings import Config
 
 
 class Signal(nn.Module):
-    """The map from the input so far, and what it makes of the input, as a checkpoint holds it."""
+    """The map of the layers so far, and the vector it gives, so that checkpoints store them."""
 
     def __init__(self, map: Tensor, x: Tensor):
         super().__init__()
@@ -25,14 +25,14 @@ class Signal(nn.Module):
 
 
 class ProductRecipe(Recipe):
-    """Section 3: a step multiplies one more random N × N matrix to the product."""
+    """Section 3: products of random N × N matrices; a step multiplies by one more."""
 
     float64, loss_name = True, "squared length of a vector"
     config: Config
     model: Signal
 
     def load_data(self) -> None:
-        """A random unit vector, to follow its length."""
+        """Draw a random unit vector, whose length is followed through the layers."""
         x = torch.randn(self.config.model.width, dtype=torch.float64,
                         generator=generator(self.config.seed, "input"))
         self.data = of_tensors("a random vector", x / x.norm())
@@ -42,21 +42,24 @@ class ProductRecipe(Recipe):
         self.model = Signal(torch.eye(len(x), dtype=torch.float64), x.clone())
 
     def matrix(self, number: int) -> Tensor:
-        """The layer that a step adds."""
+        """The matrix that a step adds."""
         make = gaussian if self.config.model.matrices == "gaussian" else random_orthogonal
         n = self.config.model.width
         return make(n, n, self.generator("layer", number)).to(self.device)
 
     def step(self, number: int) -> Tensor:
-        """Add a layer; returns the squared length of the vector it has reached."""
+        """Add a layer; returns the squared length of the vector after it."""
         W, m = self.matrix(number), self.model
         m.map.copy_(W @ m.map)
         m.x.copy_(W @ m.x)
         return m.x.square().sum()
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """Of the product's singular values: ``median``, ``above``, the fraction above 0.1,
-        ``smallest``, ``largest``, ``square`` and ``fourth``, means of their powers."""
+        """Statistics of the product's singular values.
+
+        ``median``, ``smallest``, ``largest``; ``above``: the fraction above 0.1; ``square`` and
+        ``fourth``: the means of their second and fourth powers.
+        """
         σ = torch.linalg.svdvals(self.model.map).cpu()
         return {"median": σ.quantile(0.5).item(), "above": fraction(σ > 0.1),
                 "smallest": σ[-1].item(), "largest": σ[0].item(),
@@ -69,7 +72,7 @@ class ChaosRecipe(ProductRecipe):
     loss_name = "q, variance of a layer's inputs"
 
     def load_data(self) -> None:
-        """The first layer's inputs, of variance q_0 exactly."""
+        """Draw the first layer's inputs, with a variance of exactly q_0."""
         c = self.config.model
         x = torch.randn(c.width, dtype=torch.float64,
                         generator=generator(self.config.seed, "input"))
@@ -80,7 +83,7 @@ class ChaosRecipe(ProductRecipe):
         return random_orthogonal(n, n, self.generator("layer", number)).to(self.device)
 
     def step(self, number: int) -> Tensor:
-        """One layer, and its part of the Jacobian; returns q."""
+        """Apply one layer and multiply the Jacobian by its own; returns q."""
         m, W = self.model, self.config.model.gain * self.matrix(number)
         y = m.x.tanh()
         m.map.copy_(W @ ((1 - y * y)[:, None] * m.map))
@@ -88,8 +91,10 @@ class ChaosRecipe(ProductRecipe):
         return m.x.square().mean()
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``q``: variance of the layer's inputs, ``theory``: the same by eq. (47)'s recursion, and
-        the Jacobian's singular values as of a product."""
+        """``q``: variance of the layer's inputs; ``theory``: the same by eq. (47)'s recursion.
+
+        Also the statistics of the Jacobian's singular values, as for a product.
+        """
         c = self.config.model
         return {"q": self.model.x.square().mean().item(),
                 "theory": variance_at(step, c.q0, c.gain)} | super().evaluate(step, final)

@@ -14,7 +14,7 @@ from common.errors import UserError
 MODES, SWEEP = {"task.name": "modes"}, {"task.name": "sweep"}
 PRODUCT, CHAOS = {"task.name": "product"}, {"task.name": "chaos"}
 ROUNDING = 1e-12
-"""A part of a strength that float64 still tells from nothing, with room for a few operations."""
+"""The smallest relative difference of strengths that float64 resolves after a few operations."""
 DECOUPLED = MODES | {"model.start": "decoupled"}
 
 
@@ -34,14 +34,14 @@ class ModelConfig:
     start: Literal["decoupled", "random"] = key(
         "decoupled", "on the invariant set of section 2, or small Gaussian weights", only=MODES)
     u0: float = key(0.001, "every mode's strength at the start", above=0, only=DECOUPLED)
-    unbalance: float = key(1.0, "the first layer's share is so many times larger, the last one's "
-                                "smaller", above=0, only=DECOUPLED)
+    unbalance: float = key(1.0, "factor by which the first layer's share is larger and the last "
+                                "one's smaller", above=0, only=DECOUPLED)
     std: float = key(0.01, "standard deviation of random weights", above=0,
                      only=MODES | {"model.start": "random"})
     matrices: Literal["orthogonal", "gaussian"] = key(
         "orthogonal", "random orthogonal, or Gaussian of variance 2/(inputs + outputs)",
         only=[PRODUCT, SWEEP])
-    gain: float = key(1.0, "g", above=0, only=CHAOS)
+    gain: float = key(1.0, "g, the factor of the orthogonal matrices", above=0, only=CHAOS)
     q0: float = key(1.0, "variance of the first layer's inputs", above=0, only=CHAOS)
 
 
@@ -50,7 +50,7 @@ class OptimConfig:
     lr: float = key(0.001, "λ = 1/τ of full-batch gradient descent", above=0, only=MODES)
     scaled: bool = key(False, "λ is in units of 1/the largest curvature at the optimum",
                        only=MODES)
-    updates: int = key(100, "updates that a step makes", least=1, only=MODES)
+    updates: int = key(100, "updates in a step", least=1, only=MODES)
     ε: float = key(0.001, "a mode is learned when its strength is above s − ε", above=0,
                    only=MODES)
 
@@ -59,13 +59,13 @@ class OptimConfig:
 class SweepConfig:
     depths: list[int] = key([3, 10, 30, 100], "N_l of each network, 3 or more; a step trains one",
                             least=1, some=True, only=SWEEP)
-    rates: int = key(20, "how many learning rates each is trained with", least=2, only=SWEEP)
-    fastest: float = key(1.0, "the largest of them; the others follow by equal factors", above=0,
+    rates: int = key(20, "number of learning rates for each depth", least=2, only=SWEEP)
+    fastest: float = key(1.0, "the largest rate; the others follow by equal factors", above=0,
                          only=SWEEP)
-    slowest: float = key(0.001, "the smallest of them", above=0, only=SWEEP)
-    threshold: float = key(0.1, "learned: so much is left of the error that a linear map can "
-                                "explain", above=0, below=1, only=SWEEP)
-    budget: int = key(3000, "updates at most", least=1, only=SWEEP)
+    slowest: float = key(0.001, "the smallest rate", above=0, only=SWEEP)
+    threshold: float = key(0.1, "fraction of the explainable error at which a network counts as "
+                                "trained", above=0, below=1, only=SWEEP)
+    budget: int = key(3000, "the largest number of updates", least=1, only=SWEEP)
 
 
 @dataclass
@@ -98,8 +98,8 @@ class Config(BaseConfig):
         for name, value in (("model.u0", m.u0), ("optim.ε", self.optim.ε)):
             least = ROUNDING * max(m.strengths, default=1.0)
             if self.task.name == "modes" and value < least:
-                raise UserError(f"{name}={value}: expected at least {least:g}, for less is lost in "
-                                "rounding beside the largest of model.strengths")
+                raise UserError(f"{name}={value}: expected at least {least:g}, since less is lost "
+                                "in rounding next to the largest of model.strengths")
             if self.task.name == "modes" and value >= low:
                 raise UserError(f"{name}={value}: expected less than {low}, the smallest of "
                                 "model.strengths")

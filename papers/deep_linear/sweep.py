@@ -1,4 +1,4 @@
-"""Learning time against depth on images: Figs. 4 and 6(A), narrower and by full batches."""
+"""Learning time against depth on images: Figs. 4, 6(A), with narrower layers and full batches."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from papers.deep_linear.settings import Config
 
 
 class SweepRecipe(Worklist):
-    """A step trains the network of one depth with every learning rate, from the same weights.
+    """A job, one per step, trains networks of one depth with all rates from the same weights.
 
-    The gradient needs no images, only Σ¹¹ and Σ³¹ over all of them.
+    The gradient does not need the images, only their Σ¹¹ and Σ³¹.
     """
 
     columns, loss_name = ("time", "rate", "start", "left", "stable"), "part of the error left"
     config: Config
 
     def load_data(self) -> None:
-        """Σ¹¹ and Σ³¹ of the training images and one-hot labels, less their means."""
+        """Compute Σ¹¹ and Σ³¹ of the centred training images and one-hot labels."""
         self.data = data.load(self.config.data.name)
         images, labels = self.data.train.images, self.data.train.labels
         x = rearrange(images, "n c h w -> n (c h w)").double() / 255
@@ -36,7 +36,7 @@ class SweepRecipe(Worklist):
         x, y = x - x.mean(0), y - y.mean(0)
         self.Σ11, self.Σ31 = x.T @ x / len(x), y.T @ x / len(x)
         best = self.Σ31 @ torch.linalg.pinv(self.Σ11, rtol=1e-9, hermitian=True)
-        self.least = error([best], self.Σ31, self.Σ11).item()  # of any linear map; 0 of none
+        self.least = error([best], self.Σ31, self.Σ11).item()  # of the best map; W = 0 has 0
         self.Σ11, self.Σ31 = (Σ.float().to(self.device) for Σ in (self.Σ11, self.Σ31))
         self.jobs = self.listed()
 
@@ -52,7 +52,7 @@ class SweepRecipe(Worklist):
         return np.geomspace(c.fastest, c.slowest, c.rates).tolist()
 
     def start(self, layers: int) -> list[Tensor]:
-        """The weights of a network of N_l layers."""
+        """The initial weights of a network of N_l layers."""
         c, draw = self.config.model, generator(self.config.seed, "start", layers)
         make = gaussian if c.matrices == "gaussian" else random_orthogonal
         sizes = [self.Σ31.shape[1], *[c.width] * (layers - 2), self.Σ31.shape[0]]
@@ -60,14 +60,15 @@ class SweepRecipe(Worklist):
                 for below, above in itertools.pairwise(sizes)]
 
     def left(self, W: Tensor) -> float:
-        """What the map W leaves of the error that a linear map can explain; 1 for W = 0."""
+        """The fraction of the explainable error that the map W leaves; 1 for W = 0, 0 at best."""
         E = 0.5 * ((W @ self.Σ11) * W).sum() - (self.Σ31 * W).sum()
         return (E.item() - self.least) / -self.least
 
     def train(self, start: list[Tensor], rate: float, most: int) -> tuple[float, float, float]:
-        """Updates until the threshold (inf: not within ``most``), error left at first and at last.
+        """Train with one rate; returns the updates to the threshold, and the first and last error.
 
-        A run whose error is ten times that of its start, or no number, has diverged.
+        The updates are infinite if ``most`` are not enough. A run has diverged if its error is ten
+        times the initial one, or NaN; its last error is then infinite.
         """
         weights = [W.clone() for W in start]
         first = left = self.left(descend(weights, rate, self.Σ31, self.Σ11))
@@ -80,11 +81,12 @@ class SweepRecipe(Worklist):
         return math.inf, first, left
 
     def do(self, job: int) -> tuple[float, ...]:
-        """The fewest updates at any rate, that rate, the error left at first and at its end.
+        """Train with every rate; returns the values of ``columns``.
 
-        Last the largest rate that did not diverge. A rate gets no more updates than the best one
-        so far has needed. Where none learns, ``time`` is infinite and the rate that of the least
-        error.
+        These are the fewest updates at any rate, that rate, the fraction of error at its start and
+        end, and the largest rate that did not diverge. A rate gets no more updates than the best
+        one so far needed. If no rate reaches the threshold, ``time`` is infinite and ``rate`` is
+        the one with the least error.
         """
         start, best, stable = self.start(job), (math.inf, 0.0, 0.0, math.inf), 0.0
         for rate in self.grid():
@@ -96,10 +98,10 @@ class SweepRecipe(Worklist):
         return *best, stable
 
     def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
-        """The updates that every depth takes, and at which rate."""
+        """The number of updates for every depth, and the best rate."""
         times = [f"time_{depth}" for depth in self.jobs]
         return [n for t in times for n in (t, t.replace("time", "rate"))], times
 
     def summary(self, row: tuple[float, ...]) -> float:  # type: ignore[override]  # of do()
-        """The error that was left with the fastest rate."""
+        """The fraction of error left with the best rate."""
         return row[3]

@@ -21,7 +21,7 @@ RECIPES = {"modes": ModesRecipe, "product": ProductRecipe, "chaos": ChaosRecipe,
 
 
 def recipe(config: Config) -> Recipe:
-    """The recipe of a configuration's task."""
+    """The recipe for a configuration's task."""
     return RECIPES[config.task.name](config)
 
 

@@ -22,15 +22,15 @@ from common.running.cli import main
 from common.training.augment import PadCropFlip
 from common.training.descent import sgd
 from common.training.max_norm import project_max_norm
-from common.training.published import Made
 from common.training.recipe import Row, Supervised
 from common.training.schedules import linear
 from common.training.sums import fraction
+from common.training.weight_files import RecordedRun
 from papers.distillation.measures import PAIRS, by_shift, examples
 from papers.distillation.model import Network, distillation_loss, network_of
 from papers.distillation.settings import Config
 
-TEACHERS = ("teacher", "search_teacher_0.3")
+TEACHERS = ("teacher", "search_teacher_0.3", "search_teacher_long")
 """The experiments whose logits are left for students, as config.yaml names them."""
 
 
@@ -167,7 +167,7 @@ class TeacherRecipe(DistillationRecipe):
             project_max_norm([layer.weight], p * self.config.model.max_norm)
         return loss
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
         """Leave a chosen teacher's logits of all training images, and a few images to be shown.
 
         ``logits`` (n, N), float16; ``images`` (4, h, w), uint8, and ``shown`` (4, N), their logits.

@@ -10,7 +10,7 @@ from common.training.max_norm import project_max_norm
 from papers.dropout.model import Dropout, GaussianDropout, InvertedDropout
 
 DIGITS = 12
-"""Decimals to which an exact fact is given: below lies rounding, which differs by processor."""
+"""Decimals of an exact fact: the next ones are rounding, which differs by processor."""
 
 
 def _generator(seed: int = 0) -> torch.Generator:

@@ -36,7 +36,7 @@ class Dropout(nn.Module):
     Attributes:
         generator: what masks are drawn from, on the device of y; None: the default one.
 
-    Shapes: any, unchanged; every element has a mask of its own.
+    Shapes: any, unchanged; every element is masked by itself.
     """
 
     generator: torch.Generator | None
@@ -68,7 +68,7 @@ class InvertedDropout(Dropout):
     """Section 10: the same with r scaled by 1/p in training, and nothing to do at test time.
 
     Equal to :class:`Dropout` with weights W' = pW above it, and so a learning rate, an initial
-    scale and a max-norm radius for W' that are scaled likewise: c' = p·c.
+    scale and a max-norm radius for W' that are scaled in the same way: c' = p·c.
     """
 
     def mask(self, y: Tensor) -> Tensor:

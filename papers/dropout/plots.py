@@ -13,7 +13,7 @@ from common.evidence.legends import legend
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, band, explain, figure
 from common.evidence.results import Result
-from papers.dropout.train import BINS
+from papers.dropout.measures import BINS
 
 ARMS = [("dropout", "with dropout", COLOURS[0]), ("standard", "without", COLOURS[1])]
 

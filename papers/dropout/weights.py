@@ -11,27 +11,29 @@ import copy
 from pathlib import Path
 
 from pydantic import Field
+from safetensors.torch import save_file
 
 from common.errors import UserError
 from common.evidence import card as cards
-from common.files import shown
-from common.training import published, start
-from papers.dropout.model import ACTIVATIONS, NOISES, Network
+from common.files import shown, write_atomic
+from common.training import start, weight_files
+from papers.dropout.model import ACTIVATIONS, NOISES, Autoencoder, Network
 
 TEST_IMAGES = 10_000
-"""Of MNIST, on which the network is evaluated."""
+"""How many images of MNIST the network is evaluated on."""
 
 
 def rounded(network: Network) -> Network:
-    """A copy of a network whose weights are those that a file holds."""
+    """A copy of a network with its weights rounded to float16, as a file holds them."""
     return copy.deepcopy(network).half().float()
 
 
-class Sidecar(published.Sidecar):
+class Sidecar(weight_files.Sidecar):
     """What lies as JSON beside our weights.
 
     Attributes:
-        error, error_float32: in %, of :func:`rounded` and of the network itself.
+        error, error_float32: test error in %, of the :func:`rounded` network and of the network
+            as it was trained.
     """
 
     error: float = Field(ge=0, le=100)
@@ -42,7 +44,7 @@ def save(path: Path, network: Network, sidecar: Sidecar) -> None:
     """Write a network, ``sidecar`` as JSON beside it, and a card.
 
     Args:
-        path: ends in ``.safetensors``; the others take its name.
+        path: ends in ``.safetensors``; the other two files have the same name.
         network: to be written.
         sidecar: which run made it, and how good it is.
 
@@ -53,11 +55,21 @@ def save(path: Path, network: Network, sidecar: Sidecar) -> None:
     about = {k: str(model[k]) for k in ("activation", "noise", "p_input", "p_hidden")} | {
         "metric": f"test error {sidecar.error:.2f} %"}
     tensors = {k: v.half() for k, v in network.state_dict().items()}
-    published.save(path, tensors, about, sidecar, card(path.stem, network, sidecar))
+    weight_files.save(path, tensors, about, sidecar, card(path.stem, network, sidecar))
+
+
+def save_features(path: Path, network: Autoencoder) -> None:
+    """Write the features of Fig. 7, the weights into every hidden unit, as float16.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    features = {"features": network.encoder.weight.detach().cpu().half().contiguous()}
+    write_atomic(path, lambda p: save_file(features, p))
 
 
 def card(name: str, network: Network, sidecar: Sidecar) -> str:
-    """What a reader has to know of a file of weights, from what lies beside it."""
+    """What a reader has to know about a file of weights."""
     widths = [l.in_features for l in network.layers] + [network.layers[-1].out_features]
     file = f"papers/dropout/weights/{name}.safetensors"
     return cards.card(name, [
@@ -87,7 +99,7 @@ def load(path: Path | str) -> Network:
         UserError: the file is missing, damaged, or holds no such network.
     """
     path = Path(path)
-    tensors, about = published.read(path)
+    tensors, about = weight_files.read(path)
     shapes = [w.shape for name, w in sorted(tensors.items()) if name.endswith(".weight")]
     try:
         if about["activation"] not in ACTIVATIONS or about["noise"] not in NOISES:

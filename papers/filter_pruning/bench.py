@@ -1,4 +1,4 @@
-"""What pruning saves in time beside what it saves in operations."""
+"""The time that pruning saves, compared with the operations it saves."""
 
 from __future__ import annotations
 

@@ -28,10 +28,10 @@ from papers.filter_pruning.networks import build, initialise
 from papers.filter_pruning.settings import Config
 
 DIGITS = 9
-"""Decimals to which an exact fact is given: below lies rounding, which differs by processor."""
+"""Decimals to which exact facts are rounded; further digits differ between processors."""
 
 RESNET20 = ROOT / "papers" / "resnet" / "weights" / "resnet20.safetensors"
-"""Weights that this repository trained and published."""
+"""Weights that this repository trained."""
 
 
 # ---- what a plan leaves ------------------------------------------------------------------------
@@ -39,7 +39,7 @@ RESNET20 = ROOT / "papers" / "resnet" / "weights" / "resnet20.safetensors"
 
 @functools.cache
 def networks(experiment: str, rounding: str = "floor") -> tuple[nn.Module, nn.Module]:
-    """An experiment's whole network and what its plan leaves, shapes without values."""
+    """An experiment's unpruned and pruned networks, on the meta device."""
     c = Experiments(Config, Path(__file__).with_name("config.yaml")).resolve(experiment)
     with torch.device("meta"):
         whole = build(c.model, 3, 10)
@@ -49,13 +49,13 @@ def networks(experiment: str, rounding: str = "floor") -> tuple[nn.Module, nn.Mo
 
 
 def by_layer(network: nn.Module) -> dict[str, int]:
-    """FLOP of every layer on one 32×32 image, of a network without values."""
+    """FLOP of every layer for one 32×32 image, of a network on the meta device."""
     with torch.device("meta"):
         return flop(network, torch.zeros(1, 3, 32, 32))
 
 
 def counted(network: nn.Module, what: str) -> float:
-    """``weights`` of a network, or its ``flop`` on one 32×32 image."""
+    """The ``weights`` of a network, or its ``flop`` for one 32×32 image."""
     return weights(network) if what == "weights" else sum(by_layer(network).values())
 
 
@@ -65,12 +65,12 @@ def whole(experiment: str, what: str) -> float:
 
 
 def pruned(experiment: str, what: str) -> float:
-    """Weights or FLOP of what an experiment's plan leaves."""
+    """Weights or FLOP of an experiment's network after pruning."""
     return counted(networks(experiment)[1], what)
 
 
 def reduction(experiment: str, what: str, rounding: str = "floor") -> float:
-    """By how much an experiment's plan reduces weights or FLOP, in %."""
+    """The reduction of weights or FLOP by an experiment's plan, in %."""
     before, after = (counted(n, what) for n in networks(experiment, rounding))
     return 100 * (1 - after / before)
 
@@ -84,7 +84,7 @@ def vgg_layer(layer: str, what: str) -> float:
 
 
 def vgg_reduction(layer: str) -> float:
-    """By how much VGG-16-pruned-A reduces the FLOP of one layer, in %."""
+    """The reduction of one layer's FLOP in VGG-16-pruned-A, in %."""
     before, after = (by_layer(n)[layer] for n in networks("vgg16_a"))
     return 100 * (1 - after / before)
 
@@ -93,7 +93,7 @@ def vgg_reduction(layer: str) -> float:
 
 
 def example() -> nn.Module:
-    """ResNet-20 with random weights and statistics in float64, always the same."""
+    """ResNet-20 with fixed random weights and statistics, in float64."""
     network, g = build(Config().model, 3, 10).double(), torch.Generator().manual_seed(0)
     initialise(network, g)
     for b in network.buffers():
@@ -104,9 +104,9 @@ def example() -> nn.Module:
 
 @torch.no_grad()
 def masked_difference() -> float:
-    """Largest difference of the pruned ResNet-20 from the whole one with its maps set to zero.
+    """Largest difference between the pruned ResNet-20 and the unpruned one with zeroed maps.
 
-    Half of every block's first filters; logits of five random images.
+    Half of the filters in every block's first layer are removed; logits are for five random images.
     """
     network, g = example(), torch.Generator().manual_seed(1)
     x = torch.randn(5, 3, 32, 32, generator=g, dtype=torch.float64)
@@ -120,9 +120,9 @@ def masked_difference() -> float:
 
 
 def saved_operations(m: int = 4) -> float:
-    """Largest difference, over ResNet-20's blocks, of the saved share of FLOP from m/n_{i+1}.
+    """Largest difference between the fraction of FLOP saved and m/n_{i+1}, over ResNet-20's blocks.
 
-    Of both layers i and i + 1, m filters pruned.
+    m filters are pruned; the fraction is that of layers i and i + 1, each by itself.
     """
     with torch.device("meta"):
         network = build(Config().model, 3, 10)
@@ -138,14 +138,14 @@ def saved_operations(m: int = 4) -> float:
 
 
 def resnet20() -> tuple[nn.Module, dict[str, Tensor]]:
-    """ResNet-20 without values, for its layers, and the published weights."""
+    """ResNet-20 on the meta device, for its layers, and its trained weights."""
     with torch.device("meta"):
         network = build(Config().model, 3, 10)
     return network, load_file(RESNET20)
 
 
 def same_choice(share: float = 0.5) -> float:
-    """Which part of the filters of ResNet-20 that stay by ℓ₁ norms also stays by ℓ₂ norms, in %."""
+    """The fraction of filters kept by ℓ₁ norms in ResNet-20 that ℓ₂ norms also keep, in %."""
     network, tensors = resnet20()
     same = total = 0
     for layer in prunable(network):
@@ -169,7 +169,7 @@ def spread_of_norms(layer: int) -> float:
 
 
 def sensitivities(run: Result, share: float) -> dict[int, float]:
-    """By how many points each layer's pruning raises the error, by its number."""
+    """The rise of the error in points when a layer is pruned, by layer number."""
     end = f"_{share:g}"
     return {int(name.split("_")[1]): value - run.at("error", None)
             for name, value in run.metrics.items()
@@ -191,31 +191,31 @@ def rise(runs: dict[str, Result], share: float) -> float:
 
 def rise_between(runs: dict[str, Result], share: float, layers: list[int],
                  than: list[int]) -> float:
-    """Mean rise over some layers less that over others, in points."""
+    """Mean rise over some layers minus that over others, in points."""
     (run,) = runs.values()
     return mean_rise(run, share, layers) - mean_rise(run, share, than)
 
 
 def rise_more(runs: dict[str, Result], share: float, less: str) -> float:
-    """Mean rise over all layers of one experiment less that of the experiment ``less``."""
+    """Mean rise over all layers of one experiment minus that of the experiment ``less``."""
     (other,) = (r for name, r in runs.items() if name != less)
     return mean_rise(other, share) - mean_rise(runs[less], share)
 
 
 def loss_by_pruning(runs: dict[str, Result]) -> float:
-    """By how many points pruning raises the error before retraining."""
+    """The rise of the error by pruning, before retraining, in points."""
     (run,) = runs.values()
     return run.at("pruned", None) - run.at("whole", None)
 
 
 def loss_in_the_end(runs: dict[str, Result]) -> float:
-    """Error after retraining less that of the whole network, in points."""
+    """Error after retraining minus that of the unpruned network, in points."""
     (run,) = runs.values()
     return run.at("error", None) - run.at("whole", None)
 
 
 def regained(runs: dict[str, Result]) -> float:
-    """Which part of what pruning lost retraining regains, in %."""
+    """The fraction of the loss in accuracy by pruning that retraining recovers, in %."""
     (run,) = runs.values()
     lost = run.at("pruned", None) - run.at("whole", None)
     return 100 * (run.at("pruned", None) - run.at("error", None)) / lost

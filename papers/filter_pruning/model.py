@@ -1,8 +1,8 @@
-"""Pruning whole filters: which, how many, and the smaller network that is left (section 3).
+"""Pruning whole filters: which, how many, and the smaller network that remains (section 3).
 
-Of the i-th convolution's filters F_ij those with the smallest ℓ₁ norms s_j = Σ |F_ij| go, and with
-them their feature maps: the entries of the batch normalisation behind them and the kernels of the
-next layer that were applied to them. What is left is an ordinary, smaller network.
+In the i-th convolution the filters F_ij with the smallest ℓ₁ norms s_j = Σ |F_ij| are removed,
+together with what depends on their feature maps: entries of the following batch normalisation, and
+the kernels of the next layer that were applied to them. The result is an ordinary, smaller network.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Which = Literal["smallest", "random", "largest"]
-"""Which filters of a layer go; the method's own are the smallest."""
+"""Which filters of a layer are removed; the paper's method removes the smallest."""
 
 VGG = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
-"""Filters of VGG-16's convolutions in units of the first one's, stage by stage (Table 2)."""
+"""Filters of VGG-16's convolutions, in multiples of the first one's, by stage (Table 2)."""
 
 
 class VGG16(nn.Module):
-    """VGG-16 for CIFAR-10 (Table 2): 13 convolutions, BN behind each, and two linear layers.
+    """VGG-16 for CIFAR-10 (Table 2): 13 convolutions, each with BN, and two linear layers.
 
     Args:
-        channels: of the images.
+        channels: channels of the images.
         classes: number of classes.
         width: filters of the first convolution; 64 in the paper.
 
@@ -56,12 +56,12 @@ class VGG16(nn.Module):
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution that may be pruned, and what depends on its feature maps.
+    """A convolution that may be pruned, and the modules that depend on its feature maps.
 
     Attributes:
-        number: the paper's; the first convolution of the network is 1.
-        stage: from 0; the layers of a stage have maps of one size.
-        conv, bn, following: names of the modules.
+        number: the paper's number; the network's first convolution is 1.
+        stage: counted from 0; all layers of a stage have feature maps of the same size.
+        conv, bn, following: names of the convolution, its batch normalisation and the next layer.
     """
 
     number: int
@@ -74,8 +74,9 @@ class Layer:
 def prunable(network: nn.Module) -> list[Layer]:
     """The layers that may be pruned, in order of depth.
 
-    All convolutions of a VGG-16. Of a residual network the first one of each block, layers 2, 4,
-    6, …: pruning the second would prune the identity maps it is added to (section 3.3).
+    These are all convolutions of a VGG-16. In a residual network it is the first convolution of
+    each block, layers 2, 4, 6, …: pruning the second would also prune the identity maps that are
+    added to its output (section 3.3).
     """
     if isinstance(network, VGG16):
         stages = [s for s, stage in enumerate(VGG) for _ in stage]
@@ -90,31 +91,31 @@ def prunable(network: nn.Module) -> list[Layer]:
 
 
 def filters_left(filters: int, share: float, rounding: str = "floor") -> int:
-    """How many of a layer's filters stay, ⌊w(1 − p)⌋, at least one.
+    """How many of a layer's filters remain, ⌊w(1 − p)⌋, at least one.
 
     Args:
-        filters: w.
-        share: p.
-        rounding: ``floor``, with which Table 1's counts come out, or ``round`` to compare.
+        filters: number of filters w.
+        share: fraction p to remove.
+        rounding: ``floor``, which reproduces Table 1's counts, or ``round`` for comparison.
     """
     left = filters * (1 - share)
     return max(1, math.floor(left + 1e-9) if rounding == "floor" else round(left))
 
 
 def l1_norms(weight: Tensor) -> Tensor:
-    """s_j = Σ |F_ij| of every filter, (filters,)."""
+    """The ℓ₁ norms s_j = Σ |F_ij| of all filters, (filters,)."""
     return weight.abs().flatten(1).sum(1)
 
 
 def kept(weight: Tensor, left: int, which: Which = "smallest",
          generator: torch.Generator | None = None) -> Tensor:
-    """The indices of the filters that stay, ascending, (left,).
+    """The indices of the filters that remain, ascending, (left,).
 
     Args:
-        weight: of the layer, (filters, …).
-        left: how many stay.
-        which: what goes.
-        generator: draws what goes where that is random.
+        weight: the layer's weight, (filters, …).
+        left: how many filters remain.
+        which: the filters to remove.
+        generator: source of the choice if it is random.
     """
     if which == "random":
         order = torch.randperm(len(weight), generator=generator).to(weight.device)
@@ -124,7 +125,11 @@ def kept(weight: Tensor, left: int, which: Which = "smallest",
 
 
 def convolution(network: nn.Module, name: str) -> nn.Conv2d:
-    """One of a network's convolutions, by its name."""
+    """A convolution of a network, by its name.
+
+    Raises:
+        TypeError: the module of that name is not a convolution.
+    """
     found = network.get_submodule(name)
     if not isinstance(found, nn.Conv2d):
         raise TypeError(f"{name}: expected a convolution")
@@ -133,12 +138,12 @@ def convolution(network: nn.Module, name: str) -> nn.Conv2d:
 
 @torch.no_grad()
 def cut(network: nn.Module, layer: Layer, keep: Tensor) -> None:
-    """Remove all filters of a layer but some, and what depends on their feature maps, in place.
+    """Remove filters of a layer, and what depends on their feature maps, in place.
 
     Args:
         network: gets new, smaller parameters in three modules.
         layer: one of :func:`prunable`.
-        keep: indices of the filters that stay.
+        keep: indices of the filters that remain.
     """
     conv, bn, following = convolution(network, layer.conv), network.get_submodule(
         layer.bn), network.get_submodule(layer.following)
@@ -165,18 +170,18 @@ def prune(network: nn.Module, left: Mapping[int, int], which: Which = "smallest"
     """Prune layers of a network in place.
 
     Args:
-        network: whole.
-        left: filters that stay, by layer number; layers that it does not name stay whole.
-        which: what goes.
-        greedy: do not count, in a filter's norm, kernels of feature maps that are gone already
-            (section 3.3); otherwise every norm is that of the whole network.
-        generator: draws what goes where that is random.
+        network: an unpruned network.
+        left: number of filters that remain, by layer number; other layers are not pruned.
+        which: the filters to remove.
+        greedy: exclude kernels of feature maps that are already removed from the norms
+            (section 3.3); otherwise norms are those in the unpruned network.
+        generator: source of the choice if it is random.
 
     Returns:
-        The indices of the filters that stayed, by layer number.
+        The indices of the filters that remain, by layer number.
 
     Raises:
-        ValueError: a layer that cannot be pruned.
+        ValueError: ``left`` names a layer that cannot be pruned.
     """
     layers = {layer.number: layer for layer in prunable(network)}
     if unknown := left.keys() - layers.keys():
@@ -193,16 +198,17 @@ def prune(network: nn.Module, left: Mapping[int, int], which: Which = "smallest"
 
 def plan(network: nn.Module, shares: Sequence[float], skip: Sequence[int] = (),
          rounding: str = "floor") -> dict[int, int]:
-    """Filters that stay, by layer number, for a share p_i of every stage but for some layers.
+    """The number of filters that remain, by layer number, for given fractions p_i per stage.
 
     Args:
-        network: whole.
-        shares: p_i, one for every stage.
-        skip: numbers of layers that stay whole.
+        network: an unpruned network.
+        shares: the fractions p_i to remove, one for every stage.
+        skip: numbers of layers that are not pruned.
         rounding: see :func:`filters_left`.
 
     Raises:
-        ValueError: another number of stages, or a layer to skip that there is not.
+        ValueError: the number of shares is not the number of stages, or a layer in ``skip`` cannot
+            be pruned.
     """
     layers = prunable(network)
     stages = layers[-1].stage + 1
@@ -223,9 +229,9 @@ def weighted_layers(network: nn.Module) -> list[tuple[str, nn.Conv2d | nn.Linear
 
 
 def weights(network: nn.Module) -> int:
-    """Weights of convolutions and linear layers, what Tables 1 and 2 count as parameters.
+    """Number of weights of convolutions and linear layers, the parameters of Tables 1 and 2.
 
-    Biases and batch normalisation are left out, as Table 2's rows show.
+    Biases and batch normalisation are not counted, as Table 2's rows show.
     """
     return sum(m.weight.numel() for _, m in weighted_layers(network))
 
@@ -234,10 +240,11 @@ def weights(network: nn.Module) -> int:
 def flop(network: nn.Module, image: Tensor) -> dict[str, int]:
     """Multiply-adds of one image's forward pass by layer, n_{i+1} n_i k² h_{i+1} w_{i+1}.
 
-    The paper's FLOP: of convolutions and linear layers, without BN, biases, pooling and additions.
+    This is the paper's FLOP: convolutions and linear layers, without BN, biases, pooling and
+    additions.
 
     Args:
-        network: left as it is.
+        network: the network; not changed.
         image: one image, (1, c, h, w), on the network's device.
     """
     counts: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The networks that are pruned, by configuration; residual ones are those of papers/resnet."""
+"""The networks to prune, by configuration; residual networks are those of papers/resnet."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from papers.filter_pruning.settings import ModelConfig, PlanConfig
 
 
 def build(config: ModelConfig, channels: int, classes: int) -> nn.Module:
-    """A whole network, with torch's own initial weights.
+    """An unpruned network, with torch's own initialisation.
 
     Raises:
-        UserError: a depth that there is not, or no folder papers/resnet.
+        UserError: there is no network of this depth, or no folder papers/resnet.
     """
     if config.kind == "vgg16":
         return VGG16(channels, classes, config.width)
@@ -31,7 +31,7 @@ def build(config: ModelConfig, channels: int, classes: int) -> nn.Module:
 
 @torch.no_grad()
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """N(0, 2/fan_in) for weights of convolutions and linear layers, as papers/resnet; biases 0."""
+    """Draw weights from N(0, 2/fan_in), as papers/resnet does, and set biases to 0."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
@@ -40,7 +40,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 
 def left(network: nn.Module, config: PlanConfig) -> dict[int, int]:
-    """Filters that stay in a whole network by a configured plan, by layer number.
+    """The number of filters that remain by a configured plan, by layer number.
 
     Raises:
         UserError: the plan does not fit the network.

@@ -17,13 +17,13 @@ FROM_WEIGHTS = {"task.name": "train", "start_from": Not("")}
 @dataclass
 class TaskConfig:
     name: Literal["train", "sensitivity"] = key(
-        "train", "train a pruned network, from the weights of the whole one where start_from "
-                 "names some; or prune one layer at a time and look at the error")
+        "train", "train a pruned network, from the unpruned one's weights if start_from names "
+                 "some; or prune one layer at a time and measure the error")
 
 
 @dataclass
 class ModelConfig:
-    kind: Literal["resnet", "vgg16"] = key("resnet", "those of papers/resnet, or VGG-16")
+    kind: Literal["resnet", "vgg16"] = key("resnet", "networks of papers/resnet, or VGG-16")
     depth: int = key(20, "weighted layers, 6n+2", only={"model.kind": "resnet"})
     width: int = key(64, "filters of VGG-16's first convolution", least=1,
                      only={"model.kind": "vgg16"})
@@ -31,14 +31,14 @@ class ModelConfig:
 
 @dataclass
 class PlanConfig:
-    shares: list[float] = key([0.5, 0.5, 0.5], "p_i, the share of filters that goes in each stage: "
-                                               "three of a ResNet, five of VGG-16",
+    shares: list[float] = key([0.5, 0.5, 0.5], "p_i, the fraction of filters to remove in each "
+                                               "stage: three for a ResNet, five for VGG-16",
                               least=0, below=1, some=True, only=TRAIN)
-    skip: list[int] = key([], "numbers of layers that stay whole", least=1, only=TRAIN)
+    skip: list[int] = key([], "numbers of layers that are not pruned", least=1, only=TRAIN)
     which: Literal["smallest", "random", "largest"] = key(
-        "smallest", "the filters that go, by the sum of their absolute weights",
+        "smallest", "the filters to remove, by the sum of their absolute weights",
         only=(FROM_WEIGHTS, SENSITIVITY))
-    greedy: bool = key(True, "norms do not count kernels of feature maps that are gone already",
+    greedy: bool = key(True, "norms do not count kernels of feature maps already removed",
                        only=FROM_WEIGHTS | {"model.kind": "vgg16", "plan.which": Not("random")})
 
 
@@ -46,7 +46,7 @@ class PlanConfig:
 class OptimConfig:
     lr: float = key(0.001, "learning rate of SGD", least=0, only=TRAIN)
     milestones: list[int] = key([], "steps after which it is divided by 10", least=1, only=TRAIN)
-    momentum: float = key(0.9, "of SGD, without Nesterov", least=0, below=1, only=TRAIN)
+    momentum: float = key(0.9, "momentum of SGD, not Nesterov's", least=0, below=1, only=TRAIN)
     weight_decay: float = key(1e-4, "L2 penalty of weights, not of biases and BN", least=0,
                               only=TRAIN)
 
@@ -60,11 +60,11 @@ class AugmentConfig:
 
 @dataclass
 class ViewConfig:
-    images: int = key(1000, "images that the error is taken over, the first ones", least=1,
-                      only=SENSITIVITY)
+    images: int = key(1000, "how many images, from the first on, the error is measured on",
+                      least=1, only=SENSITIVITY)
     shares: list[float] = key([0.1, 0.3, 0.5, 0.7, 0.9],
-                              "shares of filters that go, of one layer at a time", above=0, below=1,
-                              some=True, only=SENSITIVITY)
+                              "fractions of filters to remove, one layer at a time", above=0,
+                              below=1, some=True, only=SENSITIVITY)
 
 
 @dataclass
@@ -79,11 +79,11 @@ class Config(BaseConfig):
     view: ViewConfig = field(default_factory=ViewConfig)
 
     def check(self) -> None:
-        """Refuse what does not go together.
+        """Refuse values that are incompatible.
 
         Raises:
-            UserError: batches of one image, of which batch normalisation has no statistics where
-                maps are 1×1.
+            UserError: batches of one image are trained, for which batch normalisation has no
+                variance where maps are 1×1.
         """
         if self.task.name == "train" and self.train.batch_size == 1:
             raise UserError("train.batch_size=1: expected at least 2 images to normalise over")

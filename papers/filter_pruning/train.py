@@ -4,7 +4,7 @@
     python papers/filter_pruning/train.py                         # ResNet-20, half of its filters
     python papers/filter_pruning/train.py experiment=sensitivity  # one layer at a time
 
-A step of the sensitivity is one layer pruned by one share.
+A step of the sensitivity experiments prunes one layer by one fraction.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from papers.filter_pruning.networks import build, initialise, left
 from papers.filter_pruning.settings import Config
 
 CHUNK, DEVICE_CHUNK = 250, 5000
-"""Images at a time on a CPU, and elsewhere."""
+"""Images evaluated at a time, on a CPU and on other devices."""
 
 
 def mean_image(train: Split) -> Tensor:
@@ -38,12 +38,12 @@ def mean_image(train: Split) -> Tensor:
 
 
 class TrainRecipe(Cropped):
-    """A pruned network, trained as papers/resnet trains the whole one.
+    """Training of a pruned network, as papers/resnet trains the unpruned one.
 
     Attributes:
-        mean: what is subtracted from images.
-        before: test error in % of the whole network and of the pruned one before the first step;
-            empty where training starts from random weights.
+        mean: the mean image, subtracted from inputs.
+        before: test error in % of the unpruned network, and of the pruned one before the first
+            step; empty if training starts from random weights.
     """
 
     kept = (*Cropped.kept, "mean", "before")
@@ -51,20 +51,20 @@ class TrainRecipe(Cropped):
     config: Config
 
     def measure(self, train: Split) -> None:
-        """Take the per-pixel mean of the training images."""
+        """Compute the per-pixel mean of the training images."""
         self.mean = mean_image(train)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Pixels in 0 … 1 less the mean."""
+        """Pixels in 0 … 1 minus the mean."""
         return (images.float() / 255).sub_(self.mean)
 
     def build(self) -> None:
-        """Make the network that is left, and what trains it."""
+        """Make the pruned network and its optimiser."""
         c = self.config
         self.whole = build(c.model, self.inputs.shape[1], self.data.classes)
         self.left = left(self.whole, c.plan)
         self.model = copy.deepcopy(self.whole)
-        prune(self.model, self.left)  # its shapes; start_with says which filters
+        prune(self.model, self.left)  # sets the shapes; start_with chooses the filters
         initialise(self.model, generator(c.seed, "init"))
         self.model.to(self.device)
         self.mean = self.mean.to(self.device)
@@ -78,7 +78,7 @@ class TrainRecipe(Cropped):
         self.before: list[float] = []
 
     def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Take a whole network's weights, prune it, and keep what is left."""
+        """Load an unpruned network's weights, and prune it."""
         whole = self.whole.to(self.device)
         taken = start.fit(whole, weights)
         there = weights.get(start.MEAN, self.mean)
@@ -98,25 +98,25 @@ class TrainRecipe(Cropped):
         return {"lr": divided(self.config.optim.lr, self.config.optim.milestones, step)}
 
     def error(self) -> float:
-        """Of the present model on the evaluation split, in %."""
+        """The model's error on the evaluation split, in %."""
         return 100 * (1 - self.accuracy(self.eval_inputs, self.eval_labels))
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``error`` in %; of a pruned network also ``whole`` and ``pruned``, before retraining."""
+        """``error`` in %; with start_from also ``whole`` and ``pruned``, before retraining."""
         return {"error": self.error()} | dict(zip(("whole", "pruned"), self.before, strict=False))
 
 
 class SensitivityRecipe(Recipe):
-    """Section 3.2: each layer is pruned by itself, and nothing is retrained.
+    """Section 3.2: each layer is pruned by itself, without retraining.
 
-    ``table`` holds the error in % of every layer and share, shares of a layer side by side.
+    ``table`` holds the error in % for every layer and fraction, layer by layer.
     """
 
     kept, loss_name = ("model", "mean", "table"), "error, %"
     config: Config
 
     def load_data(self) -> None:
-        """The first images of the evaluation split."""
+        """Load the first images of the evaluation split."""
         self.data, train, evaluation = evaluation_splits(self.config.data)
         n = self.config.view.images
         if n > len(evaluation):
@@ -138,13 +138,13 @@ class SensitivityRecipe(Recipe):
         self.table = torch.zeros(points, dtype=torch.float64)
 
     def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Take the whole network's weights, and its mean image where the file holds one."""
+        """Load the network's weights, and its mean image if the file contains one."""
         taken, self.mean = start.fit_with_mean(self.model, self.mean, weights)
         return taken
 
     @torch.no_grad()
     def error(self, network: torch.nn.Module) -> float:
-        """Of a network on the images, in %."""
+        """A network's error on the images, in %."""
         size = CHUNK if self.device.type == "cpu" else DEVICE_CHUNK
         network.eval()
         found = torch.cat([network(part.float() / 255 - self.mean).argmax(1)
@@ -152,7 +152,7 @@ class SensitivityRecipe(Recipe):
         return 100 * (1 - fraction(found == self.labels))
 
     def step(self, number: int) -> Tensor:
-        """Prune one layer of the whole network by one share; returns the error."""
+        """Prune one layer of the network by one fraction; returns the error."""
         c = self.config
         layer = self.layers[number // len(c.view.shares)]
         share = c.view.shares[number % len(c.view.shares)]
@@ -164,7 +164,7 @@ class SensitivityRecipe(Recipe):
         return self.table[number].float()
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``error`` of the whole network in %; finally ``error_<layer>_<share>`` of each point."""
+        """``error`` of the unpruned network in %; at the end also all ``error_<layer>_<share>``."""
         metrics = {"error": self.error(self.model)}
         if final:
             names = [f"error_{layer.number}_{share:g}" for layer in self.layers
@@ -177,7 +177,7 @@ RECIPES = {"train": TrainRecipe, "sensitivity": SensitivityRecipe}
 
 
 def recipe(config: Config) -> Recipe:
-    """The recipe of a configuration's task."""
+    """The recipe for a configuration's task."""
     return RECIPES[config.task.name](config)
 
 

@@ -1,4 +1,4 @@
-"""A sweep by kept overlaps beside one by the matrix of couplings."""
+"""A sweep that keeps overlaps, compared with one by the matrix of couplings."""
 
 from __future__ import annotations
 

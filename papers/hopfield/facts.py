@@ -24,7 +24,7 @@ def crosstalk(load: float) -> float:
 
 
 def bit_error(neurons: int, patterns: int) -> float:
-    """P of Hopfield's eq. (10): one bit of a pattern is wrong at once, with neurons 0 and 1.
+    """P of Hopfield's eq. (10): one bit of a pattern is wrong after a step, for neurons 0 and 1.
 
     The field of N/2 meets Gaussian noise of σ = √((n − 1) N/2).
     """
@@ -83,7 +83,7 @@ def from_theory(runs: dict[str, Result]) -> float:
 def highest_rise_of_energy() -> float:
     """Largest rise of N·E in any single asynchronous update of 40 random networks.
 
-    Of ±1, and of Hopfield's 0 and 1.
+    Networks of neurons ±1, and of Hopfield's 0 and 1.
     """
     worst = -math.inf
     for seed in range(40):
@@ -113,7 +113,7 @@ def attention_error() -> float:
 
 
 def modern_retrieval(d: int, patterns: int) -> float:
-    """% of patterns that one modern update restores to every sign, a tenth of them turned.
+    """% of patterns that one modern update restores in full when a tenth of the bits is turned.
 
     ``patterns`` random ±1 patterns of d bits at β = 1.
     """

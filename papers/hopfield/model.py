@@ -16,8 +16,8 @@ from torch import Tensor, nn
 def whole_hebb(ξ: Tensor) -> Tensor:
     """N J of Hebb's rule, (N, N), Hopfield's T_ij of eq. (2): Σ_μ ξ_i^μ ξ_j^μ, T_ii = 0.
 
-    Whole numbers, so that the field of a neuron that has none is exactly zero: a sum of the
-    rounded J_ij need not be.
+    Whole numbers, so that a field of zero comes out as exactly zero, which a sum of rounded J_ij
+    need not do.
 
     Args:
         ξ: patterns of ±1, (p, N).
@@ -77,12 +77,12 @@ def asynchronous_by_overlaps(ξ: Tensor, S: Tensor, order: Tensor, block: int = 
     Since N h_i = Σ_μ ξ_i^μ (Σ_j ξ_j^μ S_j) − p S_i, the sums over patterns are kept and change only
     when a neuron does. Fields of a block of neurons come from one matrix product; after the first
     change in the block the remaining ones are corrected for it. All quantities are whole numbers,
-    so that the result is the very same.
+    so that the result is exactly the same.
 
     Args:
         ξ: (p, N).
         S: (t, N).
-        order: (N,); the host waits for another device once for it, and for each block.
+        order: (N,); the host waits for a graphics card once for it, and once for each block.
         block: neurons whose fields are computed at a time.
     """
     p, S = len(ξ), S.clone()

@@ -1,4 +1,4 @@
-"""Signals of a fresh network by eq. (2), beside automatic differentiation."""
+"""Gradients in a random network by eq. (2), compared with automatic differentiation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact facts about starting weights and SELU's map, and measures over runs."""
+"""Exact facts about initial weights and SELU's map, and measures over runs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from common.evidence.results import Result
 from papers.initialisation.learning import BINS
 from papers.initialisation.model import ALPHA, LAMBDA, draw, moments, variance
 
-# ---- starting weights ----------------------------------------------------------------------------
+# ---- initial weights -----------------------------------------------------------------------------
 
 def n_variance(init: str, n: int) -> float:
-    """n Var[W] of a square layer, from the bounds of the weights that are drawn for it.
+    """n Var[W] of a square layer, estimated from its largest weight.
 
-    A uniform distribution's variance is a third of its bound squared; the largest of a million
-    draws is the bound to one part in a million.
+    A uniform distribution's variance is a third of its squared bound; the largest of a million
+    draws equals the bound to about one part in a million.
     """
     W = draw(init, n, n, generator(0, "bound"))
     return n * W.abs().max().item() ** 2 / 3
 
 
 def quarter_circle(n_var: float) -> float:
-    """Mean singular value of a large square matrix of independent entries, n Var[W] given.
+    """Mean singular value of a large square matrix of independent entries, for a given n Var[W].
 
     Of the quarter-circle law √(4 − x²)/π on [0, 2], times √(n Var[W]); 8/3π at n Var[W] = 1.
     """
@@ -40,7 +40,7 @@ def derived_std(filters: int) -> float:
 
 
 def gradient_lost(std: float) -> float:
-    """How many times smaller than derived a gradient arrives in conv2 of model B from conv10."""
+    """The factor by which a gradient from conv10 is smaller in conv2 of model B than derived."""
     return math.prod(derived_std(d) / std for d in (64, 128, 128, 256, 256, *[512] * 4))
 
 
@@ -72,13 +72,13 @@ def selu_alpha() -> float:
 
 
 def closed_form_error() -> float:
-    """Larger difference of eq. (14)'s λ_01 and α_01 to those by quadrature."""
+    """The larger of the differences between eq. (14) and quadrature for λ_01 and α_01."""
     λ, α = constants()
     return round(max(abs(λ - LAMBDA), abs(α - ALPHA)), 9)
 
 
 def fixed_point_error() -> float:
-    """How far eqs. (4) and (5) carry (0, 1) away from itself."""
+    """The distance by which eqs. (4) and (5) move the fixed point (0, 1)."""
     μ, ν = moments(0.0, 1.0)
     return round(max(abs(μ), abs(ν - 1)), 12)
 
@@ -92,12 +92,12 @@ def selu_jacobian(μ: float = 0.0, ν: float = 1.0, ω: float = 0.0, τ: float =
 
 
 def jacobian_entry(row: int, column: int) -> float:
-    """An entry of it at (0, 1)."""
+    """An entry of the Jacobian at (0, 1)."""
     return round(float(selu_jacobian()[row, column]), 8)
 
 
 def spectral_norm() -> float:
-    """Its largest singular value at (0, 1)."""
+    """The Jacobian's largest singular value at (0, 1)."""
     return float(np.linalg.norm(selu_jacobian(), 2))
 
 
@@ -106,30 +106,30 @@ DOMAIN = {"μ": (-0.1, 0.1), "ν": (0.8, 1.5), "ω": (-0.1, 0.1), "τ": (0.95, 1
 
 
 def grid(points: int, **domain: tuple[float, float]) -> list[dict[str, float]]:
-    """Points evenly spread over a domain, its corners among them."""
+    """A regular grid of points on a domain, including its corners."""
     axes = [np.linspace(*ends, points) for ends in domain.values()]
     return [dict(zip(domain, map(float, at), strict=True)) for at in itertools.product(*axes)]
 
 
 def largest_norm() -> float:
-    """Largest spectral norm of the map's Jacobian over a grid on Ω, 9 points an axis."""
+    """Largest spectral norm of the map's Jacobian over a grid on Ω with 9 points per axis."""
     return max(float(np.linalg.norm(selu_jacobian(**at), 2)) for at in grid(9, **DOMAIN))
 
 
 def mapped(which: str, highest: bool) -> float:
-    """Highest or lowest mean or variance that one layer makes of Ω, on a grid of 9 points."""
+    """Highest or lowest mean or variance after a layer, over a grid on Ω with 9 points per axis."""
     values = [moments(**at)["mean variance".split().index(which)] for at in grid(9, **DOMAIN)]
     return max(values) if highest else min(values)
 
 
 def variance_above() -> float:
-    """Largest ν̃ − ν over theorem 2's domain, where it has to be negative."""
+    """Largest ν̃ − ν over theorem 2's domain, where it must be negative."""
     return max(moments(**at)[1] - at["ν"] for at in grid(
         9, μ=(-1.0, 1.0), ν=(3.0, 16.0), ω=(-0.1, 0.1), τ=(0.8, 1.25)))
 
 
 def variance_below() -> float:
-    """Smallest ν̃ − ν over theorem 3's two domains, where it has to be positive."""
+    """Smallest ν̃ − ν over theorem 3's two domains, where it must be positive."""
     return min(moments(**at)[1] - at["ν"] for ν, τ in ((0.16, 0.8), (0.24, 0.9)) for at in grid(
         9, μ=(-0.1, 0.1), ν=(0.02, ν), ω=(-0.1, 0.1), τ=(τ, 1.25)))
 
@@ -137,7 +137,7 @@ def variance_below() -> float:
 # ---- measures over runs: before learning ---------------------------------------------------------
 
 def std_factor(runs: dict[str, Result]) -> float:
-    """By how much a layer changes the standard deviation of s, geometric mean over layers."""
+    """The factor of s's standard deviation per layer, geometric mean over layers."""
     (run,) = runs.values()
     return math.sqrt(run.metrics["forward"])
 
@@ -151,14 +151,14 @@ def lost(runs: dict[str, Result]) -> float:
 
 
 def gradient_ratio(runs: dict[str, Result]) -> float:
-    """Gradient in conv2 from conv10 by the derived weights over that by the fixed ones."""
+    """Gradient in conv2 from conv10 with the derived weights over that with fixed ones."""
     derived, fixed = (runs[k].metrics["log_gradient"]
                       for k in ("convolutions_0.0", "convolutions_0.01"))
     return math.exp(derived - fixed)
 
 
 def more_plateau(runs: dict[str, Result]) -> float:
-    """Part of the quadratic cost's surface that is plateau, less that of the cross-entropy's."""
+    """Plateau fraction of the quadratic cost's surface minus that of the cross-entropy's."""
     (run,) = runs.values()
     return run.metrics["quadratic"] - run.metrics["entropy"]
 
@@ -172,7 +172,7 @@ def learns(runs: dict[str, Result]) -> float:
 
 
 def saturation(run: Result) -> tuple[float, list[float]]:
-    """Lowest mean activation of the top hidden layer, and the layers' below it at that time."""
+    """Lowest mean activation of the top hidden layer, and those of lower layers at that time."""
     depth = run.config["model.depth"]
     means = np.array([run.curves[f"mean_{k}"][1] for k in range(1, depth + 1)])
     at = int(means[-1].argmin())
@@ -192,19 +192,19 @@ def lowest_other(runs: dict[str, Result]) -> float:
 
 
 def falls_to_input(runs: dict[str, Result]) -> float:
-    """The smallest difference between the means of a layer and the one below it, then."""
+    """The smallest difference at that time between the means of a layer and the one below it."""
     (run,) = runs.values()
     return float(np.diff(saturation(run)[1]).min())
 
 
 def sensitivity(runs: dict[str, Result]) -> float:
-    """How much tanh's error depends on the initialisation, less how much softsign's does."""
+    """The effect of the initialisation on tanh's error minus its effect on softsign's."""
     e = {k: r.metrics["error"] for k, r in runs.items()}
     return abs(e["tanh"] - e["tanh_n"]) - abs(e["softsign"] - e["softsign_n"])
 
 
 def histogram(run: Result) -> np.ndarray:
-    """The part of a trained network's activations in each bin of |z|, over all hidden layers."""
+    """The fraction of a trained network's activations in each bin of |z|, for all hidden layers."""
     depth = run.config["model.depth"]
     bins = np.array([[run.metrics[f"hist_{k}_{b}"] for b in range(BINS)]
                      for k in range(1, depth + 1)]).mean(0)
@@ -212,38 +212,38 @@ def histogram(run: Result) -> np.ndarray:
 
 
 def within(runs: dict[str, Result], low: float, high: float) -> float:
-    """The part of activations with low ≤ |z| < high; both multiples of 0.05."""
+    """The fraction of activations with low ≤ |z| < high; both must be multiples of 0.05."""
     (run,) = runs.values()
     first, last = (round(v * BINS / 2) for v in (low, high))
     return float(histogram(run)[first:last].sum())
 
 
 def more_within(runs: dict[str, Result], one: str, other: str, low: float, high: float) -> float:
-    """That part of one experiment's network less that of another's."""
+    """That fraction for one experiment's network minus that for another's."""
     return within({one: runs[one]}, low, high) - within({other: runs[other]}, low, high)
 
 
 def mode(runs: dict[str, Result]) -> float:
-    """Where |z| is found most often: the middle of its fullest bin."""
+    """The most frequent |z|: the middle of the bin with the most activations."""
     (run,) = runs.values()
     found = histogram(run)
     return (float(found.argmax()) + 0.5) / len(found)
 
 
 def first_before_last(runs: dict[str, Result], step: int) -> float:
-    """Standard deviation of the first hidden layer's activations less the last one's."""
+    """Standard deviation of the first hidden layer's activations minus the last one's."""
     (run,) = runs.values()
     return run.at("std_1", step) - run.at(f"std_{run.config['model.depth']}", step)
 
 
 def apart(run: Result) -> float:
-    """Largest less smallest standard deviation of the layers' activations at the end."""
+    """Largest minus smallest standard deviation of the layers' activations at the end."""
     stds = [run.metrics[f"std_{k}"] for k in range(1, run.config["model.depth"] + 1)]
     return max(stds) - min(stds)
 
 
 def more_apart(runs: dict[str, Result], one: str, other: str) -> float:
-    """:func:`apart` of one experiment less another's."""
+    """:func:`apart` of one experiment minus another's."""
     return apart(runs[one]) - apart(runs[other])
 
 

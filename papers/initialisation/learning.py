@@ -1,4 +1,4 @@
-"""Deep networks learn images from different starts; what their layers do meanwhile."""
+"""Deep networks trained on images from different initialisations, and their layers' statistics."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from papers.initialisation.model import Network
 from papers.initialisation.settings import Config
 
 BINS = 40
-"""Of the histograms of activations, from −1 to 1."""
+"""Number of bins in the histograms of activations, from −1 to 1."""
 
 LEARNED = 0.5
-"""Test accuracy from which on a network counts as one that learns; guessing has about 0.1."""
+"""Test accuracy above which a network counts as learning; guessing gives about 0.1."""
 
 
 class LearningRecipe(Supervised):
     """Plain SGD on the mean of −log P(y|x), section 2.3 of Glorot & Bengio.
 
     Attributes:
-        learned: the first evaluation, in updates, with an accuracy above one half; infinite before.
+        learned: number of updates at the first evaluation with an accuracy above one half;
+            infinite until then.
     """
 
     kept = (*Supervised.kept, "learned")
@@ -45,12 +46,12 @@ class LearningRecipe(Supervised):
 
     @torch.no_grad()
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``error`` in %, and of every hidden layer k over the first ``measure.examples`` images:
+        """``error`` in %, and statistics of every hidden layer k.
 
-        ``mean_k``, ``std_k``, ``p98_k`` of its activations (the 98th percentile), ``back_k`` the
-        variance of ∂Cost/∂s. ``learns``: whether the accuracy is above one half now;
-        ``learned``: updates until it first was. Finally ``hist_k_b``: the part of activations in
-        bin b of 40 from −1 to 1.
+        Over the first ``measure.examples`` images: ``mean_k``, ``std_k`` and ``p98_k`` (the 98th
+        percentile) of its activations; ``back_k``: the variance of ∂Cost/∂s. ``learns``: whether
+        the accuracy is above one half; ``learned``: updates until it first was. After the last step
+        also ``hist_k_b``: the fraction of activations in bin b of 40 from −1 to 1.
         """
         accuracy = self.accuracy(self.eval_inputs, self.eval_labels)
         if accuracy > LEARNED:

@@ -1,9 +1,9 @@
-"""Activations, starting weights, what a layer does to a signal, and SELU's map of moments.
+"""Activations, initial weights, propagation of signals through layers, and SELU's map of moments.
 
-Symbols of Glorot & Bengio: layer i of n_i units has activation z^i; s^i = z^i W^i + b^i and
-z^(i+1) = f(s^i), with W^i of shape (n_i, n_(i+1)). In He et al. the same s is called y, the number
-of inputs of a unit n and that of its outputs n̂. In Klambauer et al. μ and ν are mean and variance
-of a layer's activations, ω and τ the sums of a unit's weights and of their squares.
+Glorot & Bengio's symbols: layer i with n_i units has activations z^i; s^i = z^i W^i + b^i and
+z^(i+1) = f(s^i), with W^i of shape (n_i, n_(i+1)). He et al. write y for s, n for a unit's number
+of inputs and n̂ for its number of outputs. In Klambauer et al. μ and ν are mean and variance of a
+layer's activations, ω and τ the sums of a unit's weights and of their squares.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LAMBDA = (1 - erfc(math.sqrt(0.5)) * math.sqrt(math.e)) * math.sqrt(2 * math.pi)
 
 
 class Activation(NamedTuple):
-    """z = f(s) and its derivative, both of s; any shape, unchanged."""
+    """f with z = f(s), and its derivative f'(s); elementwise, for any shape."""
 
     f: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor]
@@ -59,7 +59,7 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-# ---- starting weights ----------------------------------------------------------------------------
+# ---- initial weights -----------------------------------------------------------------------------
 
 UNIFORM = ("standard", "normalised")
 
@@ -68,11 +68,11 @@ def variance(init: str, n: int, n_next: int) -> float:
     """Var[W] of a layer with n inputs and n_next units.
 
     ``standard``: U[−1/√n, 1/√n], eq. (1). ``normalised``: U[−√6/√(n + n'), √6/√(n + n')],
-    eq. (16), so that eq. (12) holds. ``xavier``: 1/n, what He et al. call so, and SELU's τ = 1.
-    ``he``: 2/n, their eq. (10); of a convolution 2/n̂ (14) with n and n_next exchanged.
+    eq. (16), so that eq. (12) holds. ``xavier``: 1/n, as named by He et al.; gives SELU's τ = 1.
+    ``he``: 2/n, their eq. (10); exchange n and n_next for eq. (14), 2/n̂, of a convolution.
 
     Raises:
-        UserError: an unknown name.
+        UserError: the name is unknown.
     """
     known = {"standard": 1 / (3 * n), "normalised": 2 / (n + n_next), "xavier": 1 / n,
              "he": 2 / n}
@@ -82,7 +82,7 @@ def variance(init: str, n: int, n_next: int) -> float:
 
 
 def draw(init: str, n: int, n_next: int, generator: torch.Generator) -> Tensor:
-    """W of a layer, (n, n_next): uniform as Glorot & Bengio draw it, Gaussian as He et al. do."""
+    """Draw W of a layer, (n, n_next): uniform as in Glorot & Bengio, or Gaussian as in He et al."""
     std = math.sqrt(variance(init, n, n_next))
     if init in UNIFORM:
         return (2 * torch.rand(n, n_next, generator=generator) - 1) * (math.sqrt(3) * std)
@@ -92,14 +92,14 @@ def draw(init: str, n: int, n_next: int, generator: torch.Generator) -> Tensor:
 # ---- networks ------------------------------------------------------------------------------------
 
 class Network(nn.Module):
-    """A feed-forward network with biases that start at 0 and a softmax to come.
+    """A feed-forward network that returns logits; biases start at 0.
 
     Args:
-        sizes: n_0 … n_(d+1): inputs, hidden layers, classes.
+        sizes: n_0 … n_(d+1): numbers of inputs, units in hidden layers, and classes.
         activation, init: names, see :data:`ACTIVATIONS` and :func:`variance`.
-        generator: what the weights are drawn from.
+        generator: source of the initial weights.
 
-    Shapes: (examples, n_0) to logits (examples, n_(d+1)).
+    Shapes: (examples, n_0) → logits (examples, n_(d+1)).
     """
 
     def __init__(self, sizes: Sequence[int], activation: str, init: str,
@@ -114,7 +114,7 @@ class Network(nn.Module):
         return self.activities(x)[0][-1]
 
     def activities(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """s of every layer, the logits last, and z of every layer, the input first."""
+        """s of every layer, the last being the logits, and z of every layer, first the input."""
         s, z = [], [x]
         for W, b in zip(self.weights, self.biases, strict=True):
             s.append(z[-1] @ W + b)
@@ -122,9 +122,9 @@ class Network(nn.Module):
         return s, z[:-1]
 
     def gradients(self, s: Sequence[Tensor], labels: Tensor) -> list[Tensor]:
-        """∂Cost/∂s of every layer by eq. (2), where Cost is −log P(y|x) of each example alone.
+        """∂Cost/∂s of every layer by eq. (2), where Cost is −log P(y|x) of a single example.
 
-        Eq. (3) makes the gradients of the weights of it: ∂Cost/∂w_lk = z_l ∂Cost/∂s_k.
+        Eq. (3) gives the gradients of the weights: ∂Cost/∂w_lk = z_l ∂Cost/∂s_k.
         """
         found = [F.softmax(s[-1], 1) - F.one_hot(labels, s[-1].shape[1])]
         for W, below in zip(reversed(self.weights[1:]), reversed(s[:-1]), strict=True):
@@ -139,11 +139,17 @@ class Network(nn.Module):
 # ---- rectifiers with convolutions ----------------------------------------------------------------
 
 FILTERS = (1, 1, 2, 2, 4, 4, 8, 8, 8, 8)
-"""Model B's ten layers of 3×3 convolutions, in units of the first one's 64 filters."""
+"""Filters of model B's ten 3×3 convolutions, in multiples of the first one's 64."""
 
 
 def convolutions(width: int, std: float | None, generator: torch.Generator) -> list[Tensor]:
-    """Weights of conv1 … conv10, (d, c, 3, 3) each: Gaussian of ``std``, or of √(2/n̂), n̂ = 9 d."""
+    """Gaussian weights of conv1 … conv10, (d, c, 3, 3) each.
+
+    Args:
+        width: filters of conv1.
+        std: standard deviation of all weights; None: √(2/n̂) with n̂ = 9 d.
+        generator: source of the weights.
+    """
     d = [width * k for k in FILTERS]
     return [torch.randn(above, below, 3, 3, generator=generator) * (
         std or math.sqrt(variance("he", 9 * above, 9 * below)))
@@ -151,13 +157,14 @@ def convolutions(width: int, std: float | None, generator: torch.Generator) -> l
 
 
 def rectified(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """conv1 … conv10 with rectifiers and a 2×2 maximum after every second layer but the last.
+    """conv1 … conv10 with rectifiers, and 2×2 max pooling after every second layer but the last.
 
     Args:
         x: images (examples, 3, height, width).
+        weights: see :func:`convolutions`.
 
     Returns:
-        x_2, the input of conv2, as a leaf; y_10, what conv10 makes of it before its rectifier.
+        x_2, the input of conv2, as a leaf; and y_10, the output of conv10 before its rectifier.
     """
     x2 = F.relu(F.conv2d(x, weights[0], padding=1)).detach().requires_grad_()
     y = x2
@@ -172,22 +179,22 @@ def rectified(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 # ---- the loss over two weights -------------------------------------------------------------------
 
 class Surfaces(NamedTuple):
-    """Both costs over a grid of two weights, (points, points) each: rows w of layer 1."""
+    """Both costs over a grid of two weights, (points, points) each; rows are layer 1's weight."""
 
     entropy: Tensor
     quadratic: Tensor
 
 
 def surfaces(W1: Tensor, W2: Tensor, x: Tensor, labels: Tensor, at: Tensor) -> Surfaces:
-    """Fig. 5: cost of a network with one tanh layer while one weight of each layer moves.
+    """Fig. 5: costs of a network with one tanh layer as functions of one weight in each layer.
 
     Args:
-        W1, W2: (inputs, units) and (units, classes); their first entries are replaced.
+        W1, W2: (inputs, units) and (units, classes); their first entries are varied.
         x, labels: (examples, inputs), (examples,).
         at: values of both weights, (points,).
 
     Returns:
-        −log P(y|x), and Σ (P − one-hot)² of the same softmax outputs, means over examples.
+        −log P(y|x), and Σ (P − one-hot)² of the same softmax outputs; means over examples.
     """
     s = x @ W1 - x[:, :1] * W1[0, 0] * F.one_hot(torch.tensor(0), W1.shape[1]).to(x)
     first = s[:, 0] + at[:, None] * x[:, 0]                         # (points, examples)
@@ -204,7 +211,7 @@ def surfaces(W1: Tensor, W2: Tensor, x: Tensor, labels: Tensor, at: Tensor) -> S
 
 def descended(W1: Tensor, W2: Tensor, x: Tensor, labels: Tensor, ε: float, updates: int
               ) -> tuple[Tensor, Tensor]:
-    """W¹ and W² of :func:`surfaces` after so many updates of size ε on the mean of −log P(y|x)."""
+    """W¹ and W² of :func:`surfaces` after gradient descent with rate ε on the mean −log P(y|x)."""
     for _ in range(updates):
         W = [w.detach().requires_grad_() for w in (W1, W2)]
         slopes = torch.autograd.grad(F.cross_entropy((x @ W[0]).tanh() @ W[1], labels), W)
@@ -213,14 +220,15 @@ def descended(W1: Tensor, W2: Tensor, x: Tensor, labels: Tensor, ε: float, upda
 
 
 def plateau(surface: Tensor, spacing: float, share: float) -> Tensor:
-    """Where a surface is flat and high: no valley, but no way down either.
+    """Where a surface is a plateau, that is, both flat and high.
 
     Args:
-        surface: (points, points), of a grid with that spacing.
-        share: flat is a slope less than this part of the steepest.
+        surface: (points, points).
+        spacing: the grid's spacing.
+        share: flat means a slope below this fraction of the steepest.
 
     Returns:
-        (points, points); high is above the middle between the lowest and the highest.
+        Booleans, (points, points); high means above the midpoint of lowest and highest value.
     """
     slopes = torch.gradient(surface, spacing=spacing)
     steep = (slopes[0] ** 2 + slopes[1] ** 2).sqrt()
@@ -230,7 +238,7 @@ def plateau(surface: Tensor, spacing: float, share: float) -> Tensor:
 # ---- SELU's moments ------------------------------------------------------------------------------
 
 def moments(μ: float, ν: float, ω: float = 0.0, τ: float = 1.0) -> tuple[float, float]:
-    """Mean and variance of the next layer, g of Klambauer et al., eqs. (4) and (5)."""
+    """Mean and variance of the next layer: the map g of Klambauer et al., eqs. (4) and (5)."""
     m, v = μ * ω, ν * τ
     r = math.sqrt(2 * v)
     bell = math.sqrt(2 / math.pi) * math.exp(-m * m / (2 * v))

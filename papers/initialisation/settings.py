@@ -19,16 +19,16 @@ IMAGES, GAUSSIAN = LAYERS | {"input.kind": "images"}, LAYERS | {"input.kind": "g
 @dataclass
 class TaskConfig:
     name: Literal["train", "layers", "convolutions", "surface"] = key(
-        "train", "learn images; signals of fresh networks, or of model B's convolutions; the loss "
-                 "over two weights")
+        "train", "train on images; signals in random networks, or in model B's convolutions; the "
+                 "loss over two weights")
 
 
 @dataclass
 class ModelConfig:
     depth: int = key(5, "hidden layers", least=1, only=[TRAIN, LAYERS])
-    width: int = key(100, "units of each; filters of model B's first layer", least=1)
+    width: int = key(100, "units of each hidden layer; filters of model B's first layer", least=1)
     activation: Literal["linear", "sigmoid", "tanh", "softsign", "relu", "selu"] = key(
-        "tanh", "f", only=[TRAIN, LAYERS])
+        "tanh", "f, of the hidden layers", only=[TRAIN, LAYERS])
     init: Literal["standard", "normalised", "xavier", "he"] = key(
         "standard", "U[±1/√n] (1), U[±√6/√(n + n')] (16), N(0, 1/n) or N(0, 2/n)",
         only=[TRAIN, LAYERS])
@@ -40,8 +40,8 @@ class ModelConfig:
 class InputConfig:
     kind: Literal["images", "gaussian"] = key(
         "images", "the first test images, or as many Gaussian numbers as units", only=LAYERS)
-    mean: float = key(0.0, "their mean", least=-10, only=GAUSSIAN)
-    variance: float = key(1.0, "their variance", above=0, only=GAUSSIAN)
+    mean: float = key(0.0, "mean of Gaussian inputs", least=-10, only=GAUSSIAN)
+    variance: float = key(1.0, "variance of Gaussian inputs", above=0, only=GAUSSIAN)
 
 
 @dataclass
@@ -61,7 +61,7 @@ class MeasureConfig:
                        only=SURFACE)
     trained: int = key(0, "updates of descent on the cross-entropy before the surface is drawn",
                        least=0, only=SURFACE)
-    flat: float = key(0.1, "flat: a slope less than so much of the surface's steepest", above=0,
+    flat: float = key(0.1, "flat means a slope below this fraction of the steepest", above=0,
                       below=1, only=SURFACE)
 
 

@@ -1,4 +1,4 @@
-"""What fresh random networks do to signals, before any learning; and the loss over two weights."""
+"""Signals in untrained random networks, and the loss as a function of two weights."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from papers.initialisation.model import (
 from papers.initialisation.settings import Config
 
 CLASSES, SIDE, INPUTS = 10, 32, 10
-"""Classes where inputs are random; the side of random images; inputs of the surfaces' networks."""
+"""Classes of random inputs; width and height of random images; inputs of the surfaces' networks."""
 
 
 class Sums(nn.Module):
-    """Sums over the networks drawn so far, as a checkpoint holds them: (quantities, layers)."""
+    """Sums over the networks so far, (quantities, layers), as a module that checkpoints store."""
 
     def __init__(self, rows: int, columns: int):
         super().__init__()
@@ -35,7 +35,7 @@ class Sums(nn.Module):
 
 
 class LayersRecipe(Recipe):
-    """A step draws one more network; its signals are added to those of the networks before it."""
+    """Signals in random networks; a step draws one network and adds its statistics to the sums."""
 
     loss_name = "mean square of s, last hidden layer"
     config: Config
@@ -44,7 +44,7 @@ class LayersRecipe(Recipe):
     ROWS = ("s", "mean", "square", "back", "weight", "singular")
 
     def load_data(self) -> None:
-        """The inputs x, (examples, n_0), and labels."""
+        """Load or draw the inputs x, (examples, n_0), and the labels."""
         c = self.config
         n = c.measure.examples
         if c.input.kind == "images":
@@ -67,7 +67,7 @@ class LayersRecipe(Recipe):
         self.model = Sums(len(self.ROWS), c.depth)
 
     def network(self, number: int) -> Network:
-        """The network that a step draws; every start and activation has draws of its own."""
+        """The network that a step draws; initialisations and activations have separate streams."""
         c = self.config.model
         chance = self.generator(f"{c.activation} network, {c.init}", number)
         return Network(self.sizes, c.activation, c.init, chance).to(self.device)
@@ -91,20 +91,21 @@ class LayersRecipe(Recipe):
         return found[0, -1]
 
     def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
-        """What the layers do to signals, up and down."""
+        """The summary statistics; the curves of ``forward`` and ``backward``."""
         return names[:4], ["forward", "backward"]
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """Means over the networks so far; of every hidden layer k, finally, the first five.
+        """Statistics of signals, as means over the networks so far.
 
-        ``s_k``: mean square of s; ``mean_k``, ``var_k``: of activations, over examples and units
-        of all networks; ``back_k``: variance of ∂Cost/∂s; ``weight_k``: of the gradient of the
-        weights below the layer, of single examples; ``singular_k``: mean singular value of the
-        Jacobian of layer k, from the second on.
-        ``mean``, ``var``: of the last layer. ``forward``: how s's variance changes from layer to
-        layer upwards, ``backward`` that of ∂Cost/∂s downwards, geometric means; ``variance``: the
-        activations' upwards; ``weights``: largest over smallest ``weight_k`` of the layers from
-        hidden to hidden units; ``singular``: mean of the Jacobians'.
+        ``mean``, ``var``: of the last layer's activations. ``forward``: the factor of s's variance
+        per layer upwards; ``backward``: that of ∂Cost/∂s per layer downwards; ``variance``: that
+        of the activations upwards; all are geometric means. ``weights``: largest over smallest
+        ``weight_k`` of the layers between hidden units; ``singular``: mean of ``singular_k``.
+
+        After the last step, for every hidden layer k: ``s_k``: mean square of s; ``mean_k``,
+        ``var_k``: of activations, over examples and units; ``back_k``: variance of ∂Cost/∂s;
+        ``weight_k``: variance of single examples' gradients of the weights below the layer;
+        ``singular_k``: mean singular value of the layer's Jacobian, from the second layer on.
         """
         if not step:
             return {}
@@ -127,14 +128,14 @@ class LayersRecipe(Recipe):
 
 
 class ConvolutionsRecipe(Recipe):
-    """He et al.'s example: what is left in conv2 of a random gradient at the top of model B."""
+    """He et al.'s example: how much of a random gradient at the top of model B reaches conv2."""
 
     loss_name = "ln of the gradient that is left"
     config: Config
     model: Sums
 
     def load_data(self) -> None:
-        """Random images of 32 × 32 pixels."""
+        """Draw random images of 32 × 32 pixels."""
         x = torch.randn(self.config.measure.examples, 3, SIDE, SIDE,
                         generator=data.generator(self.config.seed, "inputs"))
         self.data = of_tensors("random images", x)
@@ -146,7 +147,7 @@ class ConvolutionsRecipe(Recipe):
     def step(self, number: int) -> Tensor:
         """Draw a network; returns ln std[Δx_2] − ln std[Δy_10] of a random gradient Δy_10."""
         c = self.config.model
-        chance = self.generator(f"network of {c.std}", number)  # either kind has draws of its own
+        chance = self.generator(f"network of {c.std}", number)  # each std has a separate stream
         weights = [W.to(self.device) for W in convolutions(c.width, c.std or None, chance)]
         x2, y = rectified(self.x, weights)
         top = torch.randn(y.shape, generator=chance).to(self.device)
@@ -156,19 +157,19 @@ class ConvolutionsRecipe(Recipe):
         return log
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``log_gradient``: that logarithm, mean over networks."""
+        """``log_gradient``: ln std[Δx_2] − ln std[Δy_10], mean over networks."""
         return {"log_gradient": self.model.values.item() / step} if step else {}
 
 
 class SurfaceRecipe(Recipe):
-    """Fig. 5: how much of both costs' surface over two weights is plateau."""
+    """Fig. 5: the fractions of both costs' surfaces over two weights that are plateaus."""
 
     loss_name = "how much more is plateau"
     config: Config
     model: Sums
 
     def load_data(self) -> None:
-        """Random inputs and labels, for a network each."""
+        """Draw random inputs and labels for each network."""
         c = self.config
         chance = data.generator(c.seed, "inputs")
         shape = c.train.steps, c.measure.examples
@@ -184,8 +185,8 @@ class SurfaceRecipe(Recipe):
               ) -> tuple[Tensor, Tensor, Tensor]:
         """Both costs of a step's network over the grid, (points, points), and the weights' values.
 
-        Other weights by the standard initialisation, or what ``measure.trained`` updates of
-        gradient descent on the cross-entropy make of it; in the given precision.
+        The other weights have the standard initialisation, followed by ``measure.trained`` updates
+        of gradient descent on the cross-entropy. All is computed in the given precision.
         """
         c, chance = self.config, self.generator("network", number)
         at = torch.linspace(-c.measure.reach, c.measure.reach, c.measure.points)
@@ -197,7 +198,7 @@ class SurfaceRecipe(Recipe):
         return *costs, at
 
     def step(self, number: int) -> Tensor:
-        """Draw a network; returns how much more of its quadratic cost is plateau."""
+        """Draw a network; returns its costs' plateau fractions, quadratic minus cross-entropy."""
         c = self.config.measure
         entropy, quadratic, at = self.drawn(number)
         parts = [fraction(plateau(cost, (at[1] - at[0]).item(), c.flat))
@@ -207,8 +208,10 @@ class SurfaceRecipe(Recipe):
         return torch.tensor(more)
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``entropy``, ``quadratic``: the part of each surface that is plateau; ``more``: how often
-        the quadratic one has more of it."""
+        """``entropy``, ``quadratic``: mean fraction of each surface that is plateau.
+
+        ``more``: fraction of networks whose quadratic cost has the larger plateau.
+        """
         if not step:
             return {}
         names = ("entropy", "quadratic", "more")

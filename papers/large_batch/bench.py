@@ -1,4 +1,4 @@
-"""What a step costs by batch size, with and without ghosts, and a look around a minimum."""
+"""What a step costs by batch size, with and without ghosts."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ from common.evidence.results import Result
 from papers.large_batch.model import GhostBatchNorm, f1, sharpness
 
 DIGITS = 9
-"""Decimals to which an exact fact is given: below lies rounding, which differs by processor."""
+"""Decimals of an exact fact: the next ones are rounding, which differs by processor."""
 
 LEAST = 1e-6
-"""The least sharpness, in %, and curvature told from none where two are compared."""
+"""In ratios, a sharpness (in %) or curvature below this counts as this."""
 
 
 def parameters() -> int:
@@ -30,7 +30,7 @@ def quadratic(n: int = 30, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def quadratic_sharpness(ε: float = 0.01) -> float:
-    """Metric (3) of ½ Σ h_i x_i² as :func:`sharpness` finds it, over its closed form.
+    """Metric (3) of ½ Σ h_i x_i² as :func:`sharpness` finds it, divided by its closed form.
 
     The maximum lies in the corner z_i = sign(x_i) ε(|x_i| + 1).
     """

@@ -1,7 +1,7 @@
-"""The networks F1 and C1, batch normalisation over ghosts, and what surrounds a minimum.
+"""The networks F1 and C1, batch normalisation over ghosts, and what lies around a minimum.
 
 Symbols are the paper's: weights x ∈ Rⁿ, the training function f(x), metric (3)'s neighbourhood C_ε
-and directions A, the minima x_s and x_ℓ of small and of large batches. Everything that looks at a
+and directions A, the minima x_s and x_ℓ of small and of large batches. Whatever is measured at a
 minimum takes all weights as one vector, see :class:`Objective`.
 """
 
@@ -185,7 +185,7 @@ def random_directions(n: int, p: int, generator: torch.Generator) -> Tensor:
 
 
 def pseudo_inverse(A: Tensor, x: Tensor) -> Tensor:
-    """A⁺x, (p,), of an A (n, p) of full column rank; in float64 but for the large products."""
+    """A⁺x, (p,), for A (n, p) of full column rank; in float64, except for the large products."""
     return torch.linalg.solve((A.T @ A).cpu().double(), (A.T @ x).cpu().double())
 
 
@@ -225,7 +225,7 @@ def sharpness(f: Function, x: Tensor, ε: float, A: Tensor | None = None,
 def hessian_product(f: Function, x: Tensor, v: Tensor) -> Tensor:
     """∇²f(x) v, (n,), by differentiating ∇f(x)·v; f has to be twice differentiable.
 
-    By ``torch.func``, under which layers keep to operations that can be.
+    By ``torch.func``, under which layers use only operations that are.
     """
     back = torch.func.vjp(torch.func.grad(f), x.detach())[1]
     return back(v)[0]
@@ -239,7 +239,8 @@ def ritz_values(f: Function, x: Tensor, steps: int, generator: torch.Generator) 
     Args:
         f: twice differentiable.
         x: (n,).
-        steps: products with the Hessian, and Ritz values; fewer where the space ends before.
+        steps: products with the Hessian, and Ritz values; fewer where the vectors before span the
+            space.
         generator: of the first vector, on the CPU.
     """
     q = torch.randn(len(x), generator=generator, dtype=x.dtype).to(x.device)

@@ -13,7 +13,7 @@ from papers.lbfgs.newton import Newton
 
 
 def digits(value: Tensor | float) -> float:
-    """Rounded to the twelve digits that hold on every processor."""
+    """Rounded to twelve decimals, which agree on every processor."""
     return round(float(value), 12)
 
 
@@ -122,7 +122,7 @@ def descent(η: float) -> Callable[[Tensor], Callable[[], object]]:
 
 
 def descent_steps_a_decade(η: float = 0.1) -> float:
-    """Gradient descent: further steps for every tenth of the distance at the start."""
+    """Gradient descent: how many more steps it takes from a start ten times as near the saddle."""
     return (escape(descent(η), 1e-12) - escape(descent(η), 1e-2)) / 10
 
 
@@ -132,7 +132,7 @@ def theory_steps_a_decade(η: float = 0.1) -> float:
 
 
 def descent_escape_error() -> float:
-    """Difference of the two, in steps a decade."""
+    """:func:`descent_steps_a_decade` less :func:`theory_steps_a_decade`."""
     return descent_steps_a_decade() - theory_steps_a_decade()
 
 

@@ -1,6 +1,6 @@
 """A step length that fulfils the strong Wolfe conditions, as Liu & Nocedal's experiments ask for.
 
-Along a direction p let φ(α) = f(x + α p). Wanted is an α > 0 with
+Along a direction p let φ(α) = f(x + α p). The search is for an α > 0 with
 
     φ(α) ≤ φ(0) + c₁ α φ′(0)        sufficient decrease
     |φ′(α)| ≤ c₂ |φ′(0)|            curvature

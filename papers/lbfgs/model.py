@@ -127,14 +127,14 @@ class LineSearch(torch.optim.Optimizer):
         return -g
 
     def first_length(self, g: Tensor, p: Tensor) -> float:
-        """The first step length to try: 1/‖g‖ at first, as in the paper, then 1."""
+        """The step length to try first: 1/‖g‖ in the first step, as in the paper, then 1."""
         return 1.0 if self.memory["iterations"] else min(1.0, 1 / float(g.norm() + 1e-300))
 
     def learn(self, s: Tensor, y: Tensor) -> None:
-        """Take in what a step found out."""
+        """Learn from a step s, (n), along which the gradient changed by y, (n)."""
 
     def forget(self) -> None:
-        """Begin anew from steepest descent."""
+        """Drop what was learned: the next direction is −g."""
 
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]  # torch: a closure or none

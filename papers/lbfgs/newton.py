@@ -40,7 +40,7 @@ def modified(H: Tensor, g: Tensor, β: float = 1e-3) -> Tensor:
 
 
 def saddle_free(H: Tensor, g: Tensor, least: float = 1e-12) -> Tensor:
-    """−|H|⁻¹ g; eigenvalues below ``least`` of the largest count as that."""
+    """−|H|⁻¹ g; eigenvalues below ``least`` times the largest are raised to that."""
     λ, Q = torch.linalg.eigh(H)
     λ = λ.abs()
     return -Q @ ((Q.T @ g) / λ.clamp(min=float(least * λ.max()) or 1.0))

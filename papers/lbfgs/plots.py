@@ -14,7 +14,7 @@ from torch import Tensor
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, performance_profile
+from common.evidence.plotting import COLOURS, figure, legend_below, performance_profile
 from common.problems import problem
 from papers.lbfgs.model import BFGS, LBFGS, SteepestDescent
 from papers.lbfgs.newton import Newton
@@ -109,31 +109,35 @@ def path(f: Callable[[Tensor], Tensor], start: tuple[float, float],
 
 
 def paths() -> tuple[str, str, Figure]:
-    made, panels = figure(2, 3, width=3.8, height=3.0)
-    for axes, (title, f, start, window, rate) in zip(panels.flat, LANDSCAPES, strict=False):
-        contours(axes, f, window)
-        for k, ((_, make), colour) in enumerate(zip(LINES.items(), PALETTE, strict=True)):
+    made, panels = figure(2, len(LANDSCAPES), width=3.8, height=2.4, sharex="row", sharey="row")
+    signs: list[tuple[str, dict[str, Any]]] = [
+        (name, {"marker": ".", "color": colour, "lw": wide})
+        for name, colour, wide in zip(LINES, PALETTE, WIDTHS, strict=True)]
+    for row, (title, f, start, window, rate) in zip(panels, LANDSCAPES, strict=True):
+        for k, (make, (_, look)) in enumerate(zip(LINES.values(), signs, strict=True)):
             points = path(f, start, with_rate(make, rate))
-            axes.plot(*points.T, ".-", color=colour, ms=2, lw=WIDTHS[k])
-        axes.plot(*np.transpose(MINIMA[title]), "*", ms=11, color="gold", markeredgecolor="black",
-                  zorder=5)
-        axes.plot(*start, "o", color="black", ms=4)
-        axes.set(xlim=window[:2], ylim=window[2:], title=title)
-        axes.locator_params(nbins=5)
-        axes.grid(False)
-    panels.flat[-1].set_axis_off()
-    for name, colour, wide in zip(LINES, PALETTE, WIDTHS, strict=True):
-        panels.flat[-1].plot([], [], ".-", color=colour, label=name, lw=wide)
-    panels.flat[-1].plot([], [], "*", ms=11, color="gold", markeredgecolor="black",
-                         label="minimum")
-    legend(panels.flat[-1], loc="center")
-    return "paths", (f"Paths of every method, up to {STEPS} steps, from the black dots; where "
-                     "some coincide the wider ones lie below. At the "
-                     "saddle most first go right to it; they differ in how soon they leave."), made
+            row[int(k >= SECOND_ORDER)].plot(*points.T, ms=2, **look)
+        for axes, kind in zip(row, ("second order", "first order"), strict=True):
+            contours(axes, f, window)
+            axes.plot(*np.transpose(MINIMA[title]), "*", ms=11, color="gold",
+                      markeredgecolor="black", zorder=5)
+            axes.plot(*start, "o", color="black", ms=4)
+            axes.set(xlim=window[:2], ylim=window[2:], title=f"{title}, {kind}")
+            axes.locator_params(nbins=5)
+            axes.grid(False)
+    legend_below(made, *signs, ("minimum", {"marker": "*", "ls": "", "ms": 11, "color": "gold",
+                                            "markeredgecolor": "black"}), columns=5)
+    return "paths", (f"Paths of every method, up to {STEPS} steps, from the black dots: at left "
+                     "those that estimate or know the curvature, at right those of gradients "
+                     "alone; where some coincide the wider ones lie below. At the saddle most "
+                     "first go right to it; they differ in how soon they leave."), made
 
+
+SECOND_ORDER = 4
+"""So many of :data:`LINES`, the first ones, use curvature."""
 
 PALETTE = [*COLOURS[:6], "#999999", "#8B4513", "#000000"]
-WIDTHS = [4.0, 2.6, 3.2, 2.2, 1.8, 1.6, 0.9, 0.9, 0.9]
+WIDTHS = [4.0, 2.6, 2.0, 1.1, 2.8, 1.8, 0.9, 0.9, 0.9]
 """Paths that coincide are seen: those drawn first are the widest."""
 
 

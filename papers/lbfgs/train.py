@@ -8,26 +8,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from common import problems
-from common.conditions import NEVER, Not
-from common.config import Config as BaseConfig
-from common.config import key
 from common.data import generator
 from common.errors import UserError, exit_with
 from common.problems import Problem
 from common.running.cli import main
 from common.training.recipe import Recipe, Supervised
 from common.training.worklist import Worklist
-from papers.lbfgs.model import BFGS, LBFGS, LineSearch, SteepestDescent
-from papers.lbfgs.newton import Newton
+from papers.lbfgs.methods import FIRST_ORDER, Outcome, minimise, optimiser
+from papers.lbfgs.model import LineSearch
+from papers.lbfgs.settings import Config
 
 SETS: dict[str, list[tuple[str, dict[str, int]]]] = {
     "published": [*((name, {}) for name in problems.PROBLEMS), ("watson", {"n": 9}),
@@ -38,63 +32,8 @@ SETS: dict[str, list[tuple[str, dict[str, int]]]] = {
         "rosenbrock", "powell_singular", "penalty_1", "variably_dimensioned", "trigonometric",
         "broyden_tridiagonal", "broyden_banded", "discrete_boundary_value")],
 }
-"""Problems by name and size: those with published minima, and large ones as limited memory is made
-for."""
-
-FIRST_ORDER = ("momentum", "nesterov", "adam")
-RATES = [10.0**-k for k in range(9)]
-"""A method without line search takes the best of these on each problem; only that run counts."""
-
-SOLVED = 1e-5
-"""A problem is solved when f is this close to a minimum, as a fraction of the way there."""
-
-
-DIGITS = {"task.name": "digits"}
-PROBLEMS = {"task.name": Not("digits")}
-
-
-@dataclass
-class TaskConfig:
-    name: Literal["published", "large", "digits"] = key(
-        "published", "which problems, or softmax regression on digits")
-    budget: int = key(2000, "evaluations of f and its derivatives on a problem at most", least=1,
-                      only=PROBLEMS)
-    tolerance: float = key(1e-9, "a problem ends when ‖g‖ ≤ tolerance · max(1, ‖x‖)", least=0,
-                           only=PROBLEMS)
-
-
-@dataclass
-class OptimConfig:
-    method: Literal["lbfgs", "bfgs", "modified", "damped", "saddle_free", "descent", "momentum",
-                    "nesterov", "adam"] = key("lbfgs", "modified, damped, saddle_free: Newton's")
-    m: int = key(5, "pairs that L-BFGS keeps", least=1, only={"optim.method": "lbfgs"})
-    momentum: float = key(0.9, "of momentum and nesterov", least=0, below=1,
-                          only={"optim.method": ("momentum", "nesterov")})
-
-
-@dataclass
-class Config(BaseConfig):
-    honoured: ClassVar = {  # everything is float64
-        "data.name": DIGITS, "data.evaluate_on": DIGITS, "train.batch_size": NEVER,
-        "train.compile": DIGITS, "train.precision": NEVER, "start_from": DIGITS}
-    task: TaskConfig = field(default_factory=TaskConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-
-
-class Outcome(NamedTuple):
-    """How a method fared on a problem.
-
-    Attributes:
-        f, gradient: f and ‖g‖ at the end.
-        iterations, evaluations: made.
-        solved_at: evaluations when f was first within :data:`SOLVED` of a minimum, or −1.
-    """
-
-    f: float
-    gradient: float
-    iterations: int
-    evaluations: int
-    solved_at: int
+"""Problems by name and size: those with published minima, and large ones, which limited memory is
+made for."""
 
 
 def label(problem: Problem) -> str:
@@ -102,76 +41,8 @@ def label(problem: Problem) -> str:
     return f"{problem.name}_{problem.n}"
 
 
-def optimiser(config: OptimConfig, params: Iterable[Tensor]) -> LineSearch:
-    """The method a configuration names, where it has a line search, for a fixed function."""
-    if config.method == "lbfgs":
-        return LBFGS(params, config.m, fixed=True)
-    if config.method == "bfgs":
-        return BFGS(params, fixed=True)
-    if config.method == "descent":
-        return SteepestDescent(params, fixed=True)
-    return Newton(params, config.method, fixed=True)  # type: ignore[arg-type]  # those left
-
-
-def closeness(problem: Problem) -> Callable[[float], bool]:
-    """Tells whether a value of f counts as solved."""
-    f0, minima = problem.f(problem.x()).item(), problem.minima or (0.0,)
-    return lambda f: any(abs(f - v) <= SOLVED * (f0 - v) for v in minima)
-
-
-def by_line_search(problem: Problem, c: Config) -> Outcome:
-    """Minimise from the published start by a method with a line search."""
-    x, close = problem.x().requires_grad_(), closeness(problem)
-    optimizer = optimiser(c.optim, [x])
-    iterations, solved_at, f, size = 0, -1, math.inf, math.inf
-    while optimizer.evaluations < c.task.budget and not optimizer.stalled:
-        optimizer.step(lambda: problem.f(x))
-        iterations += 1
-        f, g = (v.tolist() if v.dim() == 0 else v for v in optimizer.memory["now"])
-        size = g.norm().item()
-        if solved_at < 0 and close(f):
-            solved_at = optimizer.evaluations
-        if size <= c.task.tolerance * max(1.0, x.detach().norm().item()):
-            break
-    return Outcome(f, size, iterations, optimizer.evaluations, solved_at)
-
-
-def by_rate(problem: Problem, c: Config, rate: float) -> Outcome:
-    """Minimise from the published start with a fixed rate; f is infinite if that diverges."""
-    x, close = problem.x().requires_grad_(), closeness(problem)
-    if c.optim.method == "adam":
-        optimizer: torch.optim.Optimizer = torch.optim.Adam([x], rate)
-    else:
-        optimizer = torch.optim.SGD([x], rate, c.optim.momentum,
-                                    nesterov=c.optim.method == "nesterov")
-    solved_at, f, size = -1, math.inf, math.inf
-    for k in range(1, c.task.budget + 1):
-        optimizer.zero_grad()
-        loss = problem.f(x)
-        loss.backward()
-        assert x.grad is not None
-        f, size = loss.item(), x.grad.norm().item()
-        if not (math.isfinite(f) and math.isfinite(size)):
-            return Outcome(math.inf, math.inf, k, k, -1)
-        if solved_at < 0 and close(f):
-            solved_at = k
-        if size <= c.task.tolerance * max(1.0, x.detach().norm().item()):
-            break
-        optimizer.step()
-    return Outcome(f, size, k, k, solved_at)
-
-
-def minimise(problem: Problem, c: Config) -> Outcome:
-    """Minimise by the configured method; one without line search at its best rate."""
-    if c.optim.method not in FIRST_ORDER:
-        return by_line_search(problem, c)
-    tried = [by_rate(problem, c, rate) for rate in RATES]
-    solved = [o for o in tried if o.solved_at >= 0]
-    return min(solved, key=lambda o: o.solved_at) if solved else min(tried, key=lambda o: o.f)
-
-
 class MinimaRecipe(Worklist):
-    """A step solves the next problem, from its published start to its end."""
+    """Each step minimises one of the problems, from its published start to the end."""
 
     config: Config
     columns, loss_name = Outcome._fields, "log₁₀ of evaluations"
@@ -194,8 +65,11 @@ class MinimaRecipe(Worklist):
         return math.log10(row.evaluations)
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``solved``: how many problems so far; finally of each ``f_<problem>_<n>``, and likewise
-        ``gradient``, ``iterations``, ``evaluations`` and ``solved_at``, see :class:`Outcome`."""
+        """``solved``: how many problems are solved so far.
+
+        Finally of each problem ``f_<problem>_<n>``, and in the same way ``gradient``,
+        ``iterations``, ``evaluations`` and ``solved_at``, see :class:`Outcome`.
+        """
         at = self.columns.index("solved_at")
         solved = float((self.model.values[:step, at] >= 0).sum())
         return {"solved": solved} | super().evaluate(step, final)

@@ -7,7 +7,7 @@ import math
 from common.evidence.results import Result
 
 PENALTY = 10.0
-"""A method that does not reach its goal counts with this many times what it spent."""
+"""A run that does not reach its goal costs this many times what it spent."""
 
 
 def cost(run: Result, metric: str) -> float:
@@ -17,11 +17,9 @@ def cost(run: Result, metric: str) -> float:
 
 
 def decades_ahead(runs: dict[str, Result], metric: str) -> float:
-    """log₁₀ of the cost of the best other run over that of the run named first."""
+    """log₁₀ of a ratio of costs: the cheapest other run's over that of the run named first."""
     first, *others = (cost(run, metric) for run in runs.values())
     return math.log10(min(others) / first)
-
-
 
 
 def advantage_lost(runs: dict[str, Result], metric: str) -> float:

@@ -1,4 +1,4 @@
-"""MINPACK's 53 published runs."""
+"""MINPACK's 53 published runs, and the experiment that makes them again."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from common import problems
+from common.errors import UserError
 from common.evidence.claims import read_table
+from common.training.worklist import Worklist
 from papers.levenberg_marquardt.formulas import FORMULAS
 from papers.levenberg_marquardt.model import EPSILON, Solution, damped, levenberg_marquardt
+from papers.levenberg_marquardt.settings import Config
 
 PUBLISHED = Path(__file__).with_name("published") / "minpack.csv"
 TOLERANCE = math.sqrt(EPSILON)
@@ -48,3 +52,38 @@ def minpack_runs() -> list[Run]:
     return [Run(problems.problem(row["problem"], **{
         k: int(row[k]) for k in sized.get(row["problem"], "")}), float(row["factor"]))
         for row in read_table(PUBLISHED)]
+
+
+class MinpackRecipe(Worklist):
+    """Each step makes one of MINPACK's runs, from its start to its end.
+
+    Metrics: ``evaluations`` so far; finally of each run k ``nfev_<k>``, ``njev_<k>``,
+    ``info_<k>`` and ``norm_<k>``, as MINPACK names them.
+    """
+
+    config: Config
+    columns, loss_name = ("nfev", "njev", "info", "norm"), "norm of the residuals"
+    collection = "moré, garbow & hillstrom"
+
+    def listed(self) -> list[Run]:
+        return minpack_runs()
+
+    def start_of(self, job: Run) -> Tensor:
+        return job.problem.x(job.factor)
+
+    def build(self) -> None:
+        super().build()
+        method = self.config.optim.method
+        if method not in ("more", "plain", "marquardt"):
+            raise UserError(f"optim.method={method}: expected more, plain or marquardt for "
+                            "task.name=minpack")
+
+    def do(self, job: Run) -> list[float]:
+        o = self.config.optim
+        s = job.solve(o.method, o.damping, o.factor)
+        # LMDER1, which the published runs called, reports 8 as 4
+        return [s.evaluations, s.jacobians, 4 if s.info == 8 else s.info, s.norm]
+
+    def evaluate(self, step: int, final: bool) -> dict[str, float]:
+        evaluations = self.model.values[:, 0].sum().item()
+        return {"evaluations": evaluations} | super().evaluate(step, final)

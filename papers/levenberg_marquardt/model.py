@@ -43,12 +43,12 @@ REASONS = {
     7: "xtol is too small: x cannot be improved further",
     8: "gtol is too small: F is orthogonal to the columns of J to working precision",
 }
-"""Why an iteration stopped, by the number MINPACK's ``info`` gives it."""
+"""Why a minimisation stopped, by MINPACK's ``info``."""
 
 
 @dataclass
 class Solution:
-    """Where an iteration ended.
+    """Where a minimisation ended.
 
     Attributes:
         x: (n,).
@@ -73,7 +73,7 @@ class Linearised:
 
     Attributes:
         R: (n, n), upper triangular.
-        order: P as the order it puts columns in, (n,).
+        order: P as the new order of the columns, (n,).
         c: the first n entries of Qᵀ F.
         columns: the norms of J's columns, (n,).
     """
@@ -110,7 +110,7 @@ class Linearised:
         return out
 
     def gauss_newton(self) -> tuple[np.ndarray, bool]:
-        """The p of α = 0, (n,), and whether R has full rank; where not, the rest of p is 0."""
+        """p for α = 0, (n,), and whether R has full rank; if not, the other entries of p are 0."""
         diagonal = np.diagonal(self.R)
         rank = len(diagonal) if diagonal.all() else int(np.argmin(diagonal != 0))
         z = np.zeros_like(self.c)
@@ -120,8 +120,8 @@ class Linearised:
     def damped(self, α: float, D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """p(α), and the triangular S with Pᵀ(JᵀJ + α D²)P = SᵀS (section 3).
 
-        Plane rotations take R over √α D to S, row by row: they keep what is small in R, where
-        reflections would drown it.
+        Plane rotations take R over √α D to S, row by row: they preserve small entries of R, which
+        reflections would lose in rounding.
         """
         n = len(self.c)
         S = np.column_stack([self.R, self.c])
@@ -187,7 +187,7 @@ def levenberg_marquardt(F: Callable[[np.ndarray], np.ndarray],
                         J: Callable[[np.ndarray], np.ndarray], x: np.ndarray, ftol: float,
                         xtol: float, gtol: float = 0.0, factor: float = 100.0,
                         max_evaluations: int | None = None) -> Solution:
-    """Moré's algorithm (7.1), with the details of section 4 to 8.
+    """Moré's algorithm (7.1), with the details of sections 4 to 8.
 
     Args:
         F: residuals, from (n,) to (m,), m ≥ n.
@@ -246,7 +246,7 @@ def levenberg_marquardt(F: Callable[[np.ndarray], np.ndarray],
 
 def reductions(L: Linearised, p: np.ndarray, α: float, length: float, size: float,
                size_new: float) -> tuple[float, float, float]:
-    """Section 4: what a step does to ‖F‖², relative to it, so that nothing overflows.
+    """Section 4: by how much a step lowers ‖F‖², relative to ‖F‖², so that nothing overflows.
 
     Args:
         L: J in factors.

@@ -4,8 +4,8 @@ For residuals r(θ) of a network with n weights, the loss is the mean of r². A 
 
     (JᵀJ + μ I) p = −Jᵀ r                                         (Hagan & Menhaj 1994)
 
-and keeps θ + p if that lowers ‖r‖²; where it is scaled, with μ D² in place of μ I (Marquardt
-1963). In shapes: s networks side by side, m examples, k residuals an example, n weights.
+and keeps θ + p if that lowers ‖r‖². Scaled, it has μ D² in place of μ I (Marquardt 1963).
+In shapes: s networks side by side, m examples, k residuals an example, n weights.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 MU_MIN, MU_MAX = 1e-20, 1e20
 FADING = 0.5
-"""What of a column's norm counts at the next step. Moré's D never falls (1), Marquardt's forgets at
-once (0): the first creeps where a norm has been large (NIST's MGH10), the second loses unknowns
-whose column vanishes for a while (MGH17)."""
+"""How much of a column's norm counts at the next step. Moré's D never falls (1), Marquardt's
+forgets at once (0): the first creeps where a norm has been large (NIST's MGH10), the second loses
+unknowns whose column vanishes for a while (MGH17)."""
 
 
 def difference(output: Tensor, target: Tensor) -> Tensor:
     """The residuals of least squares: output − target.
 
     Raises:
-        UserError: their shapes differ; one would silently be repeated.
+        UserError: their shapes differ; one would silently be broadcast.
     """
     if output.shape != target.shape:
         raise UserError(f"output {tuple(output.shape)} and target {tuple(target.shape)} of an "
@@ -162,18 +162,18 @@ def iterate(f: Function, θ: Tensor, μ: Tensor, ν: Tensor, D: Tensor | None, x
             ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
     """One iteration of s networks: a step is tried, and kept where it lowers ‖r‖².
 
-    Scaled, it is kept as well where it promises less than ‖r‖² is known to and raises it by no
-    more: there the loss tells steps apart by chance, and the last digits are in the steps.
-    Where the step moves or promises no more than rounding and does not help, this is a
-    minimum: damping would only run away. It goes back to where it began instead, and from there
-    down a little at a time, as the last digits are left to nearly undamped steps.
+    Scaled, a step is also kept if what it promises, and by how much it raises ‖r‖², are both
+    within rounding: there the loss cannot tell steps apart, yet they still gain digits.
+    A step that moves or promises no more than rounding and does not help marks a minimum, where
+    damping would rise without end. Instead it returns to its first value, and from there falls
+    a little at a time, for the last digits need nearly undamped steps.
 
     Args:
         f: residuals of one example.
         θ: weights (s, n).
-        μ, ν: damping and what a failure multiplies it by, (s) each.
-        D: the norms of J's columns, (s, n), which scale the damping; None for μ I. They fall no
-            faster than by half a step: J may lose a column for a moment.
+        μ, ν: the damping, and its factor after a failure, (s) each.
+        D: the norms of J's columns, (s, n), which scale the damping; None for μ I. They at
+            most halve in a step, for a column of J may vanish for a moment.
         x, t: the examples.
         rule, β: see :func:`damp`.
         solver: ``cholesky``, ``qr`` or, unscaled, ``cg``.
@@ -216,10 +216,10 @@ def iterate(f: Function, θ: Tensor, μ: Tensor, ν: Tensor, D: Tensor | None, x
 
 
 def needed_bytes(n: int, residuals: int, dtype: torch.dtype, solver: str = "cholesky") -> int:
-    """What a step takes of memory at its peak, as measured, rounded up.
+    """The memory that a step takes at its peak, as measured, rounded up.
 
-    J is there three times while its rows are laid side by side (four times with ``qr``), JᵀJ with
-    its copies and factors three and a half (five and a half).
+    J is held three times while its rows are laid side by side (four times with ``qr``); JᵀJ, its
+    copies and its factors take three and a half times its size (five and a half times).
     """
     rows, squares = (4, 5.5) if solver == "qr" else (3, 3.5)
     return int((rows * n * residuals + squares * n * n) * dtype.itemsize)
@@ -233,8 +233,8 @@ class LevenbergMarquardt(torch.optim.Optimizer):
     ...     loss = optimizer.step(inputs, targets)
 
     Args:
-        module: the network; it treats every example by itself, so without batch statistics. What
-            does not require a gradient stays as it is.
+        module: the network; it treats every example by itself, so without batch statistics.
+            Parameters that require no gradient stay as they are.
         residuals: from one example's output and target to its residuals; the loss is their mean
             square. Output less target if not given.
         damping: the first μ.

@@ -1,8 +1,8 @@
 """Sums, norms, triangular systems, rotations and reflections in one fixed order of operations.
 
-BLAS and LAPACK add in an order that depends on the processor, and multiply and add in one rounding
-where it can. Here every product is rounded and every sum goes from its first term to its last, as
-in MINPACK's own code: the same bits on every machine.
+BLAS and LAPACK add in an order that depends on the processor, and some processors multiply and add
+with one rounding. Here every product is rounded and every sum goes from its first term to its last,
+as in MINPACK's own code: the same bits on every machine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def norm(v: np.ndarray) -> float:
 
 
 def back_by_columns(R: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """R⁻¹ c for an upper triangular R (n, n), c (n,): what is known leaves the rest at once."""
+    """R⁻¹ c for an upper triangular R (n, n), c (n,): each solved entry is subtracted at once."""
     z = c.copy()
     for j in reversed(range(len(z))):
         z[j] /= R[j, j]
@@ -63,7 +63,7 @@ def back_by_rows(R: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def forward_by_columns(R: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """R⁻ᵀ c for an upper triangular R (n, n), c (n,): what is known leaves the rest at once."""
+    """R⁻ᵀ c for an upper triangular R (n, n), c (n,): each solved entry is subtracted at once."""
     z = c.copy()
     for j in range(len(z)):
         z[j] /= R[j, j]

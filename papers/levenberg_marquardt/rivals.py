@@ -1,7 +1,7 @@
 """The methods Levenberg-Marquardt is compared with, each called as its own users call it.
 
-All take the mean square error and its gradient from one function of one vector of weights, which
-is compiled as a whole: none pays for a network of several tensors.
+All take the mean square error and its gradient from one function of one vector of weights. It is
+compiled as a whole, so that no method pays for a network's being several tensors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from papers.levenberg_marquardt.optim import Weights
 
 SCIPY = {"bfgs": ("BFGS", {"gtol": 0.0}), "cg": ("CG", {"gtol": 0.0}),
          "lbfgs": ("L-BFGS-B", {"gtol": 0.0, "ftol": 0.0, "maxfun": 10**9, "maxcor": 10})}
-"""Name and options in ``scipy.optimize.minimize``: nothing but the goal ends a run."""
+"""Name and options in ``scipy.optimize.minimize``: only the goal ends a run."""
 
 
 def in_one_piece(network: nn.Module) -> Tensor:
@@ -50,13 +50,13 @@ def minimise(method: str, f: Callable[[np.ndarray], tuple[float, np.ndarray]], x
              iterations: int, goal: float) -> tuple[np.ndarray, list[float]]:
     """One call of ``scipy.optimize.minimize``, ended by its callback at the goal.
 
-    Where a line search fails the call is repeated from where it ended, while that helps.
+    Where a line search fails the call is repeated from where it ended, as long as that helps.
 
     Args:
         method: a key of :data:`SCIPY`.
         f: from (n,) to the error and its gradient (n,).
         x: the start, (n,).
-        iterations: at most so many.
+        iterations: the most that may be made.
         goal: the error to reach.
 
     Returns:

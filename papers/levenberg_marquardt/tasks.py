@@ -50,7 +50,7 @@ def diabetes(seed: int) -> tuple[Tensor, Tensor]:
 TASKS: dict[str, Callable[[int], tuple[Tensor, Tensor]]] = {
     "sine": sine, "period": period, "sinc": sinc, "product": product, "diabetes": diabetes}
 SEED_OF_POINTS = 0
-"""The points are the same whatever a run's seed, which chooses weights."""
+"""Every run has the same points; its own seed chooses only the initial weights."""
 
 
 def network(inputs: int, hidden: int, outputs: int, draw: torch.Generator) -> nn.Sequential:

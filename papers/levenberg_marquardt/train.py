@@ -10,8 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,116 +18,35 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from common.conditions import NEVER, Not
-from common.config import Config as BaseConfig
-from common.config import key
 from common.data import DataSet, Split, generator
 from common.decoded import of_tensors
 from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training.recipe import Recipe, Supervised
 from common.training.sums import fraction
-from common.training.worklist import Worklist
 from papers.levenberg_marquardt import rivals
-from papers.levenberg_marquardt.minpack import Run, minpack_runs
+from papers.levenberg_marquardt.minpack import MinpackRecipe
 from papers.levenberg_marquardt.optim import LevenbergMarquardt
+from papers.levenberg_marquardt.settings import Config
 from papers.levenberg_marquardt.tasks import SEED_OF_POINTS, TASKS, network
-
-DIGITS = {"task.name": "digits"}
-NETWORKS = {"task.name": Not("minpack")}
-
-
-@dataclass
-class TaskConfig:
-    name: Literal["minpack", "sine", "period", "sinc", "product", "diabetes", "digits"] = key(
-        "minpack", "MINPACK's 53 runs, or what a network learns")
-    goal: float = key(0.0, "a network is done when its mean square error is at most this", least=0,
-                      only=NETWORKS)
-
-
-@dataclass
-class ModelConfig:
-    hidden: int = key(15, "tanh units of the one hidden layer", least=1, only=NETWORKS)
-
-
-@dataclass
-class OptimConfig:
-    method: Literal["more", "plain", "marquardt", "lm", "cg", "gdx", "bfgs", "lbfgs", "adam",
-                    "sgd"] = key(
-        "more", "for minpack more, plain (μI) or marquardt (μ diag JᵀJ); the others for networks")
-    lr: float = key(0.01, "learning rate, of gdx the first one", least=0,
-                    only={"optim.method": ("adam", "sgd", "gdx")})
-    momentum: float = key(0.9, "momentum", least=0, below=1,
-                          only={"optim.method": ("sgd", "gdx")})
-    damping: float = key(0.01, "the first μ", above=0,
-                         only={"optim.method": ("plain", "marquardt", "lm")})
-    rule: Literal["gain", "plain"] = key("gain", "Nielsen's rule, or Hagan & Menhaj's",
-                                         only={"optim.method": "lm"})
-    factor: float = key(10.0, "β of the plain rule", above=1,
-                        only=({"optim.method": ("plain", "marquardt")}, {"optim.rule": "plain"}))
-    solver: Literal["cholesky", "qr", "cg"] = key("cholesky", "how a step is solved for",
-                                                  only={"optim.method": "lm"})
-
-
-@dataclass
-class Config(BaseConfig):
-    honoured: ClassVar = {  # everything is float64
-        "data.name": DIGITS, "data.evaluate_on": DIGITS, "train.batch_size": NEVER,
-        "train.compile": NETWORKS, "train.precision": NEVER, "start_from": NETWORKS}
-    task: TaskConfig = field(default_factory=TaskConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-
-
-class MinpackRecipe(Worklist):
-    """A step makes the next of MINPACK's runs, start to end.
-
-    Metrics: ``evaluations`` so far; finally of each run k ``nfev_<k>``, ``njev_<k>``,
-    ``info_<k>`` and ``norm_<k>``, as MINPACK names them.
-    """
-
-    config: Config
-    columns, loss_name = ("nfev", "njev", "info", "norm"), "norm of the residuals"
-    collection = "moré, garbow & hillstrom"
-
-    def listed(self) -> list[Run]:
-        return minpack_runs()
-
-    def start_of(self, job: Run) -> Tensor:
-        return job.problem.x(job.factor)
-
-    def build(self) -> None:
-        super().build()
-        method = self.config.optim.method
-        if method not in ("more", "plain", "marquardt"):
-            raise UserError(f"optim.method={method}: expected more, plain or marquardt for "
-                            "task.name=minpack")
-
-    def do(self, job: Run) -> list[float]:
-        o = self.config.optim
-        s = job.solve(o.method, o.damping, o.factor)
-        # LMDER1, which the published runs called, reports 8 as 4
-        return [s.evaluations, s.jacobians, 4 if s.info == 8 else s.info, s.norm]
-
-    def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        evaluations = self.model.values[:, 0].sum().item()
-        return {"evaluations": evaluations} | super().evaluate(step, final)
 
 
 class NetworkRecipe(Supervised):
-    """A small network on all examples at once; a step is one iteration of the method.
+    """Train a small network on all examples at once; a step is one iteration of the method.
 
-    scipy's methods make all their iterations in the first step, in one call as their users make
-    it; the other steps report its errors one by one.
+    scipy's methods make all their iterations in the first step, in one call, as their users do;
+    the other steps report the errors one by one.
 
     Attributes:
-        θ: the weights as one vector, of which the network's parameters are views; not of ``lm``.
-        reached: iterations when the error was first at most the goal, or −1. Nothing is done
-            after it.
-        evaluations: of the error so far; all methods but ``lm`` take the gradient with each.
-        seconds: of the processor, in iterations so far, without what is done once, such as
+        θ: the weights as one vector, of which the network's parameters are views; ``lm`` has none.
+        reached: iterations until the error was at most the goal, or −1 as long as it is not. Later
+            steps compute nothing.
+        evaluations: of the error so far; all methods but ``lm`` compute the gradient each time.
+        seconds: processor time of the iterations so far, without what is done only once, such as
             compiling.
-        errors: of scipy's methods: at the start and after every iteration.
+        iterations: made so far.
+        last: the error before the last of them.
+        errors: at the start and after every iteration, by scipy's methods; None for others.
     """
 
     kept = (*Supervised.kept, "reached", "evaluations", "seconds", "iterations", "last", "errors")
@@ -217,21 +135,21 @@ class NetworkRecipe(Supervised):
             raise UserError(f"model.hidden={self.config.model.hidden}: {e}") from e
 
     def warm_up(self) -> None:
-        """An iteration that is taken back, so that compiling stays out of the measured time."""
+        """Make an iteration and undo it, so that compiling stays out of the measured time."""
         kept = copy.deepcopy(self.state())
         self.advance()
         self.load_state(kept)
 
     @torch.no_grad()
     def all_at_once(self) -> None:
-        """All iterations of one of scipy's methods."""
+        """Make all iterations of one of scipy's methods."""
         def f(x: np.ndarray) -> tuple[float, np.ndarray]:
             self.evaluations += 1
             error, gradient = self.error_and_gradient(torch.from_numpy(x), self.inputs, self.labels)
             return error.item(), gradient.numpy()
 
         c, start = self.config, self.θ.numpy().copy()
-        f(start)  # compiled here, outside of the measured time
+        f(start)  # compiled here, outside the measured time
         self.evaluations = 0
         started = time.process_time()
         x, self.errors = rivals.minimise(c.optim.method, f, start, c.train.steps, c.task.goal)

@@ -1,4 +1,4 @@
-"""What the extreme eigenvalues at a point cost: Lanczos' method beside the dense Hessian."""
+"""The cost of the extreme eigenvalues at a point: the Lanczos method and the dense Hessian."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from papers.loss_landscape.model import (
 from papers.loss_landscape.surfaces import loss_and_accuracy
 
 FACTOR = 10.0
-"""By which the paper multiplies one layer and divides the next (section 3, p. 4)."""
+"""The factor by which the paper multiplies one layer and divides the next (section 3, p. 4)."""
 
 
 def batch_norms(network: MLP) -> list[nn.BatchNorm1d]:
@@ -33,16 +33,16 @@ def batch_norms(network: MLP) -> list[nn.BatchNorm1d]:
 
 
 def statistics(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Its running mean and variance, (c,) each."""
+    """The running mean and variance of a layer, (c,) each."""
     return norm.get_buffer("running_mean"), norm.get_buffer("running_var")
 
 
 def small_network(bn: bool) -> MLP:
-    """A random network in double precision; its batch statistics are no ones and zeros."""
+    """A random network in double precision, with random batch statistics."""
     network = MLP(8, [12, 12], 4, "relu", bn, generator(0, "facts")).double()
     if bn:
         for norm in batch_norms(network):
-            norm.eps = 0.0  # the one thing in BN that is not invariant
+            norm.eps = 0.0  # with eps > 0 BN is not exactly invariant
             mean, var = statistics(norm)
             mean.copy_(torch.randn(12, generator=generator(0, "mean")))
             var.copy_(torch.rand(12, generator=generator(0, "var")) + 0.5)
@@ -51,15 +51,15 @@ def small_network(bn: bool) -> MLP:
 
 @torch.no_grad()
 def rescaled(network: MLP, bn: bool, each: bool = False) -> MLP:
-    """The same function with other weights.
+    """A network with other weights that computes the same function.
 
-    With BN all filters of the first layer are multiplied, and BN undoes it; without, the second
-    layer is divided by the same number.
+    All filters of the first layer are multiplied by a factor. With BN, BN undoes it; without, the
+    second layer is divided by the same factor.
 
     Args:
-        network: as :func:`small_network` makes it.
+        network: made by :func:`small_network`.
         bn: whether it has batch normalisation.
-        each: every filter by a number of its own, 1 … 10; with BN only.
+        each: whether every filter has a factor of its own, 1 … 10; with BN only.
     """
     other = copy.deepcopy(network)
     first, second = other.hidden
@@ -83,18 +83,17 @@ def inputs() -> tuple[Tensor, Tensor]:
 
 
 def pictures(bn: bool, how: Normalisation, each: bool = False) -> tuple[float, Tensor]:
-    """The loss of two networks that are one function, along the same Gaussian numbers.
+    """The losses of two networks that compute one function, along the same random direction.
 
-    Lines end at 1 with normalisation, which is a distance of about ‖θ‖; without, at the first
-    network's ‖θ‖.
+    With normalisation lines end at 1, a distance of about ‖θ‖; without, at the first network's ‖θ‖.
 
     Args:
-        bn: a network with batch normalisation, or without.
+        bn: whether the networks have batch normalisation.
         how: the normalisation of directions.
         each: see :func:`rescaled`.
 
     Returns:
-        Where lines end, and the losses, (2, 21).
+        The end of the lines, and the losses, (2, 21).
     """
     network = small_network(bn)
     reach = flat(dict(network.named_parameters())).norm().item() if how == "none" else 1.0
@@ -108,7 +107,7 @@ def pictures(bn: bool, how: Normalisation, each: bool = False) -> tuple[float, T
 
 
 def same_outputs(bn: bool, each: bool = False) -> float:
-    """Largest difference of the outputs of both networks over the largest output."""
+    """Largest difference between the outputs of both networks over the largest output."""
     network = small_network(bn)
     x, _ = inputs()
     with torch.no_grad():
@@ -117,13 +116,13 @@ def same_outputs(bn: bool, each: bool = False) -> float:
 
 
 def scale_invariance(bn: bool, how: Normalisation, each: bool = False) -> float:
-    """Largest difference of both lines of :func:`pictures` over the first one's largest loss."""
+    """Largest difference between both lines of :func:`pictures` over the first's largest loss."""
     _, (one, other) = pictures(bn, how, each)
     return round(((one - other).abs().max() / one.max()).item(), 12)
 
 
 def filter_norms() -> float:
-    """Largest |‖d_ij‖/‖θ_ij‖ − 1| of a normalised direction, or entry of it for biases and BN."""
+    """Largest |‖d_ij‖/‖θ_ij‖ − 1| of a normalised direction, or largest entry for biases and BN."""
     network: nn.Module = small_network(True)
     θ = {name: p.detach() for name, p in network.named_parameters()}
     d = normalised(random_direction(θ, generator(0, "direction")), θ)
@@ -133,10 +132,10 @@ def filter_norms() -> float:
 
 
 def weighted_curvatures() -> float:
-    """Largest relative difference of a random line's curvature to Σ λ_i z_i², in 100 draws.
+    """Largest relative difference between a random line's curvature and Σ λ_i z_i², in 100 draws.
 
-    Of a quadratic with eigenvalues λ, where z_i² are chi-square numbers: those of the Gaussian
-    direction in the basis of eigenvectors.
+    For a quadratic with eigenvalues λ; z_i are the coordinates of the Gaussian direction in the
+    basis of eigenvectors, so that the z_i² are chi-square distributed.
     """
     draw = generator(0, "quadratic")
     A = torch.randn(20, 20, generator=draw, dtype=torch.float64)
@@ -153,7 +152,7 @@ def weighted_curvatures() -> float:
 
 
 def hidden_nonconvexity(negative: int) -> float:
-    """% of random planes that look convex, of a quadratic with some negative eigenvalues of 50.
+    """% of random planes that look convex, for a quadratic with 50 eigenvalues, some negative.
 
     Args:
         negative: how many eigenvalues are −0.2; the others are 1.
@@ -168,7 +167,7 @@ def hidden_nonconvexity(negative: int) -> float:
 
 
 def false_nonconvexity() -> float:
-    """Random planes, of 200, with a negative curvature below the whole Hessian's least one.
+    """Number of random planes, of 200, with a curvature below the Hessian's smallest eigenvalue.
 
     Directions are orthonormal; the plane's Hessian comes from a surface of 3×3 points.
     """
@@ -185,7 +184,7 @@ def false_nonconvexity() -> float:
 
 
 def more_subtle(runs: dict[str, Result]) -> float:
-    """|ln| of the ratio of both runs' rises without normalisation, less that with it."""
+    """|ln| of the ratio of two runs' rises without normalisation minus the same with it."""
     one, other = runs.values()
     sizes = [abs(math.log(one.metrics[f"rise_{how}"] / other.metrics[f"rise_{how}"]))
              for how in ("none", "filter")]
@@ -193,7 +192,7 @@ def more_subtle(runs: dict[str, Result]) -> float:
 
 
 def plain_over_residual(runs: dict[str, Result], metric: str) -> float:
-    """A metric of the network without shortcuts over that of the one with them."""
+    """A metric of the network without shortcuts over that of the network with them."""
     (plain,) = (run for name, run in runs.items() if "plain" in name)
     (residual,) = (run for name, run in runs.items() if "plain" not in name)
     return plain.metrics[metric] / residual.metrics[metric]

@@ -1,9 +1,9 @@
-"""Pictures of planes and lines: of a run's folder, finished or not.
+"""Pictures of planes and lines, from the folders of runs, finished or not.
 
     python papers/loss_landscape/look.py runs/loss_landscape/surface_resnet20/seed0
     python papers/loss_landscape/look.py FOLDER FOLDER        # side by side, in one scale
 
-The picture lies in the first folder, as ``landscape.png``.
+The picture is written to ``landscape.png`` in the first folder.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from papers.loss_landscape.model import grid
 
 MAP = "viridis"
 KINDS = (("loss", {"color": "grey"}), ("accuracy", {"color": "grey", "ls": "--", "lw": 1}))
-"""What both kinds of lines are, for a legend."""
+"""Legend entries of both kinds of lines."""
 
 HIGHEST = 100.0
-"""What is higher has the same colour."""
+"""Higher losses have the colour of this one."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What a run found.
+    """The values that a run has computed.
 
     Attributes:
         at: coordinates of the grid, (points,).
         columns: loss and accuracy, or smallest and largest eigenvalue: (points,) or
-            (points, points) each, rows along α; not a number where a run has not been yet.
+            (points, points) each, rows along α; NaN at points not computed yet.
     """
 
     at: np.ndarray
@@ -49,10 +49,10 @@ class View:
 
 
 def of_folder(folder: Path) -> View:
-    """What the checkpoint of a run holds.
+    """Read the values in the checkpoint of a run.
 
     Raises:
-        UserError: there is none, or it is of another kind of run.
+        UserError: there is no checkpoint, or it belongs to another kind of run.
     """
     saved = checkpoint.of_run(folder)
     try:
@@ -71,7 +71,7 @@ def of_folder(folder: Path) -> View:
 
 
 def of_file(path: Path) -> View | None:
-    """What a recorded run left beside its result; None where there is none."""
+    """Read the file that a recorded run wrote beside its result; None if there is none."""
     try:
         tensors = load_file(path)
         return View(tensors.pop("coordinates").astype(float), tensors)
@@ -80,9 +80,10 @@ def of_file(path: Path) -> View | None:
 
 
 def plane(axes: Axes, view: View, low: float, high: float) -> Any:
-    """The loss on a plane as colour, on a logarithmic scale from low to high, and contours.
+    """Draw the loss on a plane as colour, on a logarithmic scale from low to high, and contours.
 
-    Returns what a colour bar takes.
+    Returns:
+        The image, for a colour bar.
     """
     f = np.clip(view.columns["loss"].T, low, high)  # β upwards
     levels = np.geomspace(low, high, 25)
@@ -99,7 +100,7 @@ def plane(axes: Axes, view: View, low: float, high: float) -> Any:
 
 
 def ratios(axes: Axes, view: View) -> Any:
-    """|λ_min/λ_max| as colour, from 0.001 to 1. Returns what a colour bar takes."""
+    """Draw |λ_min/λ_max| as colour, from 0.001 to 1; returns the image, for a colour bar."""
     smallest, largest = (view.columns[k].T for k in ("smallest", "largest"))
     ratio = np.clip(np.abs(np.minimum(smallest, 0)) / np.abs(largest), 1e-3, 1)
     image = axes.pcolormesh(view.at, view.at, np.ma.masked_invalid(ratio), cmap=MAP,
@@ -110,7 +111,7 @@ def ratios(axes: Axes, view: View) -> Any:
 
 
 def bar(panels: np.ndarray, image: Any, label: str) -> None:
-    """A colour bar beside some panels, with powers of ten."""
+    """Add a colour bar beside some panels, with ticks at powers of ten."""
     made = panels.flat[0].figure.colorbar(image, ax=list(panels.flat), label=label)
     low, high = image.norm.vmin, image.norm.vmax
     made.set_ticks([t for t in (0.001, 0.01, 0.1, 1, 10, 100) if low <= t <= high])
@@ -120,13 +121,13 @@ def bar(panels: np.ndarray, image: Any, label: str) -> None:
 
 def line(axes: Axes, other: Axes, x: np.ndarray, loss: np.ndarray, accuracy: np.ndarray,
          label: str, colour: str) -> None:
-    """Loss along a line, and the accuracy dashed on a second axis."""
+    """Draw the loss along a line, and the accuracy dashed on a second axis."""
     axes.plot(x, loss, color=colour, label=label)
     other.plot(x, 100 * accuracy, color=colour, ls="--", lw=1)
 
 
 def second(axes: Axes, named: bool = True) -> Axes:
-    """A second axis for accuracies, with a label where it is the last of its row."""
+    """Add a second axis for accuracies, with a label if ``named``."""
     other = axes.twinx()
     other.set(ylabel="accuracy (%), dashed" if named else "", ylim=(0, 101))
     other.grid(False)
@@ -164,7 +165,7 @@ def draw(views: dict[str, View], path: Path) -> Path:
 
 
 def bounds(views: dict[str, View]) -> tuple[float, float]:
-    """A common scale for losses on planes."""
+    """The lowest and highest loss of a common scale for several planes."""
     lowest = min(np.nanmin(v.columns["loss"]) for v in views.values())
     highest = max(np.nanmax(v.columns["loss"]) for v in views.values())
     low = max(lowest, 1e-3)
@@ -172,20 +173,24 @@ def bounds(views: dict[str, View]) -> tuple[float, float]:
 
 
 def main(argv: list[str]) -> int:
-    """The command line; see the module's text."""
+    """The command line; see the module's docstring."""
     if argv and argv[0] in ("--help", "-h"):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     if not argv:
         raise UserError("expected the folder of a run, such as "
                         "runs/loss_landscape/surface_resnet20/seed0; --help says more")
     folders = [Path(a) for a in argv]
-    views = {shown(f): of_folder(f) for f in folders}
+    begun = [f for f in folders if checkpoint.of_run(f) is not None] or folders
+    for f in folders:
+        if f not in begun:
+            print(f"{shown(f)}: no checkpoint yet, left out")
+    views = {shown(f): of_folder(f) for f in begun}
     for name, v in views.items():
         first = next(iter(v.columns.values()))
         if there := np.isnan(first).sum():
             print(f"{name}: {first.size - there} of {first.size} points")
-    print(f"picture: {shown(draw(views, folders[0] / 'landscape.png'))}")
+    print(f"picture: {shown(draw(views, begun[0] / 'landscape.png'))}")
     return 0
 
 

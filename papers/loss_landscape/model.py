@@ -1,9 +1,9 @@
 """Directions, normalisation, lines and planes through a network's weights (Li et al., 2018).
 
-Symbols: θ the weights, d, δ, η directions, α, β their coordinates, L the loss. The picture is
-f(α) = L(θ + α δ) or f(α, β) = L(θ + α δ + β η), eq. (1). d_ij is filter j of layer i, which of a
-fully connected layer are the weights of one unit. Weights are a mapping from names to tensors, as
-:func:`torch.func.functional_call` takes them, so that no network is ever changed.
+Symbols: θ the weights; d, δ, η directions; α, β coordinates; L the loss. The function plotted is
+f(α) = L(θ + α δ) or f(α, β) = L(θ + α δ + β η), eq. (1). d_ij is filter j of layer i; in a fully
+connected layer a filter is the weights of one unit. Weights are mappings from names to tensors, as
+:func:`torch.func.functional_call` takes them, so that networks are never changed.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ Weights = dict[str, Tensor]
 Normalisation = Literal["filter", "layer", "none"]
 Activation = Literal["relu", "sigmoid", "maxout"]
 PIECES = 2
-"""Linear pieces of a maxout unit."""
+"""Number of linear pieces of a maxout unit."""
 
 
 # ---- directions ----------------------------------------------------------------------------------
 
 def random_direction(θ: Weights, draw: torch.Generator) -> Weights:
-    """Gaussian numbers for weights; zero for biases and the parameters of BN (section 4).
+    """A direction of Gaussian numbers, with zeros for biases and BN parameters (section 4).
 
     Args:
-        θ: what a direction is wanted for; what has one dimension is a bias or of BN.
-        draw: on the CPU, so that the numbers are the same on every device.
+        θ: the weights; tensors of one dimension are biases or belong to BN.
+        draw: a generator on the CPU, so that the numbers are the same on every device.
     """
     return {name: (torch.randn(w.shape, generator=draw).to(w) if w.dim() > 1
                    else torch.zeros_like(w)) for name, w in θ.items()}
 
 
 def norms(w: Tensor, each: Normalisation) -> Tensor:
-    """Frobenius norms of a layer's filters, or of the layer, shaped to divide it."""
+    """Frobenius norms of a layer's filters, or of the layer, in a shape that broadcasts over w."""
     dims = tuple(range(1 if each == "filter" else 0, w.dim()))
     return torch.linalg.vector_norm(w, dim=dims, keepdim=True)
 
 
 def normalised(d: Weights, θ: Weights, how: Normalisation = "filter") -> Weights:
-    """A direction in the scale of the weights.
+    """Scale a direction.
 
-    ``filter``: d_ij ← d_ij ‖θ_ij‖/‖d_ij‖ (section 4); ``layer`` the same for whole layers (the
-    appendix' comparison); ``none``: the whole direction has length 1, whatever the weights.
+    ``filter``: d_ij ← d_ij ‖θ_ij‖/‖d_ij‖ (section 4); ``layer``: the same for whole layers (the
+    comparison in the appendix); ``none``: the direction gets length 1, whatever the weights.
     """
     if how == "none":
         length = torch.stack([x.square().sum() for x in d.values()]).sum().sqrt()
@@ -60,7 +60,7 @@ def normalised(d: Weights, θ: Weights, how: Normalisation = "filter") -> Weight
 
 
 def moved(θ: Weights, coordinates: Sequence[float], directions: Sequence[Weights]) -> Weights:
-    """θ + α δ, or θ + α δ + β η: new tensors, θ is left as it is."""
+    """θ + α δ, or θ + α δ + β η, as new tensors."""
     new = dict(θ)
     for α, d in zip(coordinates, directions, strict=True):
         new = {name: w + α * d[name] for name, w in new.items()}
@@ -68,18 +68,18 @@ def moved(θ: Weights, coordinates: Sequence[float], directions: Sequence[Weight
 
 
 def flat(θ: Weights) -> Tensor:
-    """All weights in one row, (n,)."""
+    """All weights as one vector, (n,)."""
     return torch.cat([w.reshape(-1) for w in θ.values()])
 
 
 def shaped(row: Tensor, like: Weights) -> Weights:
-    """A row of weights (n,) under the names and in the shapes of others."""
+    """A vector of weights, (n,), as tensors with the names and shapes of ``like``."""
     parts = row.split([w.numel() for w in like.values()])
     return {name: p.view_as(w) for p, (name, w) in zip(parts, like.items(), strict=True)}
 
 
 def grid(points: int, reach: float) -> Tensor:
-    """Coordinates −reach … reach, (points,), the middle one exactly 0 for an odd number."""
+    """Coordinates from −reach to reach, (points,); the middle one is exactly 0 if points is odd."""
     middle = (points - 1) / 2
     return (torch.arange(points, dtype=torch.float64) - middle) / middle * reach
 
@@ -87,15 +87,15 @@ def grid(points: int, reach: float) -> Tensor:
 # ---- trajectories, section 7 ---------------------------------------------------------------------
 
 def principal_directions(path: Tensor) -> tuple[Tensor, Tensor]:
-    """The two directions that explain most of a path's variation, and the shares of all.
+    """The two principal directions of a path, and the fractions of variation that all explain.
 
-    PCA of the matrix [θ_0 − θ_n; …; θ_(n−1) − θ_n], the mean row taken off as PCA does.
+    PCA of the matrix [θ_0 − θ_n; …; θ_(n−1) − θ_n], with the mean row subtracted, as in PCA.
 
     Args:
         path: the weights after every epoch, (n + 1, weights), from the start to the end.
 
     Returns:
-        (2, weights), orthonormal, and the shares of the variation in descending order, (n,).
+        The directions, (2, weights), orthonormal; and the fractions in descending order, (n,).
     """
     M = (path[:-1] - path[-1]).double().cpu()
     _, s, V = torch.linalg.svd(M - M.mean(0), full_matrices=False)
@@ -103,7 +103,7 @@ def principal_directions(path: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def share_in_plane(path: Tensor, plane: Tensor) -> float:
-    """Which part of a path's variation lies in the plane of two directions, 0 … 1.
+    """The fraction, 0 … 1, of a path's variation in the plane of two directions.
 
     Args:
         path: as for :func:`principal_directions`.
@@ -118,11 +118,11 @@ def share_in_plane(path: Tensor, plane: Tensor) -> float:
 # ---- curvature -----------------------------------------------------------------------------------
 
 def hessian_product(loss: Tensor, parameters: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
-    """The function v ↦ H v of the Hessian of a loss, by differentiating gᵀv.
+    """The function v ↦ H v for the Hessian H of a loss, by differentiating gᵀv.
 
     Args:
-        loss: a scalar that was computed from the parameters.
-        parameters: each requires a gradient; v has all of them in a row, (n,).
+        loss: a scalar computed from the parameters.
+        parameters: tensors that require gradients; v is their concatenation, (n,).
     """
     g = torch.cat([x.reshape(-1) for x in torch.autograd.grad(loss, parameters,
                                                               create_graph=True)])
@@ -134,11 +134,11 @@ def hessian_product(loss: Tensor, parameters: Sequence[Tensor]) -> Callable[[Ten
 
 
 def hessian_products(f: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor]:
-    """The function v ↦ ∇²f(x) v as :func:`hessian_product`, by ``torch.func``.
+    """The function v ↦ ∇²f(x) v, like :func:`hessian_product`, by ``torch.func``.
 
     Args:
-        f: a row of weights (n,) → a scalar.
-        x: (n,).
+        f: a function from weights (n,) to a scalar.
+        x: the weights, (n,).
     """
     back = torch.func.vjp(torch.func.grad(f), x)[1]
     return lambda v: back(v)[0]
@@ -148,13 +148,13 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor,
             iterations: int) -> tuple[float, float]:
     """The smallest and the largest eigenvalue of a symmetric matrix (section 6).
 
-    Lanczos' method, each new vector made orthogonal to all before it. Both are approached from
-    inside, the ends of the spectrum first.
+    The Lanczos method with full reorthogonalisation. The estimates approach the extreme eigenvalues
+    from inside the spectrum.
 
     Args:
         product: v ↦ H v.
         start: a random vector, (n,).
-        iterations: products at most; fewer where the Krylov space is exhausted.
+        iterations: the largest number of products; fewer if the Krylov space is exhausted.
 
     Raises:
         ValueError: a product is not finite.
@@ -186,7 +186,7 @@ def reduced_curvatures(f: Tensor, step: float) -> Tensor:
 
     Args:
         f: values on a square grid, (points, points).
-        step: between neighbours.
+        step: the distance between neighbours.
 
     Returns:
         (points − 2, points − 2, 2), the smaller one first.
@@ -203,16 +203,16 @@ def reduced_curvatures(f: Tensor, step: float) -> Tensor:
 # ---- a small network -----------------------------------------------------------------------------
 
 class MLP(nn.Module):
-    """Fully connected layers, each followed by BN if wanted and an activation.
+    """Fully connected layers, each followed by optional BN and an activation.
 
     Args:
-        inputs: numbers of an image.
+        inputs: numbers in an image.
         hidden: units of each hidden layer.
         classes: number of classes.
         activation: ``maxout`` takes the larger of two linear pieces (Goodfellow et al., 2013).
-        bn: batch normalisation in place of the hidden layers' biases.
-        draw: makes the initial weights: N(0, 2/inputs) for relu and maxout, N(0, 1/inputs) for
-            sigmoid and the last layer; biases zero.
+        bn: whether BN replaces the hidden layers' biases.
+        draw: source of the initial weights: N(0, 2/inputs) for relu and maxout, N(0, 1/inputs) for
+            sigmoid and the last layer; biases are zero.
 
     Shapes: (b, …) → (b, classes), the logits.
     """

@@ -1,7 +1,7 @@
-"""The networks that can be looked at, by configuration.
+"""The networks whose loss can be studied, by configuration.
 
-Those of other folders and of users are found by name when a run asks for them: nothing here needs
-them to be there.
+Networks of other papers and of users are imported by name when a run needs them; this module does
+not depend on them.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from common.config import names_file, one_line
 from common.errors import UserError, nearest
 from common.evidence.paper import paper_names, papers
 from common.files import ROOT
-from common.training import published
+from common.training import weight_files
 from common.training.recipe import Supervised
 from papers.loss_landscape.model import MLP
 from papers.loss_landscape.settings import ModelConfig
 
 RESNET = ".resnet.model:cifar_resnet"
-"""Called with depth, kind of shortcut, channels and classes."""
+"""A function of depth, kind of shortcut, channels and classes."""
 
 Prepare = Callable[[Tensor], Tensor]
-"""uint8 images (n, c, h, w) → what a network takes, float."""
+"""A function from uint8 images (n, c, h, w) to a network's float inputs."""
 
 
 def of_paper(name: str, data: str, seed: int) -> tuple[nn.Module, Prepare]:
-    """The network of an experiment of this repository, untrained, and how it takes images.
+    """The untrained network of an experiment in this repository, and its preparation of images.
 
     Args:
         name: paper/experiment.
-        data: the data set's name; statistics of its training images are the experiment's own.
-        seed: of the initial weights.
+        data: the data set's name; the preparation uses statistics of its training images.
+        seed: the seed of the initial weights.
 
     Raises:
         UserError: there is no such experiment, or its network does not classify these images.
@@ -62,7 +62,7 @@ def of_paper(name: str, data: str, seed: int) -> tuple[nn.Module, Prepare]:
         with torch.no_grad():
             logits = recipe.model.eval()(recipe.prepare(recipe.data.train.images[:2]))
         fits = logits.shape == (2, recipe.data.classes)
-    except Exception as e:  # whatever a network does that wants something else
+    except Exception as e:  # any error of a network that expects other inputs
         raise UserError(f"{expected}: {one_line(e)[:160]}") from e
     if not fits:
         raise UserError(f"{expected}; its outputs have the shape {tuple(logits.shape)}")
@@ -70,7 +70,7 @@ def of_paper(name: str, data: str, seed: int) -> tuple[nn.Module, Prepare]:
 
 
 def own_preparation(name: str) -> Prepare | None:
-    """``prepare`` of the module that ``model.own`` names, None where it has none."""
+    """The function ``prepare`` of the module that ``model.own`` names; None if it has none."""
     return getattr(sys.modules.get(name.partition(":")[0]), "prepare", None)
 
 
@@ -79,29 +79,29 @@ def build(config: ModelConfig, image: Sequence[int], classes: int,
     """A network with initial weights.
 
     Args:
-        config: which one.
-        image: its shape, (c, h, w).
+        config: describes the network.
+        image: the shape of an image, (c, h, w).
         classes: number of classes.
-        draw: makes the initial weights of an MLP; those of others are as torch makes them.
+        draw: source of an MLP's initial weights; other networks initialise themselves.
 
     Raises:
-        UserError: a depth that there is not, or ``model.own`` makes no network.
+        UserError: there is no network of this depth, or ``model.own`` does not make one.
     """
     if config.kind == "mlp":
         inputs = torch.Size(image).numel()
         return MLP(inputs, config.hidden, classes, config.activation, config.bn, draw)
     if config.kind == "resnet":
-        make = found(RESNET, "model.kind=resnet")
+        make = load_function(RESNET, "model.kind=resnet")
         try:
             return make(config.depth, config.shortcut, image[0], classes)
         except ValueError as e:
             raise UserError(f"model.depth={config.depth}: {e}") from e
     where = f"model.own={config.own}"
     try:
-        network = found(config.own, where)(tuple(image), classes)
+        network = load_function(config.own, where)(tuple(image), classes)
     except UserError:
         raise
-    except Exception as e:  # whatever its code raises
+    except Exception as e:  # any error in the user's code
         raise UserError(f"{where}: called with {tuple(image)} and {classes} it ended in "
                         f"{type(e).__name__}: {one_line(e)[:160]}") from e
     if not isinstance(network, nn.Module):
@@ -110,39 +110,41 @@ def build(config: ModelConfig, image: Sequence[int], classes: int,
     return network
 
 
-def found(name: str, where: str) -> Callable[..., nn.Module]:
-    """A function by ``module:function``; a module that begins with a dot is one of this package's.
+def load_function(name: str, where: str) -> Callable[..., nn.Module]:
+    """Import a function given as ``module:function``.
 
-    Others are looked for where Python looks, and then in the current folder.
+    A module whose name begins with a dot is relative to the package ``papers``. Others are searched
+    on Python's path and then in the current folder.
 
     Raises:
-        UserError: there is none; ``where`` says who asked.
+        UserError: it cannot be imported; the message begins with ``where``.
     """
     module, _, function = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
         return getattr(importlib.import_module(module, "papers"), function)
-    except Exception as e:  # whatever a module does when it is imported
+    except Exception as e:  # any error while importing the module
         raise UserError(f"{where}: expected module:function that makes a network: "
                         f"{one_line(e)[:160]}") from e
 
 
 def says_otherwise(model: ModelConfig, file: str) -> None:
-    """Make sure that a file of weights does not say that it is of another residual network.
+    """Make sure that a file of weights does not belong to another residual network.
 
-    Networks with and without shortcuts have tensors of the same names and shapes.
+    The check is needed because networks with and without shortcuts have tensors of the same names
+    and shapes.
 
     Args:
-        model: the network that is looked at.
-        file: as ``start_from`` names it; what is no file, or says nothing, is not looked into.
+        model: the configured network.
+        file: the value of ``start_from``; ignored if it is not a file or its metadata are silent.
 
     Raises:
-        UserError: the file's depth or kind of shortcut is another.
+        UserError: the file's metadata give another depth or kind of shortcut.
     """
     if not (names_file(file) and (ROOT / file).is_file()):
         return
-    _, about = published.read(ROOT / file)
+    _, about = weight_files.read(ROOT / file)
     for name in ("depth", "shortcut"):
         here, there = str(getattr(model, name)), about.get(name)
         if there not in (None, here):

@@ -13,55 +13,58 @@ TRAIN, SURFACE, CURVATURE = ({"task.name": name} for name in ("train", "surface"
 VIEW = {"task.name": ("surface", "curvature")}
 MLP, RESNET = {"model.kind": "mlp"}, {"model.kind": "resnet"}
 FARTHEST = 1e6
-"""How far lines and planes may go: beyond it weights overflow in single precision."""
+"""The largest reach of lines and planes; further out, weights overflow in single precision."""
 
 
 @dataclass
 class TaskConfig:
     name: Literal["train", "surface", "curvature"] = key(
-        "surface", "train a small network and look at its path, evaluate the loss on a line or "
-                   "plane through weights, or the Hessian's extreme eigenvalues there")
+        "surface", "train a small network and record its path; the loss on a line or plane through "
+                   "given weights; or the Hessian's extreme eigenvalues on a plane")
 
 
 @dataclass
 class ModelConfig:
     kind: Literal["mlp", "resnet", "paper", "own"] = key(
-        "mlp", "this paper's small networks, those of papers/resnet on CIFAR, that of any "
-               "experiment of this repository, or your own")
+        "mlp", "this folder's small networks, those of papers/resnet on CIFAR, the network of any "
+               "experiment in this repository, or your own")
     hidden: list[int] = key([128, 128], "units of each hidden layer", least=1, some=True, only=MLP)
-    activation: Literal["relu", "sigmoid", "maxout"] = key("relu", "of hidden units", only=MLP)
+    activation: Literal["relu", "sigmoid", "maxout"] = key(
+        "relu", "activation of hidden units", only=MLP)
     bn: bool = key(True, "batch normalisation in every hidden layer", only=MLP)
     depth: int = key(20, "weighted layers, 6n+2", only=RESNET)
     shortcut: Literal["A", "B", "C", "none"] = key("A", "as in papers/resnet; none: plain",
                                                    only=RESNET)
-    of: str = key("", "paper/experiment whose network it is, and whose preparation of images",
+    of: str = key("", "paper/experiment whose network and preparation of images are used",
                   only={"model.kind": "paper"})
-    own: str = key("", "module:function of yours that makes the network, called with the shape of "
-                       "an image and the number of classes", only={"model.kind": "own"})
+    own: str = key("", "your module:function that makes the network from the shape of an image and "
+                       "the number of classes", only={"model.kind": "own"})
 
 
 @dataclass
 class OptimConfig:
     lr: float = key(0.1, "initial rate of SGD", least=0, only=TRAIN)
     milestones: list[int] = key([], "steps after which it is divided by 10", least=1, only=TRAIN)
-    momentum: float = key(0.9, "of SGD, without Nesterov", least=0, below=1, only=TRAIN)
+    momentum: float = key(0.9, "momentum of SGD, not Nesterov's", least=0, below=1, only=TRAIN)
     weight_decay: float = key(0.0, "L2 penalty of all parameters", least=0, only=TRAIN)
 
 
 @dataclass
 class ViewConfig:
-    images: int = key(500, "training images that the loss is taken over, a fixed choice", least=1)
-    points: int = key(21, "on a side, an odd number", least=3)
-    reach: float = key(1.0, "coordinates go from −reach to reach; for normalise=none a distance",
+    images: int = key(500, "training images, a fixed choice, on which the loss is evaluated",
+                      least=1)
+    points: int = key(21, "points per axis, an odd number", least=3)
+    reach: float = key(1.0, "coordinates go from −reach to reach; a distance if normalise=none",
                        above=0, most=FARTHEST, only=VIEW)
-    dimensions: int = key(2, "1 a line, 2 a plane", least=1, most=2, only=SURFACE)
+    dimensions: int = key(2, "1: a line, 2: a plane", least=1, most=2, only=SURFACE)
     normalise: Literal["filter", "layer", "none"] = key(
-        "filter", "directions filter by filter, layer by layer, or all of length 1", only=VIEW)
-    iterations: int = key(12, "Hessian products of Lanczos' method at a point", least=2,
+        "filter", "scale directions by filter, by layer, or to length 1", only=VIEW)
+    iterations: int = key(12, "Hessian products of the Lanczos method at a point", least=2,
                           only=CURVATURE)
-    distance: float = key(10.0, "how far the lines without normalisation go", above=0,
+    distance: float = key(10.0, "half length of the lines without normalisation", above=0,
                           most=FARTHEST, only=TRAIN)
-    directions: int = key(10, "random directions of the lines, each both ways", least=2, only=TRAIN)
+    directions: int = key(10, "number of random directions, each taken both ways", least=2,
+                          only=TRAIN)
 
 
 @dataclass
@@ -76,16 +79,17 @@ class Config(BaseConfig):
     view: ViewConfig = field(default_factory=ViewConfig)
 
     def check(self) -> None:
-        """Refuse what does not go together.
+        """Refuse values that are incompatible.
 
         Raises:
-            UserError: an even number of points, as many steps as points are not given, a path of
-                fewer than three points, or a trained network that is not an MLP.
+            UserError: the number of points is even, the number of steps is not the number of
+                points, a path would have fewer than three points, or a network to train is not an
+                MLP or has BN and batches of one image.
         """
         v, steps, task = self.view, self.train.steps, self.task.name
         if v.points % 2 == 0:
-            raise UserError(f"view.points={v.points}: expected an odd number, for the middle one "
-                            "stands on the weights")
+            raise UserError(f"view.points={v.points}: expected an odd number, so that the middle "
+                            "one is at the weights")
         if task == "train":
             if self.model.kind != "mlp":
                 raise UserError(f"model.kind={self.model.kind}: expected mlp with task.name=train; "

@@ -18,9 +18,9 @@ from common.data import Split, generator
 from common.errors import UserError
 from common.files import write_atomic
 from common.training import start
-from common.training.published import Made
 from common.training.recipe import Recipe
 from common.training.sums import wide
+from common.training.weight_files import RecordedRun
 from papers.loss_landscape.model import (
     Weights,
     flat,
@@ -38,20 +38,20 @@ from papers.loss_landscape.networks import build, of_paper, own_preparation, say
 from papers.loss_landscape.settings import Config
 
 CHUNK, DEVICE_CHUNK = 250, 5000
-"""Images at a time on a CPU, and elsewhere."""
+"""Images evaluated at a time, on a CPU and on other devices."""
 
 HIGH = 1e6
-"""A loss that is not finite, or higher, counts as this."""
+"""Losses that are higher or not finite are replaced by this value."""
 
 LOW = 4
-"""The loss below which attractors are said to be convex (section 5, p. 8)."""
+"""The paper says that attractors are convex below this loss (section 5, p. 8)."""
 
 
 def chosen(train: Split, images: int) -> Split:
-    """The training images a loss is taken over: the same for every seed, without augmentation.
+    """The training images on which losses are evaluated: the same for every seed, not augmented.
 
     Raises:
-        UserError: there are not so many.
+        UserError: there are fewer training images.
     """
     if images > len(train):
         raise UserError(f"view.images={images}: expected at most the {len(train)} training images")
@@ -59,13 +59,13 @@ def chosen(train: Split, images: int) -> Split:
 
 
 def loss_and_accuracy(network: nn.Module, θ: Weights, x: Tensor, y: Tensor) -> Tensor:
-    """Mean cross-entropy and fraction correct with other weights in a network, (2,).
+    """Mean cross-entropy and fraction correct of a network with other weights, (2,).
 
-    In evaluation mode: batch normalisation keeps the statistics of the network's own weights.
+    In evaluation mode, so batch normalisation uses the statistics of the network's own weights.
 
     Args:
-        network: left as it is.
-        θ: its parameters, all of them.
+        network: the network; its weights are not changed.
+        θ: the weights to use, one tensor for each parameter.
         x, y: inputs and labels.
     """
     network.eval()
@@ -81,9 +81,9 @@ def loss_and_accuracy(network: nn.Module, θ: Weights, x: Tensor, y: Tensor) -> 
 
 
 class ViewRecipe(Recipe):
-    """What lines, planes and maps share: the weights, the images, two directions, a table.
+    """The base class of lines, planes and maps: weights, images, directions and a table.
 
-    ``table`` holds two numbers of every point, in order of α and then of β.
+    ``table`` holds two numbers for every point, ordered by α and then by β.
     """
 
     kept = ("model", "mean", "table")
@@ -91,7 +91,7 @@ class ViewRecipe(Recipe):
     columns: tuple[str, str]
 
     def load_data(self) -> None:
-        """The chosen images, and the mean of all training images where the network wants one."""
+        """Load the data set, and choose the images on which losses are evaluated."""
         self.data = data.load(self.config.data.name)
         if self.data.train.images.dim() != 4:
             raise UserError(f"data.name={self.config.data.name}: expected a data set of images")
@@ -117,9 +117,9 @@ class ViewRecipe(Recipe):
         self._directions: list[Weights] | None = None
 
     def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Also the mean image the network was trained with, where the file holds it.
+        """Load the weights, and the mean image used in training if the file contains it.
 
-        Not where images are prepared by others, who take it off themselves.
+        If other code prepares the images, that code also subtracts the mean.
         """
         if self.prepared is not None:
             return start.fit(self.model, weights)
@@ -130,9 +130,9 @@ class ViewRecipe(Recipe):
 
     @property
     def inputs(self) -> Tensor:
-        """The chosen images as the network takes them: pixels in 0 … 1 less the mean.
+        """The chosen images as the network's inputs: pixels in 0 … 1 minus the mean.
 
-        Or as its paper, or the module of one's own network, prepares them.
+        For another paper's or the user's own network, its own preparation is used.
         """
         return self.pixels.float() / 255 - self.mean if self.prepared is None else self.prepared
 
@@ -146,7 +146,7 @@ class ViewRecipe(Recipe):
         return 2
 
     def directions(self) -> list[Weights]:
-        """δ and η, normalised; functions of the seed and of the weights."""
+        """The directions δ and η, normalised; they depend on the seed and the weights only."""
         if self._directions is None:
             θ, v = self.weights, self.config.view
             self._directions = [normalised(random_direction(θ, self.generator("direction", k)), θ,
@@ -166,16 +166,16 @@ class ViewRecipe(Recipe):
 
     @property
     def centre(self) -> int:
-        """The number of the point that is the weights themselves."""
+        """The number of the point at the weights themselves."""
         return self.config.train.steps // 2
 
     def on_grid(self, column: int) -> Tensor:
         """A column of the table as (points,) or (points, points)."""
         return self.table[:, column].reshape([self.config.view.points] * self.dimensions)
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
-        """Leave the points of a plane beside the result, in single precision."""
-        if self.dimensions == 1:  # they are among the metrics
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
+        """Write the values on a plane beside the result, in single precision."""
+        if self.dimensions == 1:  # the values are metrics already
             return
         path = paper_folder / "results" / self.config.experiment / (
             f"{self.config.task.name}{self.config.seed}.safetensors")
@@ -202,14 +202,14 @@ class SurfaceRecipe(ViewRecipe):
         return self.table[number, 0].float()
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``highest`` loss so far. In the final step also:
+        """``highest``: the highest loss so far. After the last step also:
 
-        ``centre``: the loss at the weights; ``accuracy`` there, in %; ``rise``: the loss half way
-        to the edge along each axis, mean of both ways and all axes, less ``centre``. On a line
-        ``loss_<k>`` and ``accuracy_<k>`` of its points. On a plane ``below_0.1``, % of points with
-        a loss below 0.1; ``nonconvex``, % of inner points whose smaller principal curvature in the
-        plane is negative and more than 1 % of the larger in size; ``nonconvex_low``, the same of
-        those with a loss below 4, where there are any.
+        ``centre``: the loss at the weights; ``accuracy``: the accuracy there, in %; ``rise``: the
+        mean loss half way to the edge, over all axes and both ways, minus ``centre``. On a line
+        also ``loss_<k>`` and ``accuracy_<k>`` of all points. On a plane also ``below_0.1``: % of
+        points with a loss below 0.1; ``nonconvex``: % of inner points whose smaller principal
+        curvature in the plane is negative and in size more than 1 % of the larger;
+        ``nonconvex_low``: the same among points with a loss below 4, if there are any.
 
         Raises:
             UserError: the loss at the weights themselves is not finite.
@@ -242,12 +242,12 @@ class SurfaceRecipe(ViewRecipe):
 
 
 class CurvatureRecipe(ViewRecipe):
-    """The Hessian's smallest and largest eigenvalue on a plane, by Lanczos' method."""
+    """The Hessian's smallest and largest eigenvalue on a plane, by the Lanczos method."""
 
     columns, loss_name = ("smallest", "largest"), "|λ_min/λ_max| at a point"
 
     def step(self, number: int) -> Tensor:
-        """Both eigenvalues at one point; returns |λ_min/λ_max|.
+        """Compute both eigenvalues at one point; returns |λ_min/λ_max|.
 
         Raises:
             UserError: a product with the Hessian is not finite there.
@@ -266,9 +266,9 @@ class CurvatureRecipe(ViewRecipe):
         return self.ratios()[number].float()
 
     def product(self, θ: Weights) -> Callable[[Tensor], Tensor]:
-        """v ↦ H v of the loss at θ.
+        """The function v ↦ H v for the loss at θ.
 
-        Networks of others may have layers that are differentiable once, but under torch.func.
+        Other papers' networks may have layers that are twice differentiable only under torch.func.
         """
         def loss(weights: Weights) -> Tensor:
             return F.cross_entropy(torch.func.functional_call(
@@ -280,17 +280,16 @@ class CurvatureRecipe(ViewRecipe):
         return hessian_product(loss(θ), list(θ.values()))
 
     def ratios(self) -> Tensor:
-        """|λ_min/λ_max| of all points; a point without any curvature has 0."""
+        """|λ_min/λ_max| of all points; 0 at points without curvature or negative λ_min."""
         smallest, largest = self.table.unbind(1)
         return torch.nan_to_num(smallest.clamp(max=0).abs() / largest.abs(), nan=0.0, posinf=HIGH
                                 ).clamp(max=HIGH)
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
-        """``ratio``: the median of |λ_min/λ_max| over the points so far, negative λ_min only.
+        """``ratio``: the median of :meth:`ratios` over the points so far.
 
-        In the final step also ``below_0.01`` and ``below_0.1``, % of points whose ratio is
-        smaller, and at the weights themselves ``centre_ratio``, ``centre_smallest`` and
-        ``centre_largest``.
+        After the last step also ``below_0.01`` and ``below_0.1``: % of points with a smaller ratio;
+        ``centre_ratio``, ``centre_smallest`` and ``centre_largest``: the values at the weights.
         """
         ratios = self.ratios()[:max(step, 1)]
         metrics = {"ratio": ratios.median().item()}

@@ -20,7 +20,7 @@ RECIPES = {"train": TrainRecipe, "surface": SurfaceRecipe, "curvature": Curvatur
 
 
 def recipe(config: Config) -> Recipe:
-    """The recipe of a configuration's task."""
+    """The recipe for a configuration's task."""
     return RECIPES[config.task.name](config)
 
 

@@ -1,4 +1,4 @@
-"""Small networks trained with their path kept, and what their surroundings look like."""
+"""Training of small networks that records the path of the weights, and the loss around them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from common.data import Split, generator
 from common.errors import UserError
 from common.files import write_atomic
 from common.training.descent import sgd
-from common.training.published import Made
 from common.training.recipe import Supervised
 from common.training.schedules import divided
+from common.training.weight_files import RecordedRun
 from papers.loss_landscape.model import (
     Normalisation,
     Weights,
@@ -32,17 +32,17 @@ from papers.loss_landscape.settings import Config
 from papers.loss_landscape.surfaces import chosen, loss_and_accuracy
 
 MARGIN = 0.15
-"""How far the picture of a path goes beyond its ends, in parts of its extent."""
+"""The margin of a path's picture, as a fraction of the path's extent."""
 
 
 class TrainRecipe(Supervised):
-    """SGD with the path kept, an evaluation a point of it."""
+    """SGD that records the weights at every evaluation as a path."""
 
     kept = (*Supervised.kept, "path")
     config: Config
 
     def measure(self, train: Split) -> None:
-        """Take the images that pictures are made with."""
+        """Choose the images on which losses are evaluated."""
         part = chosen(train, self.config.view.images)
         self.view_inputs = self.prepare(part.images).to(self.device)
         self.view_labels = part.labels.to(self.device)
@@ -72,7 +72,7 @@ class TrainRecipe(Supervised):
         return {"lr": divided(self.config.optim.lr, self.config.optim.milestones, step)}
 
     def at(self, θ: Weights) -> list[float]:
-        """Loss and accuracy of other weights on the chosen training images."""
+        """Loss and accuracy of weights θ on the chosen training images."""
         training = self.model.training
         found = loss_and_accuracy(self.model, θ, self.view_inputs, self.view_labels).tolist()
         self.model.train(training)
@@ -81,10 +81,8 @@ class TrainRecipe(Supervised):
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """``error`` on the evaluation split in %, and ``weight``, the root mean square of θ.
 
-        In the final step also, on the chosen training images: ``loss`` and ``train_error``; the
-        shares of the path's variation in % ``pca_1``, ``pca_2`` (in two principal directions) and
-        ``random_2`` (in two random ones); ``rise_<how>`` of :meth:`lines`; and of
-        :meth:`straight_line`.
+        After the last step also ``loss`` and ``train_error`` on the chosen training images, and the
+        metrics of :meth:`shares`, :meth:`lines` and :meth:`straight_line`.
         """
         self.path[-(-step // self.config.train.eval_every)] = flat(self.weights)
         weight = flat({n: w for n, w in self.weights.items() if w.dim() > 1})
@@ -97,24 +95,31 @@ class TrainRecipe(Supervised):
         return metrics | self.shares() | self.lines(loss) | self.straight_line()
 
     def shares(self) -> dict[str, float]:
-        """How much of the path's variation lies in one and two directions, in %."""
+        """The fractions of the path's variation in some directions, in %.
+
+        ``pca_1``: in the first principal direction; ``pca_2``: in two principal directions;
+        ``random_2``: in two random ones.
+        """
         _, shares = principal_directions(self.path)
         plane = torch.stack([flat(self.direction(k, "filter")) for k in (0, 1)])
         return {"pca_1": 100 * shares[0].item(), "pca_2": 100 * shares[:2].sum().item(),
                 "random_2": 100 * share_in_plane(self.path, plane)}
 
     def direction(self, number: int, how: Normalisation) -> Weights:
-        """One of the random directions, the same numbers for every normalisation."""
+        """A random direction; it has the same random numbers for every normalisation."""
         draw = self.generator("direction", number)
         return normalised(random_direction(self.weights, draw), self.weights, how)
 
     def lines(self, centre: float) -> dict[str, float]:
         """The loss along random lines through the weights, with and without normalisation.
 
-        ``rise_<how>``: half way to the edge the mean loss over all directions, both ways, less
-        that at the weights; ``spread_<how>``: its standard deviation over directions, over it.
-        ``<how>_loss_<k>``, ``<how>_accuracy_<k>``: along the first direction. The edge is at 1 with
-        normalisation, at ``view.distance`` without.
+        ``rise_<how>``: mean loss half way to the edge, over all directions and both ways, minus the
+        loss at the weights; ``spread_<how>``: its standard deviation over directions, divided by
+        its mean. ``<how>_loss_<k>``, ``<how>_accuracy_<k>``: along the first direction. The edge is
+        at 1 with normalisation, at ``view.distance`` without.
+
+        Args:
+            centre: the loss at the weights.
         """
         v, metrics = self.config.view, dict[str, float]()
         ways: list[tuple[Normalisation, float]] = [("filter", 1.0), ("none", v.distance)]
@@ -136,9 +141,9 @@ class TrainRecipe(Supervised):
     def straight_line(self) -> dict[str, float]:
         """Goodfellow et al.: the loss of (1 − α) θ_0 + α θ_n, ``line_loss_<k>`` at α = 0 … 1.
 
-        ``line_rise``: all that the loss rises from point to point, in % of what it falls from the
-        first to the last. With batch normalisation nothing is measured, whose statistics at the
-        points between are not defined.
+        ``line_rise``: the sum of all rises from point to point, in % of the fall from the first to
+        the last point. Empty with batch normalisation, whose statistics are not defined at points
+        in between.
         """
         if self.config.model.bn:
             return {}
@@ -152,8 +157,8 @@ class TrainRecipe(Supervised):
                 **{f"line_loss_{k}": loss for k, (loss, _) in enumerate(found)},
                 **{f"line_accuracy_{k}": accuracy for k, (_, accuracy) in enumerate(found)}}
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
-        """Leave the first seed's path in its principal plane, and the loss there."""
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
+        """Write the path of seed 0 in its principal plane, and the loss there."""
         if self.config.seed:
             return
         path = paper_folder / "results" / self.config.experiment / "path0.safetensors"
@@ -164,8 +169,9 @@ class TrainRecipe(Supervised):
         """The loss on the path's principal plane.
 
         Returns:
-            ``path`` (n + 1, 2), coordinates of the path's points from the last one; ``x``, ``y``
-            (points,) of the grid; ``loss`` (points, points), rows along x; ``shares`` (2,).
+            ``path`` (n + 1, 2): coordinates of the path's points relative to the last one; ``x``,
+            ``y`` (points,): the grid; ``loss`` (points, points), rows along x; ``shares`` (2,):
+            fractions of variation of the two directions.
         """
         plane, shares = principal_directions(self.path)
         at = (self.path - self.path[-1]).double().cpu() @ plane.T

@@ -38,7 +38,7 @@ def error(network: torch.nn.Module, images: Tensor, labels: Tensor, mean: Tensor
         network: in evaluation mode.
         images: uint8, (n, c, h, w).
         labels: (n,).
-        mean, std: subtracted from and divided into pixels in 0 … 1; broadcast over images.
+        mean, std: pixels in 0 … 1 less ``mean`` are divided by ``std``; broadcast over images.
     """
     wrong = 0
     for x, y in zip(images.split(250), labels.split(250), strict=True):
@@ -60,7 +60,7 @@ def per_channel(options: dict, name: str) -> Tensor | None:
 def main(argv: list[str]) -> int:
     """The command line; see the module's text."""
     if not argv or argv[0] in ("--help", "-h"):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     path = Path(argv[0])
     if not path.exists() and (Path(__file__).parent / path).exists():

@@ -22,7 +22,7 @@ def parameters(depth: int, shortcut: Shortcut = "A") -> float:
 
 
 def added_by_option_a(depth: int) -> float:
-    """Parameters a residual network with option A has more than its plain twin."""
+    """How many more parameters a residual network with option A has than its plain twin."""
     return 1e6 * (parameters(depth, "A") - parameters(depth, "none"))
 
 
@@ -38,7 +38,7 @@ def giga_multiply_adds(depth: int) -> float:
 
 
 def output_size(depth: int, stage: int) -> float:
-    """Height of the map a CIFAR network's stage (1, 2, 3) puts out for a 32×32 image."""
+    """Height of the map that stage 1, 2 or 3 of a CIFAR network gives for a 32×32 image."""
     with torch.device("meta"):
         network = cifar_resnet(depth)
         x = network.conv1(torch.zeros(1, 3, 32, 32))

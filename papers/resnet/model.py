@@ -21,7 +21,7 @@ Shortcut = Literal["A", "B", "C", "none"]
 
 
 def conv(channels_in: int, channels_out: int, size: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution without bias, which the BN behind it would cancel; padding keeps the size."""
+    """A convolution without bias, which the BN after it would cancel; padding keeps the size."""
     return nn.Conv2d(channels_in, channels_out, size, stride, padding=size // 2, bias=False)
 
 
@@ -206,7 +206,7 @@ def layer_responses(network: nn.Module, batches: list[Tensor]) -> list[float]:
     Taken over all examples, channels and positions, in evaluation mode, in order of depth.
 
     Args:
-        network: a CIFAR network; its BN layers behind 3×3 convolutions are measured.
+        network: a CIFAR network; its BN layers after 3×3 convolutions are measured.
         batches: images, each (b, c, h, w).
     """
     sums: dict[str, list[Tensor]] = {}

@@ -7,18 +7,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import reduce, repeat
 from torch import Tensor
 
-from common.conditions import Not
-from common.config import Config as BaseConfig
-from common.config import key
 from common.data import Split, generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
@@ -26,9 +22,9 @@ from common.training.augment import Cropped, PadCropFlip
 from common.training.compiling import compile_parts
 from common.training.descent import sgd
 from common.training.devices import place
-from common.training.published import Made
 from common.training.recipe import Batch, Row
 from common.training.schedules import divided
+from common.training.weight_files import RecordedRun
 from papers.resnet import weights
 from papers.resnet.model import (
     Block,
@@ -38,43 +34,10 @@ from papers.resnet.model import (
     initialise,
     layer_responses,
 )
+from papers.resnet.settings import Config
 
 WARM_UP_WINDOW = 50
 """Steps over which the training error that ends the warm-up is averaged."""
-
-
-@dataclass
-class ModelConfig:
-    family: Literal["cifar", "imagenet"] = key("cifar", "section 4.2's networks or Table 1's")
-    depth: int = key(20, "weighted layers: 6n+2 for cifar; 18, 34, 50, 101 or 152 for imagenet")
-    shortcut: Literal["A", "B", "C", "none"] = key(
-        "A", "A zero-padding, B projection where the size changes, C everywhere, none: plain")
-    magnify: int = key(1, "every pixel becomes magnify × magnify pixels", least=1)
-
-
-@dataclass
-class OptimConfig:
-    lr: float = key(0.1, "initial learning rate", least=0)
-    milestones: list[int] = key([32000, 48000], "steps after which it is divided by 10", least=1)
-    momentum: float = key(0.9, "momentum of SGD, without Nesterov", least=0, below=1)
-    weight_decay: float = key(1e-4, "L2 penalty", least=0)
-    decay: Literal["weights", "all"] = key(
-        "weights", "what decays: weights of convolutions and fc, or every parameter",
-        only={"optim.weight_decay": Not(0.0)})
-    warm_up_lr: float = key(0.0, "0, or the rate until the training error is below 80 %", least=0)
-
-
-@dataclass
-class AugmentConfig:
-    pad: int = key(4, "zeros on each side before the random crop; 0: no crop, no flip", least=0)
-    flip: bool = key(True, "mirror half the images", only={"augment.pad": Not(0)})
-
-
-@dataclass
-class Config(BaseConfig):
-    model: ModelConfig = field(default_factory=ModelConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
 class ResNetRecipe(Cropped):
@@ -90,7 +53,7 @@ class ResNetRecipe(Cropped):
         self.mean = reduce(self.magnified(train.images), "n c h w -> c h w", "mean")
 
     def magnified(self, images: Tensor) -> Tensor:
-        """Pixels in 0 … 1, each as often as the configuration says."""
+        """Pixels in 0 … 1, each repeated as the configuration says."""
         k = self.config.model.magnify
         return repeat(images, "n c h w -> n c (h k1) (w k2)", k1=k, k2=k).float() / 255
 
@@ -122,7 +85,7 @@ class ResNetRecipe(Cropped):
 
     @property
     def layout(self) -> torch.memory_format:
-        """How weights lie in memory: a card's tensor cores want channels last, IEEE's float32 not.
+        """How weights lie in memory: a card's tensor cores want channels last, float32 does not.
 
         They are the same weights; only the order in which sums are taken differs.
         """
@@ -130,7 +93,7 @@ class ResNetRecipe(Cropped):
         return torch.channels_last if cores else torch.preserve_format
 
     def compiled(self) -> Any:
-        """On a CPU as one; elsewhere block by block, whatever the depth."""
+        """As a whole on a CPU; elsewhere block by block, whatever the depth."""
         if self.device.type == "cpu" or not self.config.train.compile:
             return super().compiled()
         return compile_parts(self.model, Block)
@@ -183,14 +146,12 @@ class ResNetRecipe(Cropped):
             metrics |= {f"response_{k}": s for k, s in enumerate(stds, 1)}
         return metrics
 
-    def publish(self, paper_folder: Path, run: Made) -> None:
-        """Leave the trained network in ``weights/``, with what it is beside it."""
+    def publish(self, paper_folder: Path, run: RecordedRun) -> None:
+        """Publish the trained network in ``weights/``, with its card."""
         config = self.config
         name = config.experiment + (f"-seed{config.seed}" if config.seed else "")
-        said = weights.Sidecar(
-            experiment=config.experiment, seed=config.seed, data=config.data.name,
-            depth=config.model.depth, shortcut=config.model.shortcut,
-            error=run.metrics["error"], config=run.config, commits=run.commits)
+        said = weights.Sidecar(**run.by, depth=config.model.depth, shortcut=config.model.shortcut,
+                               error=run.metrics["error"])
         weights.save(paper_folder / "weights" / f"{name}.safetensors", self.model, self.mean, said)
 
 

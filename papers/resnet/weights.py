@@ -15,8 +15,8 @@ there                  here                why
 ``downsample.``        ``shortcut.``       another name of projections (options B, C)
 =====================  ==================  ==========================================
 
-Some put option A's new channels on both sides of the old ones instead of behind them. No name and
-no shape tells; :func:`padded_behind` reorders the channels of such a state dict to ours.
+Some put option A's new channels on both sides of the old ones instead of behind them. Neither
+names nor shapes tell; :func:`padded_behind` reorders the channels of such a state dict to ours.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from common.config import one_line
 from common.errors import UserError
 from common.evidence import card as cards
 from common.files import shown
-from common.training import published
+from common.training import weight_files
 from common.training.start import MEAN
 from papers.resnet.model import Block, ResNet, Shortcut, cifar_resnet
 
 TEST_IMAGES = 10_000
-"""Of CIFAR-10, on which the networks are evaluated."""
+"""How many images of CIFAR-10 the networks are evaluated on."""
 
 Padding = Literal["behind", "both"]
 """Where option A's new channels are: behind the old ones, as in this repository, or half on each
 side of them."""
 
 
-class Sidecar(published.Sidecar):
+class Sidecar(weight_files.Sidecar):
     """What lies as JSON beside our weights.
 
     Attributes:
@@ -64,7 +64,7 @@ def save(path: Path, network: ResNet, mean: Tensor, sidecar: Sidecar) -> None:
     """Write a network; ``sidecar`` as JSON beside it, in short in its metadata, and as a card.
 
     Args:
-        path: ends in ``.safetensors``; the others take its name.
+        path: ends in ``.safetensors``; the other two files have the same name.
         network: to be written.
         mean: per pixel, (c, h, w).
         sidecar: which run made it, and how good it is.
@@ -74,12 +74,12 @@ def save(path: Path, network: ResNet, mean: Tensor, sidecar: Sidecar) -> None:
     """
     about = {"depth": str(sidecar.depth), "shortcut": sidecar.shortcut, "padding": "behind",
              "metric": f"test error {sidecar.error:.2f} %"}
-    published.save(path, network.state_dict() | {MEAN: mean}, about, sidecar,
-                   card(path.stem, sidecar))
+    weight_files.save(path, network.state_dict() | {MEAN: mean}, about, sidecar,
+                      card(path.stem, sidecar))
 
 
 def card(name: str, sidecar: Sidecar) -> str:
-    """What a reader has to know of a file of weights, from what lies beside it."""
+    """What a reader has to know about a file of weights."""
     plain, depth = sidecar.shortcut == "none", sidecar.depth
     kind = "without shortcuts" if plain else f"with shortcut option {sidecar.shortcut}" + (
         ", zeros for new channels behind the old ones" if sidecar.shortcut == "A" else "")

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from common.evidence.results import Result
-from papers.warm_start.model import MLP, initialise, shrink_perturb
-from papers.warm_start.train import resnet18
+from papers.warm_start.model import MLP, initialise, resnet18, shrink_perturb
 
 DIGITS = 9
-"""Decimals to which an exact fact is given: below lies rounding, which differs by processor."""
+"""Decimals of an exact fact: the next ones are rounding, which differs by processor."""
 
 
 def parameters(kind: str, hidden: tuple[int, ...] | list[int] = ()) -> float:
@@ -24,7 +23,7 @@ def parameters(kind: str, hidden: tuple[int, ...] | list[int] = ()) -> float:
 
 
 def images(share: float, train: int = 50_000) -> float:
-    """Images to fit in a phase: of two thirds of the training images the given share."""
+    """Images to fit in a phase: the given share of two thirds of the training images."""
     return int(int(train * 2 / 3) * share)
 
 

@@ -6,11 +6,14 @@ hidden layers, and ResNet-18.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+from common.errors import UserError
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
@@ -42,6 +45,19 @@ class MLP(nn.Module):
         return x
 
 
+def resnet18(channels: int, classes: int) -> nn.Module:
+    """ResNet-18 for small images, of ``papers/resnet``: 64 to 512 channels, projections.
+
+    Raises:
+        UserError: that folder is not there.
+    """
+    try:
+        there = importlib.import_module(".resnet.model", "papers")
+    except ImportError as e:
+        raise UserError("model.kind=resnet18: expected the networks of papers/resnet") from e
+    return there.ResNet(there.BasicBlock, [2, 2, 2, 2], 64, "B", channels, classes)
+
+
 @torch.no_grad()
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """Draw every weight and bias from U(−1/√fan_in, 1/√fan_in), torch's own choice.
@@ -65,8 +81,8 @@ def shrink_perturb(network: nn.Module, λ: float, σ: float, fresh: Sequence[Ten
         network: whose parameters θ are shrunk.
         λ: what remains of them.
         σ: the scale of the noise.
-        fresh: θ', the parameters of a network with random initial weights: so noise has in every
-            layer the size that its initial weights have.
+        fresh: θ', the parameters of a network with random initial weights, so that the noise in
+            every layer is of the size of its initial weights.
     """
     for p, noise in zip(network.parameters(), fresh, strict=True):
         p.mul_(λ).add_(noise, alpha=σ)

@@ -10,82 +10,33 @@ happens: the steps that remain cost nothing.
 
 from __future__ import annotations
 
-import importlib
 import math
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from common import data
-from common.conditions import NEVER, Not
-from common.config import Config as BaseConfig
-from common.config import key, start_of
+from common.config import start_of
 from common.data import DataSet, Split, generator
 from common.errors import UserError, exit_with
 from common.running.cli import main
 from common.training import distributed, start
 from common.training.recipe import Batch, Row, Supervised
-from papers.warm_start.model import MLP, gradient_norm, initialise, shrink_perturb
-
-PERCEPTRON = {"model.kind": "mlp"}
-STARTED = {"start_from": Not("")}
-
-
-@dataclass
-class ModelConfig:
-    kind: Literal["mlp", "resnet18"] = key("mlp", "fully connected, or ResNet-18 for 32×32 pixels")
-    hidden: list[int] = key([100, 100], "units of hidden layers; []: logistic regression", least=1,
-                            only=PERCEPTRON)
-    activation: Literal["tanh", "relu"] = key("tanh", "of hidden units", only=PERCEPTRON | {
-        "model.hidden": Not([])})
-
-
-@dataclass
-class OptimConfig:
-    rule: Literal["adam", "sgd"] = key("adam", "Adam, or SGD without momentum")
-    lr: float = key(0.001, "constant learning rate", least=0)
-    until: float = key(0.99, "training accuracy of an epoch that ends training; 0: all epochs",
-                       least=0, most=1)
-
-
-@dataclass
-class PhaseConfig:
-    share: float = key(1.0, "the part of the images to fit that is there, the first ones", above=0,
-                       most=1)
-    seen: float = key(0.5, "the part that the phase before had; gradients of its images and of "
-                           "the others are compared before the first epoch", above=0, most=1)
-
-
-@dataclass
-class StartConfig:
-    shrink: float = key(1.0, "λ, what remains of the weights started from", least=0, most=1,
-                        only=STARTED)
-    perturb: float = key(0.0, "σ, how much of random initial weights is added", least=0,
-                         only=STARTED)
-
-
-@dataclass
-class Config(BaseConfig):
-    honoured: ClassVar = {"data.evaluate_on": NEVER}
-    model: ModelConfig = field(default_factory=ModelConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    phase: PhaseConfig = field(default_factory=PhaseConfig)
-    start: StartConfig = field(default_factory=StartConfig)
+from papers.warm_start.model import MLP, gradient_norm, initialise, resnet18, shrink_perturb
+from papers.warm_start.settings import Config
 
 
 class WarmStartRecipe(Supervised):
     """One phase of training: a share of the images to fit, from random or from given weights.
 
     Attributes:
-        epochs: made so far.
-        stopped: whether the training accuracy of one has reached ``optim.until``.
-        train_accuracy: of the last one, of its batches as they were trained on.
-        last: its mean loss.
+        epochs: how many were made so far.
+        stopped: whether the training accuracy of an epoch has reached ``optim.until``.
+        train_accuracy: of the last epoch, on its batches as they were trained on.
+        last: the mean loss of the last epoch.
         gradients: ‖∇‖ of the images seen before and of the new ones, before the first epoch; empty
-            without new ones.
+            where there are no new ones.
     """
 
     kept = (*Supervised.kept, "epochs", "stopped", "train_accuracy", "last", "gradients")
@@ -94,7 +45,7 @@ class WarmStartRecipe(Supervised):
     # ---- the data ----------------------------------------------------------------------------
 
     def splits(self) -> tuple[DataSet, Split, Split]:
-        """Of the training images a random two thirds to fit, the rest to test on (section 2.1)."""
+        """A random two thirds of the training images to fit, the rest to test on (section 2.1)."""
         if distributed.processes() > 1:
             raise UserError("epochs are made by one process: start it without torchrun")
         whole = data.load(self.config.data.name)
@@ -115,7 +66,7 @@ class WarmStartRecipe(Supervised):
         return train[:share]
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Pixels from −1 to 1, as the authors' program: less a half, divided by a half."""
+        """Pixels from −1 to 1, as in the authors' program: less a half, divided by a half."""
         return images.float() / 127.5 - 1
 
     # ---- training ----------------------------------------------------------------------------
@@ -132,7 +83,7 @@ class WarmStartRecipe(Supervised):
                                 f"{side}×{side} pixels, of which batch normalisation has no "
                                 "statistics; expected another size")
             self.model = resnet18(self.inputs.shape[1], self.data.classes)
-        # a run that starts from weights draws noise, which is not what its donor began with
+        # from given weights this is noise, drawn apart from what the donor began with
         initialise(self.model, generator(c.seed, "noise" if start_of(c) else "init"))
         self.model.to(self.device)
         if c.optim.rule == "adam":
@@ -153,7 +104,7 @@ class WarmStartRecipe(Supervised):
         return taken
 
     def batch(self, row: Row) -> Batch:
-        """As the stack's, by ``index_select``, which is a third faster for long rows."""
+        """The same by ``index_select``, which is a third faster for long rows."""
         return (self.inputs.index_select(0, row["index"]),
                 self.labels.index_select(0, row["index"]))
 
@@ -186,26 +137,13 @@ class WarmStartRecipe(Supervised):
         """``accuracy`` on the held-out third, ``train_accuracy`` of the last epoch, ``epochs``.
 
         ``epochs`` is infinite where ``optim.until`` was not reached. ``gradient_old`` and
-        ``gradient_new`` are the two norms of before the first epoch, where there are new images.
+        ``gradient_new`` are :attr:`gradients`, where there are new images.
         """
         unfinished = self.config.optim.until > 0 and not self.stopped
         metrics = {"accuracy": self.accuracy(self.eval_inputs, self.eval_labels),
                    "train_accuracy": self.train_accuracy,
                    "epochs": math.inf if final and unfinished else float(self.epochs)}
         return metrics | dict(zip(("gradient_old", "gradient_new"), self.gradients, strict=False))
-
-
-def resnet18(channels: int, classes: int) -> torch.nn.Module:
-    """ResNet-18 for small images, of ``papers/resnet``: 64 to 512 channels, projections.
-
-    Raises:
-        UserError: that folder is not there.
-    """
-    try:
-        there = importlib.import_module(".resnet.model", "papers")
-    except ImportError as e:
-        raise UserError("model.kind=resnet18: expected the networks of papers/resnet") from e
-    return there.ResNet(there.BasicBlock, [2, 2, 2, 2], 64, "B", channels, classes)
 
 
 recipe = WarmStartRecipe

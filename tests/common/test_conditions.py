@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.conditions import ALWAYS, NEVER, Not, Unlike, alternatives, fits, said
+from common.conditions import ALWAYS, NEVER, Not, Unlike, alternatives, described, fits
 
 
 @pytest.mark.parametrize(("value", "wanted", "fitting"), [
@@ -19,4 +19,4 @@ def test_fits(value, wanted, fitting):
     (({"m": "a"}, {"l1": Not(0.0)}), "m=a or l1≠0.0"),
     ({"first": Unlike("last")}, "first≠last"), (ALWAYS, ""), (NEVER, "")])
 def test_said(only, text):
-    assert said(alternatives(only)) == text
+    assert described(alternatives(only)) == text

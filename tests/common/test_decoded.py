@@ -37,7 +37,7 @@ def test_the_cache_is_made_once_and_anew_where_damaged(capsys):
     (path,) = data.cache_root().glob("*")
     path.write_bytes(b"")
     assert cached("mnist", "x" * 30, small).fingerprint == small().fingerprint
-    assert "making it anew" in capsys.readouterr().err
+    assert "making it again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["mnist", "digits", "mushroom"])

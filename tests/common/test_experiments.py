@@ -105,7 +105,7 @@ def test_wrong_overrides_are_named(experiments, overrides, message):
     ("experiments: {a: {help: x}}\ndefaults: {trian: {steps: 1}}",
      "unknown key 'trian.steps'; did you mean 'train.steps'"),
     ("experiments: {a: {from: b}}", "made from 'b'"),
-    ("experiments: {a: {runs: [b]}}", "runs 'b', which is not there"),
+    ("experiments: {a: {runs: [b]}}", "runs 'b', which does not exist"),
     ("experiments: {a: {precisions: [half]}}", "experiment 'a' has precisions=['half']: expected "
                                                "a list of float32|bfloat16"),
     ("precisions: float32", "precisions: 'float32': expected a list"),
@@ -152,6 +152,10 @@ def test_wrong_overrides_are_named(experiments, overrides, message):
     ("experiments: {a: {}, b: {runs: [a], optim: {lr: 1}}}", "beside it, not optim"),
     ("experiments: {a: {vary: {data.name: [../../x]}}}", "the name 'a_../../x': expected one of"),
     ("experiments: {a: {vary: {optim.lr: [1.0, 1.0]}}}", "the name 'a_1.0': expected"),
+    (f"experiments: {{a: {{vary: {{optim.lr: {[*range(2000)]}, train.steps: {[*range(2000)]}}}}}}}",
+     "experiment 'a': vary makes 4,000,000 experiments: expected at most 1,000"),
+    ("experiments: {a: {}, " + ", ".join(f"g{k}: {{runs: [g{k + 1}]}}" for k in range(1500))
+     + ", g1500: {runs: [a]}}", "runs groups of groups: expected at most 20 of them in one"),
     ("experiments: {a_1: {}, a: {vary: {optim.lr: [1]}}}", "the name 'a_1': expected"),
 ])
 def test_wrong_files_are_named(tmp_path, text, message):
@@ -219,8 +223,8 @@ def test_unknown_experiment_names_the_nearest(experiments):
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("both", "'both' is several: expected one of a, rate_0.3_5, rate_0.4_5"),
-    ("rate", "'rate' is several: expected one of rate_0.3_5, rate_0.4_5"),
+    ("both", "'both' is a group: expected one of a, rate_0.3_5, rate_0.4_5"),
+    ("rate", "'rate' is a group: expected one of rate_0.3_5, rate_0.4_5"),
     ("rat", "unknown experiment 'rat'; known: a, b, rate_0.3_5, rate_0.4_5")])
 def test_a_group_is_no_single_experiment(experiments, name, message):
     with pytest.raises(UserError) as e:

@@ -8,7 +8,7 @@ import pytest
 
 from common import data
 from common.errors import UserError, exit_with
-from common.files import cache_root, empty, locked, read_text, sha256, shown, write_atomic
+from common.files import cache_root, empty_folder, locked, read_text, sha256, shown, write_atomic
 from common.running import cli
 from tests.common.toy import Toy, experiments
 
@@ -124,7 +124,7 @@ def test_emptying_a_folder_leaves_its_lock(tmp_path):
     (tmp_path / "f").touch()
     (tmp_path / "link").symlink_to(tmp_path / "inner")
     with locked(tmp_path, "busy"):
-        empty(tmp_path)
+        empty_folder(tmp_path)
         assert [p.name for p in tmp_path.iterdir()] == [".lock"]
 
 

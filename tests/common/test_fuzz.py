@@ -208,8 +208,8 @@ def reported(folder):
     gallery.strip(counted)
     gallery.cells(paper, counted)
     picture.draw(judgements)
-    report.outdated(paper, judgements)
-    page.report(paper, judgements, {str(paper.about.picture): "a figure"})
+    report.changed_verdicts(paper, judgements)
+    page.report_text(paper, judgements, {str(paper.about.picture): "a figure"})
     for name in sorted(p.stem for p in (folder / "published").glob("*.csv")):
         paper.published(name)
 

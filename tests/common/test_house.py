@@ -121,10 +121,6 @@ def test_no_path_of_one_machine_in_tracked_files():
 LINES, STATEMENTS, TRAIN = 350, 60, 200
 """Of a file at most, of a function at most, and of a paper's train.py fewer than."""
 
-LONGER = {"backprop": 219, "dropout": 295, "hopfield": 228, "large_batch": 251, "lbfgs": 234,
-          "levenberg_marquardt": 272, "resnet": 200, "warm_start": 214}
-"""Papers whose train.py is longer; it grows no further, and who shortens it takes it from here."""
-
 SOURCES = sorted(p for room in ("common", "papers", "tests") for p in (ROOT / room).rglob("*.py")
                  if not {"template", "under_way"} & set(p.parts))
 
@@ -164,9 +160,7 @@ def test_files_and_functions_are_short():
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
 def test_train_py_is_short(folder):
     lines = (folder / "train.py").read_text(encoding="utf-8").count("\n")
-    allowed = LONGER.get(folder.name, TRAIN - 1)
-    assert lines <= allowed, "what is more belongs into modules of its own beside train.py"
-    assert folder.name not in LONGER or lines >= TRAIN, "take it from the list of longer ones"
+    assert lines < TRAIN, "what is more belongs in modules of its own beside train.py"
 
 
 def test_no_module_reaches_into_anothers_private_names():

@@ -20,7 +20,7 @@ from common.running import cli
 from common.training import checkpoint
 from common.training.precision import check_precision
 from papers.lbfgs import train as lbfgs
-from papers.levenberg_marquardt import train as levenberg_marquardt
+from papers.levenberg_marquardt import minpack
 
 SHORT = {"train.steps": 3, "train.eval_every": 2, "train.log_every": 2, "train.checkpoint_every": 3,
          "train.threads": 1, "train.device": "cpu", "record": False}
@@ -223,8 +223,8 @@ class Compiled:
 @pytest.fixture
 def compiled(monkeypatch):
     """Small data sets, short lists of problems, and nothing is compiled."""
-    made = levenberg_marquardt.minpack_runs()
-    monkeypatch.setattr(levenberg_marquardt, "minpack_runs", lambda: made[1:4])
+    made = minpack.minpack_runs()
+    monkeypatch.setattr(minpack, "minpack_runs", lambda: made[1:4])
     for name, listed in lbfgs.SETS.items():
         monkeypatch.setitem(lbfgs.SETS, name, [(p, {}) for p, _ in listed[:3]])
     for name in ("digits", "other", "mushroom"):
@@ -257,8 +257,8 @@ class Branch:
             v for k, v in vars(self.train).items() if k.endswith("Recipe") and k != "Recipe")
         self.compiled.calls = 0
         (run,) = cli.train(made, self.experiments, self.name, [0], changed | {"fresh": True})
-        record = json.loads((run.job.folder / "result.json").read_text())
-        state = checkpoint.load(run.job.folder)["recipe"]
+        record = json.loads((run.request.folder / "result.json").read_text())
+        state = checkpoint.load(run.request.folder)["recipe"]
         told = {k: v for k, v in record["curves"].items() if k != "seconds"}
         metrics = {k: v for k, v in record["metrics"].items() if k != "seconds"}
         digest = hashlib.sha256(json.dumps(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from common.evidence.paper import Paper
+from common.evidence.tables import escaped
 from common.files import ROOT
 from common.running.site.names import Named, Row, rows
 from common.running.site.pages import Pages, fenced
@@ -17,16 +19,42 @@ def page(paper: Paper, pages: Pages) -> str:
         UserError: a name of the table stands for nothing.
     """
     return "\n\n".join([
-        "---\nhide-toc: true\n---", f"# {paper.about.title}: code beside the paper",
-        f"{paper.about.authors} ({paper.about.year}), in the order of the "
+        "---\nhide-toc: true\n---", f"# {escaped(paper.about.title)}: code beside the paper",
+        f"{escaped(paper.about.authors)} ({paper.about.year}), in the order of the "
         "[README's table](README.md); names lead to their page in the API.",
         *(pair(paper, pages, row) for row in rows(paper))]) + "\n"
+
+
+SCRIPT = re.compile(r"(?<![a-zA-Z0-9_])([^\W\d_])_|([^\W_]|[)}])\^")
+"""A single letter with something below it, or anything with something above it."""
+
+GROUP = re.compile(r"\(([^()]*)\)|\{([^{}]*)\}|([^\W_]{1,4})(?![^\W_])")
+"""What is below or above: in parentheses or braces, which are not shown, or a short word."""
+
+
+def typeset(text: str) -> str:
+    """A formula's x_j and e^(−y²) with real subscripts and superscripts, but for what is code."""
+    parts = re.split(r"(`[^`]*`)", text)
+    for k in range(0, len(parts), 2):
+        done, rest = "", parts[k]
+        while found := SCRIPT.search(rest):
+            inner = GROUP.match(rest, found.end())
+            tag = "sub" if found[1] else "sup"
+            if inner:
+                done += (rest[:found.end() - 1]
+                         + f"<{tag}>{next(g for g in inner.groups() if g)}</{tag}>")
+            else:
+                done += rest[:found.end()]
+            rest = rest[(inner or found).end():]
+        parts[k] = done + rest
+    return "".join(parts)
 
 
 def pair(paper: Paper, pages: Pages, row: Row) -> str:
     """A row: what the paper has, beside what the code has."""
     code = "\n\n".join(dict.fromkeys(shown(paper, pages, n) for n in row.names))
-    return (f"::::::{{container}} pair\n:::::{{container}} says\n{row.says}\n\n{row.code}\n:::::\n"
+    says = f"{typeset(row.says)}\n\n{row.code}"
+    return (f"::::::{{container}} pair\n:::::{{container}} says\n{says}\n:::::\n"
             f":::::{{container}} code\n{code}\n:::::\n::::::")
 
 

@@ -27,7 +27,7 @@ from typing import Any
 from common.errors import UserError, nearest
 from common.evidence.paper import Paper, papers
 from common.files import ROOT, read_text, shown, write_atomic
-from common.running.site import beside, explorer, pages
+from common.running.site import beside, explorer, pages, search
 
 HERE = Path(__file__).parent
 MARK = ".papers-site"
@@ -139,7 +139,6 @@ html_copy_source = False
 html_show_sphinx = False
 html_use_index = False
 html_domain_indices = False
-html_show_search_summary = False  # a browser reads no other file for it
 html_show_copyright = False
 templates_path = ["_templates"]
 html_sidebars = {"**": ["sidebar/brand.html", "sidebar/search.html", "claims.html",
@@ -198,12 +197,15 @@ def build(found: pages.Found, listed: dict[str, str], to: Path) -> list[str]:
             write(work / path, text)
         write(work / "conf.py", CONF)
         write(work / "_templates" / "claims.html", SIDEBAR)
-        write(work / "_static" / "style.css", (HERE / "style.css").read_text(encoding="utf-8"))
+        write(work / "_templates" / "search.html", search.PAGE)
+        for name in ("style.css", "excerpts.js"):
+            write(work / "_static" / name, (HERE / name).read_text(encoding="utf-8"))
         with contextlib.redirect_stdout(io.StringIO()):
             app = Sphinx(work, work, to, work / ".doctrees", "html", status=None, warning=warnings)
             app.build(force_all=True)
     if app.statuscode:
         raise UserError(f"Sphinx could not build the site: {warnings.getvalue().strip()[-300:]}")
+    search.write_texts(to)
     for figures in (ROOT / "papers").glob("*/figures"):  # README shows all papers
         shutil.copytree(figures, to / figures.relative_to(ROOT))
     for figure in (ROOT / "papers").glob("*.svg"):  # of several papers
@@ -269,8 +271,9 @@ def main(argv: Sequence[str]) -> int:
     write_atomic(to / "claims.html", explorer.page(found, study, listed))
     for warning in warnings:
         print(warning, file=sys.stderr)
-    size = sum(p.stat().st_size for p in to.rglob("*") if p.is_file())
-    claims = (to / "claims.html").stat().st_size
-    print(f"{shown(to / ('claims.html' if keys['only'] else 'index.html'))}: {size / 1e6:.1f} MB, "
-          f"of which the claims explorer {claims / 1e6:.1f} MB")
+    size, claims, words = (sum(p.stat().st_size for p in to.glob(form) if p.is_file()) / 1e6
+                           for form in ("**/*", "claims.html", search.TEXTS))
+    print(f"{shown(to / ('claims.html' if keys['only'] else 'index.html'))}: {size:.1f} MB, of "
+          f"which the claims explorer {claims:.1f} MB" + (
+              "" if keys["only"] else f", the search's texts {words:.1f} MB"))
     return 1 if warnings else 0

@@ -50,12 +50,13 @@ function label(x, y, text, wide) {
 
 /** The curves of a claim's runs: a choice of metric, a drawing, what it says under the cursor. */
 function curves(c) {
-  const found = read(`curves-${c.paper}`);
+  const found = read(`curves-${c.paper}`), published = read(`published-${c.paper}`);
   const metrics = (c.metrics || []).filter(m => c.experiments.some(e => (found[e] || {})[m]));
   if (!metrics.length) return [];
   const box = make("div", {});
   const draw = metric => box.replaceChildren(...chart(c, metric, c.experiments
-    .filter(e => (found[e] || {})[metric]).map(e => [e, found[e][metric]])));
+    .filter(e => (found[e] || {})[metric])
+    .map(e => [e, found[e][metric], (published[e] || {})[metric] || []])));
   const choice = make("select", { "aria-label": "metric" },
                       ...metrics.map(m => make("option", { value: m }, m)));
   choice.addEventListener("change", () => draw(choice.value));
@@ -77,14 +78,27 @@ function ticks(from, to, whole = false) {
 const tick = (v, form) => (form.percent && form.drawnPercent ? `${+(100 * v).toPrecision(10)} %`
   : v.toLocaleString("en", { maximumSignificantDigits: 10 })).replace("-", "−");
 
+/** A published curve's value at a step between two of its points; null outside them. */
+function between({ steps, values }, step) {
+  const i = steps.findIndex(s => s >= step);
+  if (i < 0 || (i === 0 && steps[0] > step)) return null;
+  if (steps[i] === step) return values[i];
+  return values[i - 1] + (values[i] - values[i - 1]) * (step - steps[i - 1])
+    / (steps[i] - steps[i - 1]);
+}
+
 function chart(c, metric, arms) {
   const own = metric === c.own;  // then the published value and the band are on its scale
   const lines = arms.flatMap(([name, runs], k) => runs.map(([seed, steps, values]) => (
     { name, seed, steps, values, colour: COLOURS[k % COLOURS.length] })));
-  const xs = lines.flatMap(l => l.steps), ys = lines.flatMap(l => l.values).filter(number);
+  const theirs = arms.flatMap(([name, , published], k) => published.map(([says, steps, values]) => ({
+    name, says, steps, values,
+    colour: `color-mix(in srgb, ${COLOURS[k % COLOURS.length]} 55%, var(--ink))` })));
+  const xs = lines.flatMap(l => l.steps), all = [...lines, ...theirs];
+  const ends = all.flatMap(l => l.steps), ys = all.flatMap(l => l.values).filter(number);
   if (own && number(c.at)) ys.push(c.at);
   const wide = width(), high = Math.min(320, Math.max(220, wide * 0.45)), left = 64, low = high - 24;
-  const [x0, x1] = [Math.min(...xs), Math.max(...xs)], [y0, y1] = [Math.min(...ys), Math.max(...ys)];
+  const [x0, x1] = [Math.min(...ends), Math.max(...ends)], [y0, y1] = [Math.min(...ys), Math.max(...ys)];
   const x = v => left + (wide - left - 8) * (v - x0) / (x1 - x0 || 1);
   const y = v => low - (low - 10) * (v - y0) / (y1 - y0 || 1);
   const form = { ...c, drawnPercent: own };
@@ -107,9 +121,9 @@ function chart(c, metric, arms) {
     svg.append(make("text", { class: "x", x: x(s), y: high - 6,
       "text-anchor": x(s) > wide - 40 ? "end" : "middle" }, s.toLocaleString("en")));
   }
-  for (const l of lines) {
+  for (const l of all) {
     const points = l.steps.map((s, i) => [s, l.values[i]]).filter(([, v]) => number(v));
-    svg.append(make("path", { class: "curve", style: `stroke: ${l.colour}`,
+    svg.append(make("path", { class: l.says ? "curve theirs" : "curve", style: `stroke: ${l.colour}`,
       d: points.map(([s, v], i) => `${i ? "L" : "M"}${x(s).toFixed(1)} ${y(v).toFixed(1)}`).join("") }));
   }
   if (own && number(c.at)) {
@@ -117,6 +131,7 @@ function chart(c, metric, arms) {
   }
   const cursor = make("line", { class: "cursor", y1: 10, y2: low, x1: -9, x2: -9 });
   svg.append(cursor);
+  const many = arms.length > 1;
   const readout = make("p", { class: "readout", role: "status" },
                        "Point at the curve, or use the arrow keys on it, to read its values.");
   const every = [...new Set(xs)].sort((a, b) => a - b);
@@ -130,7 +145,9 @@ function chart(c, metric, arms) {
       const mean = here.reduce((a, [, v]) => a + v, 0) / here.length;
       return here.length ? `${name} ${said(mean, form)}` + (here.length > 1 ? ` (mean of `
         + here.map(([s, v]) => `seed ${s}: ${said(v, form)}`).join(", ") + ")" : "") : "";
-    }).filter(Boolean).join("; ");
+    }).concat(theirs.map(l => (number(between(l, step))
+      ? `${many ? `${l.name}, ` : ""}${l.says} ${said(between(l, step), form)}` : "")))
+      .filter(Boolean).join("; ");
   };
   svg.addEventListener("pointermove", event => {
     const box = svg.getBoundingClientRect();
@@ -146,9 +163,13 @@ function chart(c, metric, arms) {
     event.preventDefault();
     tell();
   });
-  const legend = make("p", { class: "legend" }, ...arms.map(([name], i) => make("span",
-    { style: `--c: ${COLOURS[i % COLOURS.length]}` }, name)),
-    own && number(c.at) ? `dashed: published ${c.published}` : "");
+  const sign = (name, kind, colour) => make("span", { class: kind, style: `--c: ${colour}` }, name);
+  const named = theirs.filter((l, i) => theirs.findIndex(
+    o => o.name === l.name && o.says === l.says) === i);  // a range is two lines with one name
+  const legend = make("p", { class: "legend" },
+    ...arms.map(([name], i) => sign(name, "ours", COLOURS[i % COLOURS.length])),
+    ...named.map(l => sign(many ? `${l.name}, ${l.says}` : l.says, "theirs", l.colour)),
+    own && number(c.at) ? sign(`published ${c.published}`, "theirs", "var(--ink)") : "");
   return [legend, svg, readout];
 }
 

@@ -52,7 +52,8 @@ function row(c) {
     make("span", {}, badge(c.verdict)),
     make("span", { class: "says" }, c.says,
          make("span", { class: "small" }, ` ${papers[c.paper].title}, ${c.where}`)),
-    make("span", { class: "small" }, c.published !== "–" ? `published ${c.published}` : "",
+    make("span", { class: "small" }, c.published !== "–"
+      ? `${(c.obtained || "").startsWith("derived") ? "derived" : "published"} ${c.published}` : "",
          c.published !== "–" && c.measured !== "–" ? "; " : "",
          c.measured !== "–" ? `measured ${c.measured}` : "")));
 }

@@ -71,7 +71,8 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
     said = {
         "paper": paper.name, "id": claim.id, "kind": kind(claim), "verdict": j.verdict,
         "where": claim.where, "says": claim.says, "obtained": claim.obtained,
-        "published": tables.published(j), "band": tables.band(j), "measured": tables.measured(j),
+        "published": tables.published(j).removesuffix(" †"),  # what derived means is said in words
+        "band": tables.band(j), "measured": tables.measured(j),
         "why": claim.judge.why, "because": claim.because,
         "afterwards": claim.afterwards, "stale": j.stale, "by": j.by,
         "command": command(paper, j), "code": [key(s) for s in code],
@@ -187,6 +188,18 @@ def curves_of(paper: Paper, claims: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def published_of(paper: Paper) -> dict[str, Any]:
+    """The published curves: experiment to metric to [name, steps, values] of each."""
+    found: dict[str, Any] = {}
+    for curve in paper.about.curves:
+        table = paper.published(curve.table)
+        for name in curve.values:
+            line = [curve.says, *thinned(curve.each * table[curve.steps], table[name])]
+            for experiment in curve.experiments:
+                found.setdefault(experiment, {}).setdefault(curve.metric, []).append(line)
+    return found
+
+
 def thinned(steps: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray
             ) -> list[list[float | None]]:
     """A curve's steps and values, rounded to four digits, evenly chosen, with both its ends."""
@@ -221,7 +234,7 @@ def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
         modules: those with a page in the site's API; without any the page stands alone.
     """
     sources: dict[str, dict[str, Any]] = {}
-    papers, claims, curves = [], [], {}
+    papers, claims, curves, published = [], [], {}, {}
     for paper, judgements in found:
         own = []
         for said, code in (of_claim(paper, j) for j in judgements):
@@ -229,6 +242,7 @@ def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
             sources |= {key(s): of_source(s, modules) for s in code}
         claims += own
         curves[paper.name] = curves_of(paper, own)
+        published[paper.name] = published_of(paper)
         about = paper.about
         papers.append({"name": paper.name, "title": about.title, "authors": about.authors,
                        "year": about.year, "link": about.link, "runs": runs_of(paper),
@@ -236,7 +250,8 @@ def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
     names = {p["name"] for p in papers}
     data = {"papers": papers, "kinds": KINDS, "verdicts": VERDICTS, "sources": sources,
             "skills": {k: v for k, v in study.items() if names & set(v)}, "claims": claims}
-    blocks = [block("data", data), *(block(f"curves-{k}", v) for k, v in curves.items())]
+    blocks = [block("data", data), *(block(f"curves-{k}", v) for k, v in curves.items()),
+              *(block(f"published-{k}", v) for k, v in published.items() if v)]
     text, style, *scripts = ((HERE / name).read_text(encoding="utf-8") for name in (
         "explorer.html", "explorer.css", "explorer.js", "curves.js"))
     parts = {"STYLE": style, "SCRIPT": "\n".join(scripts), "DATA": "\n".join(blocks)}

@@ -190,8 +190,8 @@ def measuring(paper: Paper, metric: str) -> list[Source]:
     found: list[Source] = []
     for path in sorted(paper.folder.glob("*.py"), key=lambda p: p.stem == "facts"):
         if path.stem not in READERS and not (path.stem == "facts" and found):
-            made = [find(path, name) for name, node in functions(parsed(path)[1])
-                    if any(makes(n, metric) for n in ast.walk(node))]
+            made = [find(path, name) for name, texts, forms in named_in(path)
+                    if metric in texts or any(f.fullmatch(metric) for f in forms)]
             found += [s for s in made if s]
     return sorted(found, key=lambda s: not s.name.endswith(".evaluate"))
 
@@ -205,15 +205,26 @@ def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
             yield f"{prefix}{node.name}", node
 
 
-def makes(node: ast.AST, metric: str) -> bool:
-    """Whether a piece of code is a metric's name: a text, a keyword, or put together by an f-string
-    that has at least two letters of its own."""
-    if isinstance(node, ast.JoinedStr):
-        fixed = [v.value if isinstance(v, ast.Constant) else None for v in node.values]
-        pattern = "".join(".+" if v is None else re.escape(str(v)) for v in fixed)
-        return sum(len(str(v)) for v in fixed if v) > 1 and bool(re.fullmatch(pattern, metric))
-    return (isinstance(node, ast.Constant) and node.value == metric) or (
-        isinstance(node, ast.keyword) and node.arg == metric)
+@functools.cache
+def named_in(path: Path) -> list[tuple[str, set[str], list[re.Pattern[str]]]]:
+    """The functions of a file with what may be the name of a metric in each: its texts and
+    keywords, and the forms of its f-strings that have at least two letters of their own."""
+    found = []
+    for name, function in functions(parsed(path)[1]):
+        texts: set[str] = set()
+        forms = []
+        for node in ast.walk(function):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+            elif isinstance(node, ast.keyword) and node.arg:
+                texts.add(node.arg)
+            elif isinstance(node, ast.JoinedStr):
+                fixed = [v.value if isinstance(v, ast.Constant) else None for v in node.values]
+                if sum(len(str(v)) for v in fixed if v) > 1:
+                    forms.append(re.compile("".join(
+                        ".+" if v is None else re.escape(str(v)) for v in fixed)))
+        found.append((name, texts, forms))
+    return found
 
 
 @functools.cache

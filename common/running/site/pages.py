@@ -17,8 +17,10 @@ from pathlib import PurePosixPath
 from common.evidence import gallery
 from common.evidence.counting import count
 from common.evidence.paper import Judgement, Paper
-from common.evidence.picture import NAME
+from common.evidence.picture import MARKS, NAME
 from common.evidence.story import story
+from common.evidence.tables import escaped
+from common.evidence.verdicts import VERDICTS
 from common.files import ROOT, read_text
 
 Found = Sequence[tuple[Paper, Sequence[Judgement]]]
@@ -62,8 +64,7 @@ class Pages:
             if not path:
                 return f'<a href="#{fragment}">{label}</a>'
             if mark:
-                return (f'<img src="{path}" alt="{html.escape(label, quote=True)}" loading="lazy" '
-                        'class="figure">')
+                return figure(path, label)
             return self.led(label, posix(page.parent / path), fragment, page)
         return HREF.sub(lambda m: f'{m[1]}{m[2]}.html{m[3] or ""}"', LINK.sub(of_link, text))
 
@@ -93,6 +94,12 @@ class Pages:
             self.made[path] = (f"---\norphan: true\nhide-toc: true\n---\n# {target}\n\n"
                                f"{fenced(content, language)}\n")
         return path
+
+
+def figure(path: str, alt: str, loading: str = "lazy") -> str:
+    """A figure that leads to itself, for a phone shows it too small to be read."""
+    return (f'<a href="{path}"><img src="{path}" alt="{html.escape(alt, quote=True)}" '
+            f'loading="{loading}" class="figure"></a>')
 
 
 def posix(path: PurePosixPath) -> str:
@@ -129,6 +136,15 @@ def strip(judgements: Sequence[Judgement]) -> str:
             f'<span class="counted">{html.escape("; ".join(counted.words))}</span>')
 
 
+def legend() -> str:
+    """What the colours of the strips mean; the pointer tells more of each verdict."""
+    signs = " ".join(
+        f'<span title="{html.escape(meaning)}" style="--c: '
+        f'{MARKS[verdict][1] if verdict in MARKS else gallery.NOT_RUN}">{verdict}</span>'
+        for verdict, meaning in VERDICTS.items())
+    return f"<p class=\"legend\">A strip counts a paper's statements by verdict: {signs}</p>"
+
+
 def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
     """A paper on the front page: picture, title, what it shows, verdicts."""
     about = {k: html.escape(str(v)) for k, v in paper.about.model_dump(exclude={"claims"}).items()}
@@ -153,7 +169,7 @@ def front(found: Found, rest: Sequence[str]) -> str:
         "---\nhide-toc: true\n---", "# Papers to code", "", about, "",
         '<p class="ways"><a href="claims.html">Every claim</a> · <a href="papers/STUDY.html">What '
         'to study here</a> · <a href="README.html">Run it</a> · <a href="api/index.html">The code'
-        "</a></p>", "", f'<div class="cards">\n{cards}\n</div>', "",
+        "</a></p>", "", legend(), "", f'<div class="cards">\n{cards}\n</div>', "",
         toctree("Papers", papers), toctree("This repository", rest)])
 
 
@@ -165,15 +181,16 @@ def of_paper(paper: Paper, judgements: Sequence[Judgement], modules: Sequence[st
     report = read_text(paper.folder / "REPORT.md")
     figures = {name: caption for caption, name in re.findall(
         r"!\[(.*)\]\(figures/(\w+)\.svg\)", report)}
-    picture = [f'<img src="figures/{NAME}.svg" alt="{html.escape(figures.pop(NAME))}" '
-               f'class="figure">'] if NAME in figures else []
-    rest = [f'<img src="figures/{name}.svg" alt="" loading="lazy" class="figure">\n\n{caption}'
+    picture = ([figure(f"figures/{NAME}.svg", figures.pop(NAME), loading="eager")]
+               if NAME in figures else [])
+    rest = [f'{figure(f"figures/{name}.svg", name)}\n\n{caption}'
             for name, caption in figures.items()]
     ways = ("[The method](README.md), [code beside the paper](code.md), [the report](REPORT.md), "
             f'<a href="../../claims.html#?paper={paper.name}">every claim</a>.')
     return "\n\n".join([
-        "---\nhide-toc: true\n---", f"# {about.title}", f"{about.authors} ({about.year}), "
-        f"[{about.link}]({about.link}): {about.shows}.", ways, told,
+        "---\nhide-toc: true\n---", f"# {escaped(about.title)}",
+        f"{escaped(about.authors)} ({about.year}), "
+        f"[{about.link}]({about.link}): {escaped(about.shows)}.", ways, told,
         f'<p>{strip(judgements)}</p>', *picture, "## Figures", *rest, "## Modules",
         "\n".join(f"- [{m}](/api/{m}.md)" for m in modules),
         toctree("", ["The method <README>", "Code beside the paper <code>", "Report <REPORT>"])])

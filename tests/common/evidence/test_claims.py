@@ -1,11 +1,12 @@
 """Claims: the file that lists them, and every paper's verdicts."""
 
+import json
 import math
 
 import pytest
 
 from common.errors import UserError
-from common.evidence.claims import Claim, Measure, read, read_table
+from common.evidence.claims import Claim, Measure, read_claims, read_table
 from common.evidence.paper import paper_names, papers, verdict_table
 from common.evidence.verdicts import decide
 
@@ -29,7 +30,7 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
 @pytest.mark.parametrize(("entry", "message"), [
     ("- {id: a, says: s}", "claim 'a': expected 'where'"),
     ("- {where: w, says: s}", "claim 'without id': expected 'id'"),
-    (GOOD + GOOD, "claim 'a': expected an id used once"),
+    (GOOD + GOOD, "claim 'a': expected a unique id"),
     ("- {id: a, where: w, says: s}", "expected 'because'"),
     ("- {id: a, where: w, says: s, mesure: {}}", "unknown part 'mesure'; did you mean 'measure'"),
     (GOOD.replace("metric", "meric"), "unknown part 'measure.meric'; did you mean 'metric'"),
@@ -37,7 +38,7 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     (GOOD.replace("within: [-1, 1], ", ""), "expected 'within', 'at_least'"),
     (GOOD.replace(", why: x", ""), "the reason for the band's width"),
     (GOOD.replace("published: 1, ", ""), "expected a 'published' value"),
-    (GOOD.replace("obtained: printed, ", ""), "expected 'obtained' to say how the number came"),
+    (GOOD.replace("obtained: printed, ", ""), "expected 'obtained' to give the number's source"),
     (GOOD.replace("obtained: printed", "obtained: from memory"), "beginning with one of printed, "),
     (GOOD.replace("obtained: printed", "obtained: 3"), "obtained: 3: expected text"),
     (GOOD.replace("why: x}", "why: x}, afterwards: true"), "afterwards: True: expected text"),
@@ -54,9 +55,21 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     (GOOD.replace("why: x", "why: x, at_most: 3"), "expected one of 'within', 'exactly' and"),
     (GOOD.replace("why: x", "why: x, by: mode"),
      "judge.by: 'mode': expected one of 'mean', 'median', 'share' or 'one'"),
-    (GOOD.replace("why: x", "why: x, by: share"), "expected 'trials', how many a run makes"),
-    (GOOD.replace("why: x", "why: x, trials: 9"), "expected 'trials', how many a run makes"),
+    (GOOD.replace("why: x", "why: x, by: share"), "expected 'trials', the number in a run"),
+    (GOOD.replace("why: x", "why: x, trials: 9"), "expected 'trials', the number in a run"),
     (GOOD.replace("why: x", "why: x, by: share, trials: 0"), "judge.trials: 0: expected above 0"),
+    (GOOD.replace("why: x", f"why: x, by: share, trials: {10**9 + 1}"),
+     "judge.trials: 1000000001: expected at most 1e+09"),
+    *((GOOD.replace("experiment: e, metric: m", f"function: f, {more}"),
+       f"claim 'a': measure: {more.split(':')[0]} is not used with a function: expected it left")
+      for more in ("metric: m", "step: 3", "experiment: e", "versus: e")),
+    *((GOOD.replace("metric: m", f"metric: m, {more}"),
+       f"claim 'a': measure: {more.split(':')[0]} is not used with a metric: expected it left")
+      for more in ("arguments: {n: 3}", "experiments: [e]")),
+    *((GOOD.replace(f"{k}: {k[0]}", f'{k}: "{k[0]}\\n# H"'),
+       f"claim 'a': {k}: '{k[0]}\\n# H': expected a single line") for k in ("where", "says")),
+    (GOOD.replace("obtained: printed", r'obtained: "printed\n"'),
+     r"obtained: 'printed\n': expected a single line"),
     (GOOD.replace("experiment: e, ", ""), "expected 'function', or 'experiment'"),
     (GOOD.replace("metric: m", "metric: [m]"), "measure.metric: ['m']: expected text"),
     (GOOD.replace("metric: m", "metric: m, step: x"), "measure.step: 'x': expected a whole number"),
@@ -74,8 +87,18 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
 def test_a_damaged_claims_file_is_one_line(tmp_path, entry, message):
     (tmp_path / "claims.yaml").write_text(HEAD + entry)
     with pytest.raises(UserError) as e:
-        read(tmp_path / "claims.yaml")
+        read_claims(tmp_path / "claims.yaml")
     assert message in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("text", ["a\n# H", "a\r\n# H", "\n# H", "a\n", "a\u2028b"])
+@pytest.mark.parametrize("field", ["title: T", "authors: A", "shows: s", "picture: p", "link: l"])
+def test_what_describes_a_paper_is_of_a_line_each(tmp_path, field, text):
+    name = field.partition(":")[0]
+    (tmp_path / "claims.yaml").write_text(HEAD.replace(field, f"{name}: {json.dumps(text)}") + GOOD)
+    with pytest.raises(UserError, match=rf"claims\.yaml: {name}: .*expected") as e:
+        read_claims(tmp_path / "claims.yaml")
+    assert len(str(e.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(("content", "message"), [
@@ -91,9 +114,14 @@ def test_a_table_that_is_none_is_one_line(tmp_path, content, message):
     assert message in str(e.value) and "\n" not in str(e.value)
 
 
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_name(tmp_path):
+    (tmp_path / "t.csv").write_text("\ufeffa,b\n1,2\n", encoding="utf-8")
+    assert read_table(tmp_path / "t.csv") == [{"a": "1", "b": "2"}]
+
+
 def test_a_good_claims_file_is_read(tmp_path):
     (tmp_path / "claims.yaml").write_text(HEAD + GOOD)
-    about, (claim,) = read(tmp_path / "claims.yaml")
+    about, (claim,) = read_claims(tmp_path / "claims.yaml")
     assert about.title == "T" and claim.experiments == ["e"]
 
 
@@ -106,7 +134,7 @@ def of_a_table(tmp_path, entry, table="run,n,band\na,3,0\nb,5,2\n"):
     (tmp_path / "published").mkdir(exist_ok=True)
     (tmp_path / "published/t.csv").write_text(table)
     (tmp_path / "claims.yaml").write_text(HEAD + entry)
-    return read(tmp_path / "claims.yaml")[1]
+    return read_claims(tmp_path / "claims.yaml")[1]
 
 
 def test_a_table_is_a_claim_for_every_row(tmp_path):
@@ -115,13 +143,42 @@ def test_a_table_is_a_claim_for_every_row(tmp_path):
     assert b.measure == Measure(experiment="e", metric="n_b") and b.band == (3.0, 7.0)
 
 
+CURVE = "{table: t, steps: run, values: [n], metric: m, experiments: [e]}"
+
+
+@pytest.mark.parametrize(("curve", "message"), [
+    (CURVE, ""),
+    (CURVE.replace("[n]", "[n, bond]"), "no column 'bond'; did you mean 'band'"),
+    (CURVE.replace("steps: run", "steps: runs"), "published/t.csv has no column 'runs'"),
+    (CURVE.replace("table: t", "table: u"), "published/u.csv"),
+    *((CURVE.replace("table: t", f"table: {name}"), "curves.0.table: ") for name in (
+        r'"t\0"', "../t", "''")),
+    (CURVE.replace("[n]", "[]"), "values: []: expected at least 1 of them"),
+    (CURVE.replace("metric", "meric"), "expected 'curves.0.metric'"),
+    (CURVE.replace("}", ", sais: x}"), "unknown part 'curves.0.sais'; did you mean 'says'"),
+    (CURVE.replace("metric: m", "metric: m, each: 0"), "each: 0: expected above 0")])
+def test_a_published_curve_is_read_with_its_columns(tmp_path, curve, message):
+    of_a_table(tmp_path, GOOD)  # writes the table
+    (tmp_path / "claims.yaml").write_text(HEAD.replace("claims:", f"curves: [{curve}]\nclaims:")
+                                          + GOOD)
+    if not message:
+        (made,) = read_claims(tmp_path / "claims.yaml")[0].curves
+        assert (made.values, made.each, made.says) == (["n"], 1, "published")
+        return
+    with pytest.raises(UserError) as e:
+        read_claims(tmp_path / "claims.yaml")
+    assert message in str(e.value) and "\n" not in str(e.value)
+
+
 @pytest.mark.parametrize(("entry", "message"), [
     (EACH.replace("{n}", "{m}"), "claim 'n-{run}': published/t.csv has no column for '{m}'"),
     (EACH.replace("row: 'run {run}', ", ""), "has 'each': expected 'row'"),
     (EACH.replace("each: t", "each: u"), "published/u.csv"),
+    *((EACH.replace("each: t", f"each: {name}"), "expected the name of a table in published/")
+      for name in (r'"t\0"', "../t", "''", "[t]")),
     *((EACH.replace("'of {run}'", f"'of {part}'"), "has no column for") for part in (
         "{}", "{0}", "{run.nope}", "{run[99]}", "{run[a]}", "{run:d}", "{run")),
-    (EACH.replace("n-{run}", "n"), "claim 'n': expected an id used once")])
+    (EACH.replace("n-{run}", "n"), "claim 'n': expected a unique id")])
 def test_a_damaged_table_is_one_line(tmp_path, entry, message):
     with pytest.raises(UserError) as e:
         of_a_table(tmp_path, entry)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from common.evidence import gallery
-from common.evidence.counting import Count, Table
+from common.evidence.counting import Count, TableCount
 from common.files import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -22,7 +22,7 @@ def parts(counted):
 
 def test_a_strip_has_a_part_for_every_verdict_that_occurs():
     counted = Count(Counter({"not run": 56, "undecided": 2, "reproduced": 10}), 15, 14, (
-        Table("a", 3, 4, 2), Table("b", 0, 3, 6)))
+        TableCount("a", 3, 4, 2), TableCount("b", 0, 3, 6)))
     rects, texts = parts(counted)
     assert [said for *_, said in rects] == ["10 reproduced", "2 undecided", "56 not run"]
     assert texts == ["10", "2", "56", "14 of 15 formulas, 3 of 7 rows of tables"]

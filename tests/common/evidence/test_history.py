@@ -10,7 +10,7 @@ import pytest
 from common.data import FINGERPRINTS, digits
 from common.errors import UserError
 from common.evidence import history
-from common.evidence.claims import read
+from common.evidence.claims import read_claims
 from common.evidence.paper import paper_names, papers
 from common.evidence.results import Result
 from common.files import ROOT
@@ -70,7 +70,7 @@ class Clone:
     def broken(self):
         record = self.record(self.made_by)
         made = {e: [Result("toy", e, 0, record.metrics, {}, {}, record)] for e in ("e", "f")}
-        _, claims = read(self.folder / "claims.yaml")
+        _, claims = read_claims(self.folder / "claims.yaml")
         paper = SimpleNamespace(name="toy", folder=self.folder, claims=claims, results=made)
         return history.broken(paper, history.History(self.root))
 
@@ -191,3 +191,7 @@ def ours():
 def test_every_paper_keeps_its_promises(ours, name):
     (paper,) = papers([name])
     assert history.broken(paper, ours) == []
+
+
+def test_a_mark_of_the_byte_order_does_not_change_a_table():
+    assert history.numbers("\ufeffrun,n\na,3\n", ["run", "n"]) == [["a", "3"]]

@@ -2,13 +2,16 @@
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
+from markdown_it import MarkdownIt
 
 from common import files
-from common.evidence import page, report, results
+from common.evidence import gallery, page, picture, report, results, tables
 from common.evidence import paper as paper_module
 from common.evidence.claims import Claim
+from common.evidence.counting import count
 from common.evidence.paper import Judgement, papers
 
 FOLD = re.compile(r"<details>.*?</details>", re.DOTALL)
@@ -60,7 +63,7 @@ def test_folds_are_closed_and_hold_no_heading(every):
     ("section 4.2, Fig. 6 left", "Fig. 6"), ("ours", "ours"),
     ("Hopfield 1982, pp. 2556–2557", "Hopfield 1982, pp. 2556–2557")])
 def test_a_claims_place(where, place):
-    assert page.place(where) == place
+    assert page.place_in_paper(where) == place
 
 
 def test_single_claims_stand_together_behind_the_groups():
@@ -133,7 +136,7 @@ def test_a_table_stands_side_by_side():
         return Judgement(claim, verdict, (value,))
     js = [judged("one", "n", 3, 3, "reproduced"), judged("two", "n", 4, 5, "not reproduced"),
           judged("one", "m", 7, 7, "reproduced"), judged("two", "m", 8, 8, "reproduced")]
-    assert page.side_by_side(js).splitlines()[-2:] == [
+    assert page.row_by_row(js).splitlines()[-2:] == [
         "| one | 3 | 3 | 7 | 7 | **reproduced** |",
         "| two | 4 | 5 | 8 | 8 | n **not reproduced** |"]
     assert [page.stands_alone(j, js) for j in js] == [True, True, True, False]
@@ -148,3 +151,38 @@ def test_a_second_look_and_another_way_of_judging_stand_with_the_claim():
     assert "- Runs: planned 3, raised to 4 after a look at the verdict, for which the interval " \
            "pays: it is of 97.5 %." in text
     assert "- Judged by the share of 50 trials a run." in text
+
+
+HOSTILE = "<script>alert(1)</script> [x](http://e) `a` | b *c* _d_ &lt; $e$ \\ # f"
+
+
+def shown(text):
+    """What Markdown shows: the text of all that is no markup, and the kinds of all that is."""
+    parsed = MarkdownIt("gfm-like", {"linkify": False}).parse(text)
+    inner = [i for t in parsed for i in (t.children or [])]
+    return "".join(i.content for i in inner), {i.type for i in inner} | {
+        t.type for t in parsed if t.type == "html_block"}
+
+
+def test_a_claims_text_is_shown_as_it_is_written():
+    for text in (HOSTILE, "> a", "# a", "- a", "+ a", "=== a", "a]", "[a", "![a](b)", "[a][b]",
+                 "<!-- a", "a\\", "**a**", "Var[W] (a)", "n_{i+1} < 3 & |z|", "lbfgs_<m>"):
+        assert shown(tables.escaped(text)) == (text, {"text"}), text
+        assert shown(tables.linked(text, "to")) == (text, {"link_open", "text", "link_close"}), text
+    for text in ("Var[W] = 1/3", "n_{i+1} < 3 & |z|", "f_{λθ}(x) = λ^L", "G&B, eqs. (5), (15)"):
+        assert tables.escaped(text) == text, "what is no markup stays as it is"
+
+
+def test_no_text_of_a_claim_makes_a_heading_or_html_of_the_report():
+    (paper,) = papers(["hopfield"])
+    fields = dict.fromkeys(("title", "authors", "shows", "result"), HOSTILE)
+    paper.about = paper.about.model_copy(update=fields)
+    judgements = paper.judgements()
+    texts = dict.fromkeys(("where", "says", "obtained", "because", "afterwards"), HOSTILE)
+    hostile = [replace(j, claim=j.claim.model_copy(update=texts)) for j in judgements]
+    row = gallery.cells(paper, count(judgements))
+    text = page.report_text(paper, hostile, {paper.about.picture: "a figure"})
+    for made in (text, tables.line(row)):
+        assert "alert(1)" in made and not re.search(r"(?<!\\)<script|(?<!\\)`a`|\[x\]\(http", made)
+    assert tables.line(row).count(" | ") == len(row) - 1
+    assert picture.draw(hostile) is not None

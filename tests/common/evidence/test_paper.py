@@ -36,7 +36,7 @@ def test_an_outdated_result_makes_a_claim_stale(paper):
 def test_what_recheck_found_makes_a_claim_stale(monkeypatch):
     (paper,) = papers(["batchnorm"])
     claim = next(c for c in measured(paper) if "plain" in c.experiments)
-    monkeypatch.setattr(results, "difference", lambda folder, experiment, seed: (
+    monkeypatch.setattr(results, "noted_difference", lambda folder, experiment, seed: (
         "0.5 recorded, 0.6 now" if (experiment, seed) == ("plain", 2) else ""))
     judgement = Paper(paper.folder).judge(claim)
     assert judgement.verdict == "stale"
@@ -86,7 +86,7 @@ def test_a_function_that_cannot_be_called_so_is_one_line(measure, message):
 def test_a_median_wants_six_runs(tmp_path, monkeypatch):
     (paper,) = papers(["bayes_by_backprop"])
     claim = measured(paper)[0].model_copy(update={"judge": Judge(by="median", at_least=0)})
-    monkeypatch.setattr("common.evidence.paper.read", lambda path: (paper.about, [claim]))
+    monkeypatch.setattr("common.evidence.paper.read_claims", lambda path: (paper.about, [claim]))
     with pytest.raises(UserError, match="judged by its median: expected at least 6 planned seeds"):
         Paper(paper.folder)
 
@@ -107,6 +107,29 @@ def test_a_seed_that_changes_what_no_seed_changes_is_named():
     changed = claim.model_copy(update={"judge": claim.judge.model_copy(update={"by": "one"})})
     with pytest.raises(UserError, match="'half-regained' is judged by one run, yet seeds"):
         paper.judge(changed)
+
+
+def table(tmp_path, monkeypatch, text):
+    """A paper's table of this text, as its figures read it."""
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published/t.csv").write_text(text, encoding="utf-8")
+    (paper,) = papers(["hopfield"])
+    monkeypatch.setattr(paper, "folder", tmp_path)
+    return paper.published("t")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_table_has_columns_of_numbers_and_of_text(tmp_path, monkeypatch, mark):
+    found = table(tmp_path, monkeypatch, f"{mark}x,arm,note\n1,a,3\n2.5e1,b,\n-3,c,of 2\n")
+    assert found["x"].tolist() == [1.0, 25.0, -3.0]
+    assert found["arm"].tolist() == ["a", "b", "c"] and found["note"].tolist() == ["3", "", "of 2"]
+
+
+@pytest.mark.parametrize("cell", ["abc", "nan", "inf", "-Infinity", "1e999", "", " ", "1;2"])
+def test_a_cell_that_is_no_number_among_numbers_is_named(tmp_path, monkeypatch, cell):
+    with pytest.raises(UserError, match=r"t\.csv: y, line 3: '.*': expected a finite number") as e:
+        table(tmp_path, monkeypatch, f"x,y\n1,2\n2,{cell}\n3,4\n")
+    assert repr(cell) in str(e.value) and "\n" not in str(e.value)
 
 
 def test_unknown_papers_are_named():
@@ -130,3 +153,20 @@ def test_what_is_half_made_is_left_out_with_a_word(tmp_path, monkeypatch, capsys
     assert papers(["whole"]) == ["whole"] and not capsys.readouterr().err
     with pytest.raises(UserError, match=r"papers/planned is half-made: expected README\.md, c"):
         papers(["planned"])
+
+
+@pytest.mark.parametrize("files", [NEEDED, ("claims.yaml", "config.yaml")])
+def test_a_folder_that_cannot_be_imported_is_left_out_with_a_word(tmp_path, monkeypatch, capsys,
+                                                                  files):
+    monkeypatch.setattr(paper_module, "ROOT", tmp_path)
+    monkeypatch.setattr(paper_module, "Paper", lambda folder: folder.name)
+    for name, inside in (("whole", NEEDED), ("whole.bak", files), ("2nd", files)):
+        (tmp_path / "papers" / name).mkdir(parents=True)
+        for file in inside:
+            (tmp_path / "papers" / name / file).touch()
+    assert paper_names() == ["whole"] and papers() == ["whole"]
+    second, bak = capsys.readouterr().err.splitlines()
+    assert second.startswith("papers/2nd is left out: expected a folder's name of letters, digits")
+    assert bak.startswith("papers/whole.bak is left out: expected a folder's name of letters")
+    with pytest.raises(UserError, match=r"papers/whole\.bak: expected a folder's name of letters"):
+        papers(["whole.bak"])

@@ -47,11 +47,11 @@ def test_statements_that_were_measured_are_rows_and_nothing_else():
             Judgement(Claim(id="f", where="", says="", measure={"function": "g"},
                             judge={"at_least": 0}),
                       "reproduced", (1.0,))]
-    assert picture.shown(rows) == rows[:1]
+    assert picture.statements(rows) == rows[:1]
     assert picture.draw(rows[1:]) is None
     for paper in papers():
         judgements = paper.judgements()
-        made, rows = picture.draw(judgements), picture.shown(judgements)
+        made, rows = picture.draw(judgements), picture.statements(judgements)
         assert (made is None) == (not rows)
         if made is not None:
             (axes,) = made.axes

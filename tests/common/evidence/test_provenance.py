@@ -106,7 +106,7 @@ def test_a_card_says_what_it_is_and_silence_is_left_out(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
     monkeypatch.setattr(provenance, "_driver", lambda: "570.1")
     known = {"gpu": "A Card", "driver": "570.1", "cuda": "12.8", "cudnn": "91002"}
-    assert provenance.card(device) == known
+    assert provenance.graphics_card(device) == known
     found = provenance.origin(device).hardware.written()
     assert found.items() >= {**known, "device": "cuda"}.items()
 
@@ -114,4 +114,4 @@ def test_a_card_says_what_it_is_and_silence_is_left_out(monkeypatch):
         raise RuntimeError("no driver")
     monkeypatch.setattr(torch.cuda, "get_device_name", fails)
     monkeypatch.setattr(provenance, "_driver", fails)
-    assert provenance.card(device) == {"cuda": "12.8", "cudnn": "91002"}
+    assert provenance.graphics_card(device) == {"cuda": "12.8", "cudnn": "91002"}

@@ -45,8 +45,8 @@ def test_reading_gives_metrics_at_steps(paper):
 def test_a_run_with_other_keys_is_not_recorded(paper):
     done = train(paper, **{"optim.lr": 0.3, "train.threads": 1})
     assert not (paper.path.parent / "results").exists()
-    assert (done.job.folder / "result.json").exists()
-    assert done.job.folder.parent.name == "base,optim.lr=0.3"
+    assert (done.request.folder / "result.json").exists()
+    assert done.request.folder.parent.name == "base,optim.lr=0.3"
 
 
 def test_an_override_equal_to_the_experiments_own_value_is_recorded(paper):
@@ -60,9 +60,10 @@ def test_a_run_in_a_precision_that_counts_is_recorded_and_current(paper):
         paper.path.write_text(text + "precisions: [float32, bfloat16]\n" * counting)
         known = type(paper)(Config, paper.path)
         done = train(known, **{"train.precision": "bfloat16", "fresh": True})
-        assert done.job.folder.parent.name == "base,train.precision=bfloat16", "beside float32's"
-        assert done.job.recorded is counting
-        result = results.parse(done.job.folder / "result.json", Config)
+        folder = done.request.folder
+        assert folder.parent.name == "base,train.precision=bfloat16", "beside float32's"
+        assert done.request.recorded is counting
+        result = results.parse(folder / "result.json", Config)
         assert results.is_current(result, known.resolve("base"), known) is counting
 
 
@@ -117,12 +118,16 @@ def changed(part, value):
     ("seconds", "x", "seconds: 'x': expected a number"), ("config", "x", "config: 'x': expected"),
     ("data", "x", "data: 'x': expected a mapping"), ("data.name", None, "expected 'data.name'"),
     ("more", 1, "unknown part 'more'"),
-    ("curves", {"a": [[2, 1], [0, 0]]}, "curves.a: expected steps that do not fall"),
+    ("curves", {"a": [[2, 1], [0, 0]]}, "curves.a: expected steps in ascending order"),
     ("config", {}, "config.train.steps: None: expected a whole number"),
     ("config.train", "x", "config.train.steps: None: expected a whole number"),
     ("config.train.steps", 0, "config.train.steps: 0: expected a whole number of at least 1"),
+    ("config.optim.lr", 10**400, "config.optim.lr: a number of 1,329 bits: expected at most 1.8e"),
+    ("config.optim.lr", [1, -10**400], "config.optim.lr: a number of 1,329 bits: expected at"),
+    ("config.train.steps", 10**400, "config.train.steps: a number of 1,329 bits: expected at"),
+    ("metrics.loss", 10**400, "metrics.loss: "), ("seconds", 10**400, "seconds: "),
     ("config.train.steps", 1.5, "config.train.steps: 1.5: expected a whole number"),
-    ("segments.0.from_step", 10**9, "segments: from_step: [1000000000]: expected steps that grow"),
+    ("segments.0.from_step", 10**9, "segments: from_step: [1000000000]: expected ascending steps"),
 ])
 def test_a_part_of_the_wrong_type_is_named(paper, part, value, message):
     train(paper)

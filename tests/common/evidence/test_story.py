@@ -7,7 +7,7 @@ import pytest
 from common.errors import UserError
 from common.evidence.claims import Claim
 from common.evidence.paper import Judgement, paper_names, papers
-from common.evidence.story import outdated, result, story
+from common.evidence.story import changed_verdicts, result, story
 from common.files import ROOT
 
 JUDGED = [Judgement(Claim(id="speed", where="", says=""), "reproduced"),
@@ -22,7 +22,7 @@ def of(text):
 def test_verdicts_become_links():
     text = "It is faster {speed: reproduced}.\n"
     assert story(*of(text)) == "It is faster ([reproduced](#speed))."
-    assert outdated(*of(text)) == []
+    assert changed_verdicts(*of(text)) == []
     assert story(*of("No claim, {braces} and all.")) == "No claim, {braces} and all."
     assert story(*of("")) == ""
 
@@ -31,7 +31,7 @@ def test_a_verdict_that_has_changed_is_shown_and_named():
     text = "It is faster {speed: undecided}."
     assert story(*of(text)) == (
         "It is faster ([reproduced](#speed), undecided when this was written).")
-    assert outdated(*of(text)) == [
+    assert changed_verdicts(*of(text)) == [
         "papers/toy/claims.yaml: story: speed is reproduced by now, not undecided"]
 
 
@@ -39,11 +39,11 @@ def test_a_result_is_held_to_its_verdicts_and_does_not_show_them():
     paper, judged = of("")
     paper.about.result = "It is\n  faster {speed: reproduced}, and ends {end: reproduced} high\n"
     assert result(paper) == "It is faster, and ends high"
-    assert outdated(paper, judged) == [
+    assert changed_verdicts(paper, judged) == [
         "papers/toy/claims.yaml: result: end is stale by now, not reproduced"]
     paper.about.result = "It is faster {sped: reproduced}"
     with pytest.raises(UserError, match=r"result: there is no claim 'sped'; did you mean 'speed'"):
-        outdated(paper, judged)
+        changed_verdicts(paper, judged)
 
 
 def test_a_claim_that_is_not_there_is_one_line():
@@ -57,6 +57,6 @@ def test_every_paper_with_results_tells_its_story_as_it_is(name):
     judgements = paper.judgements()
     text = story(paper, judgements)
     assert bool(text) == bool(paper.results)
-    assert outdated(paper, judgements) == [], "tell it as it is"
+    assert changed_verdicts(paper, judgements) == [], "update the text"
     assert len(text.split()) <= 150, "a story is told in a minute"
     assert bool(result(paper)) == bool(paper.results) and len(result(paper).split()) <= 20

@@ -1,9 +1,12 @@
-"""A real browser, where one is installed."""
+"""A real browser, where one is installed, and committed files with damage."""
 
 import shutil
 import time
 
 import pytest
+
+from common.errors import UserError
+from common.files import ROOT
 
 
 class Browser:
@@ -85,3 +88,20 @@ def browser():
     made = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield Browser(made)
     made.quit()
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """Damages a copy of a committed file: what a module's ``kept`` then says, in one line."""
+    def call(module, source, old, new):
+        path = tmp_path / source.relative_to(ROOT)
+        path.parent.mkdir(parents=True)
+        text = source.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+        with pytest.raises(UserError) as e:
+            module.kept()
+        assert path.name in str(e.value) and "\n" not in str(e.value)
+        return str(e.value)
+    return call

@@ -91,9 +91,9 @@ def test_runs_that_measure_different_things_each_have_a_table(tmp_path, capsys):
         (folder / "metrics.jsonl").write_text(
             json.dumps({"step": 1, "loss": 2.0, f"eval/{metric}": 3.0}) + "\n", encoding="utf-8")
         done.append(cli.Finished(
-            cli.Job(Config(), folder, True), Ended({metric: 3.0}, 1.0, [], []), {metric: 4.0},
-            ([metric], [metric]), "loss", there=True, by="4f2e7ce"))
-    cli.report(done, "train.py", experiments(tmp_path))
+            cli.RequestedRun(Config(), folder, True), Ended({metric: 3.0}, 1.0, [], []),
+            {metric: 4.0}, ([metric], [metric]), "loss", there=True, by="4f2e7ce"))
+    cli.print_finished(done, "train.py", experiments(tmp_path))
     said = capsys.readouterr().out
     assert "/one/seed0: mean 3; the result that stood here before: 4" in said
     assert "/other/seed0: more 3; the result that stood here before: 4" in said

@@ -9,7 +9,7 @@ from submitit.core.utils import DelayedSubmission
 
 from common.errors import UserError
 from common.running import cluster
-from common.running.cluster import Job
+from common.running.cluster import ClusterJob
 
 
 def run(name, code):
@@ -23,7 +23,7 @@ def test_jobs_run_their_commands_and_failures_stop_no_other(tmp_path, monkeypatc
     good = run("good", f"open({str(tmp_path / 'made')!r}, 'w').write('x')")
     bad = run("bad", "import sys; sys.exit('error: it cannot')")
     short = run("short", "")
-    outcome = cluster.carry_out([bad, good, short], "local", {}, lambda r: r is good)
+    outcome = cluster.submit_runs([bad, good, short], "local", {}, lambda r: r is good)
     assert (tmp_path / "made").read_text() == "x"
     ((which, why),) = outcome.failed
     assert outcome.paused == [short]
@@ -35,23 +35,23 @@ def test_jobs_run_their_commands_and_failures_stop_no_other(tmp_path, monkeypatc
 
 
 def test_a_job_taken_away_is_queued_again_as_it_was():
-    job = Job(["command"])
+    job = ClusterJob(["command"])
     again = job.checkpoint()
     assert isinstance(again, DelayedSubmission) and again.function is job
 
 
 def test_a_failing_command_says_its_last_line():
     with pytest.raises(RuntimeError, match=r"^the last$"):
-        Job([sys.executable, "-c", "import sys; sys.exit('first\\nthe last')"])()
+        ClusterJob([sys.executable, "-c", "import sys; sys.exit('first\\nthe last')"])()
 
 
 def test_no_slurm_or_no_submitit_is_one_line(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="there is no sbatch here"):
-        cluster.check("slurm")
+        cluster.check_launcher("slurm")
     monkeypatch.setattr(cluster, "AutoExecutor", None)
     with pytest.raises(UserError, match=r"needs submitit; pip install -e '\.\[cluster\]'"):
-        cluster.check("local")
+        cluster.check_launcher("local")
 
 
 def test_submitit_is_only_an_extra():

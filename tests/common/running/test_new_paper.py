@@ -1,5 +1,6 @@
 """A paper made from the template runs and passes at once, without touching common/."""
 
+import ast
 import os
 import re
 import shutil
@@ -7,9 +8,10 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from common.errors import UserError
-from common.evidence import report
+from common.evidence import paper, report
 from common.evidence.paper import paper_names
 from common.files import ROOT
 from common.running import new_paper
@@ -31,7 +33,8 @@ def copy(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert "next: python papers/demo_net/train.py experiment=quick" in done.stdout
     first, *_, last = done.stderr.splitlines()
-    assert first == "reading the papers there are …" and "test_house.py names what" in last
+    assert first.startswith("papers/demo_net and tests/papers/demo_net are there; ")
+    assert "test_house.py names what" in last
     return folder
 
 
@@ -91,44 +94,186 @@ def test_its_report_agrees_and_the_gallery_lists_it(copy):
     done = run(copy, "-m", "common.running", "report", "--check", "demo_net")
     assert done.returncode == 0, done.stdout
     assert "A demonstration" in (copy / "README.md").read_text()
-    report = (copy / "papers/demo_net/REPORT.md").read_text()
-    assert "**Statements of the paper: 6 not run; 1 of 1 formula holds.**" in report
+    text = (copy / "papers/demo_net/REPORT.md").read_text()
+    assert "**Statements of the paper: 6 not run; 1 of 1 formula holds.**" in text
     left = [w for w in ("NAME", "TITLE", "AUTHORS", "YEAR") for p in
             (copy / "papers/demo_net").glob("*.*") if w in p.read_text()]
     assert not left, "placeholders are filled"
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("batchnorm", "papers/batchnorm exists"), ("Big", "cannot be a paper's name"),
-    ("1st", "cannot be"), ("class", "cannot be"), ("a-b", "cannot be"), ("../x", "cannot be"),
-    ("", "cannot be"), ("x" * 51, "at most 50 lower-case letters")])
-def test_names_that_are_taken_or_impossible_are_refused(name, message):
+    ("Big", "cannot be a paper's name"), ("1st", "cannot be"), ("class", "cannot be"),
+    ("a-b", "cannot be"), ("../x", "cannot be"), ("", "cannot be"),
+    ("x" * 51, "at most 50 lower-case letters")])
+def test_names_that_are_impossible_are_refused(name, message):
     with pytest.raises(UserError, match=message):
         new_paper.main([name])
 
 
+@pytest.mark.parametrize("taken", ["papers/zzz", "tests/papers/zzz"])
+def test_a_name_that_is_taken_is_refused(taken, clone, capsys):
+    (clone / taken).mkdir(parents=True)
+    with pytest.raises(UserError, match=f"{taken} exists: choose another name"):
+        new_paper.main(["zzz"])
+    assert not files_in(clone) and capsys.readouterr() == ("", "")
+
+
 def test_other_bad_words_are_one_line():
-    with pytest.raises(UserError, match=r"year=soon: expected a whole number"):
-        new_paper.main(["demo_net", "year=soon"])
     with pytest.raises(UserError, match="did you mean 'title'"):
         new_paper.main(["demo_net", "titel=x"])
+    with pytest.raises(UserError, match="cannot read 'x': expected key=value"):
+        new_paper.main(["demo_net", "x"])
 
 
-def test_what_was_cut_short_is_made_anew(tmp_path, monkeypatch):
+TEXT = "expected some text without backslashes, control characters or triple quotes"
+YEARS = "expected a year from 1800 to 2999"
+
+
+@pytest.mark.parametrize(("word", "message"), [
+    (r"title=Adam \N{x}", rf"title=Adam \N{{x}}: {TEXT}"),
+    (r"authors=The \usepackage", rf"authors=The \usepackage: {TEXT}"),
+    ('title=a """ b', f'title=a """ b: {TEXT}'), ("title=a ''' b", f"title=a ''' b: {TEXT}"),
+    ("title=a\x1b[31mb", f"title=a?[31mb: {TEXT}"), ("authors=a\nb", f"authors=a?b: {TEXT}"),
+    ("title=a\u2028b", f"title=a?b: {TEXT}"), ("title=a\u00adb", f"title=a?b: {TEXT}"),
+    ("title=\udc80", f"title=?: {TEXT}"),
+    ("title=", f"title=: {TEXT}"), ("authors=  ", f"authors=  : {TEXT}"),
+    *((f"year={y}", f"year={y}: {YEARS}") for y in
+      ("soon", "", "²", "0010", "1799", "3000", "19999", "１９９９"))])
+def test_a_value_that_no_file_can_hold_is_refused_in_one_line(word, message, tmp_path,
+                                                              monkeypatch, capsys):
     monkeypatch.setattr(new_paper, "ROOT", tmp_path)
-    folder, tests = tmp_path / "papers/demo_net", tmp_path / "tests/papers/demo_net"
-    folder.mkdir(parents=True)
-    tests.mkdir(parents=True)
-    with pytest.raises(UserError, match="exists: choose another name"):
-        new_paper.check_name("demo_net")
-    (folder / new_paper.UNFINISHED).touch()
-    new_paper.check_name("demo_net")
-    written = []
-    monkeypatch.setattr(new_paper, "write_atomic", lambda path, text: written.append(path.name))
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        new_paper.main(["demo_net", word])
+    assert not list(tmp_path.iterdir()) and capsys.readouterr() == ("", "")
 
+
+@pytest.mark.parametrize("title", ["NAME of AUTHORS in YEAR: TITLE", 'The "quoted" one', "1984",
+                                   "- a: {b} # c", "'", "Größe ²", "a | b", r'"Quotes" first'])
+def test_title_and_authors_arrive_as_they_were_typed(title):
+    about = {"title": title, "authors": f"{title} et al.", "year": "1998"}
+    assert {k: new_paper.check_value(k, v) for k, v in about.items()} == about
+    made = {path.name: new_paper.fill(path.read_text(), "demo_net", about)
+            for path in (new_paper.TEMPLATE / "paper").iterdir() if path.is_file()}
+    claims = yaml.safe_load(made["claims.yaml"])
+    assert {k: claims[k] for k in about} == about | {"year": 1998}
+    said = f"{title} ({title} et al., 1998)"
+    assert ast.get_docstring(ast.parse(made["train.py"])).startswith(f"{said}: what is trained")
+    assert made["README.md"].startswith(f"# {said}\n")
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """An empty clone, in which the judging and the report of a new paper make a file each."""
+    monkeypatch.setattr(new_paper, "ROOT", tmp_path)
+    monkeypatch.setattr(paper, "papers", lambda names: names)
+    monkeypatch.setattr(paper, "verdict_table", lambda name: {"claims": {}})
+    monkeypatch.setattr(report, "main", lambda argv: report_of(tmp_path))
+    return tmp_path
+
+
+def report_of(clone):
+    (clone / "papers/zzz/figures").mkdir(exist_ok=True)
+    for name in ("REPORT.md", "figures/strip.svg"):
+        (clone / "papers/zzz" / name).write_text("made")
+
+
+def files_in(folder):
+    return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*")
+            if p.is_file() and p.parent.name != ".new"}
+
+
+ABOUT = {"title": "t", "authors": "a", "year": "1999"}
+
+
+def test_a_second_at_once_is_refused_and_harms_nothing(clone, monkeypatch):
+    def meanwhile(argv):
+        there = files_in(clone)
+        for other in ("zzz", "other"):
+            with pytest.raises(UserError, match=r"^another 'papers new' is at work in this clone"):
+                new_paper.create(other, ABOUT)
+        assert files_in(clone) == there
+        report_of(clone)
+    monkeypatch.setattr(report, "main", meanwhile)
+    written = new_paper.create("zzz", ABOUT)
+    assert all(p.is_file() for p in written)
+    assert clone / "papers/zzz/REPORT.md" in written and clone / "papers/zzz/model.py" in written
+    assert not (clone / "papers/zzz" / new_paper.UNFINISHED).exists()
+
+
+@pytest.mark.slow
+def test_of_two_processes_at_once_one_makes_the_paper(copy):
+    both = [subprocess.Popen([sys.executable, "-m", "common.running", "new", "twice"], cwd=copy,
+                             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             env=os.environ | {"PYTHONPATH": str(copy)}) for _ in range(2)]
+    said = sorted((p.communicate(timeout=300)[1], p.returncode) for p in both)
+    assert [code for _, code in said] == [2, 0], said
+    assert re.fullmatch("error: another 'papers new' is at work .*\n", said[0][0])
+    assert (copy / "papers/twice/REPORT.md").exists()
+    assert not (copy / "papers/twice" / new_paper.UNFINISHED).exists()
+
+
+def test_a_failure_leaves_nothing_behind(clone, monkeypatch):
+    def fails(argv):
+        report_of(clone)
+        raise UserError("no")
+    monkeypatch.setattr(report, "main", fails)
+    with pytest.raises(UserError, match=r"^no$"):
+        new_paper.create("zzz", ABOUT)
+    assert not files_in(clone)
+    assert not (clone / "papers/zzz").exists() and not (clone / "tests/papers/zzz").exists()
+
+
+@pytest.fixture
+def cut_short(clone, monkeypatch):
+    """The folder of a paper whose creation was killed, in which the user then wrote."""
     def killed(argv):
         raise KeyboardInterrupt
-    monkeypatch.setattr(report, "main", killed)
-    with pytest.raises(KeyboardInterrupt):
-        new_paper.create("demo_net", {"title": "t"})
-    assert written[0] == new_paper.UNFINISHED and (folder / new_paper.UNFINISHED).exists()
+    with monkeypatch.context() as m:
+        m.setattr(report, "main", killed)
+        with pytest.raises(KeyboardInterrupt):
+            new_paper.create("zzz", ABOUT)
+    folder = clone / "papers/zzz"
+    assert (folder / new_paper.UNFINISHED).exists()
+    (folder / "model.py").write_text("mine")
+    (folder / "notes").write_text("mine")
+    (folder / "figures").mkdir()
+    (folder / "figures/mine.svg").write_text("mine")
+    (folder / "bench.py").unlink()
+    return folder
+
+
+def test_what_was_cut_short_is_finished_and_what_the_user_wrote_is_left(clone, cut_short, capsys):
+    capsys.readouterr()
+    assert new_paper.create("zzz", ABOUT) == [cut_short / "bench.py", cut_short / "REPORT.md"]
+    assert (cut_short / "model.py").read_text() == (cut_short / "notes").read_text() == "mine"
+    assert not (cut_short / new_paper.UNFINISHED).exists()
+    left = [l for l in capsys.readouterr().err.splitlines() if "left alone" in l]
+    assert left == [f"{cut_short}/model.py differs from the template's: left alone"]
+    with pytest.raises(UserError, match="exists: choose another name"):
+        new_paper.create("zzz", ABOUT)
+
+
+def test_what_was_cut_short_survives_a_bad_value_and_a_failure(clone, cut_short, monkeypatch):
+    there = files_in(clone)
+    with pytest.raises(UserError, match="year=0010"):
+        new_paper.main(["zzz", "year=0010"])
+    assert files_in(clone) == there
+
+    def fails(argv):
+        report_of(clone)
+        raise UserError("no")
+    monkeypatch.setattr(report, "main", fails)
+    with pytest.raises(UserError, match=r"^no$"):
+        new_paper.create("zzz", ABOUT)
+    assert files_in(clone) == there
+
+
+def test_what_somebody_writes_meanwhile_survives_a_failure(clone, monkeypatch):
+    def fails(argv):
+        (clone / "papers/zzz/notes").write_text("mine")
+        raise UserError("no")
+    monkeypatch.setattr(report, "main", fails)
+    with pytest.raises(UserError, match=r"^no$"):
+        new_paper.create("zzz", ABOUT)
+    assert files_in(clone) == {"papers/zzz/notes": "mine", "papers/zzz/.unfinished": ""}
+    new_paper.check_free("zzz")  # so the same command may be tried again

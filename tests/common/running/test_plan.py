@@ -13,19 +13,19 @@ from common.evidence import results
 from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.running import cli, plan
-from common.running.plan import Run
+from common.running.plan import PendingRun
 from common.segments import Segment
 from tests.common.toy import YAML, Config, Toy, experiments, recorded, share
 
 
 def run(threads, k=0):
-    return Run("demo", f"e{k}", (0,), "missing", 10, threads, 1.0, ())
+    return PendingRun("demo", f"e{k}", (0,), "missing", 10, threads, 1.0, ())
 
 
 def test_seeds_are_joined_where_they_stand_at_the_same_step():
     runs = [replace(run(1), experiment=e, seeds=(s,), left=left) for e, s, left in
             (("a", 0, 10), ("b", 0, 10), ("a", 1, 10), ("a", 2, 4))]
-    joined = plan.side_by_side(runs)
+    joined = plan.batched(runs)
     assert [(r.experiment, r.seeds, r.seconds) for r in joined] == [
         ("a", (0, 1), 2.0), ("b", (0,), 1.0), ("a", (2,), 1.0)]
     assert joined[0].command[-3:] == ["seed=0,1", "train.threads=1", "train.vectorize=true"]
@@ -114,7 +114,7 @@ def test_side_by_side_or_one_after_the_other(monkeypatch, tmp_path, one, two, be
 
 def test_on_a_card_the_seeds_of_an_experiment_take_turns(monkeypatch):
     def run(experiment, seed, seconds=10.0):
-        return plan.Run("toy", experiment, (seed,), "missing", 100 + seed, 1, seconds, ())
+        return plan.PendingRun("toy", experiment, (seed,), "missing", 100 + seed, 1, seconds, ())
     runs = [run("a", 0), run("b", 0, None), run("a", 1), run("b", 1), run("a", 2)]
     joined = plan.in_turns(runs, 2)
     assert [(r.experiment, r.seeds) for r in joined] == [
@@ -173,13 +173,13 @@ def test_what_is_finished_here_or_published_need_not_be_made(tmp_path):
     assert listed(plan.plan(paper, claims("tuned"), 1)) == only
     assert listed(plan.plan(paper, claims("tuned"), 2))[1:] == [
         ("base/seed1", "needed", ()), ("tuned/seed1", "missing", ("base/seed1",))]
-    weights = done[0].job.folder / "checkpoint.safetensors"
+    weights = done[0].request.folder / "checkpoint.safetensors"
     published = paper.folder / "weights/base.safetensors"
     published.parent.mkdir()
     weights.rename(published)
     assert listed(plan.plan(paper, claims("tuned"), 1)) == only
     published.unlink()
-    (done[0].job.folder / "checkpoint.previous.safetensors").unlink()  # result.json is left
+    (done[0].request.folder / "checkpoint.previous.safetensors").unlink()  # result.json is left
     runs = plan.plan(paper, claims("tuned"), 1)
     assert listed(runs)[0] == ("base/seed0", "needed", ()) and runs[0].left == 40
 
@@ -221,7 +221,7 @@ def test_who_leaves_a_file(tmp_path, file, made):
 
 def test_joined_seeds_need_what_each_of_them_needs(tmp_path):
     paper, claims = toy(tmp_path)
-    assert listed(plan.side_by_side(plan.plan(paper, claims("tuned"), 2))) == [
+    assert listed(plan.batched(plan.plan(paper, claims("tuned"), 2))) == [
         ("base/seed0,1", "needed", ()),
         ("tuned/seed0,1", "missing", ("base/seed0", "base/seed1"))]
 

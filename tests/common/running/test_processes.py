@@ -7,9 +7,9 @@ import pytest
 
 from common.errors import UserError
 from common.running import processes
-from common.running.runs import Run
+from common.running.runs import PendingRun
 
-RUN = Run("demo", "e0", (0,), "missing", 10, 1, 1.0, ())
+RUN = PendingRun("demo", "e0", (0,), "missing", 10, 1, 1.0, ())
 
 
 def test_a_run_is_said_to_stand_where_this_process_of_it_stands(monkeypatch):

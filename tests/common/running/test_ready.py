@@ -32,7 +32,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_weights_are_read_with_what_lies_beside_them(folder):
     path, recipe = folder
-    found = ready.read(str(path), 40)
+    found = ready.load_ready(str(path), 40)
     assert (found.paper, found.name, len(found.images)) == ("initialisation", "weights0", 40)
     x = found.images[:5]
     torch.testing.assert_close(found.network(x), recipe.model(recipe.prepare(x)))
@@ -46,7 +46,7 @@ def test_a_trained_network_is_shipped_as_it_is(folder, monkeypatch):
     path, recipe = folder
     monkeypatch.setattr(type(recipe), "start_with", lambda *a: pytest.fail("started again"))
     x = recipe.data.test.images[:5]
-    torch.testing.assert_close(ready.read(str(path), 5).network(x),
+    torch.testing.assert_close(ready.load_ready(str(path), 5).network(x),
                                recipe.model(recipe.prepare(x)))
 
 
@@ -61,7 +61,7 @@ def test_what_does_not_fit_is_one_line(folder, change, said):
     change(record)
     beside.write_text(json.dumps(record))
     with pytest.raises(UserError, match=said) as e:
-        ready.read(str(path), 40)
+        ready.load_ready(str(path), 40)
     assert "\n" not in str(e.value)
 
 
@@ -69,16 +69,16 @@ def test_weights_of_another_shape_are_one_line(folder):
     path, _ = folder
     save_file({"weights.0": torch.zeros(3, 3)}, path)
     with pytest.raises(UserError, match=r"does not fit initialisation/quick_train: weights\.0"):
-        ready.read(str(path), 40)
+        ready.load_ready(str(path), 40)
     path.write_bytes(b"no weights")
     with pytest.raises(UserError, match="is damaged or no file of weights"):
-        ready.read(str(path), 40)
+        ready.load_ready(str(path), 40)
 
 
 def test_weights_from_elsewhere_are_refused(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match="expected a file in a paper's folder"):
-        ready.read(str(tmp_path / "a.safetensors"), 10)
+        ready.load_ready(str(tmp_path / "a.safetensors"), 10)
 
 
 def test_what_classifies_no_images_is_refused(tmp_path, monkeypatch):
@@ -86,4 +86,4 @@ def test_what_classifies_no_images_is_refused(tmp_path, monkeypatch):
     name = next(iter(found.experiments.experiments))
     monkeypatch.setattr(ready.start, "find", lambda *a: ready.start.Weights(tmp_path, {}))
     with pytest.raises(UserError, match="expected a network that classifies images"):
-        ready.read(f"hopfield/{name}", 10)
+        ready.load_ready(f"hopfield/{name}", 10)

@@ -49,7 +49,7 @@ def paper(tmp_path, monkeypatch):
 
 
 def note(paper):
-    return results.difference(paper.folder, "base", 0)
+    return results.noted_difference(paper.folder, "base", 0)
 
 
 def test_the_first_losses_are_kept(paper):
@@ -188,4 +188,4 @@ def test_a_run_that_starts_from_another_is_begun_from_it_again(tmp_path, monkeyp
     assert recheck.recheck(paper, ["tuned"], float("inf")) == []
     assert "1 not looked at: toy/tuned/seed0: start_from=base: there is no finished run" in (
         capsys.readouterr().out)
-    assert not results.difference(folder, "tuned", 0)
+    assert not results.noted_difference(folder, "tuned", 0)

@@ -1,12 +1,12 @@
 """Runs of a plan start when what they need is done."""
 
-from common.running.runs import Outcome, Run
+from common.running.runs import Outcome, PendingRun
 
 
 def chain():
     """Runs e0 … e3: e1 starts from e0, e2 from e1, and e3 from nothing."""
-    return [Run("demo", f"e{k}", (0,), "missing", 10, 1, 1.0, (),
-                needs=(f"e{k - 1}/seed0",) if k in (1, 2) else ())
+    return [PendingRun("demo", f"e{k}", (0,), "missing", 10, 1, 1.0, (),
+                       needs=(f"e{k - 1}/seed0",) if k in (1, 2) else ())
             for k in range(4)]
 
 

@@ -154,8 +154,34 @@ def test_search_works_from_the_file_system(browser, small):
     site, _ = small
     browser.open(site / "search.html")
     browser.driver.get((site / "search.html").as_uri() + "?q=sigmoid")
-    browser.wait("document.querySelectorAll('#search-results li a').length > 0")
+    browser.wait("document.querySelectorAll('#search-results li .context').length > 0")
+    for excerpt in browser.all("#search-results li .context"):
+        assert len(excerpt.text) <= 260
+    (excerpt,) = [e for e in browser.all("#search-results li") if e.find_element(
+        "css selector", "a").get_attribute("href").endswith(f"papers/{NAME}/index.html")]
+    marked = [e.text for e in excerpt.find_elements("css selector", ".context .highlighted")]
+    assert marked and {m.lower() for m in marked} == {"sigmoid"}
     assert not browser.errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text, words, place", [
+    ("a" * 300 + " rate, batch", ["batch", "rate"], 301), ("batch rate", ["nothing"], 0),
+    ("rate " + "a" * 300 + " rate batch rate" + "b" * 300 + " batch", ["batch", "rate"], 306)])
+def test_an_excerpt_is_where_the_words_stand_together(browser, small, text, words, place):
+    site, _ = small
+    browser.open(site / "search.html")
+    assert browser.js(f"densest({json.dumps(text)}, {json.dumps(words)})") == place
+
+
+@pytest.mark.slow
+def test_a_phone_finds_a_field_for_words_on_the_searchs_page(browser, small):
+    site, _ = small
+    browser.open(site / "search.html", width=400)
+    (field,) = browser.all("input[name=q]")
+    field.send_keys("sigmoid", "\ue007")
+    browser.wait("document.querySelectorAll('#search-results li .context').length > 0")
+    assert not browser.scrolls_sideways and not browser.errors
 
 
 # ---- the command ---------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from common.evidence.verdicts import VERDICTS
 from common.files import ROOT
 from common.running.site import build, explorer
 
-ENTER, ESCAPE, END, ARROW_LEFT = "\ue007", "\ue00c", "\ue010", "\ue012"  # WebDriver's codes
+ENTER, ESCAPE, END, HOME, ARROW_LEFT = (  # WebDriver's codes
+    "\ue007", "\ue00c", "\ue010", "\ue011", "\ue012")
 OPENED = "document.activeElement.id === 'claim'"  # a claim is shown, and has the focus
 NAMES = ["batchnorm", "lbfgs"]
 STUDY = explorer.skills((ROOT / "papers" / "STUDY.md").read_text())
@@ -75,6 +76,26 @@ def test_values_and_curves_are_those_of_the_results(page):
         assert np.allclose(values, [real[s] for s in steps], rtol=1e-3)
     runs = found["data"]["papers"][0]["runs"]["bn"]
     assert [r[0] for r in runs] == [line[0] for line in lines]
+
+
+def test_published_curves_are_those_of_the_tables(page):
+    found = data_of(page)["published-batchnorm"]
+    assert sorted(found) == ["bn", "bn_best", "plain", "plain_best"]
+    ((says, steps, values),) = found["plain"]["accuracy"]
+    table = np.genfromtxt(ROOT / "papers/batchnorm/published/fig1a_without_bn.csv",
+                          delimiter=",", skip_header=1)
+    assert says == "published" and (steps[0], steps[-1]) == (3579, int(1000 * table[-1, 0]))
+    assert np.allclose([values[0], values[-1]], table[[0, -1], 1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [p.name for p in papers() if p.about.curves])
+def test_every_published_curve_is_drawn_beside_some_claim(name):
+    (paper,) = papers([name])
+    claims = [explorer.of_claim(paper, j)[0] for j in paper.judgements()]
+    for curve in paper.about.curves:
+        for experiment in curve.experiments:
+            assert [c for c in claims if experiment in c.get("experiments", [])
+                    and curve.metric in c.get("metrics", [])], f"{curve.table}: {experiment}"
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 120, 121, 1000])
@@ -160,7 +181,8 @@ def test_a_claims_own_address(browser, page):
         assert said in text, said
     assert not browser.all("#filters") and browser.js("document.title") == (
         "batchnorm/fig1a-bn-10k")
-    assert len(browser.all("#claim path.curve")) == 10
+    assert len(browser.all("#claim path.curve:not(.theirs)")) == 10
+    assert len(browser.all("#claim path.theirs")) == 1
     assert not browser.errors
 
 
@@ -171,6 +193,33 @@ def test_the_published_value_is_drawn_only_over_curves_of_its_own_metric(browser
     for mark in (".published", ".band"):
         assert browser.js(f"document.querySelector('svg[tabindex] {mark}') !== null") == own
     assert browser.all("#claim svg[tabindex] path.curve")
+
+
+def test_published_curves_are_dashed_and_named(browser, page):
+    browser.open(page, "#batchnorm/fig1a-gap-end")
+    curves = browser.js("[...document.querySelectorAll('#claim path.theirs')].map(e => "
+                        "[getComputedStyle(e).strokeDasharray, e.style.stroke])")
+    assert [c != "none" for c, _ in curves] == [True] * 2 and curves[0][1] != curves[1][1]
+    legend = [e.text for e in browser.all("#claim .legend .theirs")]
+    assert legend == ["bn, published", "plain, published"]
+    browser.press("#claim svg[tabindex]", HOME)
+    assert "published" not in browser.all(".readout")[0].text  # its curve begins later
+    browser.press("#claim svg[tabindex]", END, *[ARROW_LEFT] * 20)
+    said = browser.all(".readout")[0].text
+    step = int(re.match(r"step ([\d,]+)", said)[1].replace(",", "")) / 1000
+    for arm, name in (("bn", "with"), ("plain", "without")):
+        table = np.genfromtxt(ROOT / f"papers/batchnorm/published/fig1a_{name}_bn.csv",
+                              delimiter=",", skip_header=1).T
+        value = float(re.search(rf"\b{arm}, published (0\.\d+)", said)[1])
+        assert math.isclose(value, np.interp(step, *table), abs_tol=2e-4)
+    assert not browser.errors
+
+
+@pytest.mark.parametrize("given, value", [
+    ("0", "null"), ("1", 10), ("2", 15), ("3", 20), ("4", "null")])
+def test_a_published_value_lies_between_its_points(browser, page, given, value):
+    browser.open(page)
+    assert browser.js(f"between({{steps: [1, 3], values: [10, 20]}}, {given}) === {value}")
 
 
 @pytest.mark.parametrize("claim, some", [("fig1a-bn-10k", "90 %"), ("fig1a-gap-end", "0.8")])

@@ -92,6 +92,15 @@ def test_metrics_are_traced_to_the_functions_that_make_them():
     assert made.name == "BayesRecipe.posterior_metrics"
 
 
+@pytest.mark.parametrize("text, shown", [
+    ("x_j = Σ y_i w_ji", "x<sub>j</sub> = Σ y<sub>i</sub> w<sub>ji</sub>"),
+    ("(2/√π) e^(−y²), λ^L f_{λθ}", "(2/√π) e<sup>−y²</sup>, λ<sup>L</sup> f<sub>λθ</sub>"),
+    ("αx_ℓ, θ_(n−1)", "αx<sub>ℓ</sub>, θ<sub>n−1</sub>"),
+    ("exp_range, x_longer, `x_j`, a_ b", "exp_range, x_longer, `x_j`, a_ b")])
+def test_formulas_are_typeset(text, shown):
+    assert beside.typeset(text) == shown
+
+
 def test_the_page_has_each_place_beside_its_lines():
     text = beside.page(paper(), Pages(set(), {"papers.batchnorm.model"}))
     says = text.index("section 3, the six gradient equations")

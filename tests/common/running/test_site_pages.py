@@ -1,9 +1,12 @@
 """Links of committed documents, as they lead from page to page of the site."""
 
+import re
+
 import pytest
 
 from common.evidence import gallery
 from common.evidence.paper import papers
+from common.evidence.verdicts import VERDICTS
 from common.files import ROOT
 from common.running.site import pages
 from common.running.site.pages import Pages
@@ -24,8 +27,9 @@ def linked(text, page="papers/batchnorm/README.md"):
     ("[a](REPORT.md#alg1-mean)", '<a href="REPORT.html#alg1-mean">a</a>'),
     ("[`a`](model.py)", "[`a`](/api/papers.batchnorm.model.md)"),
     ("[a](figures/fig1a.svg)", '<a href="figures/fig1a.svg">a</a>'),
-    ("![a < b](figures/fig1a.svg)", '<img src="figures/fig1a.svg" alt="a &lt; b" loading="lazy" '
-                                    'class="figure">'),
+    ("![a < b](figures/fig1a.svg)",
+     '<a href="figures/fig1a.svg"><img src="figures/fig1a.svg" alt="a &lt; b" loading="lazy" '
+     'class="figure"></a>'),
     ("[a](results/)", "a"),
     ("[a](/api/papers.batchnorm.model.md)", "[a](/api/papers.batchnorm.model.md)"),
     ("[a](../nothing/README.md)", "a"),
@@ -59,6 +63,15 @@ def test_the_strip_has_the_proportions_of_the_verdicts():
     for verdict in set(measured):
         assert f"{measured.count(verdict)} {verdict}" in text
         assert f"flex: {measured.count(verdict)};" in text
+
+
+def test_the_front_page_says_what_the_strips_colours_mean():
+    (paper,) = papers(["batchnorm"])
+    text = pages.front([(paper, paper.judgements())], [])
+    said = {verdict: colour for colour, verdict in re.findall(r'--c: (#\w+)">([^<]+)<', text)}
+    assert list(said) == list(VERDICTS)
+    strips = re.findall(r'background: (#\w+)"', text)
+    assert strips and strips[0] == said["reproduced"] and not set(strips) - set(said.values())
 
 
 def test_a_papers_page_tells_its_story_with_links_to_the_claims():

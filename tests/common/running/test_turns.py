@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from common.running import live, reproduce
-from common.running.plan import Outcome, Run
+from common.running.plan import Outcome, PendingRun
 from common.training.budget import Budget
 
 
 def run(threads, k=0):
-    return Run("demo", f"e{k}", (0,), "missing", 10, threads, 1.0, ())
+    return PendingRun("demo", f"e{k}", (0,), "missing", 10, threads, 1.0, ())
 
 
 class Fake:
@@ -64,7 +64,7 @@ def fakes(monkeypatch):
     ([1] * 6, None, 2), ([2] * 3, None, 1), ([1] * 6, 3, 3), ([8, 1, 1], None, 2)])
 def test_as_many_run_as_there_are_cores(fakes, threads, jobs, most):
     runs = [run(t, k) for k, t in enumerate(threads)]
-    assert reproduce.carry_out(runs, jobs, lambda r: True, Budget()) == Outcome()
+    assert reproduce.make_runs(runs, jobs, lambda r: True, Budget()) == Outcome()
     assert len(Fake.seen) == len(threads) and max(Fake.seen) == most
     assert all(math.isinf(s) for s in fakes)
 
@@ -84,19 +84,19 @@ class Clock(Budget):
 
 def test_a_budget_is_handed_on_and_nothing_starts_near_its_end(fakes, capsys):
     runs = [run(2, k) for k in range(30)]
-    outcome = reproduce.carry_out(runs, 1, lambda r: True, Clock(60))
+    outcome = reproduce.make_runs(runs, 1, lambda r: True, Clock(60))
     assert fakes[0] == 60 - 3 - reproduce.RESERVE
     assert fakes == sorted(fakes, reverse=True) and fakes[-1] >= reproduce.LEAST - 1
     assert outcome.waiting == runs[len(fakes):] and 2 < len(fakes) < 20
     assert not outcome.paused and not outcome.failed
     before = len(Fake.seen)
-    assert reproduce.carry_out(runs, 1, lambda r: True, Clock(15)).waiting == runs
+    assert reproduce.make_runs(runs, 1, lambda r: True, Clock(15)).waiting == runs
     assert len(Fake.seen) == before
 
 
 def test_what_ends_without_a_result_is_paused(fakes, capsys):
     runs = [run(2, 0), run(2, 1)]
-    outcome = reproduce.carry_out(runs, 1, lambda r: r is runs[0], Budget())
+    outcome = reproduce.make_runs(runs, 1, lambda r: r is runs[0], Budget())
     assert outcome == Outcome(paused=[runs[1]])
     said = capsys.readouterr().out
     assert "e0/seed0: done" in said and "e1/seed0: paused" in said
@@ -106,14 +106,14 @@ def test_while_runs_go_on_each_says_now_and_then_how_far_it_is(fakes, monkeypatc
     monkeypatch.setattr(live.Progress, "SOON", 0.0)
     monkeypatch.setattr(live.Progress, "EVERY", 0.0)
     monkeypatch.setattr(live, "last_line", lambda *a: "demo/e/seed0: step 3/9")
-    reproduce.carry_out([run(1, 0), run(1, 1)], 2, lambda r: True, Budget())
+    reproduce.make_runs([run(1, 0), run(1, 1)], 2, lambda r: True, Budget())
     said = capsys.readouterr().out
     assert "  e0/seed0: step 3/9\n" in said and "  e1/seed0: step 3/9\n" in said
 
 
 def test_who_overruns_the_budget_is_asked_to_end(fakes):
     slow, other = (replace(run(1, k), elsewhere=(-signal.SIGTERM, 10**9)) for k in range(2))
-    outcome = reproduce.carry_out([slow, other], None, lambda r: False, Clock(100))
+    outcome = reproduce.make_runs([slow, other], None, lambda r: False, Clock(100))
     assert outcome == Outcome(paused=[slow, other])
 
 
@@ -122,22 +122,22 @@ def test_no_run_starts_before_the_one_it_needs(fakes, monkeypatch):
     monkeypatch.setattr(reproduce, "start", lambda r, *a: order.append(
         (r.experiment, len(Fake.active))) or begin(r, *a))
     runs = [run(1, 0), replace(run(1, 1), needs=("e0/seed0",)), run(1, 2)]
-    assert reproduce.carry_out(runs, 2, lambda r: True, Budget()) == Outcome()
+    assert reproduce.make_runs(runs, 2, lambda r: True, Budget()) == Outcome()
     assert order == [("e0", 0), ("e2", 1), ("e1", 0)]
 
 
 def test_what_needs_a_run_that_failed_or_paused_is_not_started(fakes):
     needing = replace(run(1, 1), needs=("e0/seed0",))
     failing = replace(run(1, 0), elsewhere=(1, 3))
-    outcome = reproduce.carry_out([failing, needing], 2, lambda r: True, Budget())
+    outcome = reproduce.make_runs([failing, needing], 2, lambda r: True, Budget())
     assert outcome.failed[1:] == [(needing, "needs e0/seed0, which failed")]
-    outcome = reproduce.carry_out([run(1, 0), needing], 2, lambda r: False, Budget())
+    outcome = reproduce.make_runs([run(1, 0), needing], 2, lambda r: False, Budget())
     assert outcome == Outcome(paused=[run(1, 0)], waiting=[needing]) and len(Fake.seen) == 2
 
 
 def test_sigterm_from_elsewhere_is_a_failure(fakes):
     one = replace(run(1), elsewhere=(-signal.SIGTERM, 3))
-    ((which, why),) = reproduce.carry_out([one], None, lambda r: False, Budget()).failed
+    ((which, why),) = reproduce.make_runs([one], None, lambda r: False, Budget()).failed
     assert which is one and why.startswith("ended by signal 15")
 
 

@@ -16,7 +16,7 @@ def test_unreadable_words(word):
         parse_arguments([word])
 
 
-@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=6))
+@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=6, unique=True))
 def test_seed_lists_come_back(seeds):
     assert parse_seeds(",".join(map(str, seeds))) == seeds
 
@@ -70,3 +70,17 @@ def test_zeros_that_mean_what_they_say_are_read(word, value):
 def test_more_seeds_than_anybody_means_are_refused_at_once(text):
     with pytest.raises(UserError, match="expected at most 10,000 seeds"):
         parse_seeds(text)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["seed=" + "9" * 5000], "expected a whole number"),
+    (["seed=" + "0-9999,10000-19999"], "expected at most 10,000 seeds"),
+    (["seed=0,0"], "named twice"), (["seed=0-3,2"], "named twice"),
+    (["train.steps=3", "train.steps=4"], "train.steps is given twice"),
+    (["experiment=a", "experiment=b"], "experiment is given twice"),
+    (["experiment="], "experiment=: expected the name"),
+    (["--pace=1"], "cannot read '--pace=1': expected key=value")])
+def test_what_says_two_things_or_nothing_is_refused(words, message):
+    with pytest.raises(UserError) as e:
+        parse_arguments(words)
+    assert message in str(e.value) and len(str(e.value)) < 200

@@ -244,7 +244,7 @@ def test_metrics_that_are_not_the_checkpoints_are_refused(trial, tmp_path, damag
         first, rest = kept.split("\n", 1)
         path.write_text(rest if damage == "shortened" else
                         first.replace('"loss": ', '"loss": 1') + "\n" + rest)
-    with pytest.raises(UserError, match=r"metrics.jsonl is not what belongs to the checkpoint"):
+    with pytest.raises(UserError, match=r"metrics.jsonl does not match the checkpoint"):
         trial()
     path.write_text(kept)
     _, metrics, _ = trial()

@@ -63,11 +63,11 @@ def same(one, other):
 @pytest.mark.parametrize("seed", [0, 3])
 def test_the_finished_run_of_the_same_seed_is_where_it_starts(tmp_path, seen, seed):
     experiments = known(tmp_path)
-    made = {k: model_of(train(experiments, "base", k).job.folder) for k in (0, 3)}
+    made = {k: model_of(train(experiments, "base", k).request.folder) for k in (0, 3)}
     tuned = train(experiments, "tuned", seed, recipe=seen)
     assert same(seen.first, made[seed]) and not same(made[0], made[3])
-    assert not same(model_of(tuned.job.folder), made[seed]), "it was trained"
-    record = json.loads((tuned.job.folder / "result.json").read_text())
+    assert not same(model_of(tuned.request.folder), made[seed]), "it was trained"
+    record = json.loads((tuned.request.folder / "result.json").read_text())
     assert record["config"]["start_from"] == "base"
     assert [s["started_from"] for s in record["segments"]] == [
         {"name": "base", "sha256": checkpoint.digest("", made[seed])}]
@@ -75,8 +75,8 @@ def test_the_finished_run_of_the_same_seed_is_where_it_starts(tmp_path, seen, se
 
 def test_a_resumed_run_needs_its_source_no_more_and_says_it_once(tmp_path):
     experiments = known(tmp_path)
-    base = train(experiments, "base").job.folder
-    calm = train(experiments, "tuned").job.folder
+    base = train(experiments, "base").request.folder
+    calm = train(experiments, "tuned").request.folder
     whole = model_of(calm)
     shutil.rmtree(calm)
 
@@ -90,7 +90,7 @@ def test_a_resumed_run_needs_its_source_no_more_and_says_it_once(tmp_path):
     assert checkpoint.newest_step(calm) == 20
     shutil.rmtree(base)
     again = train(experiments, "tuned")
-    assert same(model_of(again.job.folder), whole)
+    assert same(model_of(again.request.folder), whole)
     segments = json.loads((calm / "result.json").read_text())["segments"]
     assert ["started_from" in s for s in segments] == [True, False]
     with pytest.raises(UserError, match="no finished run of base/seed0"):
@@ -106,7 +106,7 @@ def test_several_seeds_as_one_network_start_each_from_its_own(tmp_path):
     for k in (0, 1):
         train(experiments, "base", k, recipe=Plain)
     both = cli.train(Plain, experiments, "tuned", [0, 1], QUICK)
-    digests = [json.loads((d.job.folder / "result.json").read_text())
+    digests = [json.loads((d.request.folder / "result.json").read_text())
                ["segments"][0]["started_from"]["sha256"] for d in both]
     assert digests == [checkpoint.digest("", model_of(files.runs_root() / f"toy/base/seed{k}"))
                        for k in (0, 1)] and digests[0] != digests[1]
@@ -118,7 +118,7 @@ def test_without_the_run_it_is_one_line_that_says_what_makes_it(tmp_path):
             r"python papers/toy/train\.py experiment=base seed=2 makes it$")
     with pytest.raises(UserError, match=line):
         train(experiments, "tuned", 2)
-    folder = train(experiments, "base", 2).job.folder
+    folder = train(experiments, "base", 2).request.folder
     state = checkpoint.load(folder)
     checkpoint.save(folder, state | {"finished": False})
     with pytest.raises(UserError, match=line):
@@ -177,7 +177,7 @@ def filed(tmp_path, path):
 
 def test_a_file_of_weights_or_a_checkpoint(tmp_path, seen, monkeypatch):
     experiments = known(tmp_path)
-    folder = train(experiments, "base").job.folder
+    folder = train(experiments, "base").request.folder
     path = tmp_path / "some.safetensors"
     save_file(model_of(folder), path)
     train(filed(tmp_path, path), "filed", recipe=seen)
@@ -238,7 +238,7 @@ def test_a_paper_may_take_what_fits(tmp_path):
             self.model.load_state_dict(body, strict=False)
             return body
     experiments = known(tmp_path)
-    base = model_of(train(experiments, "base").job.folder)
+    base = model_of(train(experiments, "base").request.folder)
     recipe = Head(experiments.resolve("tuned"))
     new = recipe.model[4].weight.clone()
     start.begin(recipe, lambda config: start.load(experiments, config))

@@ -14,7 +14,7 @@ from common.running import cli
 from common.training import loop as training
 from common.training.descent import sgd
 from common.training.recipe import Planned
-from common.training.vectorised import SideBySide
+from common.training.vectorised import BatchedSeeds
 from papers.batchnorm.train import BatchNormRecipe
 from papers.batchnorm.train import Config as BatchNormConfig
 from tests.common.toy import Toy, experiments
@@ -61,7 +61,7 @@ def advance(recipe, first, last):
 def test_side_by_side_equals_one_by_one(tmp_path, kind):
     make = (lambda: normalised(kind)) if isinstance(kind, str) else (lambda: toys(tmp_path, kind))
     apart, joined = make(), make()
-    together = SideBySide(joined)
+    together = BatchedSeeds(joined)
     losses = advance(together, 0, 40)
     expected = torch.stack([advance(r, 0, 40) for r in apart])
     torch.testing.assert_close(losses, expected, **TOLERANCE)
@@ -76,14 +76,14 @@ def test_side_by_side_equals_one_by_one(tmp_path, kind):
 
 def test_a_run_begun_together_goes_on_alone_and_back(tmp_path):
     apart, joined = toys(tmp_path, Scheduled), toys(tmp_path, Scheduled)
-    together = SideBySide(joined)
+    together = BatchedSeeds(joined)
     advance(together, 0, 20)
     together.gather()
     alone = toys(tmp_path, Scheduled)
     for r, from_ in zip(alone, joined, strict=True):
         r.load_state(copy.deepcopy(from_.state()))
         advance(r, 20, 30)
-    back = SideBySide(alone)
+    back = BatchedSeeds(alone)
     advance(back, 30, 40)
     back.gather()
     for r, s in zip(apart, alone, strict=True):
@@ -98,7 +98,7 @@ def test_the_loop_leaves_each_seed_its_own_files(tmp_path, monkeypatch):
     done = cli.train(Scheduled, known, "base", list(SEEDS), {"train.vectorize": True})
     kept = {}
     for d in done:
-        found = results.read(results.path_of(tmp_path / "toy", "base", d.job.config.seed),
+        found = results.read(results.path_of(tmp_path / "toy", "base", d.request.config.seed),
                              known.schema)
         assert found.metrics == d.metrics
         assert found.record.segments[0].side_by_side == 3
@@ -115,12 +115,12 @@ def test_the_loop_leaves_each_seed_its_own_files(tmp_path, monkeypatch):
 
 def test_the_data_are_held_once(tmp_path):
     joined = toys(tmp_path, Scheduled)
-    SideBySide(joined)
+    BatchedSeeds(joined)
     assert len({r.inputs.data_ptr() for r in joined}) == 1
 
 
 def test_random_losses_and_own_steps_are_refused(tmp_path):
-    drops = SideBySide(toys(tmp_path, Toy))
+    drops = BatchedSeeds(toys(tmp_path, Toy))
     with pytest.raises(UserError, match="draws random numbers"):
         advance(drops, 0, 1)
 
@@ -128,7 +128,7 @@ def test_random_losses_and_own_steps_are_refused(tmp_path):
         def step(self, number):
             return Planned.step(self, number)
     with pytest.raises(UserError, match="its own, not the shared"):
-        SideBySide(toys(tmp_path, Own))
+        BatchedSeeds(toys(tmp_path, Own))
 
 
 def test_seeds_that_are_ahead_go_with_their_like(tmp_path, monkeypatch):
@@ -136,10 +136,10 @@ def test_seeds_that_are_ahead_go_with_their_like(tmp_path, monkeypatch):
     known = experiments(tmp_path / "toy")
     (first,) = cli.train(Scheduled, known, "base", [0], {})
     done = cli.train(Scheduled, known, "base", [0, 1, 2], {"train.vectorize": True})
-    assert [d.job.config.seed for d in done] == [0, 1, 2]
+    assert [d.request.config.seed for d in done] == [0, 1, 2]
     assert done[0].metrics == first.metrics, "finished before, and left alone"
     folders = [tmp_path / "runs/toy/base/seed0", tmp_path / "runs/elsewhere"]
     made = toys(tmp_path, Scheduled, range(2))
     with pytest.raises(UserError, match=r"at 40, two at 0; finish them one by one"):
         training.run_all(made, folders, ["one", "two"],
-                         results.origin(made[0].device), SideBySide)
+                         results.origin(made[0].device), BatchedSeeds)

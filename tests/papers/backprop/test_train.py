@@ -13,6 +13,7 @@ from common.experiments import Experiments
 from common.files import ROOT
 from papers.backprop import facts
 from papers.backprop.facts import family_units, symmetry_structure
+from papers.backprop.measures import right
 from papers.backprop.model import Network, layered
 from papers.backprop.tasks import ENGLISH
 from papers.backprop.train import BackpropRecipe, Config
@@ -72,7 +73,7 @@ def test_sweeps_are_counted_to_the_first_solution():
     first = {}
     for k in range(600):
         y = r.model.outputs(r.groups(r.inputs))
-        for s in r.right(y, r.labels).all(1).nonzero().flatten().tolist():
+        for s in right(y, r.labels).all(1).nonzero().flatten().tolist():
             first.setdefault(s, k)
         r.step(k)
     assert first, "some are solved"

@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
 from common.training.certainty import calibration_error
-from common.training.published import Made
+from common.training.weight_files import RecordedRun
 from papers.bayes_by_backprop import weights
 from papers.bayes_by_backprop.model import predict
 from papers.bayes_by_backprop.train import Config, recipe
@@ -35,8 +35,9 @@ def trained(name="gaussian_400", seed=0):
 def published(folder, name="gaussian_400", seed=0):
     """A small posterior, as a recorded run would leave it."""
     r = trained(name, seed)
-    r.publish(folder, Made(experiment=name, seed=seed, data="digits", config=as_dict(r.config),
-                           metrics=r.evaluate(60, True), commits=["abc123"]))
+    r.publish(folder, RecordedRun(experiment=name, seed=seed, data="digits",
+                                  config=as_dict(r.config), metrics=r.evaluate(60, True),
+                                  commits=["abc123"]))
     return r
 
 

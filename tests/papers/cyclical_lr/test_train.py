@@ -10,7 +10,7 @@ import torch
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
-from common.training.vectorised import SideBySide
+from common.training.vectorised import BatchedSeeds
 from papers.cyclical_lr.policies import rate
 from papers.cyclical_lr.train import Config, CyclicalLrRecipe
 
@@ -187,4 +187,4 @@ def test_nothing_is_compiled():
     with pytest.raises(UserError, match=r"train\.compile"):
         EXPERIMENTS.resolve("quick_triangular2", 0, {"train.compile": True})
     with pytest.raises(UserError, match=r"train\.vectorize=true: batched networks are compiled"):
-        SideBySide([recipe(), recipe(seed=1)])
+        BatchedSeeds([recipe(), recipe(seed=1)])

@@ -9,7 +9,7 @@ import torch
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
-from common.training.published import Made
+from common.training.weight_files import RecordedRun
 from papers.deep_compression import shipped
 from papers.deep_compression.coding import SharedTensor, write
 from papers.deep_compression.train import Config, recipe
@@ -26,7 +26,7 @@ def made(name, seed=0, **overrides):
 def test_published_files_have_their_cards_and_errors(name, real_data):
     path = ROOT / f"papers/deep_compression/results/{name}/seed0.dcn"
     record = json.loads(path.with_name("seed0.json").read_text(encoding="utf-8"))
-    assert path.with_suffix(".md").read_text(encoding="utf-8") == shipped.card(path, Made(
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == shipped.card(path, RecordedRun(
         experiment=name, seed=0, data=record["data"]["name"], config=record["config"],
         commits=[part["commit"] for part in record["segments"]], metrics=record["metrics"]))
     real_data("ylecun/mnist")

@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.files import ROOT
-from common.training.published import Made
+from common.training.weight_files import RecordedRun
 from papers.deep_compression import facts, shipped
 from papers.deep_compression.coding import SharedTensor, decode, encode, read
 from papers.deep_compression.train import Config, recipe
@@ -168,8 +168,8 @@ def test_a_network_is_its_file(pruned, tmp_path):
     assert metrics["bytes"] == len(encode(one.tensors()))
     parameters = sum(p.numel() for p in pruned.model.parameters())
     assert metrics["factor"] == pytest.approx(4 * parameters / metrics["bytes"])
-    one.publish(tmp_path, Made(experiment="quick_compressed", seed=0, data="digits", config={},
-                               metrics=metrics, commits=["abc"]))
+    one.publish(tmp_path, RecordedRun(experiment="quick_compressed", seed=0, data="digits",
+                                      config={}, metrics=metrics, commits=["abc"]))
     tensors = read(tmp_path / "results/quick_compressed/seed0.dcn")
     x = one.eval_inputs.flatten(1).numpy().astype(np.float64)
     for name in one.model.shapes:  # by numpy, from the file alone

@@ -15,7 +15,7 @@ from common.evidence.paper import papers
 from common.evidence.plotting import png, style
 from common.experiments import Experiments
 from common.files import ROOT
-from common.training.vectorised import SideBySide
+from common.training.vectorised import BatchedSeeds
 from papers.distillation import facts, plots
 from papers.distillation.train import (
     TEACHERS,
@@ -209,7 +209,7 @@ def test_a_student_resumes_without_its_teacher():
 @pytest.mark.slow
 def test_students_side_by_side_are_those_alone():
     together, alone = [student(s) for s in (0, 1)], [student(s) for s in (0, 1)]
-    joined = SideBySide(together)
+    joined = BatchedSeeds(together)
     for k in range(5):
         losses = joined.step(k)
         torch.testing.assert_close(losses, torch.stack([r.step(k) for r in alone]))

@@ -11,8 +11,9 @@ from common.errors import UserError
 from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.files import ROOT
-from papers.dropout import train
-from papers.dropout.train import BINS, POOL, Config, recipe
+from papers.dropout.measures import BINS, monte_carlo
+from papers.dropout.settings import POOL, Config
+from papers.dropout.train import recipe
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/dropout/config.yaml")
 
@@ -112,14 +113,13 @@ def test_final_metrics_of_fig_11():
     assert "train_error" in metrics and "train_error" not in r.evaluate(60, final=False)
 
 
-def test_fig_11_draws_other_networks_every_time(monkeypatch):
-    r = small("dropout", measure__samples=[1, 2], measure__repeats=2000)
-    n = len(r.eval_labels)
+def test_fig_11_draws_other_networks_every_time():
+    n, draw = 360, torch.Generator().manual_seed(0)
+    labels = torch.arange(n) % 10
     wrong = torch.arange(n) < torch.arange(POOL)[:, None] * n // POOL  # network i on i/POOL of all
-    right = F.one_hot(r.eval_labels, 10).double().expand(POOL, n, 10)
+    right = F.one_hot(labels, 10).double().expand(POOL, n, 10)
     pool = torch.where(wrong[:, :, None], right.roll(1, -1), right)
-    monkeypatch.setattr(train, "sampled_probabilities", lambda *_: pool * 0.9 + 0.01 * right)
-    metrics = r.fig11()
+    metrics = monte_carlo(pool * 0.9 + 0.01 * right, labels, [1, 2], 2000, draw)
     errors = 100 * wrong.double().mean(1)
     assert metrics["monte_carlo_1"] == pytest.approx(errors.mean().item(), abs=2)
     assert metrics["monte_carlo_1_sd"] == pytest.approx(errors.std().item(), rel=0.05)

@@ -12,7 +12,7 @@ from common.data import load
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
-from common.training.published import Made, read
+from common.training.weight_files import RecordedRun, read
 from papers.dropout import weights
 from papers.dropout.model import Network
 from papers.dropout.train import Config, recipe
@@ -34,8 +34,9 @@ def published(folder, seed=0, name="dropout"):
     r = recipe(EXPERIMENTS.resolve(name, seed, SMALL))
     for k in range(60):
         r.step(k)
-    r.publish(folder, Made(experiment=name, seed=seed, data="digits", config=as_dict(r.config),
-                           metrics=r.evaluate(60, False), commits=["old", "abc123"]))
+    r.publish(folder, RecordedRun(experiment=name, seed=seed, data="digits",
+                                  config=as_dict(r.config), metrics=r.evaluate(60, False),
+                                  commits=["old", "abc123"]))
     return r
 
 
@@ -81,7 +82,7 @@ def test_the_error_is_that_of_the_network_that_is_written(tmp_path, monkeypatch)
 def test_the_recipe_is_as_it_was(tmp_path):
     r = published(tmp_path)
     before = r.predict(r.eval_inputs)
-    r.publish(tmp_path / "again", Made(
+    r.publish(tmp_path / "again", RecordedRun(
         experiment="dropout", seed=0, data="digits", config=as_dict(r.config),
         metrics={"error": 1.0}, commits=["c"]))
     assert torch.equal(r.predict(r.eval_inputs), before)

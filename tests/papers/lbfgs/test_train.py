@@ -10,7 +10,8 @@ from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
 from common.problems import problem
-from papers.lbfgs.train import SETS, Config, by_rate, closeness, label, minimise, recipe
+from papers.lbfgs.methods import by_rate, closeness, minimise
+from papers.lbfgs.train import SETS, Config, label, recipe
 
 FOLDER = ROOT / "papers/lbfgs"
 EXPERIMENTS = Experiments(Config, FOLDER / "config.yaml")

@@ -123,7 +123,7 @@ def test_a_run_of_a_paper_s_network_from_a_checkpoint(tmp_path):
     (run,) = cli.train(theirs.module("train").recipe, theirs.experiments, "quick_sb", [0], short)
     (view,) = cli.train(train.recipe, EXPERIMENTS, "quick_surface", [0], SMALL | {
         "model.kind": "paper", "model.of": "large_batch/quick_sb",
-        "start_from": str(run.job.folder / "checkpoint.safetensors")})
+        "start_from": str(run.request.folder / "checkpoint.safetensors")})
     assert 0 < view.metrics["centre"] < np.log(10)
 
 

@@ -316,15 +316,19 @@ def test_measures_over_runs():
 
 def test_a_stopped_run_can_be_looked_at(end_of, tmp_path):
     (run,) = cli.train(train.recipe, EXPERIMENTS, "quick_surface", [0], SMALL)
-    view = look.of_folder(run.job.folder)
+    view = look.of_folder(run.request.folder)
     assert view.columns["loss"].shape == (3, 3) and view.at.tolist() == [-1, 0, 1]
     assert view.columns["loss"][1, 1] == pytest.approx(run.metrics["centre"])
     (other,) = cli.train(train.recipe, EXPERIMENTS, "quick_curvature", [0],
                          SMALL | {"view.iterations": 3})
-    code, said = end_of(lambda: look.main([str(run.job.folder)]))
-    assert code == 0 and (run.job.folder / "landscape.png").stat().st_size > 1000
-    code, said = end_of(lambda: look.main([str(run.job.folder), str(other.job.folder)]))
+    code, said = end_of(lambda: look.main([str(run.request.folder)]))
+    assert code == 0 and (run.request.folder / "landscape.png").stat().st_size > 1000
+    code, said = end_of(lambda: look.main([str(run.request.folder), str(other.request.folder)]))
     assert code == 2 and "of one kind" in said.err
+    (empty := tmp_path / "begun").mkdir()
+    code, said = end_of(lambda: look.main([str(empty), str(run.request.folder)]))
+    assert code == 0 and f"{empty}: no checkpoint yet, left out" in said.out
+    assert "picture: " in said.out and not list(empty.iterdir())
     code, said = end_of(lambda: look.main([]))
     assert code == 2 and "expected the folder of a run" in said.err
     code, said = end_of(lambda: look.main(["--help"]))

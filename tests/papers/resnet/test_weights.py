@@ -14,7 +14,7 @@ from common.data import generator, load
 from common.errors import UserError, exit_with
 from common.experiments import Experiments
 from common.files import ROOT
-from common.training.published import Made
+from common.training.weight_files import RecordedRun
 from papers.resnet import evaluate, weights
 from papers.resnet.model import cifar_resnet, initialise
 from papers.resnet.train import Config, ResNetRecipe
@@ -178,8 +178,8 @@ def test_published_weights_give_the_reported_error(tmp_path, kind, capsys):
     for k in range(30):
         made.step(k)
     metrics = made.evaluate(30, final=True)
-    made.publish(tmp_path, Made(experiment="quick", seed=0, data="digits", config={},
-                                metrics=metrics, commits=["c"]))
+    made.publish(tmp_path, RecordedRun(experiment="quick", seed=0, data="digits", config={},
+                                       metrics=metrics, commits=["c"]))
     assert (tmp_path / "weights" / "quick.md").exists()
     assert evaluate.main([str(tmp_path / "weights" / "quick.safetensors")]) == 0
     said = f"test error {metrics['error']:.2f} %, as reported: {metrics['error']:.2f} %"

@@ -152,7 +152,7 @@ def test_what_never_stopped_took_infinitely_long_and_zero_means_all_epochs():
 def test_a_warm_start_has_the_donors_weights_bit_for_bit():
     short = {"train.steps": 3, "train.eval_every": 2, "record": False, "train.device": "cpu"}
     (half,) = cli.train(WarmStartRecipe, EXPERIMENTS, "quick_half", [3], short)
-    weights = checkpoint.load(half.job.folder)["recipe"]["model"]
+    weights = checkpoint.load(half.request.folder)["recipe"]["model"]
     made = recipe("quick_warm", seed=3)
     assert not torch.equal(made.model.layers[0].weight, weights["layers.0.weight"])
     made.start_with(weights)

@@ -1,4 +1,4 @@
-"""The figures of the report, published beside measured."""
+"""The figures of the report: published beside measured values."""
 
 from __future__ import annotations
 

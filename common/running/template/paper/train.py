@@ -36,7 +36,7 @@ class Config(BaseConfig):
 
 
 class NAME_CLASSRecipe(Supervised):
-    """The paper's training; loss, step and evaluation are the stack's unless overridden here."""
+    """The paper's training; loss, step and evaluation are those of Supervised unless overridden."""
 
     config: Config
 

@@ -1,4 +1,4 @@
-"""Runs as a command line asks for them, and what becomes of them."""
+"""Runs requested on the command line of a ``train.py``, and their outcomes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from common.files import is_clone, runs_root
 from common.training.loop import Ended
 
 NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]')
-"""Signs that some system refuses in the name of a folder."""
+"""Characters that some system does not allow in folder names."""
 
 
-def run_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
+def requested_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
     """The folder of a run: ``runs/<paper>/<experiment>[,key=value …]/seed<k>``."""
     name = ",".join([config.experiment, *(f"{k}={v}" for k, v in sorted(overrides.items()))])
     name = NOT_IN_NAMES.sub("_", name)
@@ -27,15 +27,15 @@ def run_folder(paper: str, config: Config, overrides: dict[str, Any]) -> Path:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One run as the command line asks for it.
+class RequestedRun:
+    """One run requested on the command line.
 
     Attributes:
         config: its configuration.
         folder: its folder below ``runs/``.
-        recorded: whether its result goes to ``papers/<paper>/results/``: the configuration is the
-            experiment's own, or its own but for a precision that counts; never of an installed
-            wheel, whose results nobody could commit.
+        recorded: whether its result goes to ``papers/<paper>/results/``. That requires the
+            experiment's own configuration, up to a precision that counts, and a clone: results of
+            an installed wheel could not be committed.
     """
 
     config: Config
@@ -44,24 +44,24 @@ class Job:
 
     @property
     def label(self) -> str:
-        """paper/experiment/seed, for messages."""
+        """The run's name in messages: paper/experiment/seed."""
         return "/".join(self.folder.parts[-3:])
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that has come to its end.
+    """A finished run.
 
     Attributes:
-        job: what was asked for.
-        ended: how it ended.
-        before: the metrics of the committed result of the same run, if there was one.
-        shown, loss_name: of its recipe.
-        there: whether it was finished already.
-        by: the commit that finished it then, if it is not that of today's code.
+        request: the requested run.
+        ended: its outcome.
+        before: the metrics of the result that it replaced, if any.
+        shown, loss_name: from its recipe.
+        there: whether it had already been finished before this command.
+        by: the commit that finished it, if that is not the present one.
     """
 
-    job: Job
+    request: RequestedRun
     ended: Ended
     before: dict[str, float] | None
     shown: tuple[list[str], list[str]]
@@ -71,12 +71,13 @@ class Finished:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Of the final step."""
+        """The final metrics."""
         return self.ended.metrics
 
 
-def job(experiments: Experiments, name: str, seed: int, overrides: dict[str, Any]) -> Job:
-    """The run of an experiment and a seed, with some keys overridden.
+def requested_run(experiments: Experiments, name: str, seed: int, overrides: dict[str, Any],
+                  ) -> RequestedRun:
+    """The run of an experiment with a seed and overrides.
 
     Raises:
         UserError: see :meth:`common.experiments.Experiments.resolve`.
@@ -84,5 +85,5 @@ def job(experiments: Experiments, name: str, seed: int, overrides: dict[str, Any
     config, own = experiments.resolve(name, seed, overrides), experiments.resolve(name)
     asked = identity(config)
     changed = {k: v for k, v in asked.items() if v != identity(own).get(k)}
-    return Job(config, run_folder(experiments.path.parent.name, config, changed),
-               config.record and experiments.counts(asked, own) and is_clone())
+    return RequestedRun(config, requested_folder(experiments.path.parent.name, config, changed),
+                        config.record and experiments.counts(asked, own) and is_clone())

@@ -1,4 +1,4 @@
-"""Trained weights as files for those who only use them: tensors, the run that made them, a card."""
+"""Files of trained weights for others to use: the tensors, a JSON file about the run, a card."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from common.typed import Model
 
 
 class Sidecar(Model):
-    """What lies as JSON beside tensors; a paper's own adds what is measured of its network.
+    """The JSON file beside a file of weights; papers extend it with their network's measurements.
 
     Attributes:
-        experiment, seed, config: the run that made them.
-        data: what it was trained on.
-        commits: of each part of the run.
+        experiment, seed, config: the run that made the weights.
+        data: the name of the data set it was trained on.
+        commits: the commit of each segment of the run.
     """
 
     experiment: str
@@ -34,27 +34,27 @@ class Sidecar(Model):
     commits: list[str] = Field(min_length=1)
 
 
-class Made(Sidecar):
-    """A recorded run, as what it publishes says of it; ``metrics`` are those of its last step."""
+class RecordedRun(Sidecar):
+    """A recorded run, described for the files it leaves; ``metrics`` are the final ones."""
 
     metrics: dict[str, Annotated[float, Field(allow_inf_nan=True)]]
 
     @property
     def by(self) -> dict[str, Any]:
-        """The parts that every :class:`Sidecar` has."""
+        """The fields that every :class:`Sidecar` has."""
         return self.model_dump(exclude={"metrics"})
 
 
 def save(path: Path, tensors: dict[str, Tensor], about: dict[str, str], sidecar: Sidecar,
          card: str) -> None:
-    """Write a file of weights, a JSON file of the same name beside it, and a card.
+    """Write a file of weights and, beside it, a JSON file and a card of the same name.
 
     Args:
-        path: ends in ``.safetensors``; the others take its name.
-        tensors: of the network, as they are to lie in the file.
-        about: the file's metadata beside data set, experiment, seed and commit.
-        sidecar: which run made it, and what is measured of the network.
-        card: text.
+        path: must end in ``.safetensors``.
+        tensors: the tensors to write, by name.
+        about: the file's metadata, to which data set, experiment, seed and commit are added.
+        sidecar: the run that made the weights, and what was measured of the network.
+        card: the text of the card, in Markdown.
 
     Raises:
         UserError: the files cannot be written.
@@ -68,10 +68,10 @@ def save(path: Path, tensors: dict[str, Tensor], about: dict[str, str], sidecar:
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file, and its metadata.
+    """Read a file of weights; returns its tensors and its metadata.
 
     Raises:
-        UserError: it is missing or damaged, or holds a number that is not finite.
+        UserError: it is missing or damaged, or a weight is not finite.
     """
     try:
         with safe_open(path, "pt") as f:

@@ -1,4 +1,4 @@
-"""What came out for some claims: their verdicts, and what the runs made just now measured."""
+"""The closing lines of ``papers reproduce``: claims' verdicts, and what the new runs measured."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from common.evidence import tables
 from common.evidence.claims import Claim
 from common.evidence.paper import Paper
-from common.running.runs import Outcome, Run
+from common.running.runs import Outcome, PendingRun
 
 
-def found(before: Paper, now: Paper, claims: Sequence[Claim], runs: Sequence[Run],
-          outcome: Outcome) -> str:
-    """Published value, measured value and verdict of each claim, and what each seed gave here.
+def outcome_by_claim(before: Paper, now: Paper, claims: Sequence[Claim], runs: Sequence[PendingRun],
+                     outcome: Outcome) -> str:
+    """Published value, measured value and verdict of each claim, and the value of each new run.
 
     Args:
-        before: the paper as it was before the runs.
-        now: as it is.
-        claims: which.
-        runs: those that were to be made.
-        outcome: which of them were not.
+        before: the paper before the runs.
+        now: the paper after them.
+        claims: the claims to list.
+        runs: the runs that were planned.
+        outcome: which of the runs did not finish.
     """
     failed = {(r.experiment, s) for r, _ in outcome.failed for s in r.seeds}
     unmade = failed | {(r.experiment, s) for r in (*outcome.paused, *outcome.waiting)
@@ -41,7 +41,7 @@ def found(before: Paper, now: Paper, claims: Sequence[Claim], runs: Sequence[Run
 
 
 def of_seed(paper: Paper, claim: Claim, seed: int) -> str:
-    """What the runs of one seed say about a claim, as it is printed; empty where one is missing."""
+    """The value of a claim from the runs of one seed, as text; empty if a run is missing."""
     runs = {e: r for e in claim.experiments for r in paper.results.get(e, []) if r.seed == seed}
     if len(runs) < len(set(claim.experiments)):
         return ""
@@ -49,5 +49,5 @@ def of_seed(paper: Paper, claim: Claim, seed: int) -> str:
 
 
 def earlier(value: str) -> str:
-    """What stood in the place of a result before."""
+    """A remark on the value of the result that was replaced; empty for none."""
     return f" (the result that stood here before: {value})" if value else ""

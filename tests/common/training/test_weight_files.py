@@ -8,21 +8,21 @@ import torch
 from safetensors.torch import save_file
 
 from common.errors import UserError
-from common.training import published
+from common.training import weight_files
 
-MADE = published.Made(experiment="e", seed=3, data="digits", config={"a": 1},
-                      commits=["old", "new"], metrics={"error": 1.5})
+MADE = weight_files.RecordedRun(experiment="e", seed=3, data="digits", config={"a": 1},
+                                commits=["old", "new"], metrics={"error": 1.5})
 
 
-class Own(published.Sidecar):
+class Own(weight_files.Sidecar):
     error: float
 
 
 def test_round_trip(tmp_path):
     path, tensor = tmp_path / "weights/n.safetensors", torch.arange(6.0).view(2, 3)
     sidecar = Own(**MADE.by, error=MADE.metrics["error"])
-    published.save(path, {"w": tensor.T}, {"depth": "8"}, sidecar, "a card")
-    tensors, about = published.read(path)
+    weight_files.save(path, {"w": tensor.T}, {"depth": "8"}, sidecar, "a card")
+    tensors, about = weight_files.read(path)
     assert torch.equal(tensors["w"], tensor.T)
     assert about == {"depth": "8", "data": "digits", "experiment": "e", "seed": "3",
                      "commit": "new"}
@@ -34,10 +34,10 @@ def test_round_trip(tmp_path):
 
 def test_other_files_are_one_line(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*none\.safetensors"):
-        published.read(tmp_path / "none.safetensors")
+        weight_files.read(tmp_path / "none.safetensors")
     (tmp_path / "a.safetensors").write_bytes(b"junk")
     with pytest.raises(UserError, match=r"a\.safetensors is damaged or no file of weights") as e:
-        published.read(tmp_path / "a.safetensors")
+        weight_files.read(tmp_path / "a.safetensors")
     assert "\n" not in str(e.value)
 
 
@@ -54,6 +54,6 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     path = tmp_path / "w.safetensors"
     save_file({"a": torch.ones(2), "b": torch.tensor([1.0, math.nan])}, path)
     with pytest.raises(UserError, match=r"w\.safetensors: tensor b: expected finite weights"):
-        published.read(path)
+        weight_files.read(path)
     save_file({"a": torch.ones(2)}, path)
-    assert list(published.read(path)[0]) == ["a"]
+    assert list(weight_files.read(path)[0]) == ["a"]

@@ -5,8 +5,8 @@ import copy
 import pytest
 
 from common.evidence.paper import papers
-from common.running.found import found
-from common.running.runs import Outcome, Run
+from common.running.by_claim import outcome_by_claim
+from common.running.runs import Outcome, PendingRun
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def batchnorm():
 
 
 def run(seed):
-    return Run("batchnorm", "bn", (seed,), "asked for", 1, 1, None, ())
+    return PendingRun("batchnorm", "bn", (seed,), "asked for", 1, 1, None, ())
 
 
 def test_every_seed_made_now_is_shown_beside_what_stood_there(batchnorm):
@@ -24,19 +24,20 @@ def test_every_seed_made_now_is_shown_beside_what_stood_there(batchnorm):
     now.results = batchnorm.results | {"bn": [copy.deepcopy(r) for r in batchnorm.results["bn"]]}
     steps, values = now.results["bn"][3].curves["accuracy"]
     values[steps == 10_000] = 0.5
-    text = found(batchnorm, now, [claim], [run(3), run(4)], Outcome(waiting=[run(4)]))
+    text = outcome_by_claim(batchnorm, now, [claim], [run(3), run(4)], Outcome(waiting=[run(4)]))
     head, line = text.splitlines()
     before = batchnorm.results["bn"][3].at("accuracy", 10_000)
     assert head.startswith("fig1a-bn-10k: published 96.60%, measured ")
     assert line == ("    seed 3, measured now: 50.00% (the result that stood here before: "
                     f"{before:.2%})")
     del now.results["bn"][3]
-    missing = found(batchnorm, now, [claim], [run(5)], Outcome())
+    missing = outcome_by_claim(batchnorm, now, [claim], [run(5)], Outcome())
     assert "seed 5, measured now: " in missing and "seed 3" not in missing
 
 
 def test_a_verdict_after_a_failure_says_whose_it_is(batchnorm):
     (claim,) = [c for c in batchnorm.claims if c.id == "fig1a-bn-10k"]
-    text = found(batchnorm, batchnorm, [claim], [run(0)], Outcome(failed=[(run(0), "died")]))
+    outcome = Outcome(failed=[(run(0), "died")])
+    text = outcome_by_claim(batchnorm, batchnorm, [claim], [run(0)], outcome)
     assert "measured now" not in text
     assert text.endswith("a run of it failed just now; this is of the results that were there")

@@ -2,21 +2,21 @@
 
 import pytest
 
-from common.running import jobs
+from common.running import requested
 from common.training.loop import Ended
 from tests.common.toy import Config, experiments
 
 
 def test_long_run_names_fit_a_file_name():
     overrides = {f"key.{k}": "x" * 20 for k in range(30)}
-    folder = jobs.run_folder("batchnorm", Config(experiment="bn"), overrides)
+    folder = requested.requested_folder("batchnorm", Config(experiment="bn"), overrides)
     assert len(folder.parent.name) < 200 and folder.parent.name.startswith("bn,")
 
 
 @pytest.mark.parametrize("value", ["a/b", "a\\b", "a:b", "cuda:0?", "<x>", 'a"b', "a|b", "a*b",
                                    "a\nb", "a\0b", "a\udcffb"])
 def test_run_names_are_names_on_every_system(value):
-    folder = jobs.run_folder("p", Config(experiment="e"), {"k": value})
+    folder = requested.requested_folder("p", Config(experiment="e"), {"k": value})
     assert folder.parent.parent.name == "p" and "_" in folder.parent.name
     assert not set(folder.parent.name) & set('<>:"/\\|?*\n\0\udcff')
 
@@ -27,12 +27,12 @@ def test_run_names_are_names_on_every_system(value):
 def test_only_an_experiments_own_runs_are_recorded(tmp_path, monkeypatch, overrides, name,
                                                    recorded):
     monkeypatch.setenv("PAPERS_RUNS", str(tmp_path / "runs"))
-    made = jobs.job(experiments(tmp_path / "toy"), "base", 3, overrides)
+    made = requested.requested_run(experiments(tmp_path / "toy"), "base", 3, overrides)
     assert made.folder == tmp_path / "runs/toy" / name / "seed3" and made.recorded is recorded
     assert made.label == f"toy/{name}/seed3" and made.config.seed == 3
 
 
 def test_what_has_finished_says_its_metrics(tmp_path):
-    job = jobs.Job(Config(), tmp_path / "a/b/seed0", False)
-    done = jobs.Finished(job, Ended({"m": 1.0}, 2.0, [], []), None, (["m"], ["m"]), "loss")
+    job = requested.RequestedRun(Config(), tmp_path / "a/b/seed0", False)
+    done = requested.Finished(job, Ended({"m": 1.0}, 2.0, [], []), None, (["m"], ["m"]), "loss")
     assert done.metrics == {"m": 1.0} and not done.there
