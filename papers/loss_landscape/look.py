@@ -48,16 +48,19 @@ class View:
     columns: dict[str, np.ndarray]
 
 
-def of_folder(folder: Path) -> View:
-    """Read the values in the checkpoint of a run.
+EXPECTED = "expected the folder of a run with task.name=surface or curvature"
+
+
+def of_folder(folder: Path) -> View | None:
+    """Read the values in the checkpoint of a run; None if there is no checkpoint.
 
     Raises:
-        UserError: there is no checkpoint, or it belongs to another kind of run.
+        UserError: the checkpoint belongs to another kind of run.
     """
     saved = checkpoint.of_run(folder)
+    if saved is None:
+        return None
     try:
-        if saved is None:
-            raise KeyError("checkpoint")
         config, table = saved.config, saved.recipe["table"].double()
         points, task = config["view.points"], config["task.name"]
         table[saved.step:] = float("nan")
@@ -66,8 +69,7 @@ def of_folder(folder: Path) -> View:
         return View(grid(points, config["view.reach"]).numpy(),
                     {n: c.reshape(shape).numpy() for n, c in zip(names, table.T, strict=True)})
     except (TypeError, KeyError, RuntimeError) as e:
-        raise UserError(f"{shown(folder)}: expected the folder of a run with task.name=surface or "
-                        "curvature") from e
+        raise UserError(f"{shown(folder)}: {EXPECTED}") from e
 
 
 def of_file(path: Path) -> View | None:
@@ -181,16 +183,19 @@ def main(argv: list[str]) -> int:
         raise UserError("expected the folder of a run, such as "
                         "runs/loss_landscape/surface_resnet20/seed0; --help says more")
     folders = [Path(a) for a in argv]
-    begun = [f for f in folders if checkpoint.of_run(f) is not None] or folders
-    for f in folders:
+    found = {f: of_folder(f) for f in folders}
+    begun = {f: v for f, v in found.items() if v is not None}
+    if not begun:
+        raise UserError(f"{shown(folders[0])}: {EXPECTED}")
+    for f in found:
         if f not in begun:
             print(f"{shown(f)}: no checkpoint yet, left out")
-    views = {shown(f): of_folder(f) for f in begun}
+    views = {shown(f): v for f, v in begun.items()}
     for name, v in views.items():
         first = next(iter(v.columns.values()))
         if there := np.isnan(first).sum():
             print(f"{name}: {first.size - there} of {first.size} points")
-    print(f"picture: {shown(draw(views, begun[0] / 'landscape.png'))}")
+    print(f"picture: {shown(draw(views, next(iter(begun)) / 'landscape.png'))}")
     return 0
 
 
