@@ -210,7 +210,7 @@ def say(what: str) -> None:
 def main(argv: list[str]) -> int:
     """The command line; see the module's docstring."""
     if not argv or argv[0] in ("--help", "-h"):
-        print(__doc__.strip())
+        print((__doc__ or "").strip())
         return 0
     about = unknown(argv[0])
     for word in argv[1:]:
