@@ -95,11 +95,11 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
     heights = [0.4 + 0.6 * (1 + label(j).count("\n")) for j in rows]  # in lines
     tops = [sum(heights[:k]) for k in range(len(rows))]
     places = [top + height / 2 for top, height in zip(tops, heights, strict=True)]
-    made, axes = plotting.figure(width=plotting.WIDEST, height=0.2 * sum(heights) + 1.0)
+    made, axes = plotting.figure(width=plotting.WIDEST, height=0.2 * sum(heights) + 1.15)
     for y, j in zip(places, rows, strict=True):
         row(axes, y, j)
     axes.set(xlim=(-EDGE, EDGE), ylim=(sum(heights) + 0.1, -0.1),
-             xlabel="half widths of a band with two ends; a band with one has it at −1 or 1")
+             xlabel="half widths of a band with two ends;\na band with one has it at −1 or 1")
     axes.set_yticks(places, [label(j) for j in rows])
     axes.tick_params(left=False)
     axes.spines["left"].set_visible(False)
