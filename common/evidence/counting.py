@@ -115,10 +115,15 @@ class Cost:
 
     @property
     def words(self) -> str:
-        """Minutes on two cores, and minutes on a graphics card."""
-        made, every = (f"{s / 120:,.0f}" for s in (self.made, self.made + self.missing))
-        said = made if not (self.missing or self.unknown) else f"{made} of {every}"
-        said += f" and {self.unknown} untimed runs" if self.unknown else ""
+        """Minutes on two cores, spent and still to go, and minutes on a graphics card.
+
+        A missing run whose speed is not known is called untimed.
+        """
+        to_go = [f"{max(1.0, self.missing / 120):,.0f}"] if self.missing else []
+        if self.unknown:
+            to_go.append(f"{self.unknown} untimed run{'s' * (self.unknown > 1)}")
+        said = f"{self.made / 120:,.0f} spent"
+        said += f", {' and '.join(to_go)} to go" if to_go else ""
         return said + (f"; {self.on_card / 60:,.1f} on a card" if self.on_card else "")
 
 

@@ -66,8 +66,7 @@ def report_text(paper: Paper, judgements: list[Judgement], captions: dict[str, s
         f"What the code does and where it had to choose: [README.md](README.md).",
         story(paper, judgements),
         counted(judgements),
-        (figure_with_caption(picture.NAME, picture.CAPTION) if picture.statements(judgements)
-         else ""),
+        *verdicts_drawn(judgements),
         headline,
         "## What the paper says, and what came out" if ran else "",
         "Measured: means over n seeds. A verdict leads to band, interval, reason and command, in "
@@ -97,6 +96,14 @@ def counted(judgements: Sequence[Judgement]) -> str:
 def figure_with_caption(name: str, caption: str) -> str:
     """A figure with its caption below, in Markdown."""
     return f"![{cell(caption)}](figures/{name}.svg)\n\n{caption}"
+
+
+def verdicts_drawn(judgements: Sequence[Judgement]) -> list[str]:
+    """The picture of all verdicts, and in a fold how it is read; nothing without measured ones."""
+    if not picture.statements(judgements):
+        return []
+    return [figure_with_caption(picture.NAME, picture.CAPTION),
+            fold("How this picture is read", picture.READING)]
 
 
 def fold(title: str, text: str) -> str:
@@ -162,8 +169,8 @@ def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
     many = f"{len(judgements)} statement{'s' * (len(judgements) > 1)}"
     said = (f"{many} {'have' if len(judgements) > 1 else 'has'} not been measured"
             + (f"; for {ready} of them the experiments are ready" if ready else "")
-            + f". Minutes of two cores that this report asks for, and how many of them were spent: "
-              f"{cost(paper).words}.")
+            + f". Minutes on two cores: {cost(paper).words}."
+            + (" Nobody has measured what an untimed run costs." if cost(paper).unknown else ""))
     rows = [[escaped(j.claim.says), published(j),
              linked(place_in_paper(j.claim.where), f"#{j.claim.id}")] for j in judgements]
     return ["## Not run", said, fold("Which, why, and what each would cost", "\n\n".join([

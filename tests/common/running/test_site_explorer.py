@@ -4,7 +4,9 @@ import json
 import math
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,6 +78,34 @@ def test_values_and_curves_are_those_of_the_results(page):
         assert np.allclose(values, [real[s] for s in steps], rtol=1e-3)
     runs = found["data"]["papers"][0]["runs"]["bn"]
     assert [r[0] for r in runs] == [line[0] for line in lines]
+
+
+def test_a_metric_is_in_percent_if_its_claims_are(page):
+    assert [p["percent"] for p in data_of(page)["data"]["papers"]] == [["accuracy"], []]
+
+
+def run_of(**curves):
+    return SimpleNamespace(seed=7, curves={
+        name: (np.arange(len(values)), np.array(values)) for name, values in curves.items()})
+
+
+@pytest.mark.parametrize("loss, accuracy, step", [
+    ([4., 3, 2, 2, 2, 2], [0.1, 0.2, 0.3, 0.4, 0.4, 0.4], 3),  # evaluated a step later
+    ([4., 3, 2, 1, 0.5, 0.4], [0.1, 0.2, 0.3, 0.3, 0.3, 0.3], math.inf),
+    ([4., 3, 2, 2, 2, 2], [0.1, 0.2, 0.3, 0.3, 0.3, math.nan], 5),
+    ([4., 3, 2, 1, 1], [0.1] * 5, math.inf),  # twice the same is no end
+    ([2.] * 6, [0.1] * 6, math.inf),  # it never changed
+    ([math.nan] * 6, [0.1] * 6, math.inf)])
+def test_a_run_has_settled_where_nothing_changes_any_more(loss, accuracy, step):
+    assert explorer.settled(run_of(train_loss=loss, accuracy=accuracy)) == step
+    assert explorer.settled(run_of(accuracy=accuracy)) == math.inf
+
+
+def test_a_curve_ends_where_its_run_settled():
+    run = run_of(train_loss=[4., 3, 2, 2, 2, 2], accuracy=[0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+    assert explorer.line_of(run, "train_loss") == [7, [0, 1, 2, 3], [4, 3, 2, 2], True]
+    short = explorer.line_of(run_of(train_loss=[4., 3, 2]), "train_loss")
+    assert short == [7, [0, 1, 2], [4, 3, 2]]
 
 
 def test_published_curves_are_those_of_the_tables(page):
@@ -210,7 +240,7 @@ def test_published_curves_are_dashed_and_named(browser, page):
     for arm, name in (("bn", "with"), ("plain", "without")):
         table = np.genfromtxt(ROOT / f"papers/batchnorm/published/fig1a_{name}_bn.csv",
                               delimiter=",", skip_header=1).T
-        value = float(re.search(rf"\b{arm}, published (0\.\d+)", said)[1])
+        value = float(re.search(rf"\b{arm}, published ([\d.]+) %", said)[1]) / 100
         assert math.isclose(value, np.interp(step, *table), abs_tol=2e-4)
     assert not browser.errors
 
@@ -222,7 +252,7 @@ def test_a_published_value_lies_between_its_points(browser, page, given, value):
     assert browser.js(f"between({{steps: [1, 3], values: [10, 20]}}, {given}) === {value}")
 
 
-@pytest.mark.parametrize("claim, some", [("fig1a-bn-10k", "90 %"), ("fig1a-gap-end", "0.8")])
+@pytest.mark.parametrize("claim, some", [("fig1a-bn-10k", "90 %"), ("fig1a-gap-end", "80 %")])
 def test_axes_have_round_numbers(browser, page, claim, some):
     browser.open(page, f"#batchnorm/{claim}")
     steps, values = ([e.text for e in browser.all(f"#claim svg[tabindex] text.{axis}")]
@@ -239,6 +269,20 @@ def test_axes_have_round_numbers(browser, page, claim, some):
 def test_ticks_are_round_and_few(browser, page, given, ticks):
     browser.open(page)
     assert browser.js(f"ticks({given})") == ticks
+
+
+@pytest.mark.parametrize("claim", ["batchnorm/fig1a-bn-10k", "warm_start/mlp-damaged"])
+def test_a_phones_axis_keeps_its_numbers_apart(browser, tmp_path, claim):
+    path = tmp_path / "claims.html"
+    path.write_text(explorer.page(judged([claim.partition("/")[0]]), {}))
+    browser.open(path, f"#{claim}", width=400)
+    ends = browser.js("[...document.querySelectorAll('#claim svg[tabindex] text.x')].map(e => "
+                      "[e.getBoundingClientRect().left, e.getBoundingClientRect().right])")
+    assert len(ends) >= 2
+    assert all(right + 5 < left for (_, right), (left, _) in pairwise(ends))
+    dots = len(browser.all("#claim circle.end"))
+    assert dots == (10 if "warm" in claim else 0), "a run of ours that stopped early"
+    assert ("ends in a dot" in browser.all("#claim")[0].text) == bool(dots)
 
 
 def test_alone_it_leads_nowhere_else(browser, page):
