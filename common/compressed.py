@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from common.decoded import DataSet, Split, assemble
-from common.errors import UserError
+from common.errors import UserError, on_one_line
 from common.files import shown, write_atomic
 
 TALLEST = 16_383
@@ -66,7 +66,7 @@ def decompress(folder: Path) -> DataSet:
             raise ValueError("its content is not what was packed")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, lzma.LZMAError) as e:
         raise UserError(f"packed data {shown(folder)} are damaged: "
-                        f"{type(e).__name__} {' '.join(str(e).split())}") from e
+                        f"{type(e).__name__} {on_one_line(str(e))}") from e
     return data
 
 

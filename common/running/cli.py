@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from common.config import Config, as_dict, identity
-from common.errors import Paused, UserError
+from common.errors import HELP, Paused, UserError
 from common.evidence import results
 from common.evidence.provenance import one_clone, say_uncommitted
 from common.experiments import Experiments
@@ -135,7 +135,7 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     one_clone(folder.parent.parent)
     experiments = Experiments(schema, folder / "config.yaml")
     program = f"papers/{folder.name}/train.py"
-    if "--help" in argv or "-h" in argv:
+    if not HELP.isdisjoint(argv):
         about = (sys.modules[recipe_class.__module__].__doc__ or "").strip().partition("\n")[0]
         print(help_text(experiments, program, about))
         return 0
