@@ -41,7 +41,7 @@ CHANGING = ("reproduce", "report", "bundle", "new", "site", "notebook")
 """The commands that change the repository and therefore need a clone."""
 
 
-def train(argv: list[str]) -> int:
+def run_train_py(argv: list[str]) -> int:
     """Run ``papers/<paper>/train.py`` as a script; it exits the process.
 
     Raises:
@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     name, *rest = words
     if name == "train":
-        return train(rest)
+        return run_train_py(rest)
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}{nearest(name, ['train', *COMMANDS])}")
     if name in CHANGING and not is_clone() and HELP.isdisjoint(rest):
