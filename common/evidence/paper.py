@@ -90,7 +90,8 @@ class Paper:
             if claim.judge.by == "median" and self.plan(claim)[-1] < 6:
                 raise UserError(f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} is judged by "
                                 "its median: expected at least 6 planned seeds")
-        self.results = results.read_all(folder, self.schema)
+        self.results = {name: made for name, made in results.read_all(folder, self.schema).items()
+                        if name in self.experiments.experiments}  # papers report names the others
 
     def module(self, name: str) -> Any:
         """One of the paper's modules: model, train, facts, plots or bench."""

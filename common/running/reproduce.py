@@ -174,8 +174,9 @@ def options_of(argv: list[str]) -> dict:
     for k in options:
         if k not in OPTIONS and not k.startswith("slurm."):
             raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")
-    if not options.get("claims", True):
-        raise UserError("claims=: expected the ids of claims, such as claims=a,b")
+    for k in ("claims", "experiments"):
+        if not options.get(k, True):
+            raise UserError(f"{k}=: expected names, such as {k}=a,b")
     if {"claims", "experiments"} <= options.keys():
         raise UserError("experiments=: expected claims= or experiments=, not both")
     for k in ("seeds", "jobs"):
