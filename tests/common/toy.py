@@ -29,7 +29,7 @@ experiments:
 
 @dataclass
 class Optim:
-    lr: float = key(0.1, "learning rate")
+    lr: float = key(0.1, "learning rate", least=0)
 
 
 @dataclass
