@@ -25,7 +25,7 @@ def test_what_is_shown_is_what_was_chosen_and_measured(paper, name):
     for k in range(2):
         r.step(k)
     metrics = r.evaluate(2, True)
-    table, picture = r.shown(list(metrics))
+    table, picture = r.headlines(list(metrics))
     assert (table, picture) == CHOSEN[paper, name]
     assert {*table, *picture} <= metrics.keys()
     if name == "quick_layers":
