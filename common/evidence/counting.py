@@ -119,12 +119,12 @@ class Cost:
 
         A missing run whose speed is not known is called untimed.
         """
-        to_go = [f"{max(1.0, self.missing / 120):,.0f}"] if self.missing else []
+        to_go = [f"{max(1.0, self.missing / 120):,.0f} min"] if self.missing else []
         if self.unknown:
             to_go.append(f"{self.unknown} untimed run{'s' * (self.unknown > 1)}")
         said = f"{self.made / 120:,.0f} spent"
-        said += f", {' and '.join(to_go)} to go" if to_go else ""
-        return said + (f"; {self.on_card / 60:,.1f} on a card" if self.on_card else "")
+        said += f", {self.on_card / 60:,.1f} on a card" if self.on_card else ""
+        return said + (f"; to go: {', '.join(to_go)}" if to_go else "")
 
 
 def cost(paper: Paper) -> Cost:

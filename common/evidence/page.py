@@ -32,7 +32,7 @@ from common.evidence.tables import (
 from common.evidence.verdicts import VERDICTS, confidence
 from common.training.progress import duration
 
-PLACES = (re.compile(r"(?:Tables?|Figs?\.|Algorithm) \w+(?:\([a-z]\))?"),
+PLACES = (re.compile(r"(?:Tables?|Figs?\.|Algorithm) \w+(?:\([a-z]\))?(?: (?:and|to) \d+)?"),
           re.compile(r"(?:section|appendix|theorem|Proposition) [\w.]*\w", re.IGNORECASE),
           re.compile(r"eqs?\. \(\d+\)|abstract"))
 """Patterns of places in a paper, from those that readers know best to those they know least."""
@@ -237,8 +237,10 @@ def details(paper: Paper, j: Judgement) -> str:
     lines = [f'<a id="{claim.id}"></a>**{claim.id}**: {j.verdict}\n',
              f"- Paper: {escaped(claim.where)}; {source}"]
     if j.values and claim.experiments:
+        deviation = "± the runs' standard deviation, " if "±" in measured(j) else ""
         lines.append(f"- Measured: {measured(j)}" + (
-            f"; in brackets the {percent(confidence(j.plan))} interval." if j.interval else "."))
+            f"; {deviation}in brackets the {percent(confidence(j.plan))} interval." if j.interval
+            else "."))
     if claim.judge.why:
         lines.append(f"- Band {band(j)}: {escaped(claim.judge.why)}")
     if claim.afterwards:

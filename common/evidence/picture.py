@@ -125,9 +125,17 @@ def row(axes: plotting.Axes, y: float, j: Judgement) -> None:
     if j.interval is not None and all(map(math.isfinite, j.interval)):
         ends = [min(max(at(v), -EDGE), EDGE) for v in j.interval]
         axes.plot(ends, [y, y], color=colour, lw=1.2, zorder=3)
+        for end in (at(v) for v in j.interval):
+            if abs(end) > EDGE:
+                point(axes, end, y, colour)
     x = at(j.middle)
     if abs(x) <= EDGE:
-        axes.plot([x], [y], mark, color=colour, ms=5, zorder=4)
+        axes.plot([x], [y], mark, color=colour, ms=5, zorder=4, clip_on=False)
     else:
-        axes.plot([math.copysign(EDGE - 0.08, x)], [y], ">" if x > 0 else "<", color=colour, ms=6,
-                  zorder=4)
+        point(axes, x, y, colour)
+
+
+def point(axes: plotting.Axes, x: float, y: float, colour: str) -> None:
+    """Draw an arrow at the edge towards what lies outside."""
+    axes.plot([math.copysign(EDGE - 0.08, x)], [y], ">" if x > 0 else "<", color=colour, ms=6,
+              zorder=3.5)

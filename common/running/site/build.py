@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError, nearest
+from common.errors import UserError, asks_for_help, nearest
 from common.evidence.paper import Paper, papers
 from common.files import ROOT, read_text, shown, write_atomic
 from common.running.site import beside, explorer, pages, search
@@ -257,8 +257,7 @@ def with_reports(chosen: Sequence[Paper]) -> list[Paper]:
 
 def main(argv: Sequence[str]) -> int:
     """The command line; see the module's text."""
-    if {"--help", "-h"} & set(argv):
-        print((__doc__ or "").strip())
+    if asks_for_help(argv, __doc__):
         return 0
     keys = {"to": str(ROOT / "site"), "only": ""}
     for word in (w for w in argv if "=" in w):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from common.config import one_line
+from common.errors import on_one_line
 from common.evidence import tables
 from common.evidence.claims import Claim
 from common.evidence.counting import is_formula
@@ -85,7 +85,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
         "values": [[seed, finite(v), tables.number(v, claim.show)]
                    for seed, v in zip(seeds_of(paper, j), j.values, strict=False)],
     }
-    return {k: one_line(Exception(v)) if k in ("why", "because", "afterwards", "says") else v
+    return {k: on_one_line(str(v)) if k in ("why", "because", "afterwards", "says") else v
             for k, v in said.items() if v not in (None, "", [], False)}, code
 
 

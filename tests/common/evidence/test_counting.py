@@ -42,11 +42,11 @@ def test_every_verdict_is_given_and_nothing_twice():
 
 def test_words_of_a_cost():
     assert Cost(1200, 0, 0).words == "10 spent"
-    assert Cost(1200, 240, 0).words == "10 spent, 2 to go"
-    assert Cost(1200, 1, 0).words == "10 spent, 1 to go", "what is missing is never nothing"
-    assert Cost(1200, 0, 1).words == "10 spent, 1 untimed run to go"
-    assert Cost(1200, 240, 3).words == "10 spent, 2 and 3 untimed runs to go"
-    assert Cost(1200, 240, 3, 90).words == "10 spent, 2 and 3 untimed runs to go; 1.5 on a card"
+    assert Cost(1200, 240, 0).words == "10 spent; to go: 2 min"
+    assert Cost(1200, 1, 0).words == "10 spent; to go: 1 min", "what is missing is never nothing"
+    assert Cost(1200, 0, 1).words == "10 spent; to go: 1 untimed run"
+    assert Cost(1200, 240, 3).words == "10 spent; to go: 2 min, 3 untimed runs"
+    assert Cost(1200, 240, 3, 90).words == "10 spent, 1.5 on a card; to go: 2 min, 3 untimed runs"
 
 
 def test_the_cost_is_of_all_planned_runs(tmp_path, monkeypatch):
