@@ -13,7 +13,16 @@ from collections.abc import Sequence
 
 from common.evidence import picture, results
 from common.evidence.claims import Claim
-from common.evidence.counting import card_seconds, core_seconds, cost, count, is_formula, of_table
+from common.evidence.counting import (
+    card_seconds,
+    core_seconds,
+    cost,
+    count,
+    in_words,
+    is_formula,
+    of_table,
+    to_go,
+)
 from common.evidence.paper import Judgement, Paper
 from common.evidence.story import story
 from common.evidence.tables import (
@@ -172,9 +181,10 @@ def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
             + f". Minutes on two cores: {cost(paper).words}."
             + (" Nobody has measured what an untimed run costs." if cost(paper).unknown else ""))
     rows = [[escaped(j.claim.says), published(j),
-             linked(place_in_paper(j.claim.where), f"#{j.claim.id}")] for j in judgements]
+             linked(place_in_paper(j.claim.where), f"#{j.claim.id}"),
+             in_words(*to_go([j.claim], paper)) or "no experiment"] for j in judgements]
     return ["## Not run", said, fold("Which, why, and what each would cost", "\n\n".join([
-        table(["statement", "published", "where"], rows),
+        table(["statement", "published", "where", "on two cores"], rows),
         *(details(paper, j) for j in judgements)]))]
 
 

@@ -60,6 +60,9 @@ def test_the_cost_is_of_all_planned_runs(tmp_path, monkeypatch):
     assert some.missing == pytest.approx(6 * sum(seconds[:4]) / 4)
     paper.results.pop("bn")
     assert counting.cost(paper).unknown == 10
+    needs, other = (next(c for c in paper.claims if ("bn" in c.experiments) == needs)
+                    for needs in (True, False))
+    assert counting.to_go([needs], paper) == (0, 10) and counting.to_go([other], paper) == (0, 0)
     monkeypatch.setattr(paper, "folder", tmp_path)
     results.add_pace(tmp_path / "results/bn", paper.config("bn"), "a processor", 2, 0.036)
     assert counting.cost(paper).missing == pytest.approx(10 * 2 * 0.036 * 50_000)
