@@ -181,10 +181,10 @@ def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
             + f". Minutes on two cores: {cost(paper).words}."
             + (" Nobody has measured what an untimed run costs." if cost(paper).unknown else ""))
     rows = [[escaped(j.claim.says), published(j),
-             linked(place_in_paper(j.claim.where), f"#{j.claim.id}"),
-             in_words(*to_go([j.claim], paper)) or "no experiment"] for j in judgements]
+             in_words(*to_go([j.claim], paper)) or "no experiment",
+             linked(place_in_paper(j.claim.where), f"#{j.claim.id}")] for j in judgements]
     return ["## Not run", said, fold("Which, why, and what each would cost", "\n\n".join([
-        table(["statement", "published", "where", "on two cores"], rows),
+        table(["statement", "published", "on two cores", "where"], rows),
         *(details(paper, j) for j in judgements)]))]
 
 
