@@ -12,15 +12,18 @@ import json
 import lzma
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import Field
 from torch import Tensor
 
 from common.decoded import DataSet, Split, assemble
-from common.errors import UserError
+from common.errors import UserError, on_one_line
 from common.files import shown, write_atomic
+from common.typed import Model, read_json
 
 TALLEST = 16_383
 """The largest width or height of a WebP image, in pixels."""
@@ -29,6 +32,21 @@ METHOD, QUALITY = 6, 75
 """WebP's effort; a higher quality gains half a percent and takes twenty times as long."""
 
 PARTS = ("train.images", "train.labels", "test.images", "test.labels")
+
+
+class Stored(Model):
+    """A stored tensor: its type, as NumPy writes it, and its shape."""
+
+    type: str
+    shape: list[Annotated[int, Field(ge=0)]]
+
+
+class Index(Model):
+    """The content of ``index.json``."""
+
+    name: str
+    fingerprint: str
+    tensors: dict[str, Stored]
 
 
 def compress(data: DataSet, folder: Path) -> None:
@@ -58,15 +76,17 @@ def decompress(folder: Path) -> DataSet:
         UserError: a file is missing or damaged.
     """
     try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        t = {name: _read(folder, name, **index["tensors"][name]) for name in PARTS}
-        data = assemble(index["name"], Split(t["train.images"], t["train.labels"]),
+        index = read_json(Index, folder / "index.json")
+        t = {k: _read(folder, k, index.tensors[k].type, index.tensors[k].shape) for k in PARTS}
+        data = assemble(index.name, Split(t["train.images"], t["train.labels"]),
                         Split(t["test.images"], t["test.labels"]))
-        if data.fingerprint != index["fingerprint"]:
+        if data.fingerprint != index.fingerprint:
             raise ValueError("its content is not what was packed")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, lzma.LZMAError) as e:
-        raise UserError(f"packed data {shown(folder)} are damaged: "
-                        f"{type(e).__name__} {' '.join(str(e).split())}") from e
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, lzma.LZMAError,
+            UserError) as e:
+        kind = "" if isinstance(e, UserError) else f"{type(e).__name__} "
+        raise UserError(f"packed data {shown(folder)} are damaged: {kind}{on_one_line(str(e))}"
+                        ) from e
     return data
 
 

@@ -8,7 +8,6 @@ code uses it. Elsewhere it is refused, and it is not part of the run's :func:`id
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from types import MappingProxyType
@@ -16,7 +15,8 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from common import conditions
 from common.conditions import ALWAYS, Condition
-from common.errors import UserError
+from common.errors import UserError, on_one_line
+from common.segments import MOST_STEPS
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class DataConfig:
 
 @dataclass
 class TrainConfig:
-    steps: int = key(1000, "number of updates", least=1, most=10**9)
+    steps: int = key(1000, "number of updates", least=1, most=MOST_STEPS)
     batch_size: int = key(100, "images per update", least=1, most=10**9)
     log_every: int = key(50, "steps averaged in one line of the training-loss log", least=1)
     eval_every: int = key(
@@ -306,4 +306,4 @@ def check_bounds(config: Config) -> None:
 
 def one_line(error: BaseException) -> str:
     """An exception's message on one line."""
-    return re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
+    return on_one_line(str(error)) or type(error).__name__

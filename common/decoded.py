@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from common.errors import UserError
+from common.errors import UserError, on_one_line
 from common.files import cache_root, shown, write_atomic
 
 
@@ -109,7 +109,7 @@ def read(name: str, path: Path) -> DataSet:
         if data.fingerprint != expected:
             raise ValueError("its content is not what was written")
     except (SafetensorError, OSError, KeyError, ValueError) as e:
-        raise UserError(f"data file {shown(path)} is damaged ({' '.join(str(e).split())})") from e
+        raise UserError(f"data file {shown(path)} is damaged ({on_one_line(str(e))})") from e
     return data
 
 

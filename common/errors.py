@@ -1,4 +1,4 @@
-"""How every command reports bad input: one clear line and exit status 2."""
+"""What every command does alike: ``--help``, and one clear line and status 2 for bad input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 
 class UserError(Exception):
@@ -21,6 +21,44 @@ class NotAtHand(UserError):
 
 class Paused(Exception):
     """Work stopped early, as requested, with its state on disk; the message says how far it got."""
+
+
+HELP = frozenset({"--help", "-h"})
+
+
+def asks_for_help(argv: Sequence[str], about: str | None) -> bool:
+    """Whether ``--help`` or ``-h`` is among the arguments; ``about`` is then printed.
+
+    Args:
+        argv: the arguments.
+        about: the module's docstring; None where Python was told to leave it out.
+    """
+    asked = not HELP.isdisjoint(argv)
+    if asked:
+        print((about or "").strip())
+    return asked
+
+
+def on_one_line(text: str) -> str:
+    """A text without line breaks and repeated spaces."""
+    return " ".join(text.split())
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """A text as a message shows it: its beginning, where it is long."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+LONGEST_WORD, LONGEST = 400, 4000
+"""The largest number of characters of a message that stand without a space, and in all."""
+
+
+def legible(message: str) -> str:
+    """A message on one line, without the middle of very long values, paths and lists in it."""
+    def without_middle(text: str, most: int) -> str:
+        return text if len(text) <= most else f"{text[:most // 2]}…{text[-most // 4:]}"
+    words = [without_middle(word, LONGEST_WORD) for word in message.split()]
+    return without_middle(" ".join(words), LONGEST)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -67,7 +105,7 @@ def exit_with(main: Callable[[], int | None]) -> None:
     except UserError as e:
         alone = os.environ.get("WORLD_SIZE", "") in ("", "1")
         if alone or os.environ.get("RANK", "0") == "0":
-            print(f"error: {e}", file=sys.stderr)
+            print(f"error: {legible(str(e))}", file=sys.stderr)
         sys.exit(2)
     except Paused as e:
         print(e, file=sys.stderr)
@@ -88,7 +126,7 @@ def exit_with(main: Callable[[], int | None]) -> None:
         sys.exit(1)
     except OSError as e:
         if e.filename is not None:
-            print(f"error: cannot use {e.filename}: {e.strerror}", file=sys.stderr)
+            print(f"error: {legible(f'cannot use {e.filename}: {e.strerror}')}", file=sys.stderr)
             sys.exit(2)
         if e.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
             raise

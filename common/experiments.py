@@ -53,6 +53,7 @@ NAME = r"[A-Za-z][\w.+-]{0,99}"
 
 OF_A_COMMAND = ("experiment", "seed", "fresh", "budget")  # allowed on the command line only
 MOST_SEEDS = 10_000  # limit of seeds in one command, and in a plan
+LAST_SEED = 2**31 - 1  # the largest seed that the random generators accept
 
 C = TypeVar("C", bound=Config)
 """A paper's own configuration."""

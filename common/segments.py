@@ -9,16 +9,19 @@ from pydantic import Field
 
 from common.typed import Open
 
+MOST_STEPS, MOST_CORES, MOST_PROCESSES = 10**9, 10**4, 10**4
+"""Bounds of what is believed of a run: its steps, its machine's cores, processes that share it."""
+
 
 class Hardware(Open):
     """The machine one process ran on; ``gpu`` and the fields below it only with a graphics card."""
 
     cpu: str
-    cores: int | None = None
+    cores: int | None = Field(None, ge=1, le=MOST_CORES)
     capability: str
     system: str = ""
     device: str
-    threads: int = Field(ge=1)
+    threads: int = Field(ge=1, le=MOST_CORES)
     gpu: str | None = None
     driver: str | None = None
     cuda: str | None = None
@@ -60,8 +63,8 @@ class Origin(Open):
     dirty: bool
     versions: Versions
     hardware: Hardware
-    side_by_side: int | None = None
-    processes: int | None = None
+    side_by_side: int | None = Field(None, ge=1, le=MOST_PROCESSES)
+    processes: int | None = Field(None, ge=1, le=MOST_PROCESSES)
 
     @property
     def code(self) -> str:
@@ -72,5 +75,5 @@ class Origin(Open):
 class Segment(Origin):
     """One process's part of a run: its first step, and the weights it started from, if any."""
 
-    from_step: int = Field(ge=0)
+    from_step: int = Field(ge=0, le=MOST_STEPS)
     started_from: dict[str, str] | None = None

@@ -17,7 +17,7 @@ import yaml
 from omegaconf import OmegaConf
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from common.errors import UserError, nearest
+from common.errors import UserError, nearest, on_one_line, shorten
 from common.files import shown
 
 
@@ -77,18 +77,37 @@ def checked(model: type[M], content: Any, where: str) -> M:
         raise UserError(f"{where}: {error_text(e.errors(include_url=False)[0], model)}") from e
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON in which every mapping gives a key once.
+
+    Raises:
+        ValueError, RecursionError: it is not JSON, is nested too deeply, or gives a key twice.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for k, v in pairs:
+        if k in found:
+            raise ValueError(f"{shorten(k)!r} is given twice, as {shorten(repr(found[k]))} and "
+                             f"{shorten(repr(v))}: expected each key once")
+        found[k] = v
+    return found
+
+
 def read_json(model: type[M], path: Path) -> M:
     """Read a JSON file and validate it against a model.
 
     Raises:
-        UserError: it cannot be read, is not JSON, or does not match the model.
+        UserError: it cannot be read, is not JSON, gives a key twice, or does not match the model.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
     except (ValueError, RecursionError) as e:
-        raise UserError(f"{shown(path)} is not JSON: {' '.join(str(e).split())[:160]}") from e
+        raise UserError(f"{shown(path)} is not JSON: {on_one_line(str(e))[:160]}") from e
     return checked(model, content, shown(path))
 
 
@@ -108,7 +127,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             raise UserError(f"{shown(path)}: expected a mapping at the top") from e
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
     except Exception as e:  # yaml's and omegaconf's errors share no base class
-        raise UserError(f"{shown(path)} is not valid YAML: {' '.join(str(e).split())}") from e
+        raise UserError(f"{shown(path)} is not valid YAML: {on_one_line(str(e))}") from e
     if number:
         raise UserError(f"{shown(path)}: {number}: {DECIMAL}")
     if not isinstance(content, dict):
@@ -146,7 +165,7 @@ def error_text(error: Any, model: type[Model]) -> str:
         model: what was expected.
     """
     loc = error["loc"]
-    place = " ".join(".".join(map(str, loc[:-2] if loc[-1:] == ("[key]",) else loc)).split())
+    place = on_one_line(".".join(map(str, loc[:-2] if loc[-1:] == ("[key]",) else loc)))
     if error["type"] == "extra_forbidden":
         return f"unknown part {place!r}{nearest(str(error['loc'][-1]), parts(model, error['loc']))}"
     if error["type"] == "missing":
@@ -154,8 +173,7 @@ def error_text(error: Any, model: type[Model]) -> str:
     expected = EXPECTED.get(error["type"])
     if expected is None:  # raised by the model's own validator, with a complete message
         return f"{place}: {error['msg'].removeprefix('Value error, ')}".removeprefix(": ")
-    value = repr(error["input"])
-    value = value if len(value) <= 60 else value[:57] + "…"
+    value = shorten(repr(error["input"]))
     value = f"the name {value}" if loc[-1:] == ("[key]",) else value
     expected = expected.format_map(error.get("ctx", {}))
     return f"{place}: {value}: expected {expected}" if place else f"{value}: expected {expected}"

@@ -115,26 +115,49 @@ class Cost:
 
     @property
     def words(self) -> str:
-        """Minutes on two cores, and minutes on a graphics card."""
-        made, every = (f"{s / 120:,.0f}" for s in (self.made, self.made + self.missing))
-        said = made if not (self.missing or self.unknown) else f"{made} of {every}"
-        said += f" and {self.unknown} untimed runs" if self.unknown else ""
-        return said + (f"; {self.on_card / 60:,.1f} on a card" if self.on_card else "")
+        """Minutes on two cores, spent and still to go, and minutes on a graphics card.
+
+        A missing run whose speed is not known is called untimed.
+        """
+        said = f"{self.made / 120:,.0f} spent"
+        said += f", {self.on_card / 60:,.1f} on a card" if self.on_card else ""
+        left = in_words(self.missing, self.unknown)
+        return said + (f"; to go: {left}" if left else "")
+
+
+def in_words(missing: float, unknown: int) -> str:
+    """The cost of missing runs: minutes on two cores, and untimed runs; empty if none is missing.
+
+    Args:
+        missing: core-seconds.
+        unknown: number of runs whose speed is not known.
+    """
+    words = [f"{max(1.0, missing / 120):,.0f} min"] if missing else []
+    return ", ".join(words + ([f"{unknown} untimed run{'s' * (unknown > 1)}"] if unknown else []))
 
 
 def cost(paper: Paper) -> Cost:
     """The cost of all runs of a paper: those recorded, and those its claims plan."""
     records = [r.record for found in paper.results.values() for r in found]
-    made, on_card = sum(map(core_seconds, records)), sum(map(card_seconds, records))
+    return Cost(sum(map(core_seconds, records)), *to_go(paper.claims, paper),
+                sum(map(card_seconds, records)))
+
+
+def to_go(claims: Sequence[Claim], paper: Paper) -> tuple[float, int]:
+    """What claims' missing runs cost.
+
+    Returns:
+        The core-seconds of those whose speed is known, and the number of the others.
+    """
     missing, unknown = 0.0, 0
-    for name, runs in runs_wanted(paper.claims, paper).items():
+    for name, runs in runs_wanted(claims, paper).items():
         left = runs - sum(r.seed < runs for r in paper.results.get(name, []))
         each = of_one(paper, name)
         if each is None:
             unknown += max(left, 0)
         else:
             missing += max(left, 0) * each
-    return Cost(made, missing, unknown, on_card)
+    return missing, unknown
 
 
 def runs_wanted(claims: Sequence[Claim], paper: Paper) -> dict[str, int]:

@@ -13,7 +13,16 @@ from collections.abc import Sequence
 
 from common.evidence import picture, results
 from common.evidence.claims import Claim
-from common.evidence.counting import card_seconds, core_seconds, cost, count, is_formula, of_table
+from common.evidence.counting import (
+    card_seconds,
+    core_seconds,
+    cost,
+    count,
+    in_words,
+    is_formula,
+    of_table,
+    to_go,
+)
 from common.evidence.paper import Judgement, Paper
 from common.evidence.story import story
 from common.evidence.tables import (
@@ -32,7 +41,7 @@ from common.evidence.tables import (
 from common.evidence.verdicts import VERDICTS, confidence
 from common.training.progress import duration
 
-PLACES = (re.compile(r"(?:Tables?|Figs?\.|Algorithm) \w+(?:\([a-z]\))?"),
+PLACES = (re.compile(r"(?:Tables?|Figs?\.|Algorithm) \w+(?:\([a-z]\))?(?: (?:and|to) \d+)?"),
           re.compile(r"(?:section|appendix|theorem|Proposition) [\w.]*\w", re.IGNORECASE),
           re.compile(r"eqs?\. \(\d+\)|abstract"))
 """Patterns of places in a paper, from those that readers know best to those they know least."""
@@ -66,8 +75,7 @@ def report_text(paper: Paper, judgements: list[Judgement], captions: dict[str, s
         f"What the code does and where it had to choose: [README.md](README.md).",
         story(paper, judgements),
         counted(judgements),
-        (figure_with_caption(picture.NAME, picture.CAPTION) if picture.statements(judgements)
-         else ""),
+        *verdicts_drawn(judgements),
         headline,
         "## What the paper says, and what came out" if ran else "",
         "Measured: means over n seeds. A verdict leads to band, interval, reason and command, in "
@@ -97,6 +105,14 @@ def counted(judgements: Sequence[Judgement]) -> str:
 def figure_with_caption(name: str, caption: str) -> str:
     """A figure with its caption below, in Markdown."""
     return f"![{cell(caption)}](figures/{name}.svg)\n\n{caption}"
+
+
+def verdicts_drawn(judgements: Sequence[Judgement]) -> list[str]:
+    """The picture of all verdicts, and in a fold how it is read; nothing without measured ones."""
+    if not picture.statements(judgements):
+        return []
+    return [figure_with_caption(picture.NAME, picture.CAPTION),
+            fold("How this picture is read", picture.READING)]
 
 
 def fold(title: str, text: str) -> str:
@@ -162,12 +178,13 @@ def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
     many = f"{len(judgements)} statement{'s' * (len(judgements) > 1)}"
     said = (f"{many} {'have' if len(judgements) > 1 else 'has'} not been measured"
             + (f"; for {ready} of them the experiments are ready" if ready else "")
-            + f". Minutes of two cores that this report asks for, and how many of them were spent: "
-              f"{cost(paper).words}.")
+            + f". Minutes on two cores: {cost(paper).words}."
+            + (" Nobody has measured what an untimed run costs." if cost(paper).unknown else ""))
     rows = [[escaped(j.claim.says), published(j),
+             in_words(*to_go([j.claim], paper)) or "no experiment",
              linked(place_in_paper(j.claim.where), f"#{j.claim.id}")] for j in judgements]
     return ["## Not run", said, fold("Which, why, and what each would cost", "\n\n".join([
-        table(["statement", "published", "where"], rows),
+        table(["statement", "published", "on two cores", "where"], rows),
         *(details(paper, j) for j in judgements)]))]
 
 
@@ -230,8 +247,10 @@ def details(paper: Paper, j: Judgement) -> str:
     lines = [f'<a id="{claim.id}"></a>**{claim.id}**: {j.verdict}\n',
              f"- Paper: {escaped(claim.where)}; {source}"]
     if j.values and claim.experiments:
+        deviation = "± the runs' standard deviation, " if "±" in measured(j) else ""
         lines.append(f"- Measured: {measured(j)}" + (
-            f"; in brackets the {percent(confidence(j.plan))} interval." if j.interval else "."))
+            f"; {deviation}in brackets the {percent(confidence(j.plan))} interval." if j.interval
+            else "."))
     if claim.judge.why:
         lines.append(f"- Band {band(j)}: {escaped(claim.judge.why)}")
     if claim.afterwards:

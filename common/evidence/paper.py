@@ -90,7 +90,8 @@ class Paper:
             if claim.judge.by == "median" and self.plan(claim)[-1] < 6:
                 raise UserError(f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} is judged by "
                                 "its median: expected at least 6 planned seeds")
-        self.results = results.read_all(folder, self.schema)
+        self.results = {name: made for name, made in results.read_all(folder, self.schema).items()
+                        if name in self.experiments.experiments}  # papers report names the others
 
     def module(self, name: str) -> Any:
         """One of the paper's modules: model, train, facts, plots or bench."""
@@ -118,6 +119,13 @@ class Paper:
         """
         if claim.measure is None:
             return Judgement(claim, "not run")
+        try:
+            return self._judged(claim)
+        except UserError as e:
+            raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r}: {e}") from e
+
+    def _judged(self, claim: Claim) -> Judgement:
+        """One claim with a measure, judged; messages leave the file and the claim to the caller."""
         if not claim.experiments:
             value = self.called(claim)
             low, high = claim.band
@@ -133,15 +141,11 @@ class Paper:
                if (why := self.outdated(e, s)) is not None]
         if old:  # an old result may lack the metrics measured now
             return Judgement(claim, "stale", stale=", ".join(old), plan=plan)
-        try:
-            values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
-        except UserError as e:
-            raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r}: {e}") from e
+        values = tuple(self.measured(claim, {e: r[s] for e, r in runs.items()}) for s in seeds)
         if claim.judge.by == "one":
             if len(set(values)) > 1:
-                raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r} is "
-                                f"judged by one run, yet seeds differ: {min(values)} and "
-                                f"{max(values)}")
+                raise UserError("it is judged by one run, yet seeds differ: "
+                                f"{min(values)} and {max(values)}")
             values = values[:1]
         verdict, interval = decide(values, claim.band, claim.judge, plan)
         return Judgement(claim, verdict, values, interval, plan=plan)
@@ -193,8 +197,7 @@ class Paper:
         except (TypeError, ValueError, LookupError) as e:
             if not arguments and runs:
                 raise  # a bug in the function
-            raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r}: "
-                            f"{claim.function} with {arguments}: {one_line(e)}") from e
+            raise UserError(f"{claim.function} with {arguments}: {one_line(e)}") from e
 
     def function(self, claim: Claim) -> Callable[..., float]:
         """The function of ``facts.py`` that a claim names.
@@ -204,8 +207,8 @@ class Paper:
         """
         name, facts = claim.function, self.module("facts")
         if not callable(getattr(facts, name, None)):
-            raise UserError(f"claim {claim.id!r}: papers/{self.name}/facts.py has no function "
-                            f"{name!r}{nearest(name, vars(facts))}")
+            raise UserError(f"papers/{self.name}/facts.py has no function {name!r}"
+                            f"{nearest(name, vars(facts))}")
         return getattr(facts, name)
 
 

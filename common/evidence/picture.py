@@ -17,16 +17,28 @@ NAME = "verdicts"
 """The name of the figure's file, without suffix."""
 
 CAPTION = ("Every statement measured in runs, on a scale of its own: grey, the band fixed "
-           "beforehand, from −1 to 1 or with one end there; bar, published; mark, measured, with "
+           "beforehand; black bar, published, where the paper gives a number; mark, measured, with "
            "its 95 % interval. Arrows point at what lies outside.")
+
+EDGE = 3.0
+"""The scale reaches from −EDGE to EDGE."""
+
+READING = f"""\
+- **A band with two ends** reaches from −1 to 1. Its middle is at 0, and 1 is half its width: a mark
+  at 3 lies one width of the band above its upper end.
+- **A band with one end** has it at −1 (at least) or at 1 (at most) and goes on to the edge. It has
+  no width to measure by, so its row is stretched: of the measured value and the ends of its
+  interval, the one farthest from the band's end is drawn {EDGE - 0.5} from it. Distances in such a
+  row compare with one another, not with those of other rows.
+- **A mark without a black bar:** the paper gives no number there, only an order or a bound.
+- **A mark without a line through it:** no interval, as of a single run, or one narrower than the
+  mark."""
+"""How the picture is read, as Markdown."""
 
 MARKS = {"reproduced": ("o", "#009E73"), "consistent": ("v", "#56B4E9"),
          "undecided": ("s", "#E69F00"), "not reproduced": ("X", "#D55E00"),
          "stale": ("d", "#999999")}
 """A shape and a colour for each verdict; either is enough to tell them apart."""
-
-EDGE = 3.0
-"""The scale reaches from −EDGE to EDGE."""
 
 LETTERS = 60
 """The largest number of characters in a line of a statement's text."""
@@ -83,11 +95,11 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
     heights = [0.4 + 0.6 * (1 + label(j).count("\n")) for j in rows]  # in lines
     tops = [sum(heights[:k]) for k in range(len(rows))]
     places = [top + height / 2 for top, height in zip(tops, heights, strict=True)]
-    made, axes = plotting.figure(width=plotting.WIDEST, height=0.2 * sum(heights) + 1.0)
+    made, axes = plotting.figure(width=plotting.WIDEST, height=0.2 * sum(heights) + 1.15)
     for y, j in zip(places, rows, strict=True):
         row(axes, y, j)
     axes.set(xlim=(-EDGE, EDGE), ylim=(sum(heights) + 0.1, -0.1),
-             xlabel="half widths of the band")
+             xlabel="half widths of a band with two ends;\na band with one has it at −1 or 1")
     axes.set_yticks(places, [label(j) for j in rows])
     axes.tick_params(left=False)
     axes.spines["left"].set_visible(False)
@@ -113,9 +125,17 @@ def row(axes: plotting.Axes, y: float, j: Judgement) -> None:
     if j.interval is not None and all(map(math.isfinite, j.interval)):
         ends = [min(max(at(v), -EDGE), EDGE) for v in j.interval]
         axes.plot(ends, [y, y], color=colour, lw=1.2, zorder=3)
+        for end in (at(v) for v in j.interval):
+            if abs(end) > EDGE:
+                point(axes, end, y, colour)
     x = at(j.middle)
     if abs(x) <= EDGE:
-        axes.plot([x], [y], mark, color=colour, ms=5, zorder=4)
+        axes.plot([x], [y], mark, color=colour, ms=5, zorder=4, clip_on=False)
     else:
-        axes.plot([math.copysign(EDGE - 0.08, x)], [y], ">" if x > 0 else "<", color=colour, ms=6,
-                  zorder=4)
+        point(axes, x, y, colour)
+
+
+def point(axes: plotting.Axes, x: float, y: float, colour: str) -> None:
+    """Draw an arrow at the edge towards what lies outside."""
+    axes.plot([math.copysign(EDGE - 0.08, x)], [y], ">" if x > 0 else "<", color=colour, ms=6,
+              zorder=3.5)

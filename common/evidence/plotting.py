@@ -101,15 +101,16 @@ def png(made: Figure, dpi: int = 130) -> bytes:
     return buffer.getvalue()
 
 
-def band(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, colour: str) -> None:
-    """Draw the mean over seeds as a line, and the range of the seeds as a band.
+def over_seeds(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str,
+               colour: str) -> None:
+    """Draw the mean over seeds as a line, and their range as an area behind it.
 
     Args:
         axes: where to draw.
         steps: shape (points,).
         values: shape (seeds, points).
         label: the legend's text, to which the number of seeds is added.
-        colour: the colour of line and band.
+        colour: the colour of line and area.
     """
     n = len(values)
     axes.plot(steps, values.mean(0), color=colour,

@@ -9,9 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from common.config import one_line
-from common.errors import UserError
-from common.evidence import gallery, page, picture, plotting
+from common.errors import UserError, asks_for_help, on_one_line
+from common.evidence import gallery, page, picture, plotting, results
 from common.evidence.counting import count
 from common.evidence.paper import Judgement, Paper, paper_names, papers
 from common.evidence.story import changed_verdicts, story
@@ -69,6 +68,9 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
             rows += [old for old in text.splitlines() if f"(papers/{name}/README.md)" in old
                      and old.startswith("| [")]
             continue
+        for path in results.unread(paper.folder, paper.experiments.experiments):
+            print(f"warning: nothing reads {shown(path)}: expected a folder named after an "
+                  "experiment, with seed<k>.json or pace.json in it", file=sys.stderr)
         counted = count(judgements)
         rows.append(line(gallery.cells(paper, counted)))
         for told in changed_verdicts(paper, judgements):
@@ -82,7 +84,7 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
                 files[paper.folder / f"figures/{picture.NAME}.svg"] = plotting.svg(every)
             for name, caption, made in paper.module("plots").draw(paper):
                 files[paper.folder / "figures" / f"{name}.svg"] = plotting.svg(made)
-                captions[name] = one_line(Exception(caption))
+                captions[name] = on_one_line(caption)
         if paper.about.picture not in captions:
             raise UserError(f"{shown(paper.folder)}/claims.yaml: picture "
                             f"{paper.about.picture!r} is not one of its figures: "
@@ -102,12 +104,10 @@ def same(path: Path, one: bytes, other: bytes) -> bool:
 
 def main(argv: list[str]) -> int:
     """The command line; see the module's docstring."""
-    unknown = [a for a in argv if a.startswith("-") and a not in ("--check", "--help", "-h")]
-    if unknown or "--help" in argv or "-h" in argv:
-        if unknown:
-            raise UserError(f"unknown option {unknown[0]!r}: expected --check or names of papers")
-        print((__doc__ or "").strip())
+    if asks_for_help(argv, __doc__):
         return 0
+    if unknown := [a for a in argv if a.startswith("-") and a != "--check"]:
+        raise UserError(f"unknown option {unknown[0]!r}: expected --check or names of papers")
     names = [a for a in argv if not a.startswith("-")]
     papers(names)  # refuses unknown names first
     files, extra = build(names)

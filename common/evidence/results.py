@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
+from collections.abc import Container
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,19 +17,22 @@ from pydantic import Field, model_validator
 
 from common.config import Config, as_dict, completed, flatten, identity, keys, one_line
 from common.data import DataSet
-from common.errors import UserError, nearest
+from common.errors import UserError, nearest, shorten
 from common.evidence.provenance import origin as origin
 from common.evidence.provenance import provenance as provenance
-from common.experiments import Experiments
+from common.experiments import LAST_SEED, Experiments
 from common.files import read_text, shown, write_atomic
-from common.segments import Segment
+from common.segments import MOST_STEPS, Segment
 from common.training import tracking
 from common.training.loop import Ended
 from common.training.weight_files import RecordedRun
-from common.typed import Model, checked
+from common.typed import Model, checked, parse_json, read_json
 
 MOST = sys.float_info.max
 """The largest number in a configuration."""
+
+LONGEST = 1e9
+"""The largest number of seconds that a run can have taken: thirty years."""
 
 POINTS = 250
 """The largest number of points in a curve; longer ones are thinned evenly, ends included."""
@@ -51,12 +56,12 @@ class Record(Model):
 
     paper: str
     experiment: str
-    seed: int = Field(ge=0)
-    metrics: dict[str, Value]
+    seed: int = Field(ge=0, le=LAST_SEED)
+    metrics: dict[str, Value] = Field(min_length=1)
     curves: dict[str, Annotated[list[list[Value]], Field(min_length=2, max_length=2)]]
     config: dict[str, Any]
     data: Data
-    seconds: float = Field(ge=0)
+    seconds: float = Field(ge=0, le=LONGEST)
     segments: list[Segment] = Field(min_length=1)
     first_losses: list[float] = Field(default_factory=list)
 
@@ -70,6 +75,9 @@ class Record(Model):
                 raise ValueError(f"curves.{k}: expected as many values as steps")
             if any(a > b for a, b in pairwise(steps)):
                 raise ValueError(f"curves.{k}: expected steps in ascending order")
+            if wrong := [s for s in steps if not 0 <= s <= MOST_STEPS]:
+                raise ValueError(f"curves.{k}: step {wrong[0]:g}: expected steps from 0 to "
+                                 f"{MOST_STEPS:,}")
         for k, value in flatten(self.config).items():
             for number in value if isinstance(value, list) else [value]:
                 if isinstance(number, int) and abs(number) > MOST:
@@ -77,8 +85,9 @@ class Record(Model):
                                      f"expected at most {MOST:.3g}")
         train = self.config.get("train")
         last = train.get("steps") if isinstance(train, dict) else None
-        if type(last) is not int or last < 1:
-            raise ValueError(f"config.train.steps: {last}: expected a whole number of at least 1")
+        if type(last) is not int or not 1 <= last <= MOST_STEPS:
+            raise ValueError(f"config.train.steps: {shorten(str(last))}: expected a whole number "
+                             f"from 1 to {MOST_STEPS:,}")
         began = [s.from_step for s in self.segments]
         if sorted(began) != began or began[-1] > last:
             raise ValueError(f"segments: from_step: {began}: expected ascending steps, none beyond "
@@ -211,7 +220,7 @@ def parse(path: Path, schema: type[Config]) -> Result:
         UserError: the file is damaged or lacks a part.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         record = checked(Record, content, "it")
         known = keys(schema)
         flat = {k: v for k, v in flatten(record.config).items()
@@ -237,6 +246,28 @@ def read_all(paper_folder: Path, schema: type[Config]) -> dict[str, list[Result]
     return {k: sorted(v, key=lambda r: r.seed) for k, v in found.items()}
 
 
+def unread(paper_folder: Path, known: Container[str]) -> list[Path]:
+    """The folders and files below ``results/`` that no report reads.
+
+    Args:
+        paper_folder: such as ``papers/batchnorm``.
+        known: the names of the paper's experiments.
+    """
+    found = sorted((paper_folder / "results").glob("[!.]*"))
+    return [p for p in found if p.is_file() or p.name not in known] + [
+        p for folder in found if folder.name in known for p in sorted(folder.glob("*.json"))
+        if p.name != "pace.json" and not re.fullmatch(r"seed(0|[1-9][0-9]*)\.json", p.name)]
+
+
+class PaceFile(Model):
+    """The content of a ``pace.json``; see :class:`Pace`."""
+
+    cpu: str
+    seconds_per_step: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}$")],
+                           Annotated[float, Field(gt=0, le=LONGEST)]] = Field(min_length=1)
+    config: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Pace:
     """Seconds per step of a configuration on one machine, by number of threads.
@@ -259,13 +290,12 @@ def read_pace(folder: Path, config: Config) -> Pace | None:
     steps.
     """
     try:
-        found = json.loads((folder / "pace.json").read_text(encoding="utf-8"))
-        seconds = {int(k): float(v) for k, v in found["seconds_per_step"].items()}
-        of = completed(found["config"], config)
-        pace = Pace(found["cpu"], seconds)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = read_json(PaceFile, folder / "pace.json")
+    except UserError:
         return None
-    return pace if seconds and _paced(of) == _paced(identity(config)) else None
+    if _paced(completed(found.config, config)) != _paced(identity(config)):
+        return None
+    return Pace(found.cpu, {int(k): v for k, v in found.seconds_per_step.items()})
 
 
 def _paced(flat: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from common.config import one_line
+from common.errors import on_one_line
 from common.evidence.paper import Judgement, Paper
 from common.segments import Hardware
 
@@ -74,7 +74,7 @@ MARKUP = re.compile(
 
 def escaped(text: str) -> str:
     """Text of a claim as Markdown that shows it as it is written, on one line."""
-    return MARKUP.sub(r"\\\g<0>", one_line(Exception(text))) if text else ""
+    return MARKUP.sub(r"\\\g<0>", on_one_line(text))
 
 
 IN_A_LINK = re.compile(rf"[\[\]]|{MARKUP.pattern}")
@@ -82,13 +82,13 @@ IN_A_LINK = re.compile(rf"[\[\]]|{MARKUP.pattern}")
 
 def linked(text: str, to: str) -> str:
     """A link in Markdown that shows a text as it is written."""
-    shown = IN_A_LINK.sub(r"\\\g<0>", one_line(Exception(text)))
+    shown = IN_A_LINK.sub(r"\\\g<0>", on_one_line(text))
     return f"[{shown}]({to})"
 
 
 def cell(text: str) -> str:
     """Text as a cell of a Markdown table: on one line, with pipes escaped."""
-    return one_line(Exception(text)).replace("|", "\\|") if text else ""
+    return on_one_line(text).replace("|", "\\|")
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -6,7 +6,6 @@ every process that trained it ran the unchanged code of a commit that HEAD desce
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from common.running.collect import PRECISION, own_config
 from common.running.plan import run_folder
 from common.segments import Segment
 from common.training import checkpoint
-from common.typed import checked
+from common.typed import checked, parse_json
 
 RESULT = re.compile(r"papers/(\w+)/results/([^/]+)/seed(0|[1-9]\d*)\.json")
 PACE = re.compile(r"(?:papers/(\w+)/results|runs/(\w+))/([^/]+)/pace\.json")
@@ -108,9 +107,7 @@ class Home:
             check_result(self.paper(match[1], match[2]), match[2], int(match[3]), content)
         elif match := PACE.fullmatch(name):
             self.paper(match[1] or match[2], match[3])
-            pace = read_json(content)
-            if not isinstance(pace, dict) or pace.keys() != {"cpu", "seconds_per_step", "config"}:
-                raise UserError("not a pace")
+            checked(results.PaceFile, read_json(content), "not a pace")
         elif match := WEIGHTS.fullmatch(name) or PICTURED.fullmatch(name):
             paper = self.paper(match[1], match[2])
             goes_with = results.path_of(paper.folder, match[2], int(match[3] or 0))
@@ -185,9 +182,9 @@ def check_result(paper: Paper, experiment: str, seed: int, content: bytes) -> No
         raise UserError(f"made with a configuration that is not {experiment}'s")
     there = next(iter(paper.results.get(experiment, [])), found)
     missing = there.metrics.keys() - found.metrics.keys()  # newer code may measure more
-    if missing or not found.metrics:
-        raise UserError("its metrics are not those of the experiment" + (
-            f": {', '.join(sorted(missing))} missing" if missing else ""))
+    if missing:
+        raise UserError("its metrics are not those of the experiment: "
+                        f"{', '.join(sorted(missing))} missing")
 
 
 def check_checkpoint(own: Config, content: bytes) -> int:
@@ -240,9 +237,9 @@ def read_json(content: bytes) -> Any:
         UserError: the content is not JSON.
     """
     try:
-        return json.loads(content)
+        return parse_json(content)
     except (ValueError, RecursionError) as e:
-        raise UserError("not readable as JSON") from e
+        raise UserError(f"not readable as JSON: {one_line(e)[:160]}") from e
 
 
 def read_tensors(content: bytes) -> None:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from common import data
-from common.errors import UserError, nearest
+from common.errors import UserError, asks_for_help, nearest
 from common.evidence.paper import papers
 from common.running import limits
 from common.running.words import parse_arguments
@@ -125,8 +125,7 @@ def show(contenders: list[Contender], rates: list[list[float]]) -> str:
 
 def main(argv: list[str]) -> int:
     """The command line; see the module's docstring."""
-    if not argv or argv[0] in ("--help", "-h"):
-        print((__doc__ or "").strip())
+    if asks_for_help(argv or ["--help"], __doc__):
         return 0
     paper = papers([argv[0]])[0]
     _, _, options = parse_arguments(argv[1:])

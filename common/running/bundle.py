@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from common.errors import UserError, nearest
+from common.errors import UserError, asks_for_help, nearest
 from common.evidence.paper import papers
 from common.files import runs_root, shown
 from common.running import accept as accepting
@@ -139,11 +139,8 @@ def main(argv: list[str]) -> int:
     Raises:
         UserError: see the subcommands.
     """
-    if not argv or argv[0] in ("--help", "-h"):
-        print((__doc__ or "").strip())
+    if asks_for_help(argv or ["--help"], __doc__):
         return 0
     if argv[0] not in WORDS:
         raise UserError(f"unknown word {argv[0]!r}{nearest(argv[0], WORDS)}")
-    if {"--help", "-h"} & set(argv):
-        return main([])
     return WORDS[argv[0]](argv[1:])

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from common.config import Config, as_dict, identity
-from common.errors import Paused, UserError
+from common.errors import HELP, Paused, UserError
 from common.evidence import results
 from common.evidence.provenance import one_clone, say_uncommitted
 from common.experiments import Experiments
@@ -82,7 +82,7 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments,
     for each, recipe, end, was in zip(requests, recipes, ended, there, strict=True):
         by = end.segments[-1].commit if was else own.commit
         done.append(Finished(each, end, record(experiments, each, recipe, end),
-                             recipe.shown(list(end.metrics)), recipe.loss_name, was,
+                             recipe.headlines(list(end.metrics)), recipe.loss_name, was,
                              "" if by == own.commit else by[:7]))
     return done
 
@@ -135,7 +135,7 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     one_clone(folder.parent.parent)
     experiments = Experiments(schema, folder / "config.yaml")
     program = f"papers/{folder.name}/train.py"
-    if "--help" in argv or "-h" in argv:
+    if not HELP.isdisjoint(argv):
         about = (sys.modules[recipe_class.__module__].__doc__ or "").strip().partition("\n")[0]
         print(help_text(experiments, program, about))
         return 0
@@ -260,7 +260,7 @@ def print_finished(done: list[Finished], program: str, experiments: Experiments)
 
     kinds: dict[tuple[tuple[str, ...], str], list[Finished]] = {}
     for d in done:  # one table for each set of metrics
-        kinds.setdefault((tuple(d.shown[0]), d.loss_name), []).append(d)
+        kinds.setdefault((tuple(d.headlines[0]), d.loss_name), []).append(d)
     for (names, _), alike in kinds.items():
         print_table(names, alike)
     for (names, _), alike in kinds.items():
@@ -274,7 +274,7 @@ def print_finished(done: list[Finished], program: str, experiments: Experiments)
     for (_, loss_name), alike in kinds.items():
         curves = {d.request.label: results.curves(tracking.read(d.request.folder)) for d in alike}
         picture = plotting.learning_curves(
-            curves, alike[0].shown[1], alike[0].request.folder.parent / "curves.png", loss_name)
+            curves, alike[0].headlines[1], alike[0].request.folder.parent / "curves.png", loss_name)
         print(f"learning curves: {shown(picture)}")
     if any(d.request.recorded for d in done):
         print(f"results: papers/{experiments.path.parent.name}/results/   "

@@ -8,20 +8,35 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
 
-from common.config import Config, identity
+from pydantic import Field
+
+from common.config import Config, identity, one_line
 from common.errors import UserError, nearest
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import digests, state_of_code
 from common.files import ROOT, runs_root, write_atomic
 from common.running.unpack import Refused, members
 from common.training import checkpoint, tracking
+from common.typed import Model, checked, parse_json
 
 INDEX = "digests.json"
 """The first member of every file: the commit of the tree, and the SHA-256 of the other members."""
 
+
+
+class Digests(Model):
+    """The content of :data:`INDEX`."""
+
+    commit: str
+    files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+
+
 FOLLOWED = (tracking.FILE, "config.json", "log.txt")
 """Files of a run that show how it went."""
+
+DAMAGED = "damaged, or not made by papers bundle collect"
 
 LEAST = 100_000
 """The smallest allowed size of a file in bytes; smaller ones would be mostly headers."""
@@ -163,8 +178,11 @@ def read(path: Path) -> dict[str, bytes]:
     """
     try:
         with tarfile.open(path, "r:") as tar:
-            files = {name: content.read() for name, _, content in members(tar)}
-        listed = json.loads(files.pop(INDEX))["files"]
+            found = [(name, content.read()) for name, _, content in members(tar)]
+        files = dict(found)
+        if len(files) < len(found):
+            raise ValueError("it has two members of one name")
+        listed = checked(Digests, parse_json(files.pop(INDEX, b"")), INDEX).files
         if files.keys() != listed.keys():
             raise ValueError("its members are not those it lists")
         for name, content in files.items():
@@ -172,8 +190,8 @@ def read(path: Path) -> dict[str, bytes]:
                 raise ValueError(f"{name} is not what was collected")
     except Refused as e:
         raise UserError(str(e)) from e
-    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError,
-            RecursionError) as e:
-        raise UserError("damaged, or not made by papers bundle collect: "
-                        f"{type(e).__name__} {e}") from e
+    except UserError as e:
+        raise UserError(f"{DAMAGED}: {e}") from e
+    except (OSError, tarfile.TarError, ValueError, RecursionError) as e:
+        raise UserError(f"{DAMAGED}: {type(e).__name__} {one_line(e)}") from e
     return files

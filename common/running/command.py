@@ -21,7 +21,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
-from common.errors import UserError, exit_with, nearest
+from common.errors import HELP, UserError, asks_for_help, exit_with, nearest
 from common.files import ROOT, is_clone
 
 COMMANDS = {
@@ -41,17 +41,17 @@ CHANGING = ("reproduce", "report", "bundle", "new", "site", "notebook")
 """The commands that change the repository and therefore need a clone."""
 
 
-def train(argv: list[str]) -> int:
+def run_train_py(argv: list[str]) -> int:
     """Run ``papers/<paper>/train.py`` as a script; it exits the process.
 
     Raises:
         UserError: there is no such paper.
     """
     known = sorted(p.parent.name for p in (ROOT / "papers").glob("*/train.py"))
-    if not argv or argv[0] in ("--help", "-h"):
-        print("papers train PAPER [experiment=NAME] [seed=K] [key=value …]\n\n"
-              f"PAPER is one of {', '.join(known)}.\n"
-              "papers train PAPER --help lists its experiments and keys.")
+    if asks_for_help(argv[:1] or ["--help"],
+                     "papers train PAPER [experiment=NAME] [seed=K] [key=value …]\n\n"
+                     f"PAPER is one of {', '.join(known)}.\n"
+                     "papers train PAPER --help lists its experiments and keys."):
         return 0
     if argv[0] not in known:
         raise UserError(f"unknown paper {argv[0]!r}{nearest(argv[0], known)}")
@@ -68,17 +68,14 @@ def main(argv: Sequence[str]) -> int:
         UserError: the command is unknown, or raises it.
     """
     words = list(argv)
-    if not words or words[0] in ("--help", "-h"):
-        print((__doc__ or "").strip())
+    if asks_for_help(words[:1] or ["--help"], __doc__):
         return 0
     name, *rest = words
     if name == "train":
-        return train(rest)
+        return run_train_py(rest)
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}{nearest(name, ['train', *COMMANDS])}")
-    if {"--help", "-h"} & set(rest):
-        rest = ["--help"]
-    elif name in CHANGING and not is_clone():
+    if name in CHANGING and not is_clone() and HELP.isdisjoint(rest):
         raise UserError(f"papers {name} changes the repository: expected a clone of it or an "
                         f"archive, this is a package installed in {ROOT}")
     return importlib.import_module(COMMANDS[name]).main(rest)

@@ -32,13 +32,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from common.conditions import written
 from common.config import one_line
-from common.errors import UserError, nearest
+from common.errors import UserError, asks_for_help, nearest
 from common.files import shown
 from common.running.ready import Ready, load_ready
 from common.running.words import parse_arguments
@@ -230,10 +232,30 @@ def write(ready: Ready, form: str, path: Path) -> Trial:
     return trial
 
 
+WRITES_NOTHING = {"sure": ("record",), "compare": ("record", "images")}
+"""The keys that write no network, and those that each can have beside it."""
+
+
+def refuse_unused(options: dict[str, Any]) -> None:
+    """Refuse keys that another one leaves without a use.
+
+    Raises:
+        UserError: a key is not used; the message names both.
+    """
+    given = [k for k, v in options.items() if v is not False]
+    for way, beside in WRITES_NOTHING.items():
+        if way not in given:
+            continue
+        if extra := [k for k in given if k not in (way, *beside)]:
+            raise UserError(f"{extra[0]}={written(options[extra[0]])}: not used with {way}=true: "
+                            f"expected {' or '.join(beside)} beside it, or nothing")
+    if "record" in given and not {*WRITES_NOTHING} & {*given}:
+        raise UserError("record=true: expected compare=true or sure=true, whose table it keeps")
+
+
 def main(argv: list[str]) -> int:
     """The command line; see the module's docstring."""
-    if not argv or argv[0] in ("--help", "-h"):
-        print((__doc__ or "").strip())
+    if asks_for_help(argv or ["--help"], __doc__):
         return 0
     source, *words = argv
     if "=" in source:
@@ -251,6 +273,7 @@ def main(argv: list[str]) -> int:
             raise UserError(f"{k}={options[k]}: expected true or false")
     if not isinstance(images, int) or isinstance(images, bool) or images < 1:
         raise UserError(f"images={images}: expected a number of at least 1")
+    refuse_unused(options)
     int8 = options.get("int8", False)
     if int8 and kind == "torch":
         raise UserError("int8=true: expected format=onnx")

@@ -132,7 +132,7 @@ def keep(ready: Ready, found: Compared) -> Path:
     path = ROOT / "papers" / ready.paper / "exports" / f"{ready.name}.json"
     path.parent.mkdir(exist_ok=True)
     write_atomic(path, json.dumps(found.written(), indent=1, ensure_ascii=False) + "\n")
-    write_atomic(ROOT / PICTURE, drawn(kept()))
+    write_atomic(ROOT / PICTURE, drawn(recorded()))
     return path
 
 
@@ -204,7 +204,7 @@ def drawn(found: Sequence[Compared]) -> bytes:
         return plotting.svg(picture(found))
 
 
-def kept() -> list[Compared]:
+def recorded() -> list[Compared]:
     """Read all stored comparisons, by data set, the largest network first.
 
     Raises:

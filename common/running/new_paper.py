@@ -17,8 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from common.config import one_line
-from common.errors import UserError, nearest
+from common.errors import UserError, asks_for_help, nearest, on_one_line
 from common.files import ROOT, locked, shown, write_atomic
 
 TEMPLATE = Path(__file__).with_name("template")
@@ -115,7 +114,7 @@ def check_value(key: str, value: str) -> str:
     if bad:
         visible = "".join("?" if c in strange else c for c in value)
         raise UserError(f"{key}={visible}: expected {expected}")
-    return one_line(Exception(value))
+    return on_one_line(value)
 
 
 CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -209,8 +208,7 @@ def say(what: str) -> None:
 
 def main(argv: list[str]) -> int:
     """The command line; see the module's docstring."""
-    if not argv or argv[0] in ("--help", "-h"):
-        print((__doc__ or "").strip())
+    if asks_for_help(argv or ["--help"], __doc__):
         return 0
     about = unknown(argv[0])
     for word in argv[1:]:

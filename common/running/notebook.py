@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError
+from common.errors import UserError, asks_for_help
 from common.files import ROOT, read_text, shown, write_atomic
 
 SOURCE = ROOT / "papers" / "first_steps.py"
@@ -71,8 +71,7 @@ def written(text: str) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """The command line; see the module's docstring."""
-    if {"--help", "-h"} & set(argv):
-        print((__doc__ or "").strip())
+    if asks_for_help(argv, __doc__):
         return 0
     if other := [w for w in argv if w != "--check"]:
         raise UserError(f"unknown word {other[0]!r}: expected --check or nothing")

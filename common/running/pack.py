@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from common import data
 from common.compressed import compress
-from common.config import names_file, one_line, start_of
-from common.errors import UserError, nearest
+from common.config import names_file, start_of
+from common.errors import UserError, nearest, on_one_line
 from common.evidence.paper import Paper
 from common.evidence.provenance import CODE, DIGESTS, git, state_of_code
 from common.files import ROOT, cache_root, runs_root, sha256, write_atomic
@@ -192,7 +192,7 @@ def download(packages: Sequence[str], python: str, folder: Path) -> None:
         said = [l for l in done.stderr.splitlines() if l.startswith("ERROR")] or [
             "no output", *done.stderr.splitlines()]
         raise UserError(f"wheels={','.join(packages)}: pip download fails: "
-                        f"{one_line(Exception(said[-1].removeprefix('ERROR: ')))}")
+                        f"{on_one_line(said[-1].removeprefix('ERROR: '))}")
     for wheel in folder.glob("*.whl"):
         if wheel.name.split("-")[0].lower() in THEIR_OWN:
             wheel.unlink()

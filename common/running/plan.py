@@ -12,13 +12,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
 from common.config import names_file, start_of
 from common.errors import UserError, nearest
 from common.evidence import results
-from common.evidence.claims import Claim, Measure
+from common.evidence.claims import Claim
 from common.evidence.paper import Paper
 from common.evidence.provenance import origin
 from common.files import ROOT, runs_root
@@ -60,18 +62,36 @@ def chosen_claims(paper: Paper, ids: str | None) -> list[Claim]:
     return [known[n] for n in names]
 
 
-def all_of(paper: Paper, names: str) -> Claim:
-    """A placeholder claim that needs the runs of some comma-separated experiments or groups.
+class Wanting(Protocol):
+    """What wants runs to be made: a claim, or a command that names experiments."""
+
+    @property
+    def experiments(self) -> list[str]:
+        """The experiments whose runs are wanted."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether one run of each is enough, because no seed can change what is measured."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """Experiments whose runs a command asks for, whatever the claims need."""
+
+    experiments: list[str]
+    repeatable: bool = False
+
+
+def named(paper: Paper, names: str) -> Named:
+    """The experiments that comma-separated names of experiments and groups stand for.
 
     Raises:
         UserError: there is no such experiment.
     """
-    found = [e for name in names.split(",") for e in paper.experiments.expand(name)]
-    measure = Measure(function="all_of", experiments=found)  # a name that nobody calls
-    return Claim(id="experiments", where="", says="", measure=measure)
+    return Named([e for name in names.split(",") for e in paper.experiments.expand(name)])
 
 
-def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again: bool = False,
+def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, again: bool = False,
          jobs: int | None = None, threads: int | None = None) -> list[PendingRun]:
     """The runs that claims still need: seed 0 of every experiment, then seed 1 …
 
@@ -80,7 +100,7 @@ def plan(paper: Paper, claims: Sequence[Claim], seeds: int | None = None, again:
 
     Args:
         paper: the paper.
-        claims: the claims, most important first.
+        claims: the claims, or other wants, most important first.
         seeds: the largest number of seeds, at most as many as ``config.yaml`` plans; None: all.
         again: also make runs whose result is committed, unless they were finished here.
         jobs: how many runs share the cores; None: not fixed.

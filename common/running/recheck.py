@@ -29,7 +29,7 @@ import torch
 
 from common.config import start_of
 from common.data import FINGERPRINTS
-from common.errors import NotAtHand, Paused, UserError, nearest
+from common.errors import NotAtHand, Paused, UserError, asks_for_help, nearest
 from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.results import Result
@@ -228,8 +228,7 @@ def main(argv: list[str]) -> int:
     Raises:
         UserError: a key, paper or experiment is unknown.
     """
-    if {"--help", "-h"} & set(argv):
-        print((__doc__ or "").strip())
+    if asks_for_help(argv, __doc__):
         return 0
     asked = papers([a for a in argv if "=" not in a])
     experiment, _, options = parse_arguments([a for a in argv if "=" in a])

@@ -34,9 +34,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from common.errors import UserError, nearest
+from common.errors import UserError, asks_for_help, nearest
 from common.evidence import report
-from common.evidence.claims import Claim
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import say_uncommitted
 from common.files import locked, runs_root, shown
@@ -48,7 +47,7 @@ from common.running.plan import (
     PACE_PATIENCE,
     Outcome,
     PendingRun,
-    all_of,
+    Wanting,
     at_a_time,
     batched,
     better_threads,
@@ -60,6 +59,7 @@ from common.running.plan import (
     in_turns,
     left_over,
     measure_paces,
+    named,
     plan,
     seconds_of_all,
     show,
@@ -174,8 +174,9 @@ def options_of(argv: list[str]) -> dict:
     for k in options:
         if k not in OPTIONS and not k.startswith("slurm."):
             raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")
-    if not options.get("claims", True):
-        raise UserError("claims=: expected the ids of claims, such as claims=a,b")
+    for k in ("claims", "experiments"):
+        if not options.get(k, True):
+            raise UserError(f"{k}=: expected names, such as {k}=a,b")
     if {"claims", "experiments"} <= options.keys():
         raise UserError("experiments=: expected claims= or experiments=, not both")
     for k in ("seeds", "jobs"):
@@ -200,20 +201,20 @@ def options_of(argv: list[str]) -> dict:
     return options
 
 
-def check_seeds(paper: Paper, claims: Sequence[Claim], seeds: int) -> None:
+def check_seeds(paper: Paper, wants: Sequence[Wanting], seeds: int) -> None:
     """Refuse more seeds than planned; seeds added until a verdict pleases would prove nothing.
 
     Raises:
         UserError: more seeds are requested than ``config.yaml`` plans.
     """
-    most = max((paper.experiments.planned(e)[-1] for c in claims for e in c.experiments), default=1)
+    most = max((paper.experiments.planned(e)[-1] for w in wants for e in w.experiments), default=1)
     if seeds > most:
         raise UserError(f"seeds={seeds}: papers/{paper.name}/config.yaml plans {most}; raise the "
                         f"number under its 'seeds' first (seeds: [{most}, {seeds}]); intervals "
                         "then become wider, see papers/README.md")
 
 
-def runs_to_make(paper: Paper, claims: Sequence[Claim], options: dict, budget: Budget,
+def runs_to_make(paper: Paper, wants: Sequence[Wanting], options: dict, budget: Budget,
                  ) -> list[PendingRun]:
     """The runs to make, after measuring the speeds that the plan depends on.
 
@@ -221,7 +222,7 @@ def runs_to_make(paper: Paper, claims: Sequence[Claim], options: dict, budget: B
     trained at the same time.
     """
     jobs, threads = options.get("jobs"), None
-    arguments = paper, claims, options.get("seeds"), "claims" in options, jobs
+    arguments = paper, wants, options.get("seeds"), "claims" in options, jobs
     runs = plan(*arguments)
     if runs and cards():
         return runs_for_cards(paper, runs, options, budget)
@@ -257,26 +258,26 @@ def main(argv: list[str]) -> int:
     Returns:
         0, or 1 if a run failed.
     """
-    if not argv or {"--help", "-h"} & set(argv):
-        print((__doc__ or "").strip())
+    if asks_for_help(argv or ["--help"], __doc__):
         return 0
     (paper,) = papers(argv[:1])
     starting = start_up()
     options = options_of(argv[1:])
     budget = Budget(str(options.get("budget", "")))
-    claims = ([all_of(paper, str(options["experiments"]))] if "experiments" in options
-              else chosen_claims(paper, options.get("claims")))
-    check_seeds(paper, claims, options.get("seeds", 1))
+    names = options.get("experiments")
+    claims = chosen_claims(paper, options.get("claims")) if names is None else []
+    wants: Sequence[Wanting] = claims if names is None else [named(paper, str(names))]
+    check_seeds(paper, wants, options.get("seeds", 1))
     jobs = options.get("jobs") or cards() or None  # one process per card is fastest
     if "--dry-run" in argv:
-        runs = runs_to_make(paper, claims, {"pace": False, **options}, budget)
+        runs = runs_to_make(paper, wants, {"pace": False, **options}, budget)
         print(show(runs, jobs, starting) if runs else "nothing to run")
         if any(r.seconds is None for r in runs) and "pace" not in options:
             print("(pace=true measures speeds that are not known)")
         return 0
     with locked(runs_root() / paper.name,
                 f"another process is reproducing {paper.name}"), terminated_like_ctrl_c():
-        runs, outcome = runs_to_make(paper, claims, options, budget), Outcome()
+        runs, outcome = runs_to_make(paper, wants, options, budget), Outcome()
         if runs:
             say_uncommitted()
             print(show(runs, jobs, starting), flush=True)

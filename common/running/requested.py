@@ -56,7 +56,7 @@ class Finished:
         request: the requested run.
         ended: its outcome.
         before: the metrics of the result that it replaced, if any.
-        shown, loss_name: from its recipe.
+        headlines, loss_name: from its recipe.
         there: whether it had already been finished before this command.
         by: the commit that finished it, if that is not the present one.
     """
@@ -64,7 +64,7 @@ class Finished:
     request: RequestedRun
     ended: Ended
     before: dict[str, float] | None
-    shown: tuple[list[str], list[str]]
+    headlines: tuple[list[str], list[str]]
     loss_name: str
     there: bool = False
     by: str = ""

@@ -145,7 +145,7 @@ def keep(found: Measured) -> Path:
     return path
 
 
-def kept() -> list[Measured]:
+def recorded() -> list[Measured]:
     """Read all stored measurements, by data set and the single network's calibration error.
 
     Raises:

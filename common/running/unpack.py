@@ -15,6 +15,7 @@ import io
 import json
 import lzma
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -100,6 +101,43 @@ def extract(tar: tarfile.TarFile, to: Path) -> None:
         file.chmod(0o755 if member.mode & 0o100 else 0o644)
 
 
+FORMS = {"commit": ('"[0-9a-f]{40,64}"', "40 to 64 hexadecimal digits"),
+         "paper": (r'"[A-Za-z_]\w*"', "the name of a paper"),
+         "experiments": (r'\[("[^"]*"(, )?)*\]', "a list of names"),
+         "python": (r'"3\.[0-9]{1,3}"', "a version such as 3.12"),
+         "parts": (r"\[\{.*\}\]", "a list of at least one part"),
+         "name": (r'"bundle\.[0-9]{3,9}"', "a name such as bundle.001"),
+         "bytes": ("[1-9][0-9]{0,17}", "a whole number above 0"),
+         "sha256": ('"[0-9a-f]{64}"', "64 hexadecimal digits")}
+"""The values in a manifest: what their JSON looks like, and the same in words."""
+
+
+def check_manifest(found: Any) -> None:
+    """Check a manifest by hand, for want of a library; raises ValueError where it is damaged."""
+    def check(value: Any, place: str, names: set[str], perhaps: set[str]) -> None:
+        if type(value) is not dict or not names <= set(value) <= names | perhaps:
+            raise ValueError(f"{place}: {json.dumps(value)[:60]}: expected "
+                             f"{', '.join(sorted(names))} and no more")
+        for k, v in value.items():
+            form, words = FORMS[k]
+            if not re.fullmatch(form, json.dumps(v)):
+                raise ValueError(f"{place}.{k}: {json.dumps(v)[:60]}: expected {words}")
+
+    check(found, "manifest", {"commit", "paper", "experiments", "parts"}, {"python"})
+    for k, part in enumerate(found["parts"]):
+        check(part, f"manifest.parts.{k}", {"name", "bytes", "sha256"}, set())
+        if part["name"] in [p["name"] for p in found["parts"][:k]]:
+            raise ValueError(f"manifest.parts.{k}: {part['name']} is listed twice")
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON; raises ValueError where a key is given twice."""
+    keys = [k for k, _ in pairs]
+    if twice := [k for k in keys if keys.count(k) > 1]:
+        raise ValueError(f"{twice[0][:60]!r} is given twice: expected each key once")
+    return dict(pairs)
+
+
 def read_manifest(folders: list[Path]) -> dict[str, Any]:
     """Read the manifest from the first folder that contains one.
 
@@ -109,17 +147,11 @@ def read_manifest(folders: list[Path]) -> dict[str, Any]:
     for path in (f / MANIFEST for f in folders):
         if path.is_file():
             try:
-                found = json.loads(path.read_text(encoding="utf-8"))
-                for part in found["parts"]:
-                    if PurePosixPath(part["name"]).name != part["name"]:
-                        raise ValueError("a part's name is a path")
-                    if type(part["sha256"]) is not str or type(part["bytes"]) is not int:
-                        raise TypeError("expected sha256 as text and bytes as a whole number")
-                if type(found["commit"]) is not str or type(found["paper"]) is not str:
-                    raise TypeError("expected commit and paper as text")
-            except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
-                raise Refused(f"{path} is damaged ({type(e).__name__} {e}): expected the manifest "
-                              "of a bundle") from e
+                found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+                check_manifest(found)
+            except (OSError, ValueError, RecursionError) as e:
+                raise Refused(f"{path} is damaged: {' '.join(str(e).split())[:300]}; expected the "
+                              "manifest of a bundle") from e
             return found
     raise Refused(f"no {MANIFEST} in {', '.join(map(str, folders))}: expected the folder of a "
                   "bundle")
@@ -150,11 +182,8 @@ def is_whole(path: Path, part: dict[str, Any]) -> bool:
     """Whether a file has the size and digest that the manifest gives for a part."""
     if not path.is_file() or path.stat().st_size != part["bytes"]:
         return False
-    digest = hashlib.sha256()
     with open(path, "rb") as f:
-        while block := f.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest() == part["sha256"]
+        return hashlib.file_digest(f, "sha256").hexdigest() == part["sha256"]
 
 
 def check_target(to: Path, commit: str) -> bool:
@@ -277,8 +306,8 @@ def unpack(folders: list[Path], to: Path) -> int:
     make_ready(manifest, stash, to)
     lines = [f"export {k}={shlex.quote(v)}" for k, v in environment(to).items()]
     (to / "environment.sh").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{to} is ready: commit {manifest['commit'][:10]}. Next:")
-    print(f"cd {shlex.quote(str(to))} && . ./environment.sh && "
+    print(f"{to} is ready: commit {manifest['commit'][:10]}. Next:\n"
+          f"cd {shlex.quote(str(to))} && . ./environment.sh && "
           f"{shlex.quote(sys.executable)} -m common.running reproduce {manifest['paper']} "
           "budget=8m")
     return 0

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 from common import conditions
 from common.config import one_line
-from common.errors import UserError
-from common.experiments import MOST_SEEDS, Experiments
+from common.errors import UserError, shorten
+from common.experiments import LAST_SEED, MOST_SEEDS, Experiments
 from common.typed import DECIMAL, misread
 
 
@@ -51,10 +51,6 @@ def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, A
     return experiment, seeds, overrides
 
 
-LAST_SEED = 2**31 - 1
-"""The largest seed that the random generators accept."""
-
-
 def parse_seeds(text: str) -> list[int]:
     """Parse ``"3"``, ``"0-9"`` or ``"0,2,5-7"`` as a list of seeds.
 
@@ -76,11 +72,6 @@ def parse_seeds(text: str) -> list[int]:
             raise UserError(f"seed={shorten(text)}: a seed is named twice; expected each once")
         seeds |= dict.fromkeys(named)
     return list(seeds)
-
-
-def shorten(text: str, most: int = 60) -> str:
-    """A text as a message shows it: its beginning, where it is long."""
-    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def help_text(experiments: Experiments, program: str, about: str) -> str:

@@ -101,7 +101,7 @@ class Recipe:
         """The metrics after ``step`` updates; ``final`` is True only after the last update."""
         raise NotImplementedError
 
-    def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
+    def headlines(self, names: list[str]) -> tuple[list[str], list[str]]:
         """The final metrics to print in the table of finished runs, and those to plot."""
         return names[:4], names[:1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from common.data import digits, generator
+from common.evidence.claims import read_table
 from common.evidence.results import Result
 from common.experiments import Experiments
 from papers.airbench.augment import Flip, Flips
@@ -186,8 +186,7 @@ def counted(made: AirNet, training: bool = True) -> float:
 
 def chain() -> list[dict[str, str]]:
     """The rows of the published table of ablations."""
-    with open(Path(__file__).with_name("published") / "chain.csv", encoding="utf-8") as f:
-        return list(csv.DictReader(f))
+    return read_table(Path(__file__).with_name("published") / "chain.csv")
 
 
 def rows_in_steps() -> float:

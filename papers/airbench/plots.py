@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from common.data import digits, generator
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, figure
+from common.evidence.plotting import COLOURS, figure, over_seeds
 from papers.airbench.augment import Flip, Flips
 from papers.airbench.facts import configuration, quintic
 
@@ -43,7 +43,7 @@ def curve(axes: Axes, paper: Paper, name: str, label: str, colour: str) -> None:
     if runs:
         batches = 50_000 // configuration(name).train.batch_size
         epochs = np.asarray(runs[0].curves["accuracy_1"][0]) / batches
-        band(axes, epochs, np.stack([r.curves["accuracy_1"][1] for r in runs]), label, colour)
+        over_seeds(axes, epochs, np.stack([r.curves["accuracy_1"][1] for r in runs]), label, colour)
         axes.plot([epochs[-1]] * len(runs), [r.metrics["accuracy"] for r in runs], "x",
                   color=colour, ms=5, mew=1)
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, figure, legend_below
+from common.evidence.plotting import COLOURS, figure, legend_below, over_seeds
 from common.evidence.results import Result
 
 ARMS = [("plain", "without BN", COLOURS[1]), ("bn", "with BN", COLOURS[0])]
@@ -35,7 +35,7 @@ def accuracy_panel(axes: Axes, paper: Paper, suffix: str, title: str) -> None:
         if runs:
             steps, values = curves(runs, "accuracy")
             lr = runs[0].config["optim.lr"]
-            band(axes, steps / 1000, values, f"{label}, lr {lr:g}", colour)
+            over_seeds(axes, steps / 1000, values, f"{label}, lr {lr:g}", colour)
         name = "fig1a_with_bn" if arm == "bn" else "fig1a_without_bn"
         line = paper.published(name)
         axes.plot(line["steps_thousand"], line["test_accuracy"], "--", color=colour, lw=1,
@@ -61,7 +61,7 @@ def percentiles(paper: Paper) -> tuple[str, str, Figure]:
             runs = paper.results.get(arm, [])
             if runs:
                 steps, values = curves(runs, q)
-                band(panel, steps / 500, values, "_", colour)
+                over_seeds(panel, steps / 500, values, "_", colour)
             line = paper.published("fig1bc")
             panel.plot(100 * line["fraction"], line[f"{arm}_{q}"], "--.", color=colour, lw=1,
                        ms=4)

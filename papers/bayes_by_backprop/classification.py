@@ -174,7 +174,7 @@ class BayesRecipe(Supervised):
         normal_(every, self.config.seed, "noise", index, self.chance)
         return [e.view(s) for e, s in zip(every.split(sizes), shapes, strict=True)]
 
-    def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
+    def headlines(self, names: list[str]) -> tuple[list[str], list[str]]:
         """Errors, negative log-likelihood and entropy; the curve of the test error."""
         return ["error", "selected_error", "nll", "entropy"], ["error"]
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, figure, label_points, legend_below
+from common.evidence.plotting import COLOURS, figure, label_points, legend_below, over_seeds
 from common.evidence.results import Result
 from papers.bayes_by_backprop.facts import (
     SPREAD,
@@ -78,7 +78,8 @@ def fig2(paper: Paper) -> tuple[str, str, Figure]:
             runs = paper.results.get(name, [])
             if runs:
                 steps = runs[0].curves["error"][0] / UPDATES
-                band(axes, steps, np.stack([r.curves["error"][1] for r in runs]), label, colour)
+                over_seeds(axes, steps, np.stack([r.curves["error"][1] for r in runs]), label,
+                           colour)
             if units == 1200 and arm in levels:
                 axes.plot([500, 600], [levels[arm]] * 2, "--", color=colour,
                           label=f"{label}, published")
@@ -153,7 +154,7 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
         runs = paper.results.get(name, [])
         if runs:
             steps = runs[0].curves["regret"][0]
-            band(axes, steps, np.stack([r.curves["regret"][1] for r in runs]), label, colour)
+            over_seeds(axes, steps, np.stack([r.curves["regret"][1] for r in runs]), label, colour)
             ends = of_agents(runs)
             axes.plot([steps[-1] + 1000 * (k + 1)] * len(ends), ends, "x", color=colour,
                       markersize=4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from common.data import DataSet, Split, generator
 from common.decoded import of_tensors
+from common.evidence.claims import read_table
 from common.training.descent import sgd
 from common.training.recipe import Batch, Row, Supervised
 from common.training.schedules import divided
@@ -28,9 +28,8 @@ class RegressionRecipe(Supervised):
 
     def splits(self) -> tuple[DataSet, Split, Split]:
         """The points of the figure as training data; there is no test set."""
-        path = Path(__file__).with_name("published") / "fig5_points.csv"
-        with open(path, encoding="utf-8", newline="") as f:
-            rows = torch.tensor([[float(r["x"]), float(r["y"])] for r in csv.DictReader(f)])
+        table = read_table(Path(__file__).with_name("published") / "fig5_points.csv")
+        rows = torch.tensor([[float(r["x"]), float(r["y"])] for r in table])
         made = of_tensors("fig5", rows[:, :1], rows[:, 1:])
         return made, made.train, made.test
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, figure
+from common.evidence.plotting import COLOURS, figure, over_seeds
 from papers.cyclical_lr import range_test
 from papers.cyclical_lr.policies import rate
 
@@ -93,8 +93,8 @@ def accuracy_curve(axes: Axes, paper: Paper, name: str, label: str) -> None:
     runs = paper.results.get(name, [])
     if runs:
         steps = runs[0].curves["accuracy"][0]
-        band(axes, steps / 1000, np.stack([r.curves["accuracy"][1] for r in runs]), label,
-             COLOUR[name])
+        over_seeds(axes, steps / 1000, np.stack([r.curves["accuracy"][1] for r in runs]), label,
+                   COLOUR[name])
 
 
 def table1(paper: Paper) -> tuple[str, str, Figure]:
@@ -130,7 +130,7 @@ def table3(paper: Paper) -> tuple[str, str, Figure]:
     if measured:
         axes.plot([a for _, a in measured], [y for y, _ in measured], "x", color=COLOURS[0],
                   label="measured")
-    axes.set_yticks(places, [c.says.removesuffix(" iterations") for c in claims])
-    axes.set(xlabel="final test accuracy (%)", xlim=(55, 86))
+    axes.set_yticks(places, [c.says.removesuffix(" iterations: test accuracy, %") for c in claims])
+    axes.set(xlabel="final test accuracy (%)")
     legend(axes, loc="upper left")
     return "table3", "Table 3: every row's final accuracy, published and measured.", made

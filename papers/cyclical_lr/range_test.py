@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from common.errors import UserError, exit_with
+from common.errors import UserError, asks_for_help, exit_with
 from common.evidence.plotting import COLOURS, figure, png, style
 from common.files import shown
 
@@ -103,8 +103,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def main(argv: list[str]) -> int:
     """The command line; see the module's docstring."""
-    if argv and argv[0] in ("--help", "-h"):
-        print((__doc__ or "").strip())
+    if asks_for_help(argv, __doc__):
         return 0
     if len(argv) != 1:
         raise UserError(f"{' '.join(argv) or 'no argument'}: expected one, the folder of a finished"

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
-from common.errors import UserError, exit_with
+from common.errors import UserError, asks_for_help, exit_with
 from common.files import shown, write_atomic
 from common.finite import expect_finite
 from papers.deep_compression.coding import SUFFIX, SharedTensor, Tensors, read, storage, write
@@ -84,8 +84,7 @@ def main(arguments: list[str]) -> None:
     Raises:
         UserError: files that cannot be read or written, or another number of bits than 1 … 12.
     """
-    if not arguments or {"--help", "-h"} & set(arguments):
-        print((__doc__ or "").strip())
+    if asks_for_help(arguments or ["--help"], __doc__):
         return
     if len(arguments) > 3:
         raise UserError(f"{' '.join(arguments)}: expected a file, one to write, and perhaps the "

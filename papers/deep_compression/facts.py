@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common.evidence.claims import read_table
 from common.evidence.results import Result
 from papers.deep_compression.coding import (
     SharedTensor,
@@ -140,9 +140,7 @@ def file_difference(files: int = 40) -> int:
 
 def rows(network: str) -> list[dict[str, str]]:
     """The published rows of Table 2 or Table 3 of Han, Mao & Dally."""
-    path = Path(__file__).with_name("published") / f"{TABLES[network]}.csv"
-    with open(path, encoding="utf-8", newline="") as f:
-        return list(csv.DictReader(f))
+    return read_table(Path(__file__).with_name("published") / f"{TABLES[network]}.csv")
 
 
 def rows_together(network: str, column: str) -> float:

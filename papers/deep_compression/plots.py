@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, empty, explain, figure, legend_below
+from common.evidence.plotting import COLOURS, empty, explain, figure, legend_below, over_seeds
 from papers.deep_compression.coding import SharedTensor, Tensors, code_lengths, read
 from papers.deep_compression.facts import SHAPES, kilobytes
 
@@ -198,8 +198,8 @@ def tickets(paper: Paper) -> tuple[str, str, Figure]:
         runs = paper.results.get(name, [])
         if runs:
             steps = runs[0].curves["val_accuracy"][0]
-            band(left, steps, 100 * np.stack([r.curves["val_accuracy"][1] for r in runs]), label,
-                 COLOURS[colour])
+            over_seeds(left, steps, 100 * np.stack([r.curves["val_accuracy"][1] for r in runs]),
+                       label, COLOURS[colour])
             left.lines[-1].set_linestyle(style)
     by_weights_left(right, paper, "short", 8, "stop_accuracy", 100)
     left.set(xlabel="iteration", ylabel="validation accuracy (%)", ylim=(92, 98.5))

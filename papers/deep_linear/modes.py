@@ -117,7 +117,7 @@ class ModesRecipe(Recipe):
         return [deep_learning_time(c.layers, s, u0, uf, τ) if 0 < u0 < s else math.nan
                 for s, u0, uf in zip(c.strengths, u0s, ends, strict=True)]
 
-    def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
+    def headlines(self, names: list[str]) -> tuple[list[str], list[str]]:
         """The measured and theoretical learning times; the curves of the strengths."""
         modes = range(len(self.config.model.strengths))
         return ([f"{name}_{k}" for k in modes for name in ("time", "theory")],

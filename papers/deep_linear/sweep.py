@@ -97,7 +97,7 @@ class SweepRecipe(Worklist):
                 best = (time, rate, first, left)
         return *best, stable
 
-    def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
+    def headlines(self, names: list[str]) -> tuple[list[str], list[str]]:
         """The number of updates for every depth, and the best rate."""
         times = [f"time_{depth}" for depth in self.jobs]
         return [n for t in times for n in (t, t.replace("time", "rate"))], times

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, explain, figure
+from common.evidence.plotting import COLOURS, explain, figure, over_seeds
 from common.evidence.results import Result
 from papers.dropout.measures import BINS
 
@@ -42,8 +42,8 @@ def fig4(paper: Paper) -> tuple[str, str, Figure]:
             ("standard_slow", "without, a third of the rate", COLOURS[3]),
             ("table2_relu_maxnorm_1024", "with dropout, 3×1024 to 1,000,000", COLOURS[2])):
         if runs := paper.results.get(name):
-            band(axes, runs[0].curves["error"][0] / 1000,
-                 np.stack([r.curves["error"][1] for r in runs]), label, colour)
+            over_seeds(axes, runs[0].curves["error"][0] / 1000,
+                       np.stack([r.curves["error"][1] for r in runs]), label, colour)
     axes.set(xlabel="weight updates (thousands)", ylabel="test error on MNIST (%)", ylim=(0.8, 2.6))
     legend(axes)
     return "fig4", (

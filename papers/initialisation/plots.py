@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, explain, figure, legend_below
+from common.evidence.plotting import COLOURS, explain, figure, legend_below, over_seeds
 from common.evidence.results import Result
 from common.experiments import Experiments
 from papers.initialisation.learning import BINS
@@ -261,8 +261,8 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
         runs = paper.results.get(name, [])
         if runs:
             steps = runs[0].curves["error"][0]
-            band(axes, steps / 1000, np.stack([r.curves["error"][1] for r in runs]),
-                 f"{label}, ε = {runs[0].config['optim.lr']:g}", colour)
+            over_seeds(axes, steps / 1000, np.stack([r.curves["error"][1] for r in runs]),
+                       f"{label}, ε = {runs[0].config['optim.lr']:g}", colour)
         if printed is not None:
             axes.plot(20.8 if name != "softsign" else 20.4, printed, "<", ms=5, color=colour)
     axes.set(yscale="log", xlabel="updates (thousands)", ylabel="test error (%)", xlim=(0, 21.2),

@@ -90,7 +90,7 @@ class LayersRecipe(Recipe):
         self.model.values += found
         return found[0, -1]
 
-    def shown(self, names: list[str]) -> tuple[list[str], list[str]]:
+    def headlines(self, names: list[str]) -> tuple[list[str], list[str]]:
         """The summary statistics; the curves of ``forward`` and ``backward``."""
         return names[:4], ["forward", "backward"]
 

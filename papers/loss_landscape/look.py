@@ -19,7 +19,7 @@ from matplotlib.colors import LogNorm
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from common.errors import UserError, exit_with
+from common.errors import UserError, asks_for_help, exit_with
 from common.evidence.legends import legend_of_all
 from common.evidence.plotting import COLOURS, figure, folded, png, style
 from common.files import shown, write_atomic
@@ -176,8 +176,7 @@ def bounds(views: dict[str, View]) -> tuple[float, float]:
 
 def main(argv: list[str]) -> int:
     """The command line; see the module's docstring."""
-    if argv and argv[0] in ("--help", "-h"):
-        print((__doc__ or "").strip())
+    if asks_for_help(argv, __doc__):
         return 0
     if not argv:
         raise UserError("expected the folder of a run, such as "

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from common.data import load as load_data
-from common.errors import UserError, exit_with, nearest
+from common.errors import UserError, asks_for_help, exit_with, nearest
 from common.files import shown
 from common.running.words import parse_arguments
 from common.typed import read_json
@@ -59,8 +59,7 @@ def per_channel(options: dict, name: str) -> Tensor | None:
 
 def main(argv: list[str]) -> int:
     """The command line; see the module's text."""
-    if not argv or argv[0] in ("--help", "-h"):
-        print((__doc__ or "").strip())
+    if asks_for_help(argv or ["--help"], __doc__):
         return 0
     path = Path(argv[0])
     if not path.exists() and (Path(__file__).parent / path).exists():

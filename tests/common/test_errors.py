@@ -6,7 +6,15 @@ import sys
 
 import pytest
 
-from common.errors import UserError, exit_with, nearest
+from common.errors import (
+    UserError,
+    asks_for_help,
+    exit_with,
+    legible,
+    nearest,
+    on_one_line,
+    shorten,
+)
 from common.files import ROOT
 
 
@@ -113,3 +121,42 @@ def test_output_that_cannot_be_written_is_one_line(lines):
 def test_signs_that_a_terminal_lacks_stop_nothing():
     done = program('print("σ … 3×3")', shell='eval "$PROGRAM"', PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stdout, done.stderr) == (0, "? ? 3?3\n", "")
+
+
+@pytest.mark.parametrize(("argv", "asked"), [
+    (["--help"], True), (["-h"], True), (["x", "y=1", "--help"], True), ([], False),
+    (["help"], False), (["x=--help"], False), (["--helpful"], False)])
+def test_help_is_asked_for_anywhere(argv, asked, capsys):
+    assert asks_for_help(argv, "\nWhat it does.\n") is asked
+    assert capsys.readouterr().out == "What it does.\n" * asked
+    assert asks_for_help(argv, None) is asked, "python -OO leaves docstrings out"
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("a\n b\t c", "a b c"), ("", ""), (" \n", ""), ("a\u2028b\x85c", "a b c"), ("a", "a")])
+def test_a_text_on_one_line(text, line):
+    assert on_one_line(text) == line
+
+
+def test_a_long_text_is_shown_by_its_beginning():
+    assert shorten("x" * 60) == "x" * 60 and shorten("x" * 61) == "x" * 60 + "…"
+
+
+@pytest.mark.parametrize("message", [
+    f"start_from={'x' * 5000}: expected a file", f"unknown experiment {'y' * 5000!r}; known: a, b",
+    f"experiment={'a,' * 2500}: expected a file", f"title={'a ' * 2500}: expected a file",
+    "one of " + ", ".join(map(str, range(10_000))) + ": expected a file"])
+def test_long_values_lose_their_middle(message, capsys):
+    def fail():
+        raise UserError(message)
+    with pytest.raises(SystemExit):
+        exit_with(fail)
+    said = capsys.readouterr().err.removeprefix("error: ").rstrip("\n")
+    assert said == legible(message) and len(said) < 3500 and "…" in said
+    assert said[:12] == message[:12] and said[-10:] == message[-10:], "what was wrong, and why"
+
+
+def test_a_message_of_some_length_is_whole():
+    path = "/".join(["folder"] * 50)
+    assert legible(f"cannot read {path}: no such file") == f"cannot read {path}: no such file"
+    assert legible("a: b\nc  d") == "a: b c d"

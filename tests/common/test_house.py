@@ -7,6 +7,7 @@ import pytest
 
 from common.config import keys
 from common.evidence.paper import half_made, papers
+from common.evidence.results import unread
 from common.experiments import Experiments
 from common.files import ROOT
 from common.running.new_paper import left_in
@@ -55,6 +56,12 @@ def test_every_number_says_what_it_may_be(folder):
     free = {k.name for k in keys(paper.schema).values()
             if k.type in ("int", "float", "list[int]", "list[float]") and not str(k.bounds)}
     assert free <= UNBOUNDED, "give key() the least, above, most or below of each of these"
+
+
+@pytest.mark.parametrize("folder", WHOLE, ids=lambda p: p.name)
+def test_every_result_is_of_an_experiment(folder):
+    (paper,) = papers([folder.name])
+    assert not unread(folder, paper.experiments.experiments), "no report reads these"
 
 
 @pytest.mark.parametrize("folder", WHOLE, ids=lambda p: p.name)

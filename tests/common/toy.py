@@ -29,7 +29,7 @@ experiments:
 
 @dataclass
 class Optim:
-    lr: float = key(0.1, "learning rate")
+    lr: float = key(0.1, "learning rate", least=0)
 
 
 @dataclass
@@ -63,7 +63,7 @@ def share(from_step=0, commit="0" * 40, **hardware):
 def recorded(**parts):
     """A result file's content with these parts, as it is read."""
     return Record.model_validate({
-        "paper": "toy", "experiment": "base", "seed": 0, "metrics": {}, "curves": {},
+        "paper": "toy", "experiment": "base", "seed": 0, "metrics": {"accuracy": 0.5}, "curves": {},
         "config": {"train": {"steps": 100}, "data": {"name": "digits"}},
         "data": {"name": "digits", "fingerprint": "f"}, "seconds": 1.0,
         "segments": [share()]} | parts)

@@ -28,7 +28,7 @@ def test_numbers_are_the_reports(page, least):
 
 def test_which_network_is_what_the_tables_say():
     """What the page concludes from its tables: who is least, who is beaten, and by how much."""
-    ways = {(f.paper, way): m for f in sure.kept()
+    ways = {(f.paper, way): m for f in sure.recorded()
             for way, m in (("one", f.ways.one), ("drawn", f.ways.drawn)) if m is not None}
     dropout, posterior = "dropout", "bayes_by_backprop"
     assert min(ways, key=lambda w: ways[w].error) == (dropout, "one")
@@ -43,7 +43,7 @@ def test_which_network_is_what_the_tables_say():
             assert getattr(ways[posterior, way], m) > getattr(ways[dropout, way], m)
     for paper in (dropout, posterior):
         assert 0.4 < ways[paper, "one"].turned / ways[paper, "drawn"].turned < 0.6
-    made = {f.name: f.forms for f in forms.kept()}
+    made = {f.name: f.forms for f in forms.recorded()}
     whole, pruned = made["resnet20"], made["resnet20_smallest-seed0"]
     for form in ("torch", "onnx"):
         assert whole["int8"].bytes < pruned[form].bytes

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError, nearest
+from common.errors import UserError, asks_for_help, nearest
 from common.evidence.paper import Paper, papers
 from common.files import ROOT, read_text, shown, write_atomic
 from common.running.site import beside, explorer, pages, search
@@ -193,24 +193,33 @@ def build(found: pages.Found, listed: dict[str, str], to: Path) -> list[str]:
     warnings = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        for path, text in sources(found, listed).items():
+        stage("the text of every page")
+        written = sources(found, listed)
+        for path, text in written.items():
             write(work / path, text)
         write(work / "conf.py", CONF)
         write(work / "_templates" / "claims.html", SIDEBAR)
         write(work / "_templates" / "search.html", search.PAGE)
         for name in ("style.css", "excerpts.js"):
             write(work / "_static" / name, (HERE / name).read_text(encoding="utf-8"))
+        stage(f"{len(written)} pages, by Sphinx, which takes longest")
         with contextlib.redirect_stdout(io.StringIO()):
             app = Sphinx(work, work, to, work / ".doctrees", "html", status=None, warning=warnings)
             app.build(force_all=True)
     if app.statuscode:
         raise UserError(f"Sphinx could not build the site: {warnings.getvalue().strip()[-300:]}")
+    stage("the search's texts, and figures")
     search.write_texts(to)
     for figures in (ROOT / "papers").glob("*/figures"):  # README shows all papers
         shutil.copytree(figures, to / figures.relative_to(ROOT))
     for figure in (ROOT / "papers").glob("*.svg"):  # of several papers
         shutil.copy2(figure, to / figure.relative_to(ROOT))
     return [w for w in warnings.getvalue().splitlines() if w.strip()]
+
+
+def stage(what: str) -> None:
+    """Say what comes next; all of it takes minutes."""
+    print(f"now {what}", flush=True)
 
 
 def write(path: Path, text: str) -> None:
@@ -248,8 +257,7 @@ def with_reports(chosen: Sequence[Paper]) -> list[Paper]:
 
 def main(argv: Sequence[str]) -> int:
     """The command line; see the module's text."""
-    if {"--help", "-h"} & set(argv):
-        print((__doc__ or "").strip())
+    if asks_for_help(argv, __doc__):
         return 0
     keys = {"to": str(ROOT / "site"), "only": ""}
     for word in (w for w in argv if "=" in w):
@@ -264,9 +272,11 @@ def main(argv: Sequence[str]) -> int:
         needed()
         chosen = with_reports(chosen)
     to = cleared(Path(keys["to"]))
+    stage(f"the verdicts of {len(chosen)} paper{'s' * (len(chosen) != 1)}")
     found = [(p, p.judgements()) for p in chosen]
     listed = {} if keys["only"] else modules(found)
     warnings = [] if keys["only"] else build(found, listed, to)
+    stage("the claims explorer")
     study = explorer.skills(read_text(ROOT / "papers" / "STUDY.md"))
     write_atomic(to / "claims.html", explorer.page(found, study, listed))
     for warning in warnings:

@@ -5,7 +5,7 @@ const said = (v, c) => {
   if (v === null || v === undefined) return "–";
   const plain = w => (Math.abs(w) < 1000 ? `${+w.toPrecision(4)}`
     : w.toLocaleString("en", { maximumFractionDigits: 0 }));
-  const text = c.percent && c.drawnPercent ? `${plain(100 * v)} %` : plain(v);
+  const text = c.percent ? `${plain(100 * v)} %` : plain(v);
   return text.replace("-", "−");
 };
 const width = () => Math.max(280, at("claim").clientWidth);
@@ -19,7 +19,6 @@ function scale(c) {
   const margin = (most - least) * 0.08 || Math.abs(most) * 0.1 || 1;
   const wide = width(), high = 84;
   const x = v => 10 + (wide - 20) * (v - least + margin) / (most - least + 2 * margin);
-  const percent = { ...c, drawnPercent: true };
   const left = number(c.low) ? x(c.low) : 0, right = number(c.high) ? x(c.high) : wide;
   const text = `band ${c.band}, published ${c.published}, measured ${c.measured}`;
   const svg = make("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": text },
@@ -38,7 +37,7 @@ function scale(c) {
   }
   if (number(c.middle)) {
     svg.append(label(x(c.middle), 76, `${c.by === "median" ? "median" : "mean"} `
-                     + said(c.middle, percent), wide));
+                     + said(c.middle, c), wide));
   }
   return svg;
 }
@@ -65,17 +64,18 @@ function curves(c) {
           : make("p", { class: "small" }, `${metrics[0]} by step`), box];
 }
 
-/** Round numbers, at most six, from the first to the last that lie between two; whole ones if asked. */
-function ticks(from, to, whole = false) {
+/** Round numbers from the first to the last that lie between two; whole ones if asked.
+    At most one more than there may be steps between them. */
+function ticks(from, to, whole = false, most = 5) {
   const power = 10 ** Math.floor(Math.log10((to - from) / 2 || 1));
   const by = [0.5, 1, 2, 2.5, 5, 10].map(k => k * power).find(
-    s => (to - from) / s <= 5 && (!whole || Number.isInteger(s))) || 1;
+    s => (to - from) / s <= most && (!whole || Number.isInteger(s))) || 1;
   const first = Math.ceil(from / by - 1e-9), last = Math.floor(to / by + 1e-9);
   return Array.from({ length: last - first + 1 }, (_, k) => +((first + k) * by).toPrecision(12));
 }
 
 /** A tick's number, all of it: ticks may be closer than the digits that values are shown with. */
-const tick = (v, form) => (form.percent && form.drawnPercent ? `${+(100 * v).toPrecision(10)} %`
+const tick = (v, form) => (form.percent ? `${+(100 * v).toPrecision(10)} %`
   : v.toLocaleString("en", { maximumSignificantDigits: 10 })).replace("-", "−");
 
 /** A published curve's value at a step between two of its points; null outside them. */
@@ -89,8 +89,8 @@ function between({ steps, values }, step) {
 
 function chart(c, metric, arms) {
   const own = metric === c.own;  // then the published value and the band are on its scale
-  const lines = arms.flatMap(([name, runs], k) => runs.map(([seed, steps, values]) => (
-    { name, seed, steps, values, colour: COLOURS[k % COLOURS.length] })));
+  const lines = arms.flatMap(([name, runs], k) => runs.map(([seed, steps, values, settled]) => (
+    { name, seed, steps, values, settled, colour: COLOURS[k % COLOURS.length] })));
   const theirs = arms.flatMap(([name, , published], k) => published.map(([says, steps, values]) => ({
     name, says, steps, values,
     colour: `color-mix(in srgb, ${COLOURS[k % COLOURS.length]} 55%, var(--ink))` })));
@@ -101,13 +101,13 @@ function chart(c, metric, arms) {
   const [x0, x1] = [Math.min(...ends), Math.max(...ends)], [y0, y1] = [Math.min(...ys), Math.max(...ys)];
   const x = v => left + (wide - left - 8) * (v - x0) / (x1 - x0 || 1);
   const y = v => low - (low - 10) * (v - y0) / (y1 - y0 || 1);
-  const form = { ...c, drawnPercent: own };
+  const form = { percent: papers[c.paper].percent.includes(metric) };
   const svg = make("svg", { viewBox: `0 0 ${wide} ${high}`, tabindex: 0, role: "img", "aria-label":
     `${metric} of ${lines.length} runs by step; arrow keys move along it` });
   if (own && (number(c.low) || number(c.high))) {
     const top = Math.max(y(number(c.high) ? c.high : y1), 10);
     const bottom = Math.min(y(number(c.low) ? c.low : y0), low);
-    const start = number(c.step) ? x(c.step) - 6 : wide - 20;
+    const start = number(c.step) ? x(Math.min(c.step, x1)) - 6 : wide - 20;
     if (bottom > top - 1) {
       svg.append(make("rect", { class: "band", x: start, y: top, width: 12,
                                 height: Math.max(2, bottom - top) }));
@@ -117,14 +117,20 @@ function chart(c, metric, arms) {
     svg.append(make("line", { class: "axis", x1: left, x2: wide - 8, y1: y(v), y2: y(v) }),
       make("text", { class: "y", x: left - 6, y: y(v) + 4, "text-anchor": "end" }, tick(v, form)));
   }
-  for (const s of ticks(x0, x1, true)) {
+  const letters = x1.toLocaleString("en").length;  // of 7 pixels each; the last number is shifted by half
+  const most = Math.max(2, Math.min(5, Math.floor((wide - left) / (11 * letters + 4))));
+  for (const s of ticks(x0, x1, true, most)) {
     svg.append(make("text", { class: "x", x: x(s), y: high - 6,
-      "text-anchor": x(s) > wide - 40 ? "end" : "middle" }, s.toLocaleString("en")));
+      "text-anchor": x(s) > wide - 4 * letters ? "end" : "middle" }, s.toLocaleString("en")));
   }
   for (const l of all) {
     const points = l.steps.map((s, i) => [s, l.values[i]]).filter(([, v]) => number(v));
     svg.append(make("path", { class: l.says ? "curve theirs" : "curve", style: `stroke: ${l.colour}`,
       d: points.map(([s, v], i) => `${i ? "L" : "M"}${x(s).toFixed(1)} ${y(v).toFixed(1)}`).join("") }));
+    if (l.settled && points.length) {
+      const [s, v] = points[points.length - 1];
+      svg.append(make("circle", { class: "end", cx: x(s), cy: y(v), r: 3, style: `fill: ${l.colour}` }));
+    }
   }
   if (own && number(c.at)) {
     svg.append(make("line", { class: "published", x1: left, x2: wide - 8, y1: y(c.at), y2: y(c.at) }));
@@ -170,7 +176,9 @@ function chart(c, metric, arms) {
     ...arms.map(([name], i) => sign(name, "ours", COLOURS[i % COLOURS.length])),
     ...named.map(l => sign(many ? `${l.name}, ${l.says}` : l.says, "theirs", l.colour)),
     own && number(c.at) ? sign(`published ${c.published}`, "theirs", "var(--ink)") : "");
-  return [legend, svg, readout];
+  const end = lines.some(l => l.settled) ? make("p", { class: "small" },
+    "A curve that ends in a dot stays as it is there: its run had stopped or settled.") : "";
+  return [legend, svg, end, readout].filter(Boolean);
 }
 
 start();

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from common.config import one_line
+from common.errors import on_one_line
 from common.evidence import tables
 from common.evidence.claims import Claim
 from common.evidence.counting import is_formula
@@ -85,7 +85,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
         "values": [[seed, finite(v), tables.number(v, claim.show)]
                    for seed, v in zip(seeds_of(paper, j), j.values, strict=False)],
     }
-    return {k: one_line(Exception(v)) if k in ("why", "because", "afterwards", "says") else v
+    return {k: on_one_line(str(v)) if k in ("why", "because", "afterwards", "says") else v
             for k, v in said.items() if v not in (None, "", [], False)}, code
 
 
@@ -170,22 +170,53 @@ def metrics_of(paper: Paper, j: Judgement, code: Sequence[Source]) -> list[str]:
     return (chosen or [m for m in known if m == "train_loss"])[:3]
 
 
+def in_percent(paper: Paper) -> list[str]:
+    """The metrics that a paper's claims show in percent; a difference of two counts as well."""
+    return sorted({c.measure.metric for c in paper.claims
+                   if c.measure and c.measure.metric and c.show.endswith("%")})
+
+
 def drawn(runs: Sequence[Result], metric: str) -> bool:
     """Whether a metric makes a curve in one of the runs."""
     return any(len(r.curves[metric][0]) > 2 for r in runs if metric in r.curves)
 
 
 def curves_of(paper: Paper, claims: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The curves the claims show: experiment to metric to [seed, steps, values] of its runs."""
+    """The curves the claims show: experiment to metric to what :func:`line_of` says of its runs."""
     wanted = {(e, m) for c in claims for e in c.get("experiments", [])
               for m in c.get("metrics", [])}
     found: dict[str, Any] = {}
     for experiment, metric in sorted(wanted):
-        lines = [[r.seed, *thinned(*r.curves[metric])]
-                 for r in paper.results.get(experiment, []) if metric in r.curves]
+        lines = [line_of(r, metric) for r in paper.results.get(experiment, [])
+                 if metric in r.curves]
         if lines:
             found.setdefault(experiment, {})[metric] = lines
     return found
+
+
+def settled(run: Result) -> float:
+    """The step from which nothing in a run changes to its last digit; infinite if something does.
+
+    A recipe may stop before the last of its steps, and its curves then repeat their last values.
+    """
+    ends = {m: unchanged(values) for m, (_, values) in run.curves.items() if len(values) > 2}
+    if not 1 < ends.get("train_loss", 0) < len(run.curves["train_loss"][1]) - 2:
+        return math.inf
+    return float(max(run.curves[m][0][k] for m, k in ends.items()))
+
+
+def unchanged(values: Sequence[float] | np.ndarray) -> int:
+    """The place from which all values are the same; of values that end in NaN, the last one."""
+    last = len(values) - 1
+    return next((min(k + 1, last) for k in range(last, -1, -1) if values[k] != values[last]), 0)
+
+
+def line_of(run: Result, metric: str) -> list[Any]:
+    """A run's seed, steps and values; if it settled, only those up to there, and then true."""
+    steps, values = thinned(*run.curves[metric])
+    end = settled(run) if len(steps) > 2 else math.inf
+    kept = sum(s <= end for s in steps if s is not None)
+    return [run.seed, steps[:kept], values[:kept], *[True] * (kept < len(steps))]
 
 
 def published_of(paper: Paper) -> dict[str, Any]:
@@ -246,6 +277,7 @@ def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
         about = paper.about
         papers.append({"name": paper.name, "title": about.title, "authors": about.authors,
                        "year": about.year, "link": about.link, "runs": runs_of(paper),
+                       "percent": in_percent(paper),
                        "page": f"papers/{paper.name}/index.html" if modules else ""})
     names = {p["name"] for p in papers}
     data = {"papers": papers, "kinds": KINDS, "verdicts": VERDICTS, "sources": sources,

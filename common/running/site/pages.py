@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from common.evidence import gallery
-from common.evidence.counting import count
+from common.evidence import gallery, page
+from common.evidence.counting import cost, count
 from common.evidence.paper import Judgement, Paper
-from common.evidence.picture import MARKS, NAME
-from common.evidence.story import story
+from common.evidence.picture import MARKS, NAME, READING
+from common.evidence.story import result, story
 from common.evidence.tables import escaped
 from common.evidence.verdicts import VERDICTS
 from common.files import ROOT, read_text
@@ -146,13 +146,15 @@ def legend() -> str:
 
 
 def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
-    """A paper on the front page: picture, title, what it shows, verdicts."""
+    """A paper on the front page: picture, title, what came out, verdicts, computing time."""
     about = {k: html.escape(str(v)) for k, v in paper.about.model_dump(exclude={"claims"}).items()}
     base = f"papers/{paper.name}"
     return (f'<a class="card" href="{base}/index.html">'
             f'<img src="{base}/figures/{about["picture"]}.svg" alt="" loading="lazy">'
             f'<strong>{about["title"]}</strong><span>{about["authors"]} {about["year"]}</span>'
-            f'<span class="shows">{about["shows"]}</span>{strip(judgements)}</a>')
+            f'<span class="result">{html.escape(result(paper)) or about["shows"]}</span>'
+            f'{strip(judgements)}<span class="counted">{gallery.HEAD[3]}: '
+            f'{html.escape(cost(paper).words)}</span></a>')
 
 
 def front(found: Found, rest: Sequence[str]) -> str:
@@ -181,8 +183,8 @@ def of_paper(paper: Paper, judgements: Sequence[Judgement], modules: Sequence[st
     report = read_text(paper.folder / "REPORT.md")
     figures = {name: caption for caption, name in re.findall(
         r"!\[(.*)\]\(figures/(\w+)\.svg\)", report)}
-    picture = ([figure(f"figures/{NAME}.svg", figures.pop(NAME), loading="eager")]
-               if NAME in figures else [])
+    picture = ([figure(f"figures/{NAME}.svg", figures.pop(NAME), loading="eager"),
+                page.fold("How this picture is read", READING)] if NAME in figures else [])
     rest = [f'{figure(f"figures/{name}.svg", name)}\n\n{caption}'
             for name, caption in figures.items()]
     ways = ("[The method](README.md), [code beside the paper](code.md), [the report](REPORT.md), "

@@ -74,7 +74,9 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     (GOOD.replace("metric: m", "metric: [m]"), "measure.metric: ['m']: expected text"),
     (GOOD.replace("metric: m", "metric: m, step: x"), "measure.step: 'x': expected a whole number"),
     (GOOD.replace("metric: m", "metric: m, step: -1"), "measure.step: -1: expected at least 0"),
-    (GOOD.replace("why: x}", "why: x}, show: '%d'"), "show: '%d': expected a format of numbers"),
+    *((GOOD.replace("why: x}", f"why: x}}, show: {show!r}"),
+       f"show: {show!r}: expected a format of numbers such as .2f")
+      for show in ("%d", "%", "", "d", "s", "c", "x", "n", ".2", "f", "|>9.2f", "0>9f", ".999f")),
     (GOOD.replace("obtained: printed", "obtained: quoted by"), "beginning with one of printed, "),
     (GOOD.replace("id: a", "id: 3"), "claim 3: id: 3: expected text"),
     (GOOD.replace("id: a", "id: ../x"), "id: '../x': expected text of the form"),
@@ -104,6 +106,7 @@ def test_what_describes_a_paper_is_of_a_line_each(tmp_path, field, text):
 @pytest.mark.parametrize(("content", "message"), [
     (b"", "expected a line of names and at least one of values"),
     (b"a,b\n", "expected a line of names and at least one of values"),
+    (b"a,b,a\n1,2,3\n", "line 1: the name 'a' is given twice: expected each once"),
     (b"a,b\n1,2\n3\n", "line 3: expected a value for every name in the first line, a, b"),
     (b"a,b\n1,2,3\n", "line 2: expected a value for every name"),
     (b"a,b\n\xe9,2\n", "is no CSV table in UTF-8")])

@@ -41,10 +41,12 @@ def test_every_verdict_is_given_and_nothing_twice():
 
 
 def test_words_of_a_cost():
-    assert Cost(1200, 0, 0).words == "10"
-    assert Cost(1200, 240, 0).words == "10 of 12"
-    assert Cost(1200, 240, 3).words == "10 of 12 and 3 untimed runs"
-    assert Cost(1200, 240, 3, 90).words == "10 of 12 and 3 untimed runs; 1.5 on a card"
+    assert Cost(1200, 0, 0).words == "10 spent"
+    assert Cost(1200, 240, 0).words == "10 spent; to go: 2 min"
+    assert Cost(1200, 1, 0).words == "10 spent; to go: 1 min", "what is missing is never nothing"
+    assert Cost(1200, 0, 1).words == "10 spent; to go: 1 untimed run"
+    assert Cost(1200, 240, 3).words == "10 spent; to go: 2 min, 3 untimed runs"
+    assert Cost(1200, 240, 3, 90).words == "10 spent, 1.5 on a card; to go: 2 min, 3 untimed runs"
 
 
 def test_the_cost_is_of_all_planned_runs(tmp_path, monkeypatch):
@@ -58,6 +60,9 @@ def test_the_cost_is_of_all_planned_runs(tmp_path, monkeypatch):
     assert some.missing == pytest.approx(6 * sum(seconds[:4]) / 4)
     paper.results.pop("bn")
     assert counting.cost(paper).unknown == 10
+    needs, other = (next(c for c in paper.claims if ("bn" in c.experiments) == needs)
+                    for needs in (True, False))
+    assert counting.to_go([needs], paper) == (0, 10) and counting.to_go([other], paper) == (0, 0)
     monkeypatch.setattr(paper, "folder", tmp_path)
     results.add_pace(tmp_path / "results/bn", paper.config("bn"), "a processor", 2, 0.036)
     assert counting.cost(paper).missing == pytest.approx(10 * 2 * 0.036 * 50_000)

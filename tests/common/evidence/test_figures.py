@@ -214,7 +214,7 @@ def test_what_can_be_read_has_no_fault():
 
 
 def test_the_picture_of_exports_can_be_read():
-    made = forms.picture(forms.kept())
+    made = forms.picture(forms.recorded())
     with plotting.style():
         made.draw_without_rendering()
     assert faults(made, "") == []

@@ -43,6 +43,7 @@ def test_it_opens_with_story_verdicts_and_the_headline_figure(every):
         shown = [m[1] for m in re.finditer(r"\(figures/(\w+)\.svg\)", text)]
         first = ["verdicts"] * ("verdicts" in shown) + [paper.about.picture]
         assert shown[:len(first)] == first and len(set(shown)) == len(shown)
+        assert text.count(picture.READING) == ("verdicts" in shown), "how the picture is read"
         assert story < text.index("(figures/") < text.index("<details>")
 
 
@@ -80,7 +81,7 @@ def test_what_has_not_been_run_stands_apart_with_its_cost(every):
         apart = text.partition("## Not run")[2].partition("\n## ")[0]
         assert bool(missing) == bool(apart), paper.name
         assert all(f'<a id="{j.claim.id}"></a>' in apart for j in missing)
-        assert not missing or page.cost(paper).words in apart
+        assert not missing or page.cost(paper).words in apart and "| on two cores |" in apart
 
 
 def test_a_formula_that_does_not_hold_is_seen():

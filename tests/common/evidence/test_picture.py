@@ -41,6 +41,15 @@ def test_intervals_of_bands_with_one_end_stay_in_the_picture():
     assert all(abs(scale(v)) <= EDGE for v in (-20.0, 1.0, 32.0))
 
 
+@pytest.mark.parametrize("judge", [{"at_least": 5.0}, {"at_most": 5.0}])
+def test_how_a_band_with_one_end_is_read_is_how_it_is_drawn(judge):
+    j = judged(judge, (9.0,), interval=(8.0, 25.0))
+    scale = scale_of(j)
+    end = -1 if "at_least" in judge else 1
+    assert scale(5.0) == end and scale(25.0) - end == pytest.approx(2.5)
+    assert "drawn 2.5 from it" in picture.READING
+
+
 def test_statements_that_were_measured_are_rows_and_nothing_else():
     rows = [judged({"at_least": 0.0}), judged({"at_least": 0.0}, (), verdict="not run"),
             judged({"at_least": 0.0}, each="table"),

@@ -15,7 +15,7 @@ from common.files import ROOT
 def draw(values):
     with plotting.style():
         made, axes = plotting.figure()
-        plotting.band(axes, np.arange(3), values, "arm", plotting.COLOURS[0])
+        plotting.over_seeds(axes, np.arange(3), values, "arm", plotting.COLOURS[0])
         axes.legend()
         return plotting.svg(made)
 

@@ -77,6 +77,18 @@ def test_a_stray_figure_is_noticed_and_not_deleted(copy, capsys):
     assert (copy / "papers/batchnorm/figures/old.svg").exists(), "it may be somebody's work"
 
 
+def test_a_result_that_nothing_reads_is_named_and_left(copy, capsys):
+    folder = copy / "papers/batchnorm/results"
+    (folder / "bm").mkdir()
+    (folder / "bm/seed0.json").write_text((folder / "bn/seed0.json").read_text().replace(
+        '"experiment": "bn"', '"experiment": "bm"'))
+    shutil.copy(folder / "bn/seed0.json", folder / "bn/sead0.json")
+    assert report.main(["--check", "batchnorm"]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "nothing reads" in line]
+    assert len(told) == 2 and "results/bm: expected a folder named after an exp" in told[0]
+    assert "results/bn/sead0.json: expected" in told[1] and (folder / "bm/seed0.json").is_file()
+
+
 def test_what_is_no_picture_may_lie_beside_the_figures(copy):
     (copy / "papers/batchnorm/figures/notes.txt").write_text("mine")
     assert report.main(["--check", "batchnorm"]) == 0

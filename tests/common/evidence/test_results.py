@@ -8,6 +8,7 @@ from common.errors import UserError
 from common.evidence import results
 from common.evidence.paper import papers
 from common.running import cli
+from common.typed import read_json
 from tests.common.toy import Config, Toy, experiments
 
 
@@ -121,10 +122,20 @@ def changed(part, value):
     ("curves", {"a": [[2, 1], [0, 0]]}, "curves.a: expected steps in ascending order"),
     ("config", {}, "config.train.steps: None: expected a whole number"),
     ("config.train", "x", "config.train.steps: None: expected a whole number"),
-    ("config.train.steps", 0, "config.train.steps: 0: expected a whole number of at least 1"),
+    ("config.train.steps", 0, "config.train.steps: 0: expected a whole number from 1 to"),
     ("config.optim.lr", 10**400, "config.optim.lr: a number of 1,329 bits: expected at most 1.8e"),
     ("config.optim.lr", [1, -10**400], "config.optim.lr: a number of 1,329 bits: expected at"),
     ("config.train.steps", 10**400, "config.train.steps: a number of 1,329 bits: expected at"),
+    ("config.train.steps", 10**9 + 1, "config.train.steps: 1000000001: expected a whole number"),
+    ("metrics", {}, "metrics: {}: expected at least 1"), ("seed", 2**31, "seed: 2147483648: "),
+    ("seconds", 1e308, "seconds: 1e+308: expected at most 1e+09"), ("seconds", -1, "seconds: -1: "),
+    *((f"segments.0.{k}", v, f"segments.0.{k}: {v}: expected") for k, v in (
+        ("hardware.threads", 10**6), ("hardware.threads", 0), ("hardware.cores", 10**6),
+        ("hardware.cores", -1), ("side_by_side", 0), ("side_by_side", 10**6), ("processes", 0),
+        ("processes", 10**6), ("from_step", -1), ("from_step", 10**10))),
+    ("curves", {"a": [[-1, 2], [0, 0]]}, "curves.a: step -1: expected steps from 0 to"),
+    ("curves", {"a": [[1, 1e300], [0, 0]]}, "curves.a: step 1e+300: expected steps from 0"),
+    ("curves", {"a": [[1, float("inf")], [0, 0]]}, "curves.a: step inf: expected steps from 0"),
     ("metrics.loss", 10**400, "metrics.loss: "), ("seconds", 10**400, "seconds: "),
     ("config.train.steps", 1.5, "config.train.steps: 1.5: expected a whole number"),
     ("segments.0.from_step", 10**9, "segments: from_step: [1000000000]: expected ascending steps"),
@@ -138,6 +149,51 @@ def test_a_part_of_the_wrong_type_is_named(paper, part, value, message):
     with pytest.raises(UserError) as e:
         results.read_all(paper.path.parent, Config)
     assert message in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('{"accuracy": ', '{"accuracy": 0.5, "accuracy": ', "'accuracy' is given twice, as 0.5 and"),
+    ('"seed": 0', '"seed": 1, "seed": 0', "'seed' is given twice, as 1 and"),
+    ('"lr": 0.1', '"lr": 0.1, "lr": 0.1', "'lr' is given twice, as 0.1 and 0.1: expected each")])
+def test_a_key_given_twice_is_named(paper, old, new, message):
+    train(paper)
+    path = paper.path.parent / "results/base/seed0.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(UserError, match=r"seed0\.json is damaged") as e:
+        results.read_all(paper.path.parent, Config)
+    assert message in str(e.value) and "\n" not in str(e.value)
+
+
+def test_what_no_report_reads_is_listed(paper):
+    folder = paper.path.parent / "results"
+    read = ["base/seed0.json", "base/seed12.json", "base/pace.json", "base/seed0.differs",
+            "base/weights0.safetensors", "faster/seed0.json", ".gitkeep"]
+    unread = ["old/seed0.json", "seed0.json", "base/sead0.json", "base/seed01.json", "gone/x.txt"]
+    for name in (*read, *unread):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    found = results.unread(paper.path.parent, paper.experiments)
+    assert sorted(p.relative_to(folder).as_posix() for p in found) == [
+        "base/sead0.json", "base/seed01.json", "gone", "old", "seed0.json"]
+
+
+@pytest.mark.parametrize("content", [
+    "", "[]", "{}", '{"cpu": "a", "seconds_per_step": {}, "config": {}}',
+    *(f'{{"cpu": {cpu}, "seconds_per_step": {{"{n}": {s}}}, "config": {{}}{more}}}'
+      for cpu, n, s, more in (("1", 1, 1, ""), ('"a"', "a", 1, ""), ('"a"', 0, 1, ""),
+                              ('"a"', -1, 1, ""), ('"a"', 1, 0, ""), ('"a"', 1, -1, ""),
+                              ('"a"', 1, "NaN", ""), ('"a"', 1, "1e308", ""), ('"a"', 1, '"x"', ""),
+                              ('"a"', 1, 1, ', "more": 1'), ('"a"', 1, 1, ', "cpu": "b"')))])
+def test_a_damaged_pace_is_none(paper, content):
+    folder = paper.path.parent / "results/base"
+    results.add_pace(folder, paper.resolve("base"), "a", 1, 0.5)
+    assert results.read_pace(folder, paper.resolve("base"))
+    (folder / "pace.json").write_text(content)
+    assert results.read_pace(folder, paper.resolve("base")) is None
+    with pytest.raises(UserError, match=r"pace\.json"):
+        read_json(results.PaceFile, folder / "pace.json")
 
 
 def test_what_never_happens_may_take_infinitely_long(paper):

@@ -92,7 +92,7 @@ def browser():
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch):
-    """Damages a copy of a committed file: what a module's ``kept`` then says, in one line."""
+    """Damages a copy of a committed file: what a module's ``recorded`` then says, in one line."""
     def call(module, source, old, new):
         path = tmp_path / source.relative_to(ROOT)
         path.parent.mkdir(parents=True)
@@ -101,7 +101,7 @@ def refused(tmp_path, monkeypatch):
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
         monkeypatch.setattr(module, "ROOT", tmp_path)
         with pytest.raises(UserError) as e:
-            module.kept()
+            module.recorded()
         assert path.name in str(e.value) and "\n" not in str(e.value)
         return str(e.value)
     return call

@@ -1,5 +1,6 @@
 """What is carried home, in files of a given size, the most useful first."""
 
+import io
 import os
 import tarfile
 
@@ -87,6 +88,27 @@ def test_a_damaged_file_is_one_line(tmp_path, damage):
     path.write_bytes(damage(content))
     with pytest.raises(UserError, match="damaged") as e:
         collect.read(path)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(("index", "said"), [
+    (None, "is damaged"), (b"", "JSONDecodeError"), (b"[]", "digests.json: []: expected a mapping"),
+    (b'{"commit": "c"}', "expected 'files'"), (b'{"files": {}}', "expected 'commit'"),
+    (b'{"commit": "c", "files": {"a": 3}}', "files.a: 3: expected text"),
+    (b'{"commit": "c", "files": {"a": "x"}}', "files.a: 'x': expected text of the form"),
+    (b'{"commit": "c", "files": [], "files": {}}', "'files' is given twice")])
+def test_every_part_of_the_index_is_checked(tmp_path, index, said):
+    path, made = tmp_path / "a.tar", io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, content in [(collect.INDEX, index)] if index is not None else [
+                (collect.INDEX, b"{}"), (collect.INDEX, b"{}")]:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    path.write_bytes(made.getvalue())
+    with pytest.raises(UserError, match="damaged") as e:
+        collect.read(path)
+    assert (said if index is not None else "two members of one name") in str(e.value)
     assert "\n" not in str(e.value)
 
 

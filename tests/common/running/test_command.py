@@ -38,3 +38,37 @@ def test_train_is_the_papers_own_program():
 def test_a_wrong_word_ends_in_one_line(words, said, end_of):
     code, output = end_of(lambda: command.main(words))
     assert code == 2 and said in output.err and output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [
+    ["{}"], ["train", "{}"], ["train", "batchnorm", "experiment={}"],
+    ["train", "batchnorm", "start_from={}"], ["train", "batchnorm", "start_from={}.safetensors"],
+    ["train", "batchnorm", "optim.lr={}"], ["train", "batchnorm", "{}=1"],
+    ["train", "batchnorm", "train.device={}"], ["train", "batchnorm", "budget={}"],
+    ["train", "batchnorm", "seed={}"], ["reproduce", "{}"], ["reproduce", "batchnorm", "claims={}"],
+    ["reproduce", "batchnorm", "experiments={}"], ["reproduce", "batchnorm", "seeds={}"],
+    ["reproduce", "batchnorm", "launcher={}"], ["report", "{}"], ["report", "--{}"],
+    ["recheck", "batchnorm", "experiments={}"], ["recheck", "batchnorm", "at_most={}"],
+    ["export", "{}"], ["export", "x", "format={}"], ["export", "x", "to={}", "sure=true"],
+    ["bench", "batchnorm", "blocks={}"], ["bundle", "{}"], ["bundle", "pack", "{}"],
+    ["bundle", "pack", "batchnorm", "part={}"], ["bundle", "accept", "{}"],
+    ["bundle", "unpack", "{}"], ["new", "{}"], ["new", "x1", "year={}"], ["notebook", "{}"]],
+    ids=" ".join)
+@pytest.mark.parametrize("value", ["x" * 5000, "x, " * 2000], ids=["solid", "spaced"])
+def test_a_long_value_does_not_fill_the_screen(words, value, end_of, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, output = end_of(lambda: command.main([w.format(value) for w in words]))
+    last = output.err.splitlines()[-1]
+    assert code == 2 and last.startswith("error: ") and len(last) < 3200
+    assert any(word in last for word in ("expected", "known", "did you mean", "try", "too long"))
+
+
+@pytest.mark.parametrize("words", [
+    ["train", "batchnorm", "-h"], ["reproduce", "batchnorm", "seeds=1", "-h"], ["bench", "-h"],
+    ["recheck", "batchnorm", "--help"], ["export", "x", "sure=true", "--help"], ["new", "x", "-h"],
+    ["report", "batchnorm", "--help"], ["bundle", "-h"], ["bundle", "pack", "--help"],
+    ["bundle", "unpack", "x", "--help"], ["notebook", "--check", "-h"], ["-h"], ["train", "-h"]],
+    ids=" ".join)
+def test_help_may_stand_anywhere(words, end_of):
+    code, output = end_of(lambda: command.main(words))
+    assert code == 0 and len(output.out) > 100 and not output.err

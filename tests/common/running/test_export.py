@@ -154,3 +154,27 @@ def test_what_is_missing_is_named(monkeypatch):
         export.needed("onnx", "onnxscript")
 
 
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["sure=true", "to=x.onnx"], "to=x.onnx: not used with sure=true: expected record beside it"),
+    (["sure=true", "format=torch"], "format=torch: not used with sure=true"),
+    (["sure=true", "int8=true"], "int8=true: not used with sure=true"),
+    (["sure=true", "images=5"], "images=5: not used with sure=true"),
+    (["sure=true", "compare=true"], "compare=true: not used with sure=true"),
+    (["compare=true", "to=x.onnx"], "to=x.onnx: not used with compare=true"),
+    (["compare=true", "int8=true"], "int8=true: not used with compare=true: expected record or im"),
+    (["compare=true", "format=onnx"], "format=onnx: not used with compare=true"),
+    (["record=true"], "record=true: expected compare=true or sure=true")])
+def test_a_key_without_a_use_is_refused(words, said, monkeypatch):
+    for name in ("load_ready", "needed"):
+        monkeypatch.setattr(export, name, lambda *args: pytest.fail("nothing may begin"))
+    with pytest.raises(UserError) as e:
+        export.main([RESNET, *words])
+    assert said in str(e.value)
+
+
+def test_false_is_as_good_as_left_out():
+    export.refuse_unused({"sure": True, "compare": False, "int8": False, "record": True})
+    export.refuse_unused({"compare": True, "images": 5, "sure": False, "record": True})
+    export.refuse_unused({"record": False, "to": "x.onnx"})

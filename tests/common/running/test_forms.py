@@ -29,7 +29,7 @@ def test_forms_are_compared_on_the_same_images(ready, tmp_path, monkeypatch):
     assert rows[0][5:] == ["1.00", "1.00"] and rows[0][0] == "initialisation `small`"
     monkeypatch.setattr(forms, "ROOT", tmp_path)
     (tmp_path / "papers/initialisation").mkdir(parents=True)
-    assert forms.keep(small, found).name == "small.json" and forms.kept() == [found]
+    assert forms.keep(small, found).name == "small.json" and forms.recorded() == [found]
     assert (tmp_path / forms.PICTURE).read_bytes() == forms.drawn([found])
 
 
@@ -47,7 +47,7 @@ def replace_times(found, factor):
 
 
 def test_the_pages_table_is_what_was_kept():
-    if kept := forms.kept():
+    if kept := forms.recorded():
         for path in ROOT.glob("papers/*/exports/*.json"):
             text = json.dumps(read_json(forms.Compared, path).written(), indent=1,
                               ensure_ascii=False)

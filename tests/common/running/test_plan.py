@@ -88,10 +88,10 @@ def test_what_a_run_takes_to_start_is_part_of_the_estimate():
 
 def test_a_search_can_be_asked_for_that_no_claim_names(tmp_path):
     paper = demo(tmp_path)
-    runs = plan.plan(paper, [plan.all_of(paper, "faster,base")], 2)
+    runs = plan.plan(paper, [plan.named(paper, "faster,base")], 2)
     assert [r.name for r in runs] == ["faster/seed0", "base/seed0", "faster/seed1", "base/seed1"]
     with pytest.raises(UserError, match="'slower'"):
-        plan.all_of(paper, "slower")
+        plan.named(paper, "slower")
 
 
 def paced(paper, seconds, cpu=None):

@@ -150,6 +150,48 @@ def test_pages_in_a_browser(browser, small, page, width, dark):
 
 
 @pytest.mark.slow
+def test_a_phone_shows_the_verdict_of_every_row(browser, small):
+    """Of the tables outside folds; those inside scroll in a box of their own."""
+    site, _ = small
+    browser.open(site / f"papers/{NAME}/REPORT.html", width=400)
+    shown = [e for e in browser.all("td:last-child a strong")]
+    assert len(shown) >= 20
+    assert not [e.text for e in shown if e.rect["x"] + e.rect["width"] > 400]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README", "papers/STUDY"])
+def test_a_phone_shows_rows_with_pictures_from_top_to_bottom(browser, small, page):
+    site, _ = small
+    browser.open(site / f"{page}.html", width=400)
+    rows = "table:has(td img, td a[href$='.svg']) td"
+    assert len(browser.all(rows)) >= 40
+    assert browser.js(f"[...document.querySelectorAll(\"{rows}\")].every("
+                      "e => e.getBoundingClientRect().right <= 400)")
+
+
+@pytest.mark.slow
+def test_a_phone_scrolls_figures_in_their_box(browser, small):
+    site, _ = small
+    browser.open(site / f"papers/{NAME}/index.html", width=400)
+    browser.wait("document.querySelector('img.figure').naturalWidth > 0")
+    shown, natural, overflow = browser.js(
+        "(() => { const e = document.querySelector('img.figure');"
+        "return [e.clientWidth, e.naturalWidth, getComputedStyle(e.parentElement).overflowX] })()")
+    assert shown == natural > 600 and overflow == "auto" and not browser.scrolls_sideways
+
+
+@pytest.mark.slow
+def test_lines_of_code_fit_or_scroll_in_their_block(browser, small):
+    site, _ = small
+    browser.open(site / f"papers/{NAME}/code.html", width=1280)
+    blocks = browser.js("[...document.querySelectorAll('.pair pre')].map(e => "
+                        "[e.scrollWidth - e.clientWidth, getComputedStyle(e).overflowX])")
+    assert blocks and all(over == "auto" for _, over in blocks)
+    assert all(hidden <= 0 for hidden, _ in blocks), "no line of this paper is over 100 characters"
+
+
+@pytest.mark.slow
 def test_search_works_from_the_file_system(browser, small):
     site, _ = small
     browser.open(site / "search.html")
@@ -202,6 +244,13 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     with pytest.raises(UserError, match="expected a folder that is missing, empty or made by"):
         build.main([NAME, f"to={tmp_path}"])
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_it_says_what_it_is_at(tmp_path, capsys):
+    assert build.main([NAME, "only=claims", f"to={tmp_path / 'site'}"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["now the verdicts of 1 paper", "now the claims explorer"]
+    assert said[-1].startswith(str(tmp_path)) and len(said) == 3
 
 
 def test_an_earlier_site_is_replaced(tmp_path):

@@ -5,6 +5,7 @@ import math
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,6 +77,34 @@ def test_values_and_curves_are_those_of_the_results(page):
         assert np.allclose(values, [real[s] for s in steps], rtol=1e-3)
     runs = found["data"]["papers"][0]["runs"]["bn"]
     assert [r[0] for r in runs] == [line[0] for line in lines]
+
+
+def test_a_metric_is_in_percent_if_its_claims_are(page):
+    assert [p["percent"] for p in data_of(page)["data"]["papers"]] == [["accuracy"], []]
+
+
+def run_of(**curves):
+    return SimpleNamespace(seed=7, curves={
+        name: (np.arange(len(values)), np.array(values)) for name, values in curves.items()})
+
+
+@pytest.mark.parametrize("loss, accuracy, step", [
+    ([4., 3, 2, 2, 2, 2], [0.1, 0.2, 0.3, 0.4, 0.4, 0.4], 3),  # evaluated a step later
+    ([4., 3, 2, 1, 0.5, 0.4], [0.1, 0.2, 0.3, 0.3, 0.3, 0.3], math.inf),
+    ([4., 3, 2, 2, 2, 2], [0.1, 0.2, 0.3, 0.3, 0.3, math.nan], 5),
+    ([4., 3, 2, 1, 1], [0.1] * 5, math.inf),  # twice the same is no end
+    ([2.] * 6, [0.1] * 6, math.inf),  # it never changed
+    ([math.nan] * 6, [0.1] * 6, math.inf)])
+def test_a_run_has_settled_where_nothing_changes_any_more(loss, accuracy, step):
+    assert explorer.settled(run_of(train_loss=loss, accuracy=accuracy)) == step
+    assert explorer.settled(run_of(accuracy=accuracy)) == math.inf
+
+
+def test_a_curve_ends_where_its_run_settled():
+    run = run_of(train_loss=[4., 3, 2, 2, 2, 2], accuracy=[0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+    assert explorer.line_of(run, "train_loss") == [7, [0, 1, 2, 3], [4, 3, 2, 2], True]
+    short = explorer.line_of(run_of(train_loss=[4., 3, 2]), "train_loss")
+    assert short == [7, [0, 1, 2], [4, 3, 2]]
 
 
 def test_published_curves_are_those_of_the_tables(page):
@@ -186,80 +215,9 @@ def test_a_claims_own_address(browser, page):
     assert not browser.errors
 
 
-@pytest.mark.parametrize("claim, own", [("fig1a-bn-10k", True), ("fig1a-gap-end", False),
-                                        ("fig1a-speed", False)])
-def test_the_published_value_is_drawn_only_over_curves_of_its_own_metric(browser, page, claim, own):
-    browser.open(page, f"#batchnorm/{claim}")
-    for mark in (".published", ".band"):
-        assert browser.js(f"document.querySelector('svg[tabindex] {mark}') !== null") == own
-    assert browser.all("#claim svg[tabindex] path.curve")
-
-
-def test_published_curves_are_dashed_and_named(browser, page):
-    browser.open(page, "#batchnorm/fig1a-gap-end")
-    curves = browser.js("[...document.querySelectorAll('#claim path.theirs')].map(e => "
-                        "[getComputedStyle(e).strokeDasharray, e.style.stroke])")
-    assert [c != "none" for c, _ in curves] == [True] * 2 and curves[0][1] != curves[1][1]
-    legend = [e.text for e in browser.all("#claim .legend .theirs")]
-    assert legend == ["bn, published", "plain, published"]
-    browser.press("#claim svg[tabindex]", HOME)
-    assert "published" not in browser.all(".readout")[0].text  # its curve begins later
-    browser.press("#claim svg[tabindex]", END, *[ARROW_LEFT] * 20)
-    said = browser.all(".readout")[0].text
-    step = int(re.match(r"step ([\d,]+)", said)[1].replace(",", "")) / 1000
-    for arm, name in (("bn", "with"), ("plain", "without")):
-        table = np.genfromtxt(ROOT / f"papers/batchnorm/published/fig1a_{name}_bn.csv",
-                              delimiter=",", skip_header=1).T
-        value = float(re.search(rf"\b{arm}, published (0\.\d+)", said)[1])
-        assert math.isclose(value, np.interp(step, *table), abs_tol=2e-4)
-    assert not browser.errors
-
-
-@pytest.mark.parametrize("given, value", [
-    ("0", "null"), ("1", 10), ("2", 15), ("3", 20), ("4", "null")])
-def test_a_published_value_lies_between_its_points(browser, page, given, value):
-    browser.open(page)
-    assert browser.js(f"between({{steps: [1, 3], values: [10, 20]}}, {given}) === {value}")
-
-
-@pytest.mark.parametrize("claim, some", [("fig1a-bn-10k", "90 %"), ("fig1a-gap-end", "0.8")])
-def test_axes_have_round_numbers(browser, page, claim, some):
-    browser.open(page, f"#batchnorm/{claim}")
-    steps, values = ([e.text for e in browser.all(f"#claim svg[tabindex] text.{axis}")]
-                     for axis in "xy")
-    assert steps[-5:] == ["10,000", "20,000", "30,000", "40,000", "50,000"]
-    assert some in values and 3 <= len(values) <= 6 and not browser.errors
-
-
-@pytest.mark.parametrize("given, ticks", [
-    ("0.0987, 0.979", [0.2, 0.4, 0.6, 0.8]), ("0, 7, true", [0, 2, 4, 6]),
-    ("1, 3, true", [1, 2, 3]),
-    ("0.967, 0.9671", [0.967, 0.96702, 0.96704, 0.96706, 0.96708, 0.9671]), ("4, 4", [4]),
-    ("4, 4, true", [4]), ("-25, 5", [-20, -10, 0])])
-def test_ticks_are_round_and_few(browser, page, given, ticks):
-    browser.open(page)
-    assert browser.js(f"ticks({given})") == ticks
-
-
 def test_alone_it_leads_nowhere_else(browser, page):
     browser.open(page, "#batchnorm/fig1a-bn-10k")
     assert not [e for e in browser.all("a[href]") if "claims.html#" not in e.get_attribute("href")]
-
-
-def test_a_curve_tells_its_values_to_mouse_and_keyboard(browser, page):
-    browser.open(page, "#batchnorm/fig1a-bn-10k")
-    record = json.loads((ROOT / "papers/batchnorm/results/bn/seed0.json").read_text())
-    last = record["curves"]["accuracy"][1][-1]
-    chart = "#claim svg[tabindex]"
-    browser.press(chart, END)
-    said = browser.all(".readout")[0].text
-    assert said.startswith("step 50,000: bn") and f"seed 0: {100 * last:.4g} %" in said
-    browser.press(chart, ARROW_LEFT)
-    assert not browser.all(".readout")[0].text.startswith("step 50,000")
-    browser.point_at(chart)
-    step = int(re.match(r"step ([\d,]+)", browser.all(".readout")[0].text)[1].replace(",", ""))
-    assert 20000 < step < 30000  # the middle
-    assert not browser.errors
 
 
 def test_keyboard_alone_leads_to_a_claim_and_back(browser, page):

@@ -1,11 +1,15 @@
 """Links of committed documents, as they lead from page to page of the site."""
 
+import html
 import re
 
 import pytest
+from markdown_it import MarkdownIt
 
-from common.evidence import gallery
+from common.evidence import gallery, picture
+from common.evidence.counting import cost
 from common.evidence.paper import papers
+from common.evidence.story import result
 from common.evidence.verdicts import VERDICTS
 from common.files import ROOT
 from common.running.site import pages
@@ -72,6 +76,30 @@ def test_the_front_page_says_what_the_strips_colours_mean():
     assert list(said) == list(VERDICTS)
     strips = re.findall(r'background: (#\w+)"', text)
     assert strips and strips[0] == said["reproduced"] and not set(strips) - set(said.values())
+
+
+def test_a_card_says_what_came_out_and_what_it_cost():
+    (paper,) = papers(["warm_start"])
+    text = pages.card(paper, paper.judgements())
+    assert html.escape(result(paper)) in text and html.escape(paper.about.shows) not in text
+    assert f"minutes on two cores: {cost(paper).words}" in text
+
+
+def test_a_title_is_text_and_no_markup():
+    """Sphinx does the same for the sidebar, which is made of the names in the list of pages."""
+    (paper,) = papers(["lbfgs"])
+    said = "<img src=x onerror=boom()> & <b>bold</b>"
+    paper.about = paper.about.model_copy(update={"title": said, "authors": said, "result": said})
+    card = pages.card(paper, [])
+    assert card.count(html.escape(said)) == 3
+    made = MarkdownIt("commonmark").render(pages.of_paper(paper, [], []).split("---\n", 2)[2])
+    assert "<b>" not in card + made and "<img src=x" not in card + made
+
+
+def test_the_picture_of_verdicts_comes_with_how_it_is_read():
+    (paper,) = papers(["batchnorm"])
+    text = pages.of_paper(paper, paper.judgements(), [])
+    assert text.index("figures/verdicts.svg") < text.index(picture.READING) < text.index("## Fig")
 
 
 def test_a_papers_page_tells_its_story_with_links_to_the_claims():

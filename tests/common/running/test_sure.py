@@ -67,7 +67,7 @@ def test_drawn_networks_stand_beside_the_one(source, capsys):
     path, recipe = source
     assert command.main(["export", path, "sure=true", "record=true"]) == 0
     out = capsys.readouterr().out
-    (found,) = sure.kept()
+    (found,) = sure.recorded()
     assert sure.table([found]) in out and f"{sure.FOLDER}/n.json" in out
     one, drawn = found.ways.one, found.ways.drawn
     torch.manual_seed(0)
@@ -90,7 +90,7 @@ def test_drawn_networks_stand_beside_the_one(source, capsys):
 
 
 def test_the_pages_table_is_what_was_kept():
-    if kept := sure.kept():
+    if kept := sure.recorded():
         assert sure.table(kept) in (ROOT / "papers/STUDY.md").read_text(encoding="utf-8")
 
 

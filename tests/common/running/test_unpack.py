@@ -43,8 +43,9 @@ def bundle(folder, code=(("common/a.py", b"A = 1\n"), (".ci/run", b"")), part=40
         wheel.writestr("tiny-1.data/scripts/tiny", "")
     (staging / "code.tar.xz").write_bytes(tar(code, "w:xz"))
     parts = pack.split(staging, folder, part)
-    (folder / unpack.MANIFEST).write_text(json.dumps({"commit": commit, "paper": "demo", "parts": [
-        {"name": p.name, "bytes": p.stat().st_size, "sha256": sha256(p)} for p in parts]}))
+    (folder / unpack.MANIFEST).write_text(json.dumps({
+        "commit": commit, "paper": "demo", "experiments": ["base"], "parts": [
+            {"name": p.name, "bytes": p.stat().st_size, "sha256": sha256(p)} for p in parts]}))
     return parts
 
 
@@ -130,26 +131,51 @@ def test_nothing_leads_outside(tmp_path, bad):
 def test_bad_input_is_named(tmp_path):
     for folder in ("empty", "listed", "clone", "b"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "listed" / unpack.MANIFEST).write_text(
-        '{"commit": "a", "paper": "b", "parts": [{"name": "../x", "bytes": 1, "sha256": ""}]}')
+    (tmp_path / "listed" / unpack.MANIFEST).write_text("{}")
     (tmp_path / "clone/common").mkdir()
     bundle(tmp_path / "b")
     for words, said in ((["nowhere"], "nowhere: expected a folder"), ([], "expected the folder"),
                         ([str(tmp_path / "empty")], r"no manifest\.json in"),
-                        ([str(tmp_path / "listed")], "a part's name is a path"),
+                        ([str(tmp_path / "listed")], "is damaged"),
                         ([str(tmp_path / "b"), f"to={tmp_path / 'clone'}"], "not of a bundle")):
         with pytest.raises(Refused, match=said) as e:
             unpack.main(words)
         assert "\n" not in str(e.value)
 
 
+PART = {"name": "bundle.001", "bytes": 1, "sha256": "0" * 64}
+LISTED = {"commit": "a" * 40, "paper": "demo", "experiments": ["base"], "parts": [PART]}
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"commit": 5}, "manifest.commit: 5: expected 40 to 64 hexadecimal digits"),
+    ({"commit": "HEAD"}, 'manifest.commit: "HEAD": expected'),
+    ({"paper": "../x"}, "manifest.paper: "),
+    ({"paper": None}, "manifest.paper: null"), ({"experiments": [3]}, "manifest.experiments: [3]"),
+    ({"python": 3.12}, "manifest.python: 3.12: expected a version"), ({"more": 1}, "and no more"),
+    ({"parts": []}, "manifest.parts: []: expected a list of at least one"),
+    ({"parts": {}}, "manifest.parts: {}"),
+    ({"parts": [3]}, "manifest.parts: [3]"), ({"parts": [PART, 3]}, "manifest.parts: "),
+    ({"parts": [{}]}, "manifest.parts.0: {}: expected bytes, name, sha256"),
+    ({"parts": [PART, PART]}, "manifest.parts.1: bundle.001 is listed twice"),
+    *(({"parts": [PART | part]}, f"manifest.parts.0.{next(iter(part))}: ") for part in (
+        {"name": "../x"}, {"name": ""}, {"name": "."}, {"name": "bundle.001/x"}, {"name": 1},
+        {"bytes": "1"}, {"bytes": 0}, {"bytes": -1}, {"bytes": 1.5}, {"bytes": True},
+        {"bytes": 10**40}, {"sha256": 2}, {"sha256": ""}, {"sha256": "z" * 64}))])
+def test_every_value_of_a_manifest_is_checked(tmp_path, change, said):
+    unpack.check_manifest(LISTED)
+    unpack.check_manifest(LISTED | {"python": "3.12", "experiments": []})
+    (tmp_path / unpack.MANIFEST).write_text(json.dumps(LISTED | change))
+    with pytest.raises(Refused) as e:
+        unpack.main([str(tmp_path), f"to={tmp_path / 'tree'}"])
+    assert f"{unpack.MANIFEST} is damaged: " in str(e.value) and said in str(e.value)
+    assert "\n" not in str(e.value) and len(str(e.value)) < 500
+
+
 @pytest.mark.parametrize("manifest", [
-    "[", "[]", "{}", '{"commit": 5, "paper": "b", "parts": []}', '{"commit": "a", "paper": "b"}',
-    '{"commit": "a", "paper": "b", "parts": [{"name": "x", "bytes": "1", "sha256": ""}]}',
-    '{"commit": "a", "paper": "b", "parts": [{"name": "x", "bytes": 1, "sha256": 2}]}',
-    '{"commit": "a", "paper": "b", "parts": [3]}', "[" * 100_000])
+    "[", "[]", "{}", "3", "null", "[" * 100_000, '{"a": 1, "a": 2}', "9" * 5000, "\ud800"])
 def test_a_damaged_manifest_is_one_line(tmp_path, manifest):
-    (tmp_path / unpack.MANIFEST).write_text(manifest)
+    (tmp_path / unpack.MANIFEST).write_bytes(manifest.encode("utf-8", "surrogatepass"))
     with pytest.raises(Refused, match="is damaged") as e:
         unpack.main([str(tmp_path), f"to={tmp_path / 'tree'}"])
     assert "\n" not in str(e.value)

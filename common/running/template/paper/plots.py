@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, band, figure
+from common.evidence.plotting import COLOURS, figure, over_seeds
 
 
 def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
@@ -20,7 +20,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
         runs = paper.results.get(arm, [])
         if runs:
             steps = runs[0].curves["accuracy"][0]
-            band(axes, steps, np.stack([r.curves["accuracy"][1] for r in runs]), arm, colour)
+            over_seeds(axes, steps, np.stack([r.curves["accuracy"][1] for r in runs]), arm, colour)
     axes.set(xlabel="step", ylabel="test accuracy", ylim=(0.9, 1.0))
     legend(axes)
     yield "accuracy", "Test accuracy, mean and range over seeds, and the published values.", made
