@@ -139,7 +139,7 @@ class About(Model):
 
     title: Line
     authors: Line
-    year: int = Field(ge=1800, le=2999)
+    year: int = Field(ge=0, le=2999)  # 0: not filled in yet, as in a new paper
     link: str = Field(pattern=r"^[^\s<>\[\]]+$")
     shows: Line
     picture: Line
