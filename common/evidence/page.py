@@ -175,11 +175,12 @@ def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
     if not judgements:
         return []
     ready = sum(bool(j.claim.measure) for j in judgements)
+    all_runs = cost(paper)
     many = f"{len(judgements)} statement{'s' * (len(judgements) > 1)}"
     said = (f"{many} {'have' if len(judgements) > 1 else 'has'} not been measured"
             + (f"; for {ready} of them the experiments are ready" if ready else "")
-            + f". Minutes on two cores: {cost(paper).words}."
-            + (" Nobody has measured what an untimed run costs." if cost(paper).unknown else ""))
+            + f". Minutes on two cores: {all_runs.words}."
+            + (" Nobody has measured what an untimed run costs." if all_runs.unknown else ""))
     rows = [[escaped(j.claim.says), published(j),
              in_words(*to_go([j.claim], paper)) or "no experiment",
              linked(place_in_paper(j.claim.where), f"#{j.claim.id}")] for j in judgements]

@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from common.evidence import gallery, page
 from common.evidence.counting import cost, count
 from common.evidence.paper import Judgement, Paper
-from common.evidence.picture import MARKS, NAME, READING
+from common.evidence.picture import MARKS, NAME
 from common.evidence.story import result, story
 from common.evidence.tables import escaped
 from common.evidence.verdicts import VERDICTS
@@ -184,7 +184,7 @@ def of_paper(paper: Paper, judgements: Sequence[Judgement], modules: Sequence[st
     figures = {name: caption for caption, name in re.findall(
         r"!\[(.*)\]\(figures/(\w+)\.svg\)", report)}
     picture = ([figure(f"figures/{NAME}.svg", figures.pop(NAME), loading="eager"),
-                page.fold("How this picture is read", READING)] if NAME in figures else [])
+                *page.verdicts_drawn(judgements)[1:]] if NAME in figures else [])
     rest = [f'{figure(f"figures/{name}.svg", name)}\n\n{caption}'
             for name, caption in figures.items()]
     ways = ("[The method](README.md), [code beside the paper](code.md), [the report](REPORT.md), "

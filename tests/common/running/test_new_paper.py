@@ -1,6 +1,7 @@
 """A paper made from the template runs and passes at once, without touching common/."""
 
 import ast
+import contextlib
 import os
 import re
 import shutil
@@ -212,12 +213,19 @@ def test_of_two_processes_at_once_one_makes_the_paper(copy):
     assert not (copy / "papers/twice" / new_paper.UNFINISHED).exists()
 
 
-def test_a_failure_leaves_nothing_behind(clone, monkeypatch):
+@contextlib.contextmanager
+def failing_report(clone, monkeypatch):
+    """The report is written and then fails; the user is told why."""
     def fails(argv):
         report_of(clone)
         raise UserError("no")
     monkeypatch.setattr(report, "main", fails)
     with pytest.raises(UserError, match=r"^no$"):
+        yield
+
+
+def test_a_failure_leaves_nothing_behind(clone, monkeypatch):
+    with failing_report(clone, monkeypatch):
         new_paper.create("zzz", ABOUT)
     assert not files_in(clone)
     assert not (clone / "papers/zzz").exists() and not (clone / "tests/papers/zzz").exists()
@@ -259,11 +267,7 @@ def test_what_was_cut_short_survives_a_bad_value_and_a_failure(clone, cut_short,
         new_paper.main(["zzz", "year=0010"])
     assert files_in(clone) == there
 
-    def fails(argv):
-        report_of(clone)
-        raise UserError("no")
-    monkeypatch.setattr(report, "main", fails)
-    with pytest.raises(UserError, match=r"^no$"):
+    with failing_report(clone, monkeypatch):
         new_paper.create("zzz", ABOUT)
     assert files_in(clone) == there
 
