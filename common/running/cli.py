@@ -75,7 +75,8 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments,
                         "graphics card; on a CPU papers reproduce … jobs=… runs several processes")
     own = origin_of(requests, recipes[0].device)
     ended = training.run_all(recipes, [r.folder for r in requests], [r.label for r in requests],
-                             own, together, budget, functools.partial(start.load, experiments))
+                             own, together, budget, functools.partial(start.load, experiments),
+                             {k: e.precisions for k, e in experiments.experiments.items()})
     if distributed.rank():
         return []
     done = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,8 @@ def run(recipe: Recipe, folder: Path, name: str, origin: Origin,
 
 def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[str],
             origin: Origin, together: Callable[[Sequence[Recipe]], Any] | None = None,
-            budget: Budget | None = None, source: start.Source | None = None) -> list[Ended]:
+            budget: Budget | None = None, source: start.Source | None = None,
+            precisions: Mapping[str, Collection[str]] | None = None) -> list[Ended]:
     """Train several runs in this process, each with a folder of its own.
 
     Args:
@@ -70,6 +71,8 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
             steps and the runs take turns, which keeps a graphics card busy.
         budget: a limit on the time.
         source: loads the weights for runs with ``start_from``.
+        precisions: the precisions that count, by experiment, see
+            :func:`common.training.run.same_run`; None: a run goes on in its own only.
 
     Raises:
         UserError: see :func:`run`; or the runs are combined but stand at different steps; or the
@@ -84,7 +87,8 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
                 locked(folder, f"another process is training in {shown(folder)}"))
         begin_anew(recipes, folders)
         locks.enter_context(budget.ended_by_sigterm())
-        runs = [Run(recipe, folder, name, origin, len(recipes), source)
+        runs = [Run(recipe, folder, name, origin, len(recipes), source,
+                    (precisions or {}).get(recipe.config.experiment, ()))
                 for recipe, folder, name in zip(recipes, folders, names, strict=True)]
         for r in runs:
             locks.callback(r.close)

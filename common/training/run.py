@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from common.config import completed, differences, identity
 from common.errors import UserError
@@ -23,6 +25,21 @@ COSTLY, SHARE = 0.5, 0.05
 summed over all runs that take turns."""
 
 
+def same_run(there: dict[str, Any], here: dict[str, Any], precisions: Collection[str]) -> bool:
+    """Whether a run of one configuration may go on in another.
+
+    Args:
+        there, here: the two configurations, flat.
+        precisions: the values of ``train.precision`` that count for the experiment. A run begun in
+            one of them, such as TF32 on a graphics card, may go on in another, such as float32 on
+            a CPU; its segments say which was when.
+    """
+    key = "train.precision"
+    if {there.get(key), here.get(key)} <= set(precisions):
+        there = there | {key: here[key]}
+    return there == here
+
+
 class Run:
     """A run in training: its recipe, and the state that its folder stores.
 
@@ -38,7 +55,8 @@ class Run:
     """
 
     def __init__(self, recipe: Recipe, folder: Path, name: str, origin: Origin,
-                 companions: int = 1, source: start.Source | None = None):
+                 companions: int = 1, source: start.Source | None = None,
+                 precisions: Collection[str] = ()):
         self.recipe, self.folder, self.name, self.companions = recipe, folder, name, companions
         self.fixed = identity(recipe.config) | {"data.fingerprint": recipe.data.fingerprint}
         self.first, self.seconds, self.finished = 0, 0.0, False
@@ -49,7 +67,7 @@ class Run:
         saved = checkpoint.of_run(folder)
         if saved is not None:
             there = completed(saved.config, recipe.config)
-            if there != self.fixed:
+            if not same_run(there, self.fixed, precisions):
                 raise UserError(f"{shown(folder)} holds a run of another configuration: "
                                 f"{', '.join(differences(there, self.fixed))}; add fresh=true to "
                                 "discard it")

@@ -1,6 +1,8 @@
 """Results: what a run leaves, and how a damaged or outdated one is met."""
 
 import json
+import re
+import shutil
 
 import pytest
 
@@ -8,6 +10,7 @@ from common.errors import UserError
 from common.evidence import results
 from common.evidence.paper import papers
 from common.running import cli
+from common.running.requested import requested_run
 from common.typed import read_json
 from tests.common.toy import Config, Toy, experiments
 
@@ -66,6 +69,41 @@ def test_a_run_in_a_precision_that_counts_is_recorded_and_current(paper):
         assert done.request.recorded is counting
         result = results.parse(folder / "result.json", Config)
         assert results.is_current(result, known.resolve("base"), known) is counting
+
+
+class Cut(Toy):
+    """The toy, interrupted in its 25th update."""
+
+    def step(self, number):
+        if number == 25:
+            raise RuntimeError("the machine is gone")
+        return super().step(number)
+
+
+@pytest.mark.parametrize(("counting", "name", "refusal"), [
+    (True, "base", None),
+    (False, "base", "train.precision (bfloat16 there, float32 here)"),
+    (True, "faster", "optim.lr (0.1 there, 0.2 here)"),
+])
+def test_a_run_goes_on_in_another_precision_that_counts(paper, counting, name, refusal):
+    """Begun in TF32 on a card, say, and finished on a CPU."""
+    with paper.path.open("a") as config:
+        config.write("precisions: [float32, bfloat16]\n" * counting)
+    known = type(paper)(Config, paper.path)
+    other = {"train.precision": "bfloat16"}
+    with pytest.raises(RuntimeError, match="gone"):
+        cli.train(Cut, known, "base", [0], other)
+    here = requested_run(known, name, 0, {}).folder
+    shutil.copytree(requested_run(known, "base", 0, other).folder, here)
+    if refusal:
+        with pytest.raises(UserError, match=re.escape(refusal)):
+            train(known, name)
+        return
+    done = train(known)
+    assert [s.from_step for s in done.ended.segments] == [0, 20]
+    result = results.parse(here / "result.json", Config)
+    assert result.config["train.precision"] == "float32"
+    assert results.is_current(result, known.resolve("base"), known)
 
 
 def test_running_again_says_what_stood_there(paper):
