@@ -8,7 +8,8 @@
 
 What is written takes a batch of images as the data set has them, uint8 (n, c, h, w), and returns
 logits (n, classes): what the paper does to pixels first is part of it. Every file is tried on test
-images before it gets its name. Keys:
+images before it gets its name. A paper's own format is read, too, such as that of
+papers/deep_compression/results/lenet5_compressed/seed0.dcn. Keys:
 
     format   onnx (default), which needs pip install -e '.[export]', or torch
     int8     true: weights and activations of 8 bits, by ONNX Runtime's static quantisation,
@@ -100,6 +101,20 @@ def to_onnx(ready: Ready, path: Path) -> None:
         torch.onnx.export(program(ready), (), str(path), input_names=["images"],
                           output_names=["logits"], dynamo=True, external_data=False,
                           optimize=True, verbose=False)
+        name_batch_axis(path)
+
+
+def name_batch_axis(path: Path) -> None:
+    """Call the batch axis of an ONNX file ``n``, as this module does; torch numbers it."""
+    import onnx
+    model = onnx.load(path)
+    graph = model.graph
+    named = {d.dim_param for v in graph.input for d in v.type.tensor_type.shape.dim if d.dim_param}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for d in value.type.tensor_type.shape.dim:
+            if d.dim_param in named:
+                d.dim_param = "n"
+    onnx.save(model, path)
 
 
 def to_int8(ready: Ready, path: Path) -> None:

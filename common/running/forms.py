@@ -45,7 +45,8 @@ DOWNLOADABLE = ("papers/*/weights/*.safetensors", "papers/*/results/*/seed*.dcn"
 """Patterns of the files that users download; each has a card and a JSON file beside it."""
 
 HEAD = ["network", "form", "KB", "test error, %", "same class as torch, %",
-        "time an image over the first row's, one at a time", "256 at a time"]
+        "logits apart from torch's, at most", "time an image over the first row's, one at a time",
+        "256 at a time"]
 
 
 class Form(Model):
@@ -253,6 +254,6 @@ def table(found: Sequence[Compared]) -> str:
     first = found[0].forms["torch"].milliseconds
     return tables.table(HEAD, [
         [f"{f.paper} `{f.name}`", LABELS[form], f"{m.bytes / 1000:,.0f}",
-         f"{m.error:.2f}", f"{100 * m.same:.2f}",
+         f"{m.error:.2f}", f"{100 * m.same:.2f}", f"{m.furthest:.1g}" if m.furthest else "0",
          *(ratio(m.milliseconds[n] / first[n]) for n in first)]
         for f in found for form, m in f.forms.items()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -18,6 +19,12 @@ from common.typed import read_json
 
 CALIBRATION = 512
 """Number of training images used to calibrate the ranges of activations."""
+
+WEIGHTS = ".safetensors"
+
+RUN = re.compile(r"(\w+)/([\w.]+)(?:/seed(\d+))?")
+"""A run as the command line names it."""
+
 
 class Shipped(nn.Module):
     """A trained network that includes the paper's preprocessing.
@@ -63,8 +70,8 @@ def load_ready(source: str, images: int) -> Ready:
     """Load the network of a file of weights or of a finished run.
 
     Args:
-        source: ``papers/<paper>/…/<name>.safetensors`` with a JSON file beside it that names the
-            run, or ``<paper>/<experiment>[/seed<k>]``.
+        source: ``papers/<paper>/…/<name>.safetensors``, or a file in the paper's own format, with a
+            JSON file beside it that names the run; or ``<paper>/<experiment>[/seed<k>]``.
         images: how many test images to use.
 
     Raises:
@@ -76,42 +83,72 @@ def load_ready(source: str, images: int) -> Ready:
                  recipe.data.train[:CALIBRATION].images)
 
 
+@runtime_checkable
+class Coded(Protocol):
+    """A recipe whose networks are also stored in a format of the paper's own.
+
+    Attributes:
+        suffix: how the names of such files end.
+    """
+
+    suffix: str
+
+    def load_coded(self, path: Path) -> None:
+        """Take the weights of a file; raises UserError if it is damaged or of another network."""
+
+
 def trained(source: str) -> tuple[str, str, Supervised]:
     """Load a trained network: returns the paper, a file name without suffix, and the recipe.
 
     Args and errors as in :func:`load_ready`.
     """
-    if source.endswith(".safetensors"):
-        paper, experiment, seed, tensors = from_file(source)
+    path = Path(source) if Path(source).exists() else ROOT / source
+    run = None if path.is_file() or source.endswith(WEIGHTS) else RUN.fullmatch(source)
+    if run:
+        weights: Path | dict[str, Tensor]
+        paper, experiment, seed, weights = from_run(source, run)
+    elif path.is_file():
+        paper, experiment, seed, weights = *run_beside(source, path), path
     else:
-        paper, experiment, seed, tensors = from_run(source)
+        raise UserError(f"{source}: there is no such file" if path.suffix else f"{source}: "
+                        f"expected a {WEIGHTS} file, or a finished run such as batchnorm/bn/seed0")
     (found,) = papers([paper])
     config = found.experiments.resolve(experiment, seed, {"train.device": "cpu"})
     recipe = found.module("train").recipe(config)
     if not isinstance(recipe, Supervised):
         raise UserError(f"{source}: expected a network that classifies images")
+    published = isinstance(weights, Path) and weights.parent.name == "weights"
     try:
-        start.fit(recipe.model, tensors)  # not start_with, which may prune or shrink the weights
+        take(recipe, weights, source)
     except UserError as e:
         raise UserError(f"{source}: does not fit {paper}/{experiment}: {e}") from e
-    name = Path(source).stem if source.endswith(".safetensors") else f"{experiment}-seed{seed}"
-    return paper, name, recipe
+    return paper, path.stem if published else f"{experiment}-seed{seed}", recipe
 
 
-Trained = tuple[str, str, int, dict[str, Tensor]]
-"""Paper, experiment, seed and weights."""
-
-
-def from_file(source: str) -> Trained:
-    """Read a file of weights and the JSON beside it.
+def take(recipe: Supervised, weights: Path | dict[str, Tensor], source: str) -> None:
+    """Give a recipe's network weights as they are; ``start_with`` may prune or shrink them.
 
     Raises:
-        UserError: one is missing, damaged or outside the papers' folders, or the configuration is
-            not the experiment's present one.
+        UserError: they are damaged or of another network.
     """
-    path = Path(source) if Path(source).exists() else ROOT / source
-    if not path.is_file():
-        raise UserError(f"{source}: there is no such file")
+    if isinstance(weights, dict):
+        start.fit(recipe.model, weights)
+    elif weights.suffix == WEIGHTS:
+        start.fit(recipe.model, start.read_file(weights.resolve(), source))
+    elif isinstance(recipe, Coded) and weights.suffix == recipe.suffix:
+        recipe.load_coded(weights)
+    else:
+        also = f" or {recipe.suffix}" if isinstance(recipe, Coded) else ""
+        raise UserError(f"expected a {WEIGHTS}{also} file")
+
+
+def run_beside(source: str, path: Path) -> tuple[str, str, int]:
+    """Paper, experiment and seed of a file of weights, from the JSON file beside it.
+
+    Raises:
+        UserError: the JSON file is missing or damaged, the weights lie outside the papers' folders,
+            or the configuration is not the experiment's present one.
+    """
     at = path.resolve()
     if not at.is_relative_to(ROOT / "papers"):
         raise UserError(f"{source}: expected a file in a paper's folder of this repository, "
@@ -131,20 +168,20 @@ def from_file(source: str) -> Trained:
     complete = completed({k: v for k, v in flat.items() if k != "data.fingerprint"}, own)
     if not found.experiments.counts(complete, own):
         raise UserError(f"{source}: its configuration is no longer that of {paper}/{experiment}")
-    return paper, experiment, seed, start.read_file(at, source)
+    return paper, experiment, seed
 
 
-def from_run(source: str) -> Trained:
-    """Find the weights of a run: finished below ``runs/``, or in the paper's ``weights/``.
+def from_run(source: str, words: re.Match[str]) -> tuple[str, str, int, dict[str, Tensor]]:
+    """Paper, experiment, seed and weights of a run, below ``runs/`` or in the paper's ``weights/``.
+
+    Args:
+        source: what the user wrote.
+        words: the match of :data:`RUN`.
 
     Raises:
         UserError: there is no such run.
     """
-    match = re.fullmatch(r"(\w+)/([\w.]+)(?:/seed(\d+))?", source)
-    if not match:
-        raise UserError(f"{source}: expected a .safetensors file, or a finished run such as "
-                        "batchnorm/bn/seed0")
-    paper, experiment, seed = match[1], match[2], int(match[3] or 0)
+    paper, experiment, seed = words[1], words[2], int(words[3] or 0)
     if paper not in paper_names():
         raise UserError(f"unknown paper {paper!r}{nearest(paper, paper_names())}")
     (found,) = papers([paper])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,6 +24,7 @@ from papers.deep_compression.coding import (
     Tensors,
     decode,
     encode,
+    read,
     storage,
 )
 from papers.deep_compression.model import (
@@ -36,7 +38,7 @@ from papers.deep_compression.model import (
     lenet_300_100,
 )
 from papers.deep_compression.settings import Config
-from papers.deep_compression.shipped import card
+from papers.deep_compression.shipped import card, load
 
 
 def for_each(name: str, values: Sequence[Any], shapes: Shapes) -> dict[str, Any]:
@@ -173,6 +175,11 @@ def shared_in(tensors: Tensors, layer: str) -> SharedTensor:
     return found
 
 
+def shape_of(t: SharedTensor | np.ndarray) -> tuple[int, ...]:
+    """The shape of a file's tensor; of a shared one with the number of its centroids at the end."""
+    return (*t.codes.shape, len(t.centroids)) if isinstance(t, SharedTensor) else t.shape
+
+
 class QuantiseRecipe(TrainRecipe):
     """Each layer's weights are shared by k-means; then centroids and biases are trained on.
 
@@ -181,6 +188,7 @@ class QuantiseRecipe(TrainRecipe):
     """
 
     kept = (*TrainRecipe.kept, "shared")
+    suffix = SUFFIX
     model: Shared
 
     def make_model(self) -> None:
@@ -221,6 +229,18 @@ class QuantiseRecipe(TrainRecipe):
             self.model.codes(name).copy_(torch.from_numpy(weight.codes))
             c.copy_(torch.from_numpy(weight.centroids))
             self.model.b[name].copy_(torch.from_numpy(tensors[f"{name}.bias"]))
+
+    def load_coded(self, path: Path) -> None:
+        """Take the weights of a ``.dcn`` file.
+
+        Raises:
+            UserError: it is damaged, or of another network.
+        """
+        load(path)  # refuses what is no network, or not finite
+        tensors, own = read(path), self.tensors()
+        if {n: shape_of(t) for n, t in tensors.items()} != {n: shape_of(t) for n, t in own.items()}:
+            raise UserError(f"expected tensors {', '.join(own)} of this network's shapes")
+        self.load(tensors)
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         """Also ``error_shared``, before fine-tuning.

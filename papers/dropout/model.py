@@ -110,7 +110,8 @@ class Network(nn.Module):
         activation: ``relu`` or ``logistic``.
         noise: what multiplies units in training.
         p_input, p_hidden: retention probabilities of input and hidden units.
-        generator: source of the initial weights N(0, 1/fan_in); biases start at zero.
+        generator: source of the initial weights; biases start at zero.
+        gain: the initial weights are N(0, gain²/fan_in).
 
     Shapes: (n, inputs) → (n, classes), the logits.
     """
@@ -118,7 +119,7 @@ class Network(nn.Module):
     def __init__(self, inputs: int = 784, hidden: Sequence[int] = (1024, 1024, 1024),
                  classes: int = 10, activation: str = "relu", noise: Noise = "bernoulli",
                  p_input: float = 0.8, p_hidden: float = 0.5,
-                 generator: torch.Generator | None = None):
+                 generator: torch.Generator | None = None, gain: float = 1.0):
         super().__init__()
         widths = [inputs, *hidden, classes]
         self.layers = list_of(Linear(i, o) for i, o in pairwise(widths))
@@ -126,7 +127,7 @@ class Network(nn.Module):
                              [p_input] + [p_hidden] * len(hidden))
         self.f = ACTIVATIONS[activation]
         for layer in self.layers:
-            nn.init.normal_(layer.weight, 0.0, layer.in_features**-0.5, generator=generator)
+            nn.init.normal_(layer.weight, 0.0, gain * layer.in_features**-0.5, generator=generator)
             nn.init.zeros_(layer.bias)
 
     def hidden_outputs(self, x: Tensor) -> list[Tensor]:

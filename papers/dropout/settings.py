@@ -32,6 +32,7 @@ class ModelConfig:
                          only=both(CLASSIFIER, NOISY))
     p_hidden: float = key(0.5, "probability of retaining a hidden unit", above=0, most=1,
                           only=(NOISY, {"model.constant_pn": True}))
+    gain: float = key(1.0, "initial weights are N(0, gain²/fan_in)", above=0, only=CLASSIFIER)
 
 
 @dataclass

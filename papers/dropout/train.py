@@ -72,7 +72,7 @@ class DropoutRecipe(Supervised):
                   else model.hidden)
         return Network(self.inputs.shape[1], hidden, self.data.classes, model.activation,
                        model.noise, model.p_input, model.p_hidden,
-                       generator(self.config.seed, "init"))
+                       generator(self.config.seed, "init"), model.gain)
 
     def decay(self, step: int) -> float:
         """ε_t/ε0 = 1/(1 + t/T), appendix B and the author's code."""

@@ -62,6 +62,16 @@ def test_one_image_is_enough_to_try_it_on(ready, form, tmp_path):
                                by_hand(ready, ready.images[:7]), atol=1e-4)
 
 
+@pytest.mark.parametrize("write", [export.to_onnx, export.to_int8])
+def test_the_batch_axis_of_input_and_output_has_a_name(ready, write, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    write(ready, tmp_path / "small.onnx")
+    graph = onnx.load(tmp_path / "small.onnx").graph
+    shapes = [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim]
+              for v in (*graph.input, *graph.output)]
+    assert shapes == [["n", *ready.images.shape[1:]], ["n", 10]]
+
+
 def test_a_torch_program_needs_nothing_of_this_repository(ready, tmp_path):
     path = tmp_path / "small.pt2"
     export.to_torch(ready, path)

@@ -26,7 +26,7 @@ def test_forms_are_compared_on_the_same_images(ready, tmp_path, monkeypatch):
     rows = [[c.strip() for c in line.split("|")[1:-1]]
             for line in forms.table([found]).splitlines()[2:]]
     assert [r[1] for r in rows] == list(forms.LABELS.values())
-    assert rows[0][5:] == ["1.00", "1.00"] and rows[0][0] == "initialisation `small`"
+    assert rows[0][5:] == ["0", "1.00", "1.00"] and rows[0][0] == "initialisation `small`"
     monkeypatch.setattr(forms, "ROOT", tmp_path)
     (tmp_path / "papers/initialisation").mkdir(parents=True)
     assert forms.keep(small, found).name == "small.json" and forms.recorded() == [found]
@@ -37,7 +37,7 @@ def test_times_are_of_the_first_network(ready):
     found = forms.compare(replace(ready, images=ready.images[:20], labels=ready.labels[:20]))
     slow = replace_times(found, 3.0)
     rows = forms.table([found, slow]).splitlines()
-    assert rows[5].split("|")[6].strip() == "3.00", "the other's torch"
+    assert rows[5].split("|")[7].strip() == "3.00", "the other's torch"
 
 
 def replace_times(found, factor):

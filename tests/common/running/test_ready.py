@@ -33,7 +33,8 @@ def folder(tmp_path, monkeypatch):
 def test_weights_are_read_with_what_lies_beside_them(folder):
     path, recipe = folder
     found = ready.load_ready(str(path), 40)
-    assert (found.paper, found.name, len(found.images)) == ("initialisation", "weights0", 40)
+    assert (found.paper, found.name, len(found.images)) == (
+        "initialisation", "quick_train-seed0", 40)
     x = found.images[:5]
     torch.testing.assert_close(found.network(x), recipe.model(recipe.prepare(x)))
     assert not found.network.model.training

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from common.config import as_dict
 from common.errors import UserError
 from common.experiments import Experiments
 from common.files import ROOT
+from common.running import ready
 from common.training.weight_files import RecordedRun
 from papers.deep_compression import shipped
 from papers.deep_compression.coding import SharedTensor, write
@@ -73,3 +75,45 @@ def test_a_network_that_fits_is_read(tmp_path):
     x = torch.arange(8.0).reshape(2, 1, 2, 2)
     by_hand = 0.5 * 2 * 0.5 * x.sum((1, 2, 3))
     assert torch.equal(shipped.load(tmp_path / "a.dcn")(x), by_hand[:, None].expand(2, 3))
+
+
+def as_published(folder, tensors):
+    """A file of weights as quick_compressed leaves it, in a papers' folder; returns its path."""
+    at = folder / "papers/deep_compression/results/quick_compressed"
+    at.mkdir(parents=True)
+    config = EXPERIMENTS.resolve("quick_compressed", 0)
+    (at / "seed0.json").write_text(json.dumps(
+        {"experiment": "quick_compressed", "seed": 0, "config": as_dict(config)}))
+    write(at / "seed0.dcn", tensors)
+    return str(at / "seed0.dcn")
+
+
+def test_a_coded_file_is_exported_like_a_file_of_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(ready, "ROOT", tmp_path)
+    one = made("quick_compressed")
+    path = as_published(tmp_path, one.tensors())
+    found = ready.load_ready(path, 50)
+    assert (found.name, found.data) == ("quick_compressed-seed0", "digits")
+    torch.testing.assert_close(found.network(found.images),
+                               shipped.load(path)(one.prepare(found.images)))
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda t: t | layer("ip1", 100, 64), "of this network's shapes"),
+    (lambda t: {n: v for n, v in t.items() if not n.startswith("ip3")}, "of this network's shapes"),
+    (lambda t: t | {"ip1.bias": np.full(100, np.inf, np.float32)}, "expected finite weights")])
+def test_a_coded_file_of_another_network_is_refused(change, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(ready, "ROOT", tmp_path)
+    path = as_published(tmp_path, change(made("quick_compressed").tensors()))
+    with pytest.raises(UserError, match=said) as e:
+        ready.load_ready(path, 50)
+    assert "does not fit deep_compression/quick_compressed" in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+def test_a_format_that_a_paper_does_not_have_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(ready, "ROOT", tmp_path)
+    path = as_published(tmp_path, made("quick_compressed").tensors())
+    (tmp_path / "papers/deep_compression/results/quick_compressed/seed0.odd").write_bytes(b"")
+    with pytest.raises(UserError, match=r"expected a \.safetensors or \.dcn file"):
+        ready.load_ready(path.replace(".dcn", ".odd"), 50)

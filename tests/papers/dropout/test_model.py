@@ -195,3 +195,12 @@ def test_the_generator_gives_the_numbers_of_the_default_one(kind):
     by_default = layer(y)
     layer.generator = torch.Generator().manual_seed(4)
     assert torch.equal(layer(y), by_default)
+
+
+def test_a_gain_multiplies_the_initial_weights():
+    one, three = (Network(784, [300, 200], gain=gain, generator=torch.Generator().manual_seed(1))
+                  for gain in (1.0, 3.0))
+    for a, b in zip(one.layers, three.layers, strict=True):
+        torch.testing.assert_close(3 * a.weight, b.weight)
+        assert a.weight.std().item() == pytest.approx(a.in_features**-0.5, rel=0.05)
+        assert not b.bias.any()
