@@ -16,7 +16,7 @@ class UserError(Exception):
 
 
 class NotAtHand(UserError):
-    """Required data are not on this machine and cannot be downloaded."""
+    """Required data, or the device that a precision needs, are not on this machine."""
 
 
 class Paused(Exception):

@@ -12,6 +12,9 @@ from common.typed import Open
 MOST_STEPS, MOST_CORES, MOST_PROCESSES = 10**9, 10**4, 10**4
 """Bounds of what is believed of a run: its steps, its machine's cores, processes that share it."""
 
+MOST_SECONDS = 1e9
+"""The largest number of seconds that a run can have taken: thirty years."""
+
 
 class Hardware(Open):
     """The machine one process ran on; ``gpu`` and the fields below it only with a graphics card."""
@@ -73,7 +76,15 @@ class Origin(Open):
 
 
 class Segment(Origin):
-    """One process's part of a run: its first step, and the weights it started from, if any."""
+    """One process's part of a run.
+
+    Attributes:
+        from_step: its first step.
+        from_seconds: the training time of the parts before it; None if there are none, or if it was
+            not kept.
+        started_from: the weights the run started from, if any.
+    """
 
     from_step: int = Field(ge=0, le=MOST_STEPS)
+    from_seconds: float | None = Field(None, ge=0, le=MOST_SECONDS)
     started_from: dict[str, str] | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from common.evidence import results
 from common.evidence.claims import Claim
@@ -196,16 +197,26 @@ def card_seconds(record: Record) -> float:
 
 
 def weighed(record: Record, weight: Callable[[Hardware], float]) -> float:
-    """A run's seconds times a weight of its hardware, averaged over its steps.
+    """A run's seconds, each times the weight of the hardware it was spent on.
 
-    The average is needed because a resumed run may have used several machines.
+    A resumed run may have used several machines.
 
     Args:
         record: a result.
         weight: gives the weight of a segment's hardware.
     """
-    steps = record.config["train"]["steps"]
-    ends = [*(s.from_step for s in record.segments[1:]), steps]
-    made = sum((end - s.from_step) * weight(s.hardware)
-               for s, end in zip(record.segments, ends, strict=True))
-    return record.seconds * made / steps
+    return sum(seconds * weight(s.hardware)
+               for s, seconds in zip(record.segments, spent(record), strict=True))
+
+
+def spent(record: Record) -> list[float]:
+    """The seconds of each segment of a run; by its steps, where the seconds were not kept."""
+    later = record.segments[1:]
+    kept = [s.from_seconds for s in later if s.from_seconds is not None]
+    if len(kept) == len(later):
+        bounds = [0.0, *kept, record.seconds]
+    else:
+        steps = record.config["train"]["steps"]
+        ends = [0, *(s.from_step for s in later), steps]
+        bounds = [record.seconds * end / steps for end in ends]
+    return [end - begin for begin, end in pairwise(bounds)]

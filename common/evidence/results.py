@@ -22,7 +22,7 @@ from common.evidence.provenance import origin as origin
 from common.evidence.provenance import provenance as provenance
 from common.experiments import LAST_SEED, Experiments
 from common.files import read_text, shown, write_atomic
-from common.segments import MOST_STEPS, Segment
+from common.segments import MOST_SECONDS, MOST_STEPS, Segment
 from common.training import tracking
 from common.training.loop import Ended
 from common.training.weight_files import RecordedRun
@@ -30,9 +30,6 @@ from common.typed import Model, checked, parse_json, read_json
 
 MOST = sys.float_info.max
 """The largest number in a configuration."""
-
-LONGEST = 1e9
-"""The largest number of seconds that a run can have taken: thirty years."""
 
 POINTS = 250
 """The largest number of points in a curve; longer ones are thinned evenly, ends included."""
@@ -61,7 +58,7 @@ class Record(Model):
     curves: dict[str, Annotated[list[list[Value]], Field(min_length=2, max_length=2)]]
     config: dict[str, Any]
     data: Data
-    seconds: float = Field(ge=0, le=LONGEST)
+    seconds: float = Field(ge=0, le=MOST_SECONDS)
     segments: list[Segment] = Field(min_length=1)
     first_losses: list[float] = Field(default_factory=list)
 
@@ -92,6 +89,10 @@ class Record(Model):
         if sorted(began) != began or began[-1] > last:
             raise ValueError(f"segments: from_step: {began}: expected ascending steps, none beyond "
                              f"config.train.steps={last}")
+        spent = [s.from_seconds for s in self.segments if s.from_seconds is not None]
+        if sorted(spent) != spent or (spent and spent[-1] > self.seconds):
+            raise ValueError(f"segments: from_seconds: {spent}: expected ascending seconds, none "
+                             f"beyond seconds={self.seconds}")
         return self
 
 
@@ -264,7 +265,7 @@ class PaceFile(Model):
 
     cpu: str
     seconds_per_step: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}$")],
-                           Annotated[float, Field(gt=0, le=LONGEST)]] = Field(min_length=1)
+                           Annotated[float, Field(gt=0, le=MOST_SECONDS)]] = Field(min_length=1)
     config: dict[str, Any]
 
 

@@ -5,12 +5,13 @@
     papers recheck batchnorm experiments=bn,plain
     papers recheck at_most=10s            # only what takes no longer, by the recorded speed
 
-Of each experiment the first recorded seed is begun again in a folder of its own, up to the first
-logged loss (at most 1,000 updates) or as far as its result keeps the first losses one by one. The
-fingerprint of data that were not computed counts too. A difference of more than one part in 10,000
-is compared with what rounding does: the same beginning from weights moved by one part in a million.
-What is larger than five times that makes the result *stale*: a note beside it (seed0.differs) says
-so until the experiment is run again, or agrees.
+Of each experiment the first recorded seed is begun again in a folder of its own, or the first whose
+precision this machine has (TF32 takes a graphics card), up to the first logged loss (at most 1,000
+updates) or as far as its result keeps the first losses one by one. The fingerprint of data that
+were not computed counts too. A difference of more than one part in 10,000 is compared with what
+rounding does: the same beginning from weights moved by one part in a million. What is larger than
+five times that makes the result *stale*: a note beside it (seed0.differs) says so until the
+experiment is run again, or agrees.
 
 Exit status: 0, or 1 if a result differs.
 """
@@ -38,6 +39,8 @@ from common.running.words import parse_arguments
 from common.training import checkpoint, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget, seconds_of
+from common.training.devices import choose_device
+from common.training.precision import check_precision
 from common.training.recipe import Recipe
 
 FAR, NEAR, NUDGE, MARGIN = 1000, 1e-4, 1e-6, 5.0
@@ -105,7 +108,7 @@ def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beg
         Paused: the process was asked to end.
     """
     own = paper.experiments.resolve(result.experiment).train.precision
-    precision = result.config.get("train.precision", own)
+    precision = precision_of(result)
     config = paper.experiments.resolve(result.experiment, result.seed, {
         "record": False, **({"train.precision": precision} if precision != own else {})})
     source = functools.partial(start.load, paper.experiments)
@@ -130,6 +133,23 @@ def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beg
         lines = [line for line in tracking.read(folder) if "loss" in line]
     step, mean = (lines[0]["step"], lines[0]["loss"]) if lines else (0, 0.0)
     return Beginning(tuple(saved.first_losses), step, mean, made.data.fingerprint)
+
+
+def precision_of(result: Result) -> str:
+    """The ``train.precision`` in which a run was begun; it may have gone on in another."""
+    began = result.record.segments[0].hardware.precision  # None on a CPU
+    return began or str(result.config.get("train.precision", "float32"))
+
+
+def at_hand(paper: Paper, result: Result) -> bool:
+    """Whether this machine has the precision in which a run was begun."""
+    config = paper.experiments.resolve(result.experiment, 0)
+    try:
+        config.train.precision = precision_of(result)
+        check_precision(config, choose_device(config.train.device).type)
+    except UserError:
+        return False
+    return True
 
 
 def stop_after(recipe: Recipe, updates: int, budget: Budget) -> None:
@@ -181,11 +201,15 @@ def difference(paper: Paper, result: Result) -> str:
 
 
 def chosen(paper: Paper, names: list[str], at_most: float) -> Iterator[Result]:
-    """The first recorded run of each experiment to check: the named ones, if quick enough."""
+    """The first recorded run of each experiment to check: the named ones, if quick enough.
+
+    A run that this machine can begin in the same precision comes before one that it cannot.
+    """
     for experiment, found in paper.results.items():
         if (names and experiment not in names) or experiment not in paper.experiments.experiments:
             continue
-        first, beginning = found[0], recorded(found[0])
+        first = next((r for r in found if at_hand(paper, r)), found[0])
+        beginning = recorded(first)
         steps = first.record.config["train"]["steps"]
         if beginning.updates and first.record.seconds * beginning.updates / steps <= at_most:
             yield first

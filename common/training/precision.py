@@ -11,17 +11,17 @@ import warnings
 import torch
 
 from common.config import Config
-from common.errors import UserError
+from common.errors import NotAtHand
 
 
 def check_precision(config: Config, device_type: str) -> None:
     """Refuse a precision that the device does not support.
 
     Raises:
-        UserError: the precision is TF32 and the device is not a CUDA card.
+        NotAtHand: the precision is TF32 and the device is not a CUDA card.
     """
     if config.train.precision == "tf32" and device_type != "cuda":
-        raise UserError(f"train.precision=tf32: expected a CUDA card, not {device_type}")
+        raise NotAtHand(f"train.precision=tf32: expected a CUDA card, not {device_type}")
 
 
 def set_precision(precision: str) -> None:

@@ -78,7 +78,9 @@ class Run:
             self.first_losses = saved.first_losses
         else:
             start.begin(recipe, source)
-        began = {"started_from": recipe.started_from} if recipe.started_from else {}
+        began: dict[str, Any] = {"from_seconds": round(self.seconds, 1)} if self.first else {}
+        if recipe.started_from:
+            began["started_from"] = recipe.started_from
         mine = [] if self.finished else [
             Segment.model_validate(origin.written() | {"from_step": self.first} | began)]
         self.segments = [*segments, *mine]  # nothing is added by opening a finished run

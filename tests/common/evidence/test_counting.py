@@ -74,6 +74,17 @@ def test_a_resumed_runs_cost_counts_the_threads_it_had_at_each_step():
     assert counting.core_seconds(record) == pytest.approx(60 * (0.2 * 1 + 0.7 * 2 + 0.1 * 4))
 
 
+def test_the_seconds_of_each_part_of_a_run_count_where_they_were_kept():
+    """A card makes most of the steps in a small part of the time."""
+    card, processor = share(0, threads=2, gpu="a card"), share(90, threads=2)
+    one = recorded(seconds=60.0, segments=[card, processor | {"from_seconds": 4.0}])
+    assert counting.card_seconds(one) == pytest.approx(4)
+    assert counting.core_seconds(one) == pytest.approx(56 * 2)
+    old = recorded(seconds=60.0, segments=[
+        card, share(50, threads=2), processor | {"from_seconds": 40.0}])
+    assert counting.card_seconds(old) == pytest.approx(30), "of one part they are not known"
+
+
 def test_time_on_a_card_is_counted_apart(monkeypatch):
     record = recorded(seconds=60.0, segments=[
         share(0, threads=2, gpu="a card"), share(75, threads=2)])

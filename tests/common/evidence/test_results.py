@@ -170,13 +170,15 @@ def changed(part, value):
     *((f"segments.0.{k}", v, f"segments.0.{k}: {v}: expected") for k, v in (
         ("hardware.threads", 10**6), ("hardware.threads", 0), ("hardware.cores", 10**6),
         ("hardware.cores", -1), ("side_by_side", 0), ("side_by_side", 10**6), ("processes", 0),
-        ("processes", 10**6), ("from_step", -1), ("from_step", 10**10))),
+        ("processes", 10**6), ("from_step", -1), ("from_step", 10**10),
+        ("from_seconds", -1.0), ("from_seconds", 1e10))),
     ("curves", {"a": [[-1, 2], [0, 0]]}, "curves.a: step -1: expected steps from 0 to"),
     ("curves", {"a": [[1, 1e300], [0, 0]]}, "curves.a: step 1e+300: expected steps from 0"),
     ("curves", {"a": [[1, float("inf")], [0, 0]]}, "curves.a: step inf: expected steps from 0"),
     ("metrics.loss", 10**400, "metrics.loss: "), ("seconds", 10**400, "seconds: "),
     ("config.train.steps", 1.5, "config.train.steps: 1.5: expected a whole number"),
     ("segments.0.from_step", 10**9, "segments: from_step: [1000000000]: expected ascending steps"),
+    ("segments.0.from_seconds", 1e8, "segments: from_seconds: [100000000.0]: expected ascending"),
 ])
 def test_a_part_of_the_wrong_type_is_named(paper, part, value, message):
     train(paper)

@@ -135,6 +135,32 @@ def test_what_cannot_be_begun_again_differs_and_what_is_not_at_hand_does_not(pap
     assert "toy: 0 agree, 0 differ, 1 not looked at: no" in capsys.readouterr().out
 
 
+def begun_in(result, precision):
+    """A result whose first segment says that it was computed on a card in a precision."""
+    first = result.record.segments[0]
+    card = first.hardware.model_copy(update={"device": "cuda", "precision": precision})
+    record = result.record.model_copy(update={
+        "segments": [first.model_copy(update={"hardware": card})]})
+    return replace(result, record=record)
+
+
+def test_what_was_begun_in_tf32_is_not_looked_at_without_a_card(paper, capsys):
+    (result,) = paper.results["base"]
+    assert result.config["train.precision"] == "float32", "as a run that went on without a card"
+    paper.results = {"base": [begun_in(result, "tf32")]}
+    assert recheck.recheck(paper, [], float("inf")) == [] and not note(paper)
+    assert "1 not looked at: train.precision=tf32: expected a CUDA card" in capsys.readouterr().out
+
+
+def test_of_several_seeds_one_whose_precision_is_at_hand_is_begun_again(paper, capsys):
+    cli.train(Toy, paper.experiments, "base", [1], {})
+    first, second = results.read_all(paper.folder, Config)["base"]
+    paper.results = {"base": [begun_in(first, "tf32"), second]}
+    assert [r.seed for r in recheck.chosen(paper, [], float("inf"))] == [1]
+    assert recheck.recheck(paper, [], float("inf")) == []
+    assert "toy: 1 agree, 0 differ" in capsys.readouterr().out
+
+
 def test_a_loss_that_is_none_is_a_difference():
     assert Beginning((1.0,), 0, 0, "").apart(Beginning((math.nan,), 0, 0, "")) == math.inf
     assert Beginning((math.nan,), 0, 0, "").apart(Beginning((1.0,), 0, 0, "")) == math.inf
