@@ -5,7 +5,8 @@
 #
 # From nothing to a report's page in half a minute: train two networks, look at their curves, read
 # what the report says of the paper, and check one of its numbers. Nothing is downloaded.
-# `pip install -e .` in the clone, a Jupyter of your own, and run all cells.
+# `pip install -e .` in the clone, a Jupyter of your own, and run all cells. The file has no
+# outputs, which the next result would put out of date; `papers site` makes a page that shows them.
 
 # %%
 import json
@@ -112,4 +113,7 @@ command("recheck", "backprop", "at_most=1s")
 
 # %%
 beginning = (paper.folder / "REPORT.md").read_text().split("\n## ")[0]
-display(Markdown(beginning.replace("](figures/", "](batchnorm/figures/")))
+for here, there in (("figures/", "batchnorm/figures/"), ("README.md", "batchnorm/README.md"),
+                    ("#", "batchnorm/REPORT.md#")):
+    beginning = beginning.replace(f"]({here}", f"]({there}")
+display(Markdown(beginning))

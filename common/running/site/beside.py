@@ -145,7 +145,9 @@ def entries(path: Path, part: str, chosen: Callable[[str], bool]) -> str:
     """
     text = read_text(path)
     lines = text.splitlines()
-    of_part = next(v for k, v in yaml.compose(text).value if k.value == part)
+    whole = yaml.compose(text)
+    assert isinstance(whole, yaml.MappingNode), path
+    of_part = next(v for k, v in whole.value if k.value == part)
     found = []
     for name, value in of_part.value:
         if chosen(name.value):

@@ -75,6 +75,8 @@ class Pages:
                 to = relative(target.removesuffix(".md") + ".html", page)
                 return f'<a href="{to}#{fragment}">{label}</a>'
             return f"[{label}](/{target}{'#' * bool(fragment)}{fragment})"
+        if target.endswith(".ipynb") and target.replace(".ipynb", ".md") in self.made:
+            return f"[{label}](/{target.replace('.ipynb', '.md')})"
         module = target.removesuffix(".py").replace("/", ".")
         if target.endswith(".py") and module in self.modules:
             return f"[{label}](/api/{module}.md)"
@@ -170,8 +172,9 @@ def front(found: Found, rest: Sequence[str]) -> str:
     return "\n".join([
         "---\nhide-toc: true\n---", "# Papers to code", "", about, "",
         '<p class="ways"><a href="claims.html">Every claim</a> · <a href="papers/STUDY.html">What '
-        'to study here</a> · <a href="README.html">Run it</a> · <a href="api/index.html">The code'
-        "</a></p>", "", legend(), "", f'<div class="cards">\n{cards}\n</div>', "",
+        'to study here</a> · <a href="papers/first_steps.html">First steps, a notebook</a> · '
+        '<a href="README.html">Run it</a> · <a href="api/index.html">The code</a></p>', "",
+        legend(), "", f'<div class="cards">\n{cards}\n</div>', "",
         toctree("Papers", papers), toctree("This repository", rest)])
 
 
