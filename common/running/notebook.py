@@ -80,7 +80,8 @@ def written(text: str) -> str:
 def execute(made: Any) -> str:
     """Execute a notebook's cells in papers/ and keep their outputs; returns how a cell failed.
 
-    Runs go to a folder of their own, so that none is continued and none is left behind.
+    Runs go to a folder of their own, so that none is continued and none is left behind; outputs
+    call it ``runs``, as a reader's would.
 
     Raises:
         UserError: nbclient or ipykernel is not installed.
@@ -96,11 +97,15 @@ def execute(made: Any) -> str:
                             resources={"metadata": {"path": str(SOURCE.parent)}})
     inherited = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}  # ours is agg
     with tempfile.TemporaryDirectory() as runs:
+        failed = ""
         try:
             client.execute(env=inherited | {"PYTHONPATH": str(ROOT), "PAPERS_RUNS": runs})
         except CellExecutionError as e:
-            return f"{e.ename}: {e.evalue}"
-    return ""
+            failed = f"{e.ename}: {e.evalue}"
+        for output in (o for cell in made.cells for o in cell.get("outputs", [])):
+            if "text" in output:
+                output["text"] = output["text"].replace(runs, "runs")
+    return failed
 
 
 def main(argv: Sequence[str]) -> int:

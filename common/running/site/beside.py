@@ -6,6 +6,7 @@ Of docstrings only the first paragraph is shown: the whole of them stands in the
 from __future__ import annotations
 
 import ast
+import html
 import re
 import textwrap
 from collections.abc import Callable, Sequence
@@ -70,11 +71,18 @@ def stated(says: str) -> str:
                        (typeset(p), re.sub(r"`[^`]*`", "", p)) for p in PIECE.split(says)))
 
 
+def breaking(code: str) -> str:
+    """Markdown whose names in backquotes may go on in the next line, after a dot or the like."""
+    return re.sub("`([^`]+)`", lambda m: '<code class="docutils literal">' + re.sub(
+        r"([._/=])(?=\w)", r"\1<wbr>", html.escape(m[1])) + "</code>", code)
+
+
 def pair(paper: Paper, pages: Pages, row: Row) -> str:
     """A row: what the paper has, beside what the code has."""
     code = "\n\n".join(dict.fromkeys(shown(paper, pages, n, row) for n in row.names))
-    return (f"::::::{{container}} pair\n:::::{{container}} says\n{stated(row.says)}\n\n{row.code}\n"
-            f":::::\n:::::{{container}} code\n{code}\n:::::\n::::::")
+    says = f"{stated(row.says)}\n\n{breaking(row.code)}"
+    return (f"::::::{{container}} pair\n:::::{{container}} says\n{says}\n:::::\n"
+            f":::::{{container}} code\n{code}\n:::::\n::::::")
 
 
 def shown(paper: Paper, pages: Pages, named: Named, row: Row) -> str:

@@ -121,6 +121,8 @@ def sources(found: pages.Found, listed: dict[str, str], notebook: str = "") -> d
         made.add(f"{NOTEBOOK}.md", notebook)
     for path in sorted(made.documents):
         text = read_text(ROOT / path)
+        if path == "README.md":  # whose title is the site's
+            text = re.sub("^# .*", f"# {REST['README']}", text, count=1)
         made.add(path, text)
     for paper, judgements in found:
         base = f"papers/{paper.name}"

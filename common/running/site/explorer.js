@@ -57,7 +57,7 @@ function row(c) {
     make("span", { class: "small" }, c.published !== "–"
       ? `${(c.obtained || "").startsWith("derived") ? "derived" : "published"} ${c.published}` : "",
          c.published !== "–" && c.measured !== "–" ? "; " : "",
-         c.measured !== "–" ? `${ours(c)} ${c.measured}` : "")));
+         c.measured !== "–" ? `${ours(c)} ${c.measured.replace("n = ", "n\u00a0=\u00a0")}` : "")));
 }
 
 /** How our value came about. */

@@ -240,6 +240,7 @@ def whole(path: Path) -> Source:
     return Source(path, "", 1, "\n".join(parsed(path)[0]))
 
 
+@functools.cache
 def find(path: Path, name: str) -> Source | None:
     """An object of a module by its dotted name: a class, function, method or constant."""
     lines, node = parsed(path)

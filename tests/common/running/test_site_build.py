@@ -108,6 +108,7 @@ def test_a_paper_has_its_story_report_method_and_code(small):
     assert {p.name for p in folder.glob("figures/*.svg")} == {
         p.name for p in (ROOT / "papers" / NAME / "figures").glob("*.svg")}
     assert 'id="fig1a-speed"' in (folder / "REPORT.html").read_text()
+    assert "<h1>Run it<" in (site / "README.html").read_text()  # the front page has the site's name
 
 
 @pytest.mark.slow

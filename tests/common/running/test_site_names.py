@@ -194,3 +194,9 @@ def test_the_lines_of_a_word_are_emphasised():
     ("section 4, with `a=b`", "section 4, with `a=b`")])
 def test_equations_stand_in_a_formulas_letters(says, shown):
     assert beside.stated(says) == shown
+
+
+def test_a_name_goes_on_in_the_next_line_after_a_dot():
+    assert beside.breaking("`model.batch_norm` < `a<b`") == (
+        '<code class="docutils literal">model.<wbr>batch_<wbr>norm</code> < '
+        '<code class="docutils literal">a&lt;b</code>')
