@@ -18,7 +18,6 @@ import contextlib
 import importlib
 import io
 import json
-import os
 import re
 import shutil
 import sys
@@ -219,8 +218,7 @@ def build(found: pages.Found, listed: dict[str, str], to: Path,
             write(work / "_static" / name, (HERE / name).read_text(encoding="utf-8"))
         stage(f"{len(written)} pages, by Sphinx, which takes longest")
         with contextlib.redirect_stdout(io.StringIO()):
-            app = Sphinx(work, work, to, work / ".doctrees", "html", status=None, warning=warnings,
-                         parallel=min(4, os.cpu_count() or 1))
+            app = Sphinx(work, work, to, work / ".doctrees", "html", status=None, warning=warnings)
             app.build(force_all=True)
     if app.statuscode:
         raise UserError(f"Sphinx could not build the site: {warnings.getvalue().strip()[-300:]}")
