@@ -235,6 +235,7 @@ def test_an_excerpt_is_where_the_words_stand_together(browser, small, text, word
 def test_a_phone_finds_a_field_for_words_on_the_searchs_page(browser, small):
     site, _ = small
     browser.open(site / "search.html", width=400)
+    browser.wait("document.querySelector('form.search input')?.offsetWidth > 0")
     (field,) = browser.all("input[name=q]")
     field.send_keys("sigmoid", "\ue007")
     browser.wait("document.querySelectorAll('#search-results li .context').length > 0")
