@@ -5,7 +5,8 @@
 #
 # From nothing to a report's page in half a minute: train two networks, look at their curves, read
 # what the report says of the paper, and check one of its numbers. Nothing is downloaded.
-# `pip install -e .` in the clone, a Jupyter of your own, and run all cells.
+# `pip install -e .` in the clone, a Jupyter of your own, and run all cells. The file has no
+# outputs, which the next result would put out of date; `papers site` makes a page that shows them.
 
 # %%
 import json
@@ -70,8 +71,8 @@ plt.show()
 judgements = {j.claim.id: j for j in paper.judgements()}
 shown = [j for j in judgements.values() if j.claim.id.startswith("fig1a")]
 display(Markdown(tables.table(
-    ["what the paper says", "published", "measured", "verdict"],
-    [[j.claim.says, tables.published(j), tables.measured(j), j.verdict] for j in shown])))
+    ["what the paper says", "published", "measured (runs)", "verdict"],
+    [[j.claim.says, tables.published(j), tables.brief(j), j.verdict] for j in shown])))
 
 # %% [markdown]
 # All of them in one picture: the band in grey, the published value a bar, the measured one a mark.
@@ -112,4 +113,7 @@ command("recheck", "backprop", "at_most=1s")
 
 # %%
 beginning = (paper.folder / "REPORT.md").read_text().split("\n## ")[0]
-display(Markdown(beginning.replace("](figures/", "](batchnorm/figures/")))
+for here, there in (("figures/", "batchnorm/figures/"), ("README.md", "batchnorm/README.md"),
+                    ("#", "batchnorm/REPORT.md#")):
+    beginning = beginning.replace(f"]({here}", f"]({there}")
+display(Markdown(beginning))

@@ -36,6 +36,7 @@ from common.evidence.tables import (
     number,
     on_what,
     published,
+    scattered,
     table,
 )
 from common.evidence.verdicts import VERDICTS, confidence
@@ -248,7 +249,7 @@ def details(paper: Paper, j: Judgement) -> str:
     lines = [f'<a id="{claim.id}"></a>**{claim.id}**: {j.verdict}\n',
              f"- Paper: {escaped(claim.where)}; {source}"]
     if j.values and claim.experiments:
-        deviation = "± the runs' standard deviation, " if "±" in measured(j) else ""
+        deviation = "± the runs' standard deviation, " if scattered(j) else ""
         lines.append(f"- Measured: {measured(j)}" + (
             f"; {deviation}in brackets the {percent(confidence(j.plan))} interval." if j.interval
             else "."))

@@ -27,6 +27,12 @@ def brief(j: Judgement) -> str:
     return text if exact else f"{text} ({len(j.values)})"
 
 
+def scattered(j: Judgement) -> bool:
+    """Whether a standard deviation of the runs stands beside their mean."""
+    exact = not j.claim.experiments or j.claim.judge.exactly is not None
+    return bool(j.values) and not exact and j.by == "mean" and math.isfinite(j.sd)
+
+
 def measured(j: Judgement) -> str:
     """Mean or median, spread and interval over seeds, in full."""
     form = j.claim.show
@@ -35,7 +41,7 @@ def measured(j: Judgement) -> str:
     text = ("median " if j.by == "median" else "") + number(j.middle, form)
     if not j.claim.experiments or j.claim.judge.exactly is not None:
         return text
-    if math.isfinite(j.sd) and j.by == "mean":
+    if scattered(j):
         text += f" ± {number(j.sd, form)}"
     if j.interval is not None:
         text += f" [{number(j.interval[0], form)}, {number(j.interval[1], form)}]"

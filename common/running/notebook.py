@@ -2,15 +2,23 @@
 
     papers notebook             # write papers/first_steps.ipynb from papers/first_steps.py
     papers notebook --check     # exit 1 if what is committed differs
+    papers notebook to=FILE     # execute it, and write it with its outputs to another file
 
 A line ``# %%`` begins a cell of code, ``# %% [markdown]`` one of text, whose lines are comments.
 What stands before the first cell is about the file and is left out. The notebook is committed
-without outputs; the tests execute it. Needs pip install -e '.[notebook]'.
+without outputs: times and pictures differ from machine to machine, and the next result would put
+out of date what it shows of a report. papers site executes it and makes a page that shows them.
+Needs pip install -e '.[notebook]'.
+
+Exit status: 0, or 1 if the committed file differs or a cell fails.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,14 +77,53 @@ def written(text: str) -> str:
     return writes(notebook(text)) + "\n"
 
 
+def execute(made: Any) -> str:
+    """Execute a notebook's cells in papers/ and keep their outputs; returns how a cell failed.
+
+    Runs go to a folder of their own, so that none is continued and none is left behind; outputs
+    call it ``runs``, as a reader's would.
+
+    Raises:
+        UserError: nbclient or ipykernel is not installed.
+    """
+    try:
+        import ipykernel  # noqa: F401
+        from nbclient import NotebookClient
+        from nbclient.exceptions import CellExecutionError
+    except ImportError as e:
+        raise UserError(f"executing the notebook needs {e.name}, which is not installed: "
+                        "pip install -e '.[notebook]'") from e
+    client = NotebookClient(made, timeout=300, record_timing=False,
+                            resources={"metadata": {"path": str(SOURCE.parent)}})
+    inherited = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}  # ours is agg
+    with tempfile.TemporaryDirectory() as runs:
+        failed = ""
+        try:
+            client.execute(env=inherited | {"PYTHONPATH": str(ROOT), "PAPERS_RUNS": runs})
+        except CellExecutionError as e:
+            failed = f"{e.ename}: {e.evalue}"
+        for output in (o for cell in made.cells for o in cell.get("outputs", [])):
+            if "text" in output:
+                output["text"] = output["text"].replace(runs, "runs")
+    return failed
+
+
 def main(argv: Sequence[str]) -> int:
     """The command line; see the module's docstring."""
     if asks_for_help(argv, __doc__):
         return 0
-    if other := [w for w in argv if w != "--check"]:
-        raise UserError(f"unknown word {other[0]!r}: expected --check or nothing")
+    to = next((w.partition("=")[2] for w in argv if w.startswith("to=")), "")
+    if other := [w for w in argv if w != "--check" and not (to and w == f"to={to}")]:
+        raise UserError(f"unknown word {other[0]!r}: expected --check, to=FILE or nothing")
     path: Path = SOURCE.with_suffix(".ipynb")
-    notebook(text := read_text(SOURCE))  # says what is missing
+    made = notebook(text := read_text(SOURCE))  # says what is missing
+    if to:
+        from nbformat import writes
+        failed = execute(made)
+        write_atomic(Path(to), writes(made) + "\n")
+        if failed:
+            print(f"a cell of {shown(SOURCE)} fails: {failed}", file=sys.stderr)
+        return 1 if failed else 0
     content = written(text)
     if "--check" in argv:
         same = path.exists() and read_text(path) == content

@@ -8,7 +8,8 @@
 Then open site/index.html. Nothing in it needs a network or a server. Made by Sphinx:
 pip install -e '.[site]'.
 
-Exit status: 0, or 1 if Sphinx had something to say about a page; the site is there all the same.
+Exit status: 0, or 1 if Sphinx had something to say about a page or a cell of the notebook failed;
+the site is there all the same.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import json
 import re
 import shutil
 import sys
@@ -27,13 +29,16 @@ from typing import Any
 from common.errors import UserError, asks_for_help, nearest
 from common.evidence.paper import Paper, papers
 from common.files import ROOT, read_text, shown, write_atomic
-from common.running.site import beside, explorer, pages, search
+from common.running.site import beside, explorer, pages, search, steps
 
 HERE = Path(__file__).parent
 MARK = ".papers-site"
 """Lies in a folder that this command made and may make again."""
 
-REST = {"README": "Run it", "papers/STUDY": "What to study here", "papers/README": "Adding a paper",
+NOTEBOOK = f"papers/{steps.NAME}"
+
+REST = {"README": "Run it", NOTEBOOK: "First steps, a notebook",
+        "papers/STUDY": "What to study here", "papers/README": "Adding a paper",
         "common/README": "How it is built", "common/running/README": "Many runs, other machines",
         "CONTRIBUTING": "How a change is made", "CHANGELOG": "What changed"}
 """Documents beside the papers, with their names in the sidebar."""
@@ -108,11 +113,15 @@ def readable(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
 
 # ---- building ------------------------------------------------------------------------------------
 
-def sources(found: pages.Found, listed: dict[str, str]) -> dict[str, str]:
-    """The text of every page."""
+def sources(found: pages.Found, listed: dict[str, str], notebook: str = "") -> dict[str, str]:
+    """The text of every page, that of the notebook given."""
     made = pages.Pages(documents(found), set(listed))
+    if notebook:
+        made.add(f"{NOTEBOOK}.md", notebook)
     for path in sorted(made.documents):
         text = read_text(ROOT / path)
+        if path == "README.md":  # whose title is the site's
+            text = re.sub("^# .*", f"# {REST['README']}", text, count=1)
         made.add(path, text)
     for paper, judgements in found:
         base = f"papers/{paper.name}"
@@ -122,7 +131,8 @@ def sources(found: pages.Found, listed: dict[str, str]) -> dict[str, str]:
     for name in listed:
         made.made[f"api/{name}.md"] = of_module(name)
     made.made["api/index.md"] = api_index(listed)
-    rest = [f"{title} </{path}>" for path, title in REST.items() if f"{path}.md" in made.documents]
+    rest = [f"{title} </{path}>" for path, title in REST.items()
+            if f"{path}.md" in {*made.documents, *made.made}]
     made.add("index.md", pages.front(found, [*rest, "The code </api/index>"]))
     return made.made
 
@@ -164,12 +174,12 @@ SIDEBAR = ('<div class="sidebar-tree"><ul><li class="toctree-l1"><a class="refer
 
 
 def needed() -> None:
-    """Make sure of Sphinx, its reader of Markdown and its theme.
+    """Make sure of Sphinx, its reader of Markdown and its theme, and of what executes a notebook.
 
     Raises:
         UserError: one of them is not installed.
     """
-    for name in ("sphinx.application", "myst_parser", "furo"):
+    for name in ("sphinx.application", "myst_parser", "furo", "nbclient", "ipykernel"):
         try:
             importlib.import_module(name)
         except ImportError as e:
@@ -177,13 +187,15 @@ def needed() -> None:
                             "pip install -e '.[site]'") from e
 
 
-def build(found: pages.Found, listed: dict[str, str], to: Path) -> list[str]:
+def build(found: pages.Found, listed: dict[str, str], to: Path,
+          notebook: dict[str, Any] | None = None) -> list[str]:
     """Have Sphinx build the site into an empty folder; returns its warnings.
 
     Args:
         found: the papers.
         listed: the modules of the API, see :func:`modules`.
         to: the folder.
+        notebook: of first steps, executed, as JSON; None for the committed one, without outputs.
 
     Raises:
         UserError: Sphinx is not installed, or fails.
@@ -194,7 +206,9 @@ def build(found: pages.Found, listed: dict[str, str], to: Path) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         stage("the text of every page")
-        written = sources(found, listed)
+        notebook = notebook or json.loads(read_text(ROOT / f"{NOTEBOOK}.ipynb"))
+        text_of_steps, pictures = steps.page(notebook)
+        written = sources(found, listed, text_of_steps)
         for path, text in written.items():
             write(work / path, text)
         write(work / "conf.py", CONF)
@@ -214,6 +228,10 @@ def build(found: pages.Found, listed: dict[str, str], to: Path) -> list[str]:
         shutil.copytree(figures, to / figures.relative_to(ROOT))
     for figure in (ROOT / "papers").glob("*.svg"):  # of several papers
         shutil.copy2(figure, to / figure.relative_to(ROOT))
+    write(to / f"{NOTEBOOK}.ipynb", json.dumps(notebook, ensure_ascii=False, indent=1) + "\n")
+    for name, picture in pictures.items():
+        (to / "papers" / name).parent.mkdir(exist_ok=True)
+        (to / "papers" / name).write_bytes(picture)
     return [w for w in warnings.getvalue().splitlines() if w.strip()]
 
 
@@ -272,13 +290,22 @@ def main(argv: Sequence[str]) -> int:
         needed()
         chosen = with_reports(chosen)
     to = cleared(Path(keys["to"]))
-    stage(f"the verdicts of {len(chosen)} paper{'s' * (len(chosen) != 1)}")
-    found = [(p, p.judgements()) for p in chosen]
-    listed = {} if keys["only"] else modules(found)
-    warnings = [] if keys["only"] else build(found, listed, to)
-    stage("the claims explorer")
-    study = explorer.skills(read_text(ROOT / "papers" / "STUDY.md"))
-    write_atomic(to / "claims.html", explorer.page(found, study, listed))
+    warnings: list[str] = []
+    with contextlib.ExitStack() as stack:
+        if not keys["only"]:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            executed = stack.enter_context(steps.executing(Path(folder)))
+        stage(f"the verdicts of {len(chosen)} paper{'s' * (len(chosen) != 1)}")
+        found = [(p, p.judgements()) for p in chosen]
+        listed = {} if keys["only"] else modules(found)
+        stage("the claims explorer")
+        study = explorer.skills(read_text(ROOT / "papers" / "STUDY.md"))
+        claims_page = explorer.page(found, study, listed)
+        if not keys["only"]:
+            stage("the notebook, which is executed meanwhile")
+            notebook, failed = executed()
+            warnings = [*filter(None, [failed]), *build(found, listed, to, notebook)]
+    write_atomic(to / "claims.html", claims_page)
     for warning in warnings:
         print(warning, file=sys.stderr)
     size, claims, words = (sum(p.stat().st_size for p in to.glob(form) if p.is_file()) / 1e6

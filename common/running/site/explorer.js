@@ -8,9 +8,11 @@ const read = id => {
 const data = read("data");
 const papers = Object.fromEntries(data.papers.map(p => [p.name, p]));
 const address = c => `#${c.paper}/${encodeURIComponent(c.id)}`;
+const kinds = Object.keys(data.kinds);  // in the order of the list
 const claims = data.claims.map(c => ({
   ...c, sought: [c.id, c.paper, papers[c.paper].title, papers[c.paper].authors, c.where, c.says,
-                 c.because || "", c.verdict].join(" ").toLowerCase() }));
+                 c.because || "", c.verdict].join(" ").toLowerCase() }))
+  .sort((a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind));
 const FIRST = 100;  // rows drawn at once; the rest on demand
 const filters = ["text", "paper", "kind", "verdict", "skill"];
 const at = id => document.getElementById(id);
@@ -55,21 +57,52 @@ function row(c) {
     make("span", { class: "small" }, c.published !== "–"
       ? `${(c.obtained || "").startsWith("derived") ? "derived" : "published"} ${c.published}` : "",
          c.published !== "–" && c.measured !== "–" ? "; " : "",
-         c.measured !== "–" ? `measured ${c.measured}` : "")));
+         c.measured !== "–" ? `${ours(c)} ${c.measured.replace("n = ", "n\u00a0=\u00a0")}` : "")));
 }
+
+/** How our value came about. */
+const ours = c => (c.kind === "formula" ? "computed" : "measured");
+
+const figures = n => n.toLocaleString("en-GB");
+
+/** A part of the list: the claims of a kind, of which only the first may be drawn. */
+function part(kind, found, drawn) {
+  return make("section", {}, make("h2", {}, data.headings[kind], make("span", { class: "small" },
+                ` ${figures(found.length)}`)), make("ul", {}, ...drawn.map(row)));
+}
+
+/** Claims counted as the reports do: statements by verdict, formulas and rows of tables apart. */
+function counted(found) {
+  const said = [], rows = new Map(), verdicts = {};
+  for (const c of found) {
+    if (!["row", "formula"].includes(c.kind)) verdicts[c.verdict] = (verdicts[c.verdict] || 0) + 1;
+    if (c.row) rows.set(rowOf(c), true);
+  }
+  const words = Object.keys(data.verdicts).filter(v => verdicts[v])
+    .map(v => `${figures(verdicts[v])} ${v}`).join(", ");
+  if (words) said.push(`Statements of the papers: ${words}.`);
+  const formulas = found.filter(c => c.kind === "formula");
+  const hold = formulas.filter(c => c.verdict === "reproduced").length;
+  if (formulas.length) said.push(`Formulas: ${figures(hold)} of ${figures(formulas.length)} hold.`);
+  for (const c of claims) if (c.verdict !== "reproduced" && rows.has(rowOf(c))) rows.set(rowOf(c), false);
+  const agree = [...rows.values()].filter(Boolean).length;
+  if (rows.size) said.push(`Rows of published tables: ${figures(agree)} of ${figures(rows.size)} agree in all columns.`);
+  return said.join(" ");
+}
+
+const rowOf = c => JSON.stringify([c.paper, c.row]);
 
 function list(every = false) {
   const found = chosen();
   const shown = every ? found : found.slice(0, FIRST);
-  at("list").replaceChildren(...shown.map(row));
-  const verdicts = {};
-  for (const c of found) verdicts[c.verdict] = (verdicts[c.verdict] || 0) + 1;
-  const counted = Object.keys(data.verdicts).filter(v => verdicts[v])
-    .map(v => `${verdicts[v]} ${v}`).join(", ");
-  at("count").textContent = `${found.length} of ${claims.length} claims`
-    + (counted ? `: ${counted}.` : ".");
+  at("list").replaceChildren(...kinds.flatMap(kind => {
+    const drawn = shown.filter(c => c.kind === kind);
+    return drawn.length ? [part(kind, found.filter(c => c.kind === kind), drawn)] : [];
+  }));
+  at("count").textContent = (found.length < claims.length ? `${figures(found.length)} of ` : "")
+    + `${figures(claims.length)} claims. ${counted(found)}`;
   at("more").hidden = shown.length === found.length;
-  at("more").textContent = `Show the other ${found.length - shown.length}`;
+  at("more").textContent = `Show the other ${figures(found.length - shown.length)}`;
 }
 
 // ---- one claim -----------------------------------------------------------------------------------
@@ -99,7 +132,7 @@ function show(c) {
     pairs([["paper", links], ["kind", data.kinds[c.kind]],
            ["published", make("span", {}, make("span", { class: "big" }, c.published),
                               c.obtained ? ` (${c.obtained})` : "")],
-           ["measured", make("span", { class: "big" }, c.measured)],
+           [ours(c), make("span", { class: "big" }, c.measured)],
            ["band", c.band + (c.why ? `: ${c.why}` : "")],
            ["judged by", c.experiments ? `the ${c.by}` : ""], ["stale", c.stale],
            ["written afterwards", c.afterwards],
@@ -174,7 +207,7 @@ function start() {
   });
   at("home").hidden = !data.papers.some(p => p.page);
   choices("paper", "all papers", data.papers.map(p => [p.name, p.title]));
-  choices("kind", "all kinds", Object.entries(data.kinds));
+  choices("kind", "all kinds", Object.entries(data.headings));
   choices("verdict", "all verdicts", Object.keys(data.verdicts).map(v => [v, v]));
   choices("skill", "all skills", Object.keys(data.skills).map(s => [s, s]));
   const changed = () => {

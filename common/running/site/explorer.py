@@ -32,19 +32,27 @@ HERE = Path(__file__).parent
 SHOWN_POINTS = 120
 """Of a curve, evenly chosen; a phone has 400 pixels."""
 
-KINDS = {"runs": "measured in runs", "formula": "formula, computed from the code",
-         "row": "row of a published table", "out": "not measured here"}
-"""As the report counts claims, and what nothing measures apart."""
+KINDS = {"measured": "measured in runs", "ready": "not run yet; its experiment is ready",
+         "out": "not run; there is no experiment for it", "row": "number of a published table",
+         "formula": "formula, computed from the code alone"}
+"""In the order of the list. The first three are the statements that a report counts by verdict."""
+
+HEADINGS = {"measured": "Measured in runs", "ready": "Not run yet",
+            "out": "Not run: no experiment here", "row": "Published tables, number by number",
+            "formula": "Formulas, computed from the code alone"}
+"""Above the claims of each kind."""
 
 Study = dict[str, list[str]]
 """A skill to the papers that teach it."""
 
 
-def kind(claim: Claim) -> str:
+def kind(j: Judgement) -> str:
     """A key of :data:`KINDS`."""
-    if not claim.measure:
-        return "out"
-    return "row" if claim.each else "formula" if is_formula(claim) else "runs"
+    if j.claim.each:
+        return "row"
+    if is_formula(j.claim):
+        return "formula"
+    return "out" if not j.claim.measure else "ready" if j.verdict == "not run" else "measured"
 
 
 def skills(text: str) -> Study:
@@ -69,7 +77,8 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
     claim, (low, high) = j.claim, j.claim.band
     code = measure_of(paper, claim)
     said = {
-        "paper": paper.name, "id": claim.id, "kind": kind(claim), "verdict": j.verdict,
+        "paper": paper.name, "id": claim.id, "kind": kind(j), "verdict": j.verdict,
+        "row": [claim.each, claim.row] if claim.each else None,
         "where": claim.where, "says": claim.says, "obtained": claim.obtained,
         "published": tables.published(j).removesuffix(" †"),  # what derived means is said in words
         "band": tables.band(j), "measured": tables.measured(j),
@@ -186,9 +195,14 @@ def curves_of(paper: Paper, claims: Sequence[dict[str, Any]]) -> dict[str, Any]:
     wanted = {(e, m) for c in claims for e in c.get("experiments", [])
               for m in c.get("metrics", [])}
     found: dict[str, Any] = {}
+    ends: dict[tuple[str, int], float] = {}  # of a run, whatever the metric
     for experiment, metric in sorted(wanted):
-        lines = [line_of(r, metric) for r in paper.results.get(experiment, [])
-                 if metric in r.curves]
+        lines = []
+        for r in paper.results.get(experiment, []):
+            if metric in r.curves:
+                if (experiment, r.seed) not in ends:
+                    ends[experiment, r.seed] = settled(r)
+                lines.append(line_of(r, metric, ends[experiment, r.seed]))
         if lines:
             found.setdefault(experiment, {})[metric] = lines
     return found
@@ -211,11 +225,16 @@ def unchanged(values: Sequence[float] | np.ndarray) -> int:
     return next((min(k + 1, last) for k in range(last, -1, -1) if values[k] != values[last]), 0)
 
 
-def line_of(run: Result, metric: str) -> list[Any]:
-    """A run's seed, steps and values; if it settled, only those up to there, and then true."""
+def line_of(run: Result, metric: str, end: float) -> list[Any]:
+    """A run's seed, steps and values; if it settled, only those up to there, and then true.
+
+    Args:
+        run: a result.
+        metric: one of its curves.
+        end: the step where it :func:`settled`.
+    """
     steps, values = thinned(*run.curves[metric])
-    end = settled(run) if len(steps) > 2 else math.inf
-    kept = sum(s <= end for s in steps if s is not None)
+    kept = sum(s <= end for s in steps if s is not None) if len(steps) > 2 else len(steps)
     return [run.seed, steps[:kept], values[:kept], *[True] * (kept < len(steps))]
 
 
@@ -280,7 +299,8 @@ def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
                        "percent": in_percent(paper),
                        "page": f"papers/{paper.name}/index.html" if modules else ""})
     names = {p["name"] for p in papers}
-    data = {"papers": papers, "kinds": KINDS, "verdicts": VERDICTS, "sources": sources,
+    data = {"papers": papers, "kinds": KINDS, "headings": HEADINGS,
+            "verdicts": VERDICTS, "sources": sources,
             "skills": {k: v for k, v in study.items() if names & set(v)}, "claims": claims}
     blocks = [block("data", data), *(block(f"curves-{k}", v) for k, v in curves.items()),
               *(block(f"published-{k}", v) for k, v in published.items() if v)]

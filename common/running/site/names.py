@@ -235,11 +235,12 @@ def parsed(path: Path) -> tuple[list[str], ast.Module]:
 
 
 def whole(path: Path) -> Source:
-    """A module, or a package, by what it says about itself."""
+    """All of a module, or of the module that a package begins with."""
     path = path / "__init__.py" if path.is_dir() else path
-    return Source(path, "", 1, ast.get_docstring(parsed(path)[1]) or "")
+    return Source(path, "", 1, "\n".join(parsed(path)[0]))
 
 
+@functools.cache
 def find(path: Path, name: str) -> Source | None:
     """An object of a module by its dotted name: a class, function, method or constant."""
     lines, node = parsed(path)

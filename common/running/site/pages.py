@@ -75,6 +75,8 @@ class Pages:
                 to = relative(target.removesuffix(".md") + ".html", page)
                 return f'<a href="{to}#{fragment}">{label}</a>'
             return f"[{label}](/{target}{'#' * bool(fragment)}{fragment})"
+        if target.endswith(".ipynb") and target.replace(".ipynb", ".md") in self.made:
+            return f"[{label}](/{target.replace('.ipynb', '.md')})"
         module = target.removesuffix(".py").replace("/", ".")
         if target.endswith(".py") and module in self.modules:
             return f"[{label}](/api/{module}.md)"
@@ -92,7 +94,7 @@ class Pages:
             content = (ROOT / target).read_text(encoding="utf-8", errors="replace")
             language = LANGUAGES.get(PurePosixPath(target).suffix, "text")
             self.made[path] = (f"---\norphan: true\nhide-toc: true\n---\n# {target}\n\n"
-                               f"{fenced(content, language)}\n")
+                               f":::::{{container}} file\n{fenced(content, language)}\n:::::\n")
         return path
 
 
@@ -132,7 +134,7 @@ def strip(judgements: Sequence[Judgement]) -> str:
     counted = count(judgements)
     parts = [f'<span style="flex: {n}; background: {colour}"></span>'
              for _, n, colour in gallery.parts(counted)]
-    return (f'<span class="strip" aria-hidden="true">{"".join(parts)}</span>'
+    return (f'<span class="strip" aria-hidden="true">{"".join(parts)}</span> '
             f'<span class="counted">{html.escape("; ".join(counted.words))}</span>')
 
 
@@ -151,9 +153,9 @@ def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
     base = f"papers/{paper.name}"
     return (f'<a class="card" href="{base}/index.html">'
             f'<img src="{base}/figures/{about["picture"]}.svg" alt="" loading="lazy">'
-            f'<strong>{about["title"]}</strong><span>{about["authors"]} {about["year"]}</span>'
-            f'<span class="result">{html.escape(result(paper)) or about["shows"]}</span>'
-            f'{strip(judgements)}<span class="counted">{gallery.HEAD[3]}: '
+            f'<strong>{about["title"]}</strong> <span>{about["authors"]} {about["year"]}</span> '
+            f'<span class="result">{html.escape(result(paper)) or about["shows"]}</span> '
+            f'{strip(judgements)} <span class="counted">{gallery.HEAD[3]}: '
             f'{html.escape(cost(paper).words)}</span></a>')
 
 
@@ -170,8 +172,9 @@ def front(found: Found, rest: Sequence[str]) -> str:
     return "\n".join([
         "---\nhide-toc: true\n---", "# Papers to code", "", about, "",
         '<p class="ways"><a href="claims.html">Every claim</a> · <a href="papers/STUDY.html">What '
-        'to study here</a> · <a href="README.html">Run it</a> · <a href="api/index.html">The code'
-        "</a></p>", "", legend(), "", f'<div class="cards">\n{cards}\n</div>', "",
+        'to study here</a> · <a href="papers/first_steps.html">First steps, a notebook</a> · '
+        '<a href="README.html">Run it</a> · <a href="api/index.html">The code</a></p>', "",
+        legend(), "", f'<div class="cards">\n{cards}\n</div>', "",
         toctree("Papers", papers), toctree("This repository", rest)])
 
 

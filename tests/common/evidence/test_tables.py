@@ -42,3 +42,15 @@ def test_a_brief_value_has_its_number_of_runs():
     assert tables.brief(Judgement(claim, "not run")) == "–"
     exact = claim.model_copy(update={"measure": None})
     assert tables.brief(Judgement(exact, "reproduced", (1.0,))) == "1.0"
+
+
+@pytest.mark.parametrize("values, by, exactly, said", [
+    ((1.0, 2.0), "mean", None, True), ((1.0, 2.0), "median", None, False),
+    ((1.0,), "mean", None, False), ((1.0, math.inf), "mean", None, False),
+    ((), "mean", None, False), ((1.0, 2.0), "mean", 0.5, False)])
+def test_a_standard_deviation_is_explained_where_it_is_shown(values, by, exactly, said):
+    judge = {"exactly": exactly} if exactly else {"by": by}
+    claim = Claim(id="a", where="w", says="s", published=1.0, measure={"experiment": "e"},
+                  judge=judge)
+    judgement = Judgement(claim, "undecided", values)
+    assert tables.scattered(judgement) == said == ("±" in tables.measured(judgement))

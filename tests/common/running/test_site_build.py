@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,11 +15,11 @@ import pytest
 from common.errors import UserError
 from common.evidence.paper import papers
 from common.files import ROOT
-from common.running.site import build, explorer
+from common.running.site import build, explorer, steps
 
 NAME = "batchnorm"
 PAGES = ["index", f"papers/{NAME}/index", f"papers/{NAME}/README", f"papers/{NAME}/REPORT",
-         f"papers/{NAME}/code", f"api/papers.{NAME}.model", "papers/STUDY"]
+         f"papers/{NAME}/code", f"api/papers.{NAME}.model", "papers/STUDY", "papers/first_steps"]
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,20 @@ def test_a_paper_has_its_story_report_method_and_code(small):
     assert {p.name for p in folder.glob("figures/*.svg")} == {
         p.name for p in (ROOT / "papers" / NAME / "figures").glob("*.svg")}
     assert 'id="fig1a-speed"' in (folder / "REPORT.html").read_text()
+    assert "<h1>Run it<" in (site / "README.html").read_text()  # the front page has the site's name
+
+
+@pytest.mark.slow
+def test_the_notebook_is_a_page_and_a_file(small):
+    """With outputs where papers site has executed it: the fixture's own build has none to show."""
+    site, _ = small
+    text = (site / "papers" / "first_steps.html").read_text()
+    assert "4. Check one number" in text and "cell_type" not in text
+    assert "first_steps.html" in (site / "index.html").read_text()
+    assert json.loads((site / "papers" / "first_steps.ipynb").read_text())["cells"]
+    assert not (site / "files" / "papers" / "first_steps.ipynb.html").exists()
+    if os.environ.get("PAPERS_SITE"):
+        assert "measured  96" in text and text.count('class="figure"') >= 3
 
 
 @pytest.mark.slow
@@ -220,6 +235,7 @@ def test_an_excerpt_is_where_the_words_stand_together(browser, small, text, word
 def test_a_phone_finds_a_field_for_words_on_the_searchs_page(browser, small):
     site, _ = small
     browser.open(site / "search.html", width=400)
+    browser.wait("document.querySelector('form.search input')?.offsetWidth > 0")
     (field,) = browser.all("input[name=q]")
     field.send_keys("sigmoid", "\ue007")
     browser.wait("document.querySelectorAll('#search-results li .context').length > 0")
@@ -283,6 +299,12 @@ def test_docstrings_are_read_as_they_were_meant():
     build.readable(None, "module", "", None, None, lines)
     assert lines == ["Largest \\|x\\| of ``a | b``, see ``{one: two}``.", "", "::", "",
                      "    papers site", "", "Then."]
+
+
+def test_a_notebook_that_cannot_be_executed_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with steps.executing(tmp_path) as ended, pytest.raises(UserError, match="not be executed"):
+        ended()
 
 
 # ---- all of it -----------------------------------------------------------------------------------

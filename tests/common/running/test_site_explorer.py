@@ -4,12 +4,14 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from common.evidence.counting import count
 from common.evidence.paper import papers
 from common.evidence.verdicts import VERDICTS
 from common.files import ROOT
@@ -58,9 +60,13 @@ def test_every_claim_is_there_with_its_verdict_and_kind(found, page):
     assert [(c["paper"], c["id"], c["verdict"]) for c in claims] == [
         (p.name, j.claim.id, j.verdict) for p, js in found for j in js]
     kinds = {c["id"]: c["kind"] for c in claims}
-    assert kinds["alg1-mean"] == "formula" and kinds["fig1a-bn-10k"] == "runs"
+    assert kinds["alg1-mean"] == "formula" and kinds["fig1a-bn-10k"] == "measured"
     assert kinds["fig3-inception-steps"] == "out"
     assert sum(k == "row" for k in kinds.values()) == 48 * 4  # the minima of lbfgs
+    (ready,) = (c for c in claims if c["paper"] == "lbfgs" and c["verdict"] == "not run")
+    assert ready["kind"] in ("ready", "out")
+    assert [c["kind"] in ("ready", "out") for c in claims] == [
+        c["verdict"] == "not run" for c in claims]
 
 
 def test_values_and_curves_are_those_of_the_results(page):
@@ -102,9 +108,19 @@ def test_a_run_has_settled_where_nothing_changes_any_more(loss, accuracy, step):
 
 def test_a_curve_ends_where_its_run_settled():
     run = run_of(train_loss=[4., 3, 2, 2, 2, 2], accuracy=[0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
-    assert explorer.line_of(run, "train_loss") == [7, [0, 1, 2, 3], [4, 3, 2, 2], True]
-    short = explorer.line_of(run_of(train_loss=[4., 3, 2]), "train_loss")
+    assert explorer.line_of(run, "train_loss", 3.0) == [7, [0, 1, 2, 3], [4, 3, 2, 2], True]
+    short = explorer.line_of(run_of(train_loss=[4., 3, 2]), "train_loss", math.inf)
     assert short == [7, [0, 1, 2], [4, 3, 2]]
+
+
+def test_a_run_is_looked_through_once_for_where_it_settled(found, monkeypatch):
+    paper, judgements = found[0]
+    seen, settled = [], explorer.settled
+    monkeypatch.setattr(explorer, "settled", lambda run: (seen.append(id(run)), settled(run))[1])
+    claims = [explorer.of_claim(paper, j)[0] for j in judgements]
+    curves = explorer.curves_of(paper, claims)
+    drawn = sum(len(lines) for metrics in curves.values() for lines in metrics.values())
+    assert len(seen) == len(set(seen)) < drawn
 
 
 def test_published_curves_are_those_of_the_tables(page):
@@ -171,16 +187,37 @@ def test_the_explorer_alone_needs_no_sphinx(tmp_path, capsys, monkeypatch):
 
 # ---- in a browser --------------------------------------------------------------------------------
 
+def test_it_opens_with_what_was_measured_and_counts_as_the_reports_do(browser, page, found):
+    browser.open(page)
+    said = browser.all("#count")[0].text
+    counted = [count(js) for _, js in found]
+    statements = sum((c.statements for c in counted), Counter())
+    assert f"Statements of the papers: {statements['reproduced']} reproduced, " in said
+    assert f"{statements['not run']} not run. Formulas: " in said
+    hold, formulas = (sum(getattr(c, k) for c in counted) for k in ("hold", "formulas"))
+    assert f"Formulas: {hold} of {formulas} hold." in said
+    (minima,) = counted[1].tables
+    assert f"published tables: {minima.agree} of {minima.rows} agree in all columns." in said
+    headings = "[...document.querySelectorAll('#list h2')].map(e => e.textContent)"
+    assert browser.js(headings)[0].startswith("Measured in runs ")
+    browser.press("#more", ENTER)
+    assert browser.js(headings)[-1].startswith("Formulas, computed from the code alone ")
+    last = browser.js("document.querySelector('#list section:last-child').textContent")
+    assert "computed 0" in last and "measured 0" not in last
+    browser.choose("kind", "formula")
+    assert "Statements" not in browser.all("#count")[0].text and not browser.errors
+
+
 def test_filters(browser, page, found):
     browser.open(page)
     everything = sum(len(js) for _, js in found)
-    assert f"{everything} of {everything} claims" in browser.all("#count")[0].text
+    assert browser.all("#count")[0].text.startswith(f"{everything} claims. Statements")
     assert len(browser.all("#list li")) == 100
     browser.press("#more", ENTER)
     assert browser.js("document.querySelectorAll('#list li').length") == everything
 
     browser.choose("paper", "batchnorm")
-    assert f"{len(found[0][1])} of" in browser.all("#count")[0].text
+    assert f"{len(found[0][1])} of {everything} claims" in browser.all("#count")[0].text
     browser.choose("verdict", "not reproduced")
     failed = [j for j in found[0][1] if j.verdict == "not reproduced"]
     assert len(browser.all("#list li")) == len(failed)
@@ -222,11 +259,12 @@ def test_alone_it_leads_nowhere_else(browser, page):
 
 def test_keyboard_alone_leads_to_a_claim_and_back(browser, page):
     browser.open(page, "#?paper=batchnorm")
-    browser.press("#list li:first-child a", ENTER)
+    browser.press("#list section:first-child li:first-child a", ENTER)
     browser.wait(OPENED)
+    before = browser.js("document.title")
     (following,) = [e for e in browser.all("#claim nav a") if e.text == "next"]
     following.send_keys(ENTER)
-    browser.wait("document.title === 'batchnorm/alg1-variance'")
+    browser.wait(f"document.title.startsWith('batchnorm/') && document.title !== '{before}'")
     browser.driver.switch_to.active_element.send_keys(ESCAPE)
     browser.wait("document.title === 'Claims'")
     assert browser.all("#filters") and browser.js("location.hash") == "#?paper=batchnorm"
@@ -284,6 +322,6 @@ def test_all_claims_are_painted_within_three_seconds(browser, tmp_path):
     for paper in data_of(path)["data"]["papers"]:
         browser.open(path, f"#?paper={paper['name']}")
         browser.wait("document.querySelector('#list li a') !== null")  # drawn after it is loaded
-        browser.press("#list li:first-child a", ENTER)
+        browser.press("#list section:first-child li:first-child a", ENTER)
         browser.wait(OPENED)
         assert browser.all("#claim h2") and not browser.errors, paper["name"]

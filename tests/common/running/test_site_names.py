@@ -1,6 +1,9 @@
 """Code beside the paper: every name of every README's table stands for something."""
 
+import ast
 import inspect
+import re
+import textwrap
 
 import pytest
 
@@ -108,3 +111,92 @@ def test_the_page_has_each_place_beside_its_lines():
     assert says < code < text.index("Algorithm 2, lines 7–10")
     name = "papers.batchnorm.model"
     assert f"/api/{name}.html#{name}.BatchNormByHand.backward" in text
+
+
+BLOCK = re.compile(r"^(?P<fence>`{3,})([^`\n]*)\n(.*?)\n(?P=fence)$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", paper_names())
+def test_every_block_beside_the_paper_has_lines_that_do_something(name):
+    blocks = [(m[2], m[3]) for m in BLOCK.finditer(beside.page(paper(name), Pages(set(), set())))]
+    assert len(blocks) >= 4 and {language for language, _ in blocks} <= {
+        "python", "{code-block} python", "yaml"}
+    for text in (b for language, b in blocks if "python" in language):
+        text = re.sub(r"^:emphasize-lines: .*\n\n", "", text)
+        (first, *more) = [n for n in ast.parse(text).body if not isinstance(n, ast.Expr)]
+        body = getattr(first, "body", [first])
+        assert more or [n for n in body if not (isinstance(n, ast.Expr) and isinstance(
+            n.value, ast.Constant))], text
+
+
+def test_a_docstring_ends_with_its_first_paragraph():
+    text = textwrap.dedent('''
+        """A module.
+
+        More of it.
+        """
+        import math
+
+
+        def area(r: float) -> float:
+            """The area of a circle,
+            whatever its radius.
+
+            Args:
+                r: the radius.
+            """
+            return math.pi * r**2
+
+        def short():
+            """Short."""
+        ''').strip()
+    assert beside.implementing(text) == textwrap.dedent('''
+        """A module."""
+
+
+        def area(r: float) -> float:
+            """The area of a circle,
+            whatever its radius."""
+            return math.pi * r**2
+
+        def short():
+            """Short."""
+        ''').strip()
+    method = names.find(paper().folder / "model.py", "BatchNormByHand.forward")
+    assert beside.implementing(method.text).startswith("@staticmethod\ndef forward(ctx")
+
+
+def test_an_experiment_is_shown_by_its_lines():
+    text = beside.page(paper("loss_landscape"), Pages(set(), set()))
+    assert 'surface_plain20:\n  help: "the same without shortcuts"\n  from: surface_res' in text
+    assert "curvature_plain20" not in text
+    config = paper().folder / "config.yaml"
+    assert beside.entries(config, "experiments", "bn_best".__eq__).startswith("bn_best: {help: ")
+    assert beside.entries(config, "experiments", "nothing".__eq__) == ""
+    assert "what all experiments share\n\n```yaml\ndata: {name: mnist}" in beside.page(
+        paper(), Pages(set(), set()))
+
+
+def test_the_lines_of_a_word_are_emphasised():
+    (row,) = [r for r in names.rows(paper("warm_start")) if "gradient_old" in r.code]
+    text = beside.pair(paper("warm_start"), Pages(set(), set()), row)
+    block = next(m for m in BLOCK.finditer(text) if m[2] == "{code-block} python")
+    numbers, code = re.match(r":emphasize-lines: ([\d,]+)\n\n(.*)", block[3], re.DOTALL).groups()
+    lines = code.splitlines()
+    assert all("gradient_old" in lines[int(n) - 1] or "gradient_new" in lines[int(n) - 1]
+               for n in numbers.split(","))
+
+
+@pytest.mark.parametrize("says, shown", [
+    ("eq. (1): f(α, β) = L(β), a plane",
+     'eq. (1): <span class="formula">f(α, β) = L(β)</span>, a plane'),
+    ("rule ∝ x_j; ghosts", '<span class="formula">rule ∝ x<sub>j</sub></span>; ghosts'),
+    ("section 4, with `a=b`", "section 4, with `a=b`")])
+def test_equations_stand_in_a_formulas_letters(says, shown):
+    assert beside.stated(says) == shown
+
+
+def test_a_name_goes_on_in_the_next_line_after_a_dot():
+    assert beside.breaking("`model.batch_norm` < `a<b`") == (
+        '<code class="docutils literal">model.<wbr>batch_<wbr>norm</code> < '
+        '<code class="docutils literal">a&lt;b</code>')

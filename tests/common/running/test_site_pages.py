@@ -12,7 +12,7 @@ from common.evidence.paper import papers
 from common.evidence.story import result
 from common.evidence.verdicts import VERDICTS
 from common.files import ROOT
-from common.running.site import pages
+from common.running.site import pages, steps
 from common.running.site.pages import Pages
 
 DOCUMENTS = {"README.md", "papers/README.md", "papers/batchnorm/README.md",
@@ -55,6 +55,33 @@ def test_a_file_that_is_no_page_gets_one():
     assert (ROOT / "papers/batchnorm/config.yaml").read_text().rstrip() in text
 
 
+def test_the_notebook_is_led_to_as_a_page():
+    made = Pages(DOCUMENTS, set(), {"papers/first_steps.md": "# First steps"})
+    made.add("README.md", "[a](papers/first_steps.ipynb)")
+    assert made.made["README.md"] == "[a](/papers/first_steps.md)" and len(made.made) == 2
+
+
+def test_a_notebooks_page_has_cells_and_their_outputs():
+    outputs = [
+        {"output_type": "stream", "text": ["a ```\n", "b\n"]},
+        {"output_type": "display_data", "data": {"text/plain": "<M>", "text/markdown": "# R\n\nc"}},
+        {"output_type": "display_data", "data": {"text/plain": "<F>", "image/png": "UE5H\n"}},
+        {"output_type": "display_data", "data": {"text/plain": "<S>", "image/svg+xml": ["<svg/>"]}},
+        {"output_type": "execute_result", "data": {"text/plain": "7"}},
+        {"output_type": "error", "traceback": ["\x1b[31mZeroDivisionError\x1b[0m"]}]
+    text, pictures = steps.page({"cells": [
+        {"cell_type": "markdown", "source": ["# First\n", "\n", "[x](README.md)"]},
+        {"cell_type": "code", "source": "x = 1", "outputs": outputs}]})
+    assert text.startswith("# First\n\n[x](README.md)\n\n<a href")
+    shown = re.findall(r":::::\{container\} output\n(.*?)\n:::::", text, re.DOTALL)
+    assert shown[:2] == ["````text\na ```\nb\n````", "**R**\n\nc"]
+    assert [re.search(r'src="([^"]+)"', s)[1] for s in shown[2:4]] == [
+        "first_steps/1.png", "first_steps/2.svg"]
+    assert shown[4:] == ["```text\n7\n```", "```text\nZeroDivisionError\n```"]
+    assert pictures == {"first_steps/1.png": b"PNG", "first_steps/2.svg": b"<svg/>"}
+    assert "```python\nx = 1\n```" in text
+
+
 def test_a_block_of_code_holds_any_text():
     assert pages.fenced("a\n```\nb\n````\n", "text") == "`````text\na\n```\nb\n````\n`````"
 
@@ -83,6 +110,7 @@ def test_a_card_says_what_came_out_and_what_it_cost():
     text = pages.card(paper, paper.judgements())
     assert html.escape(result(paper)) in text and html.escape(paper.about.shows) not in text
     assert f"minutes on two cores: {cost(paper).words}" in text
+    assert not re.search(r"</(?:strong|span)><span[^>]*>\w", text), "the search would glue words"
 
 
 def test_a_title_is_text_and_no_markup():
