@@ -8,7 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from common import files
-from common.evidence import gallery, how_made, page, picture, report, results, tables
+from common.evidence import gallery, page, picture, report, results, tables
 from common.evidence import paper as paper_module
 from common.evidence.claims import Claim
 from common.evidence.counting import count
@@ -172,15 +172,6 @@ def test_only_what_was_raised_is_said_to_be_raised():
             ) in text["gain-nesterov"]
     assert f"- Runs: {raised}, for which the interval pays" in text["table3-nesterov-triangular"]
     assert "raised" not in text["gain-adagrad"]
-
-
-def test_minutes_of_a_card_are_said_to_be_those_of_processes(every):
-    for paper, _, text in every:
-        shares = [s for found in paper.results.values() for r in found for s in r.record.segments]
-        on_card = any(s.hardware.gpu for s in shares)
-        assert ("process-minutes of" in text) == (how_made.SHARED in text) == on_card, paper.name
-        taken = {s.side_by_side for s in shares if s.side_by_side}
-        assert all(f", {n} runs in turn" in text for n in taken), paper.name
 
 
 HOSTILE = "<script>alert(1)</script> [x](http://e) `a` | b *c* _d_ &lt; $e$ \\ # f"
