@@ -83,5 +83,10 @@ def cells(paper: Paper, counted: Count) -> list[str]:
 
 
 def lines(text: str) -> list[str]:
-    """Text as lines of Markdown with at most :data:`LETTERS` characters."""
-    return [escaped(line) for line in textwrap.wrap(text, LETTERS, break_long_words=False)]
+    """Text as lines of Markdown: as few as :data:`LETTERS` allows, and about equally long."""
+    def wrapped(width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+    few = len(wrapped(LETTERS))
+    least = next(w for w in range(1, LETTERS + 1) if len(wrapped(w)) == few)
+    return [escaped(line) for line in wrapped(least)]

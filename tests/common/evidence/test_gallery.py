@@ -58,6 +58,14 @@ def test_pictures_are_as_wide_as_meant_in_830_pixels():
     assert paper.about.authors in " ".join(texts) and gallery.MINUTES in " ".join(texts)
 
 
+def test_no_word_of_a_text_is_left_alone_in_its_last_line():
+    text = "a word " * 8 + "and more"
+    assert gallery.LETTERS < len(text) < 1.2 * gallery.LETTERS
+    one, other = gallery.lines(text)
+    assert f"{one} {other}" == text and abs(len(one) - len(other)) < 10
+    assert gallery.lines("short") == ["short"] and gallery.lines("") == []
+
+
 def test_readme_is_read_to_the_end_of_its_gallery():
     """At most a thousand words; what only a screen reader says, and addresses, do not count."""
     text = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- end of gallery -->")[0]
