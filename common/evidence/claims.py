@@ -7,7 +7,7 @@
     title: ...            # of the paper; also authors, year, link, shows, picture
     result: >             # the outcome in at most 20 words, for README's gallery
       BN is five times as fast {fig1a-speed: reproduced}    # the verdict is checked, not shown
-    story: >              # a few sentences: the paper's claims, the outcome, what failed and why
+    story: >              # three sentences: the paper's claims, the outcome, what failed and why
       BN learns faster {fig1a-speed: reproduced}, … # the report shows the claim's verdict here
     claims:
       - id: fig1a-bn-4k

@@ -15,6 +15,7 @@ from itertools import pairwise
 from common.evidence import results
 from common.evidence.claims import Claim
 from common.evidence.paper import Judgement, Paper
+from common.evidence.places import places
 from common.evidence.results import Record
 from common.evidence.verdicts import VERDICTS
 from common.segments import Hardware
@@ -25,12 +26,12 @@ class TableCount:
     """How much of a published table was reproduced.
 
     Attributes:
-        name: the name of its file in ``published/``.
+        place: where it stands in the paper.
         agree: number of rows that agree in every column.
         rows, columns: the size of the table.
     """
 
-    name: str
+    place: str
     agree: int
     rows: int
     columns: int
@@ -68,7 +69,7 @@ class Count:
         if self.formulas:
             said.append(f"{self.hold} of {self.formulas} formula{'s' * (self.formulas > 1)} "
                         f"hold{'s' * (self.formulas == 1)}")
-        said += [f"table {t.name}: {t.words}" for t in self.tables]
+        said += [f"{t.words} ({t.place})" for t in self.tables]
         return [s for s in said if s]
 
 
@@ -80,7 +81,7 @@ def count(judgements: Sequence[Judgement]) -> Count:
     return Count(
         Counter(j.verdict for j in alone if j not in formulas), len(formulas),
         sum(j.verdict == "reproduced" for j in formulas),
-        tuple(of_table(n, [j for j in judgements if j.claim.each == n]) for n in names),
+        tuple(of_table([j for j in judgements if j.claim.each == n]) for n in names),
         sum(bool(j.claim.afterwards) for j in alone))
 
 
@@ -89,13 +90,13 @@ def is_formula(claim: Claim) -> bool:
     return bool(claim.measure) and not claim.experiments
 
 
-def of_table(name: str, judgements: Sequence[Judgement]) -> TableCount:
+def of_table(judgements: Sequence[Judgement]) -> TableCount:
     """Count the rows of one table."""
     rows: dict[str, list[str]] = {}
     for j in judgements:
         rows.setdefault(j.claim.row, []).append(j.verdict)
-    return TableCount(name, sum(set(v) == {"reproduced"} for v in rows.values()), len(rows),
-                      len({j.claim.column for j in judgements}))
+    return TableCount(places(judgements), sum(set(v) == {"reproduced"} for v in rows.values()),
+                      len(rows), len({j.claim.column for j in judgements}))
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class Cost:
         made: core-seconds of the finished runs.
         missing: core-seconds of the missing runs whose speed is known.
         unknown: number of missing runs whose speed on a processor is not known.
-        on_card: seconds that the finished runs used a graphics card.
+        on_card: seconds that processes used a graphics card for the finished runs, see
+            :func:`card_seconds`.
     """
 
     made: float
@@ -116,12 +118,12 @@ class Cost:
 
     @property
     def words(self) -> str:
-        """Minutes on two cores, spent and still to go, and minutes on a graphics card.
+        """Minutes on two cores, spent and still to go, and process-minutes on a graphics card.
 
         A missing run whose speed is not known is called untimed.
         """
         said = f"{self.made / 120:,.0f} spent"
-        said += f", {self.on_card / 60:,.1f} on a card" if self.on_card else ""
+        said += f", {self.on_card / 60:,.1f} process-minutes on a card" if self.on_card else ""
         left = in_words(self.missing, self.unknown)
         return said + (f"; to go: {left}" if left else "")
 
@@ -192,7 +194,11 @@ def core_seconds(record: Record) -> float:
 
 
 def card_seconds(record: Record) -> float:
-    """The seconds of a run on a graphics card; its share where several runs took turns."""
+    """The seconds of a run on a graphics card; its share where runs took turns in one process.
+
+    A record does not know of other processes on the same card. Where there were some, the sum over
+    all runs exceeds the time for which the card was held.
+    """
     return weighed(record, lambda hardware: float(hardware.gpu is not None))
 
 

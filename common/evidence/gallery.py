@@ -1,8 +1,13 @@
-"""README's table of papers: a row for each, with a strip of its verdicts and a picture."""
+"""README's table of papers: a picture of each, beside what came out and a strip of its verdicts.
+
+A code host shows README in 830 to 1,010 pixels, and shrinks the pictures of a table whose texts ask
+for more. So there are two columns, and the text of the second is broken into short lines.
+"""
 
 from __future__ import annotations
 
 import html
+import textwrap
 
 from common.evidence.counting import Count, cost
 from common.evidence.paper import Paper
@@ -14,10 +19,19 @@ from common.evidence.verdicts import VERDICTS
 NAME = "strip"
 """The name of the strip's file, without suffix."""
 
-HEAD = ("paper", "what came out", "verdicts", "minutes on two cores", "picture")
+HEAD = ("picture", "paper, what came out, and its verdicts")
 
-WIDTH, HEIGHT, LEAST = 260, 18, 20
+MINUTES = "minutes on two cores"
+"""What the numbers of a cost are."""
+
+PICTURE = 320
+"""The width of a paper's picture, in pixels."""
+
+WIDTH, HEIGHT, LEAST = 430, 20, 22
 """Width and height of a strip, and the least width of a part, enough for two digits; in pixels."""
+
+LETTERS = 58
+"""The largest number of characters in a line of text, about as wide as a strip."""
 
 NOT_RUN = "#d5dade"
 """The colour of verdicts without a mark in :data:`common.evidence.picture.MARKS`."""
@@ -46,7 +60,7 @@ def strip(counted: Count) -> str:
         width = LEAST + free * n / total
         drawn.append(f'<rect x="{x:.1f}" width="{width - 1:.1f}" height="{HEIGHT}" fill="{colour}">'
                      f'<title>{n} {verdict}</title></rect><text x="{x + width / 2 - 0.5:.1f}" '
-                     f'y="13" text-anchor="middle">{n}</text>')
+                     f'y="14" text-anchor="middle">{n}</text>')
         x += width
     below = (f'<text y="{HEIGHT + 14}" fill="#7a828a">{html.escape(", ".join(more))}</text>'
              if more else "")
@@ -60,8 +74,19 @@ def cells(paper: Paper, counted: Count) -> list[str]:
     base, about = f"papers/{paper.name}", paper.about
     said = html.escape("; ".join(counted.words))
     picture = html.escape(f"{base}/figures/{about.picture}.svg")
-    return [f"{linked(about.title, f'{base}/README.md')}, {escaped(about.authors)} {about.year}",
-            escaped(result(paper) or about.shows),
-            f'<img src="{base}/figures/{NAME}.svg" width="{WIDTH}" alt="{said}"><br>'
-            f"[report]({base}/REPORT.md)", cost(paper).words,
-            f'<a href="{picture}"><img src="{picture}" width="320" alt="{paper.name}"></a>']
+    return [f'<a href="{picture}"><img src="{picture}" width="{PICTURE}" alt="{paper.name}"></a>',
+            "<br>".join([
+                f"**{linked(about.title, f'{base}/README.md')}**",
+                *lines(f"{about.authors} {about.year}"), *lines(result(paper) or about.shows),
+                f'<img src="{base}/figures/{NAME}.svg" width="{WIDTH}" alt="{said}">',
+                *lines(f"{MINUTES}: {cost(paper).words}"), f"[report]({base}/REPORT.md)"])]
+
+
+def lines(text: str) -> list[str]:
+    """Text as lines of Markdown: as few as :data:`LETTERS` allows, and about equally long."""
+    def wrapped(width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+    few = len(wrapped(LETTERS))
+    least = next(w for w in range(1, LETTERS + 1) if len(wrapped(w)) == few)
+    return [escaped(line) for line in wrapped(least)]

@@ -8,14 +8,11 @@ tables and the list of runs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from common.evidence import picture, results
 from common.evidence.claims import Claim
 from common.evidence.counting import (
-    card_seconds,
-    core_seconds,
     cost,
     count,
     in_words,
@@ -23,7 +20,9 @@ from common.evidence.counting import (
     of_table,
     to_go,
 )
+from common.evidence.how_made import how_made
 from common.evidence.paper import Judgement, Paper
+from common.evidence.places import ELSEWHERE, by_place, place_in_paper, places
 from common.evidence.story import story
 from common.evidence.tables import (
     band,
@@ -31,10 +30,10 @@ from common.evidence.tables import (
     cell,
     command,
     escaped,
+    fold,
     linked,
     measured,
     number,
-    on_what,
     published,
     scattered,
     table,
@@ -42,16 +41,8 @@ from common.evidence.tables import (
 from common.evidence.verdicts import VERDICTS, confidence
 from common.training.progress import duration
 
-PLACES = (re.compile(r"(?:Tables?|Figs?\.|Algorithm) \w+(?:\([a-z]\))?(?: (?:and|to) \d+)?"),
-          re.compile(r"(?:section|appendix|theorem|Proposition) [\w.]*\w", re.IGNORECASE),
-          re.compile(r"eqs?\. \(\d+\)|abstract"))
-"""Patterns of places in a paper, from those that readers know best to those they know least."""
-
 FIGURES = 6
 """How many figures besides the headline are shown; if there are more, they go into a fold."""
-
-ELSEWHERE = "Elsewhere"
-"""The heading of claims that are the only ones at their place in the paper."""
 
 
 def report_text(paper: Paper, judgements: list[Judgement], captions: dict[str, str]) -> str:
@@ -67,25 +58,25 @@ def report_text(paper: Paper, judgements: list[Judgement], captions: dict[str, s
     formulas = [j for j in alone if is_formula(j.claim)]
     ran = [j for j in alone if j not in formulas and j.verdict != "not run"]
     missing = [j for j in alone if j not in formulas and j.verdict == "not run"]
+    rows = [j for j in judgements if j.claim.each]
     drawn = {about.picture: captions[about.picture]} | captions
     headline, *others = (figure_with_caption(name, caption) for name, caption in drawn.items())
     parts = [
         f"# {escaped(about.title)}: reproduction report",
         "<!-- made by papers report from claims.yaml and results/; do not edit -->",
-        f"{escaped(about.authors)} ({about.year}), [{about.link}]({about.link}). "
+        f"{escaped(about.authors)} {about.year}, [{about.link}]({about.link}). "
         f"What the code does and where it had to choose: [README.md](README.md).",
         story(paper, judgements),
         counted(judgements),
         *verdicts_drawn(judgements),
         headline,
-        "## What the paper says, and what came out" if ran else "",
+        "## What the paper says, and what came out" if ran or rows else "",
         "Measured: means over n seeds. A verdict leads to band, interval, reason and command, in "
         "the fold below its table. † derived from the paper, not printed there; ‡ written or "
         "mended when results were there." if ran else "",
         *(part for place, found in by_place(ran).items() for part in section(paper, place, found)),
-        *(part for name in dict.fromkeys(j.claim.each for j in judgements) if name for part in (
-            f"### Table {name}", *published_table(paper, name, [
-                j for j in judgements if j.claim.each == name]))),
+        *(part for name in dict.fromkeys(j.claim.each for j in rows)
+          for part in published_table(paper, [j for j in rows if j.claim.each == name])),
         *not_run(paper, missing),
         *computed(paper, formulas),
         "## More figures" if others else "",
@@ -116,54 +107,30 @@ def verdicts_drawn(judgements: Sequence[Judgement]) -> list[str]:
             fold("How this picture is read", picture.READING)]
 
 
-def fold(title: str, text: str) -> str:
-    """A fold that a reader can open; a heading inside would end it early on some pages."""
-    return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
-
-
-def place_in_paper(where: str) -> str:
-    """The table, figure, section or equation of a claim.
-
-    If ``where`` first names one of several papers, that name is included.
-    """
-    first = next((m for p in PLACES if (m := p.search(where))), None)
-    if first is None:
-        return where
-    source, comma, _ = where.partition(", ")
-    named = comma and first.start() > len(source) and not any(p.search(source) for p in PLACES)
-    return (f"{source}, " if named else "") + first[0]
-
-
-def by_place(judgements: Sequence[Judgement]) -> dict[str, list[Judgement]]:
-    """Group claims by their place in the paper, in the order of claims.yaml.
-
-    Claims alone at their place form the last group.
-    """
-    found: dict[str, list[Judgement]] = {}
-    for j in judgements:
-        found.setdefault(place_in_paper(j.claim.where), []).append(j)
-    single = [j for js in found.values() if len(js) == 1 for j in js]
-    groups = {where: js for where, js in found.items() if len(js) > 1}
-    return groups | ({ELSEWHERE if groups else "": single} if single else {})
-
-
 def section(paper: Paper, where: str, judgements: Sequence[Judgement]) -> list[str]:
     """The claims of one place: a narrow table, with their details in a fold."""
-    title = f"### {escaped(where[0].upper() + where[1:])}" if where else ""
-    return [title, statements(judgements, "measured (n)"),
+    apart = where in (ELSEWHERE, "")
+    return [heading(where) if where else "", statements(judgements, "measured (n)", apart),
             fold("Bands, intervals, reasons and commands",
                  "\n\n".join(details(paper, j) for j in judgements))]
 
 
-def statements(judgements: Sequence[Judgement], ours: str) -> str:
+def heading(where: str) -> str:
+    """The heading of a place in the paper."""
+    return f"### {escaped(where[0].upper() + where[1:])}"
+
+
+def statements(judgements: Sequence[Judgement], ours: str, apart: bool = False) -> str:
     """A narrow table of claims, a row each.
 
     Args:
         judgements: the judged claims.
         ours: the heading of the column of our values.
+        apart: whether their places in the paper differ, so that a column gives each one's.
     """
-    return table(["statement", "published", ours, "verdict"],
-                 [[escaped(j.claim.says), published(j), brief(j), verdict(j)] for j in judgements])
+    return table(["statement", *["where"] * apart, "published", ours, "verdict"], [
+        [escaped(j.claim.says), *[escaped(place_in_paper(j.claim.where))] * apart, published(j),
+         brief(j), verdict(j)] for j in judgements])
 
 
 def verdict(j: Judgement) -> str:
@@ -178,8 +145,9 @@ def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
     ready = sum(bool(j.claim.measure) for j in judgements)
     all_runs = cost(paper)
     many = f"{len(judgements)} statement{'s' * (len(judgements) > 1)}"
+    of_them = "all" if ready == len(judgements) > 1 else f"{ready}"
     said = (f"{many} {'have' if len(judgements) > 1 else 'has'} not been measured"
-            + (f"; for {ready} of them the experiments are ready" if ready else "")
+            + (f"; for {of_them} of them the experiments are ready" if ready else "")
             + f". Minutes on two cores: {all_runs.words}."
             + (" Nobody has measured what an untimed run costs." if all_runs.unknown else ""))
     rows = [[escaped(j.claim.says), published(j),
@@ -199,17 +167,24 @@ def computed(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
             f"formula{'s' * (len(judgements) > 1)} hold{'s' * (len(judgements) == 1)}"
             + (", all but these:" if wrong else "."))
     return ["## Computed from the code alone", hold,
-            statements(wrong, "computed") if wrong else "",
-            fold("Every formula", "\n\n".join([statements(judgements, "computed"), *(
+            statements(wrong, "computed", apart=True) if wrong else "",
+            fold("Every formula", "\n\n".join([statements(judgements, "computed", apart=True), *(
                 details(paper, j) for j in judgements)]))]
 
 
-def published_table(paper: Paper, name: str, judgements: Sequence[Judgement]) -> list[str]:
-    """A published table: the number of rows that agree, and all numbers in a fold."""
-    counted = of_table(name, judgements)
-    return [f"{counted.words}.", fold("Published and measured, row by row", "\n\n".join([
-        row_by_row(judgements),
-        *(details(paper, j) for j in judgements if stands_alone(j, judgements))]))]
+def published_table(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
+    """A published table: the number of rows that agree, and all numbers in a fold.
+
+    If most rows agree, those that do not are shown.
+    """
+    counted = of_table(judgements)
+    wrong = {j.claim.row for j in judgements if j.verdict != "reproduced"}
+    seen = 0 < len(wrong) < counted.agree
+    return [heading(f"{places(judgements)}, row by row"),
+            counted.words + (", all but these:" if seen else "."),
+            row_by_row([j for j in judgements if j.claim.row in wrong]) if seen else "",
+            fold("Every row, published and measured", "\n\n".join([row_by_row(judgements), *(
+                details(paper, j) for j in judgements if stands_alone(j, judgements))]))]
 
 
 def row_by_row(judgements: Sequence[Judgement]) -> str:
@@ -259,9 +234,7 @@ def details(paper: Paper, j: Judgement) -> str:
         lines.append("- Written or mended when its results were there already: "
                      + escaped(claim.afterwards))
     if len(j.plan) > 1 and j.values:
-        looks = ", raised to ".join(map(str, j.plan))
-        lines.append(f"- Runs: planned {looks} after a look at the verdict, for which the interval "
-                     f"pays: it is of {percent(confidence(j.plan))}.")
+        lines.append(f"- Runs: {planned(paper, j)}it is of {percent(confidence(j.plan))}.")
     if j.by == "one":
         lines.append("- One run counts: all of them start from the same network, and no seed "
                      "changes what is measured of it.")
@@ -285,6 +258,24 @@ def details(paper: Paper, j: Judgement) -> str:
     return "\n".join(lines)
 
 
+def planned(paper: Paper, j: Judgement) -> str:
+    """How many runs a claim planned and to what the number was raised, for which its interval pays.
+
+    Where experiments differ in this, each has its own number, and the seeds that all have count.
+    """
+    plans = {e: raised(paper.experiments.planned(e)) for e in j.claim.experiments}
+    if len(set(plans.values())) < 2:
+        return f"{raised(j.plan)}, for which the interval pays: "
+    return (f"{'; '.join(f'{plan} for {e}' for e, plan in plans.items())}. Only seeds that all of "
+            f"these have count, here {len(j.values)}. For the look the interval pays: ")
+
+
+def raised(plan: Sequence[int]) -> str:
+    """How many runs were planned, and to what the number was raised."""
+    return (f"planned {', raised to '.join(map(str, plan))}"
+            + " after a look at the verdict" * (len(plan) > 1))
+
+
 def percent(share: float) -> str:
     """A fraction in percent, with at most three digits."""
     return f"{100 * share:.3g} %"
@@ -302,48 +293,3 @@ def price(paper: Paper, claim: Claim) -> str:
                         f"({1000 * seconds:,.0f} ms a step on {found.cpu}, {threads} "
                         f"thread{'s' * (threads > 1)}).")
     return "".join(said)
-
-
-def how_made(paper: Paper) -> list[str]:
-    """How the results were made: time and machines in a sentence, every run in a fold."""
-    records = [r.record for found in paper.results.values() for r in found]
-    if not records:
-        return ["No run has finished yet."]
-    segments = [s for r in records for s in r.segments]
-    machines = dict.fromkeys(s.hardware.processor for s in segments if s.hardware.gpu is None)
-    cards = dict.fromkeys(f"{s.hardware.gpu} ({s.hardware.precision or 'float32'})"
-                          for s in segments if s.hardware.gpu is not None)
-    spent = [f"{sum(map(core_seconds, records)) / 3600:,.1f} core-hours on {', '.join(machines)}"
-             ] if machines else []
-    if cards:
-        spent.append(f"{sum(map(card_seconds, records)) / 60:,.1f} minutes of {', '.join(cards)}")
-    commits = dict.fromkeys(s.code for s in segments)
-    versions = dict.fromkeys(s.versions.torch for s in segments)
-    name = paper.name
-    return [
-        f"{len(records)} run{'s' * (len(records) > 1)} of {len(paper.results)} "
-        f"experiment{'s' * (len(paper.results) > 1)}: {' and '.join(spent)}, with torch "
-        f"{', '.join(versions)}, at {len(commits)} commit{'s' * (len(commits) > 1)} of this "
-        f"repository. Any number again: `papers reproduce {name} claims=ID`, with the ID that its "
-        f"verdict leads to. Whether today's code still does what the results say: "
-        f"`papers recheck {name}`.",
-        fold("Every run", runs(paper))]
-
-
-def runs(paper: Paper) -> str:
-    """The table of provenance: the runs, their commits, versions and hardware."""
-    rows = []
-    for experiment, found in paper.results.items():
-        alike: dict[str, list[results.Result]] = {}
-        for r in found:
-            alike.setdefault("; ".join(dict.fromkeys(
-                on_what(s.hardware) for s in r.record.segments)), []).append(r)
-        for hardware, like in alike.items():
-            segments = [s for r in like for s in r.record.segments]
-            commits = dict.fromkeys(s.code for s in segments)
-            versions = dict.fromkeys(s.versions.torch for s in segments)
-            seconds = [r.record.seconds for r in like]
-            rows.append([experiment, ", ".join(str(r.seed) for r in like),
-                         f"{sum(seconds) / len(seconds) / 60:.1f}", ", ".join(commits),
-                         ", ".join(versions), hardware])
-    return table(["experiment", "seeds", "minutes a run", "commit", "torch", "hardware"], rows)

@@ -1,4 +1,8 @@
-"""All verdicts of a paper in one picture: a row for every measured statement, on one scale."""
+"""All verdicts of a paper in one picture: a row for every measured statement, on one scale.
+
+A statement's text stands above its row, and the picture is as wide as a telephone's page, so that
+nobody sees texts without their marks.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from common.evidence import plotting
 from common.evidence.counting import is_formula
+from common.evidence.legends import fitted
 from common.evidence.paper import Judgement
 
 NAME = "verdicts"
@@ -40,8 +46,14 @@ MARKS = {"reproduced": ("o", "#009E73"), "consistent": ("v", "#56B4E9"),
          "stale": ("d", "#999999")}
 """A shape and a colour for each verdict; either is enough to tell them apart."""
 
-LETTERS = 60
+LETTERS = 63
 """The largest number of characters in a line of a statement's text."""
+
+WIDTH = 384 / 96
+"""The width in inches: a telephone shows pictures of 384 pixels as large as they are."""
+
+LINE, BAR, GAP = 0.133, 0.11, 0.07
+"""Heights in inches: a line of text, a band, and what is left below it."""
 
 
 @dataclass(frozen=True)
@@ -92,21 +104,23 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
     rows = statements(judgements)
     if not rows:
         return None
-    heights = [0.4 + 0.6 * (1 + label(j).count("\n")) for j in rows]  # in lines
+    texts = [label(j) for j in rows]
+    heights = [LINE * (1.15 + text.count("\n")) + BAR + GAP for text in texts]
     tops = [sum(heights[:k]) for k in range(len(rows))]
-    places = [top + height / 2 for top, height in zip(tops, heights, strict=True)]
-    made, axes = plotting.figure(width=plotting.WIDEST, height=0.2 * sum(heights) + 1.15)
-    for y, j in zip(places, rows, strict=True):
-        row(axes, y, j)
-    axes.set(xlim=(-EDGE, EDGE), ylim=(sum(heights) + 0.1, -0.1),
+    made, axes = plotting.figure(width=WIDTH, height=sum(heights) + 1.15)
+    axes.set(xlim=(-EDGE, EDGE), ylim=(sum(heights), 0),
              xlabel="half widths of a band with two ends;\na band with one has it at −1 or 1")
-    axes.set_yticks(places, [label(j) for j in rows])
-    axes.tick_params(left=False)
+    axes.grid(False)
+    axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    for verdict, (mark, colour) in MARKS.items():
-        if n := sum(j.verdict == verdict for j in rows):
-            axes.plot([], [], mark, color=colour, ms=5, label=f"{verdict} ({n})")
-    made.legend(loc="outside upper center", ncols=len(MARKS))
+    for top, height, text, j in zip(tops, heights, texts, rows, strict=True):
+        axes.text(-EDGE, top, text, va="top", fontsize=plotting.SMALLEST, linespacing=1.1,
+                  in_layout=False)  # as long as it is, rows keep their width
+        row(axes, top + height - GAP - BAR / 2, j)
+    fitted(made, made.bbox.width, len(MARKS), loc="outside upper center", handles=[
+        Line2D([], [], ls="", marker=mark, color=colour, ms=5, label=f"{verdict} ({n})")
+        for verdict, (mark, colour) in MARKS.items()
+        if (n := sum(j.verdict == verdict for j in rows))])
     return made
 
 
@@ -119,9 +133,11 @@ def row(axes: plotting.Axes, y: float, j: Judgement) -> None:
     """Draw a claim's row: the band, the published value, the measured value and its interval."""
     at, (mark, colour) = scale_of(j), MARKS[j.verdict]
     low, high = max(at.low, -EDGE), min(at.high, EDGE)
-    axes.barh(y, high - low, left=low, height=0.8, color="0.88", zorder=1)
+    bottom, top = y + BAR / 2, y - BAR / 2
+    axes.vlines(range(-round(EDGE), round(EDGE) + 1), top, bottom, color="0.92", lw=0.8, zorder=0)
+    axes.barh(y, high - low, left=low, height=BAR, color="0.85", zorder=1)
     if j.claim.published is not None:
-        axes.plot([at(j.claim.published)] * 2, [y - 0.4, y + 0.4], color="black", lw=1.2, zorder=2)
+        axes.plot([at(j.claim.published)] * 2, [top, bottom], color="black", lw=1.2, zorder=2)
     if j.interval is not None and all(map(math.isfinite, j.interval)):
         ends = [min(max(at(v), -EDGE), EDGE) for v in j.interval]
         axes.plot(ends, [y, y], color=colour, lw=1.2, zorder=3)

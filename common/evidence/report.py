@@ -66,7 +66,7 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
                 raise
             print(f"warning: {e}; README.md keeps its row of {name}", file=sys.stderr)
             rows += [old for old in text.splitlines() if f"(papers/{name}/README.md)" in old
-                     and old.startswith("| [")]
+                     and old.startswith("| ")]
             continue
         for path in results.unread(paper.folder, paper.experiments.experiments):
             print(f"warning: nothing reads {shown(path)}: expected a folder named after an "

@@ -59,7 +59,7 @@ def band(j: Judgement) -> str:
     if math.isinf(low):
         return f"≤ {number(high, form)}"
     if j.claim.judge.exactly is not None and j.claim.published is not None and low < high:
-        return f"{number(j.claim.published, form)} ± {j.claim.judge.exactly:g}"
+        return f"{number(j.claim.published, form)} ± {number(j.claim.judge.exactly, 'g')}"
     if low == high:
         return f"= {number(low, form)}"
     return f"{number(low, form)} … {number(high, form)}"
@@ -105,6 +105,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def line(cells: list[str]) -> str:
     """A row of a Markdown table."""
     return "| " + " | ".join(map(cell, cells)) + " |"
+
+
+def fold(title: str, text: str) -> str:
+    """A fold that a reader can open; a heading inside would end it early on some pages."""
+    return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
 def published(j: Judgement) -> str:

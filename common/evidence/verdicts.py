@@ -37,7 +37,7 @@ Way = Literal["mean", "median", "share", "one"]
 """The values of ``judge: {by: …}``."""
 
 VERDICTS: dict[str, str] = {
-    "reproduced": f"the {CONFIDENCE:.0%} interval over all planned seeds, at least "
+    "reproduced": f"the {100 * CONFIDENCE:g} % interval over all planned seeds, at least "
                   f"{ENOUGH_SEEDS}, lies inside the band fixed beforehand; an exact fact holds",
     "consistent": "fewer runs than planned, and they lie inside the band",
     "undecided": "the interval straddles an edge of the band, or too few runs lie outside it",

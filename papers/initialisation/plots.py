@@ -67,7 +67,7 @@ def signals(paper: Paper) -> tuple[str, str, Figure]:
         axes.set_xticks(k)
     panels[0].set_ylabel("variance, relative")
     legend_of_all(made, ("theory", {"color": "grey", "ls": "--", "lw": 0.9}))
-    return "signals", ("Fresh tanh networks of five hidden layers of 1000 units on MNIST images: "
+    return "signals", ("Fresh tanh networks, 5 × 1000 units, on MNIST images: "
                        "variance of activations (over the first layer's), of back-propagated "
                        "gradients and of the weights' gradients (over the last layer's), and eqs. "
                        "(5), (13) and (14) of Glorot & Bengio (dashed)."), made

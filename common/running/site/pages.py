@@ -155,7 +155,7 @@ def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
             f'<img src="{base}/figures/{about["picture"]}.svg" alt="" loading="lazy">'
             f'<strong>{about["title"]}</strong> <span>{about["authors"]} {about["year"]}</span> '
             f'<span class="result">{html.escape(result(paper)) or about["shows"]}</span> '
-            f'{strip(judgements)} <span class="counted">{gallery.HEAD[3]}: '
+            f'{strip(judgements)} <span class="counted">{gallery.MINUTES}: '
             f'{html.escape(cost(paper).words)}</span></a>')
 
 

@@ -27,7 +27,7 @@ def test_formulas_tables_and_statements_are_counted_apart():
     assert found.statements == {"reproduced": 1, "undecided": 2, "not run": 1}
     assert found.words == ["1 reproduced, 2 undecided, 1 not run",
                            "1 of these claims written afterwards", "1 of 2 formulas hold",
-                           "table t: 1 of 3 rows agree in all 2 columns"]
+                           "1 of 3 rows agree in all 2 columns (w)"]
 
 
 def test_every_verdict_is_given_and_nothing_twice():
@@ -46,7 +46,8 @@ def test_words_of_a_cost():
     assert Cost(1200, 1, 0).words == "10 spent; to go: 1 min", "what is missing is never nothing"
     assert Cost(1200, 0, 1).words == "10 spent; to go: 1 untimed run"
     assert Cost(1200, 240, 3).words == "10 spent; to go: 2 min, 3 untimed runs"
-    assert Cost(1200, 240, 3, 90).words == "10 spent, 1.5 on a card; to go: 2 min, 3 untimed runs"
+    assert Cost(1200, 240, 3, 90).words == (
+        "10 spent, 1.5 process-minutes on a card; to go: 2 min, 3 untimed runs")
 
 
 def test_the_cost_is_of_all_planned_runs(tmp_path, monkeypatch):

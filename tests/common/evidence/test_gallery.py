@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from common.evidence import gallery
-from common.evidence.counting import Count, TableCount
+from common.evidence.counting import Count, TableCount, count
+from common.evidence.paper import papers
 from common.files import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -41,6 +42,28 @@ def test_a_strip_has_a_part_for_every_verdict_that_occurs():
 ])
 def test_what_there_is_nothing_of_is_not_drawn(counted, texts):
     assert parts(counted)[1] == texts
+
+
+def test_pictures_are_as_wide_as_meant_in_830_pixels():
+    """Where the texts of a table ask for more than a page has, its pictures shrink."""
+    around = 2 * 2 * 13 + 3  # a code host's padding of cells, and borders
+    assert gallery.PICTURE + gallery.WIDTH + around <= 830
+    widest = 7.4  # pixels of a character, mean of a line
+    assert gallery.LETTERS * widest <= gallery.WIDTH
+    (paper,) = papers(["deep_compression"])
+    picture, said = gallery.cells(paper, count(paper.judgements()))
+    assert f'width="{gallery.PICTURE}"' in picture
+    texts = [re.sub(r"<[^>]*>|\]\([^)]*\)|[*\\[]", "", t) for t in said.split("<br>")]
+    assert max(map(len, texts)) <= gallery.LETTERS and len(texts) > 6
+    assert paper.about.authors in " ".join(texts) and gallery.MINUTES in " ".join(texts)
+
+
+def test_no_word_of_a_text_is_left_alone_in_its_last_line():
+    text = "a word " * 8 + "and more"
+    assert gallery.LETTERS < len(text) < 1.2 * gallery.LETTERS
+    one, other = gallery.lines(text)
+    assert f"{one} {other}" == text and abs(len(one) - len(other)) < 10
+    assert gallery.lines("short") == ["short"] and gallery.lines("") == []
 
 
 def test_readme_is_read_to_the_end_of_its_gallery():

@@ -55,26 +55,6 @@ def test_folds_are_closed_and_hold_no_heading(every):
             assert re.match(r"<details>\n<summary>.+</summary>\n\n", fold), paper.name
 
 
-@pytest.mark.parametrize(("where", "place"), [
-    ("Table 1, p. 4", "Table 1"), ("section 3.3, p. 4; Fig. 3", "Fig. 3"),
-    ("G&B, Table 1 (2.21 and 1.64 there)", "G&B, Table 1"), ("Fig. 1(a)", "Fig. 1(a)"),
-    ("section 4.1.1, p. 5", "section 4.1.1"), ("abstract, p. 1", "abstract"),
-    ("2016, eq. (1) and Fig. 3", "2016, Fig. 3"), ("eqs. (3), (4)", "eqs. (3)"),
-    ("Klambauer et al., theorem 1", "Klambauer et al., theorem 1"),
-    ("section 4.2, Fig. 6 left", "Fig. 6"), ("ours", "ours"),
-    ("Hopfield 1982, pp. 2556–2557", "Hopfield 1982, pp. 2556–2557")])
-def test_a_claims_place(where, place):
-    assert page.place_in_paper(where) == place
-
-
-def test_single_claims_stand_together_behind_the_groups():
-    js = [Judgement(Claim(id=i, where=w, says="s"), "undecided", (1.0,)) for i, w in (
-        ("a", "Fig. 1"), ("b", "Table 2"), ("c", "Fig. 3"), ("d", "Table 2, p. 5"))]
-    found = {where: [j.claim.id for j in group] for where, group in page.by_place(js).items()}
-    assert found == {"Table 2": ["b", "d"], page.ELSEWHERE: ["a", "c"]}
-    assert list(page.by_place(js[:1])) == [""], "no heading for what is alone"
-
-
 def test_what_has_not_been_run_stands_apart_with_its_cost(every):
     for paper, js, text in every:
         missing = [j for j in js if j.verdict == "not run" and not j.claim.each]
@@ -130,6 +110,27 @@ def test_a_run_that_is_missing_has_its_cost(tmp_path, monkeypatch):
         " One run of bn: about 30 min (36 ms a step on a processor, 2 threads).")
 
 
+def test_claims_alone_at_their_places_have_a_column_of_them():
+    (paper,) = papers(["batchnorm"])
+    js = [Judgement(Claim(id=i, where=w, says="s"), "undecided", (1.0,))
+          for i, w in (("a", "Fig. 1, p. 2"), ("b", "Table 2"))]
+    for where in (page.ELSEWHERE, ""):
+        table = page.section(paper, where, js)[1]
+        assert "| statement | where | published |" in table
+        assert "| s | Fig. 1 | – | 1 |" in table and "| s | Table 2 | – | 1 |" in table
+    assert "| where |" not in page.section(paper, "Fig. 1", js[:1])[1]
+
+
+def test_a_published_table_is_headed_by_its_place(every):
+    found = {line for _, _, text in every for line in text.splitlines()
+             if re.match("### .*, row by row", line)}
+    assert {"### Table 2, row by row", "### 2016, Table 2 and 2015, Table 2, row by row",
+            "### Moré, Garbow & Hillstrom 1981, section 3, row by row"} < found
+    for paper, js, text in every:
+        for name in {j.claim.each for j in js if j.claim.each}:
+            assert not re.search(rf"(?i)\btable {name}\b", text), (paper.name, name)
+
+
 def test_a_table_stands_side_by_side():
     def judged(row, column, published, value, verdict):
         claim = Claim(id=f"{column}-{row}", where="w", says="s", published=published, show=".0f",
@@ -143,6 +144,14 @@ def test_a_table_stands_side_by_side():
     assert [page.stands_alone(j, js) for j in js] == [True, True, True, False]
 
 
+def test_rows_that_differ_are_seen_where_most_agree(every):
+    texts = {paper.name: FOLD.sub("", text) for paper, _, text in every}
+    assert "44 of 48 rows agree in all 4 columns, all but these:" in texts["lbfgs"]
+    assert len(re.findall(r"^\|.*\*\*not reproduced\*\*", texts["lbfgs"], re.M)) == 4
+    assert "**not reproduced** |" not in texts["deep_compression"].partition(", row by row")[2]
+    assert "\n## What the paper says, and what came out\n" in texts["lbfgs"]
+
+
 def test_a_second_look_and_another_way_of_judging_stand_with_the_claim():
     (paper,) = papers(["batchnorm"])
     claim = Claim(id="a", where="w", says="s", published=1.0, obtained="printed",
@@ -152,6 +161,17 @@ def test_a_second_look_and_another_way_of_judging_stand_with_the_claim():
     assert "- Runs: planned 3, raised to 4 after a look at the verdict, for which the interval " \
            "pays: it is of 97.5 %." in text
     assert "- Judged by the share of 50 trials a run." in text
+
+
+def test_only_what_was_raised_is_said_to_be_raised():
+    (paper,) = papers(["cyclical_lr"])
+    text = {j.claim.id: page.details(paper, j) for j in paper.judgements()}
+    raised = "planned 1, raised to 3 after a look at the verdict"
+    assert (f"- Runs: {raised} for nesterov_triangular; planned 1 for nesterov_fixed. Only seeds "
+            "that all of these have count, here 1. For the look the interval pays: it is of 97.5 %."
+            ) in text["gain-nesterov"]
+    assert f"- Runs: {raised}, for which the interval pays" in text["table3-nesterov-triangular"]
+    assert "raised" not in text["gain-adagrad"]
 
 
 HOSTILE = "<script>alert(1)</script> [x](http://e) `a` | b *c* _d_ &lt; $e$ \\ # f"

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from common.evidence import picture
+from common.evidence import picture, plotting
 from common.evidence.claims import Claim
 from common.evidence.paper import Judgement, papers
 from common.evidence.picture import EDGE, scale_of
@@ -64,9 +64,26 @@ def test_statements_that_were_measured_are_rows_and_nothing_else():
         assert (made is None) == (not rows)
         if made is not None:
             (axes,) = made.axes
-            assert len(axes.get_yticklabels()) == len(rows)
+            assert [t.get_text() for t in axes.texts] == [picture.label(j) for j in rows]
             assert {t.get_text() for t in made.legends[0].get_texts()} == {
                 f"{v} ({n})" for v in picture.MARKS if (n := sum(j.verdict == v for j in rows))}
+
+
+@pytest.mark.parametrize("name", ["batchnorm", "warm_start"])
+def test_a_row_stands_below_its_own_text_on_a_telephone(name):
+    (paper,) = papers([name])
+    with plotting.style():
+        made = picture.draw(paper.judgements())
+        made.draw_without_rendering()
+    assert made.get_figwidth() * 96 <= 400
+    (axes,) = made.axes
+    texts = [t.get_window_extent() for t in axes.texts]
+    bands = [b.get_window_extent() for b in axes.patches]
+    assert axes.bbox.width > 0.9 * made.bbox.width and len(texts) == len(bands)
+    for text, band in zip(texts, bands, strict=True):
+        assert made.bbox.x0 <= text.x0 and text.x1 <= made.bbox.x1 and band.y1 <= text.y0
+    for band, following in zip(bands[:-1], texts[1:], strict=True):
+        assert following.y1 <= band.y0
 
 
 def test_what_lies_outside_is_pointed_at():
