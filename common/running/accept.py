@@ -7,7 +7,6 @@ every process that trained it ran the unchanged code of a commit that HEAD desce
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from common.config import Config, completed, identity, one_line
-from common.errors import UserError, nearest
+from common.errors import UserError, nearest, say
 from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import git
@@ -286,5 +285,5 @@ def accept(files: Sequence[Path], replace: bool = False) -> Home:
     for name in home.taken:
         print(f"accepted {name}")
     for name, why in home.refused:
-        print(f"refused {name}: {why}", file=sys.stderr)
+        say(f"refused {name}: {why}")
     return home

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,7 +17,7 @@ from typing import Protocol
 import torch
 
 from common.config import names_file, start_of
-from common.errors import UserError, nearest
+from common.errors import UserError, nearest, say
 from common.evidence import results
 from common.evidence.claims import Claim
 from common.evidence.paper import Paper
@@ -265,8 +264,7 @@ def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]],
         if threads in paces_here(paper, experiment):
             continue
         what, word = (("run", "train.side_by_side") if cards() else ("thread", "train.threads"))
-        print(f"measuring the speed of {experiment} with {threads} {what}{'s' * (threads > 1)} …",
-              file=sys.stderr, flush=True)
+        say(f"measuring the speed of {experiment} with {threads} {what}{'s' * (threads > 1)} …")
         with contextlib.suppress(subprocess.TimeoutExpired):
             done = subprocess.run(
                 [*train_command(paper.name), f"experiment={experiment}",

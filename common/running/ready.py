@@ -14,7 +14,7 @@ from common.evidence.paper import paper_names, papers
 from common.files import ROOT, shown
 from common.training import start
 from common.training.recipe import Supervised
-from common.typed import read_json
+from common.typed import read_json, whole
 
 CALIBRATION = 512
 """Number of training images used to calibrate the ranges of activations."""
@@ -140,11 +140,12 @@ def from_run(source: str) -> Trained:
     Raises:
         UserError: there is no such run.
     """
-    match = re.fullmatch(r"(\w+)/([\w.]+)(?:/seed(\d+))?", source)
-    if not match:
+    match = re.fullmatch(r"(\w+)/([\w.]+)(?:/seed(.+))?", source)
+    seed = whole(match[3] or "0") if match else None
+    if not match or seed is None:
         raise UserError(f"{source}: expected a .safetensors file, or a finished run such as "
                         "batchnorm/bn/seed0")
-    paper, experiment, seed = match[1], match[2], int(match[3] or 0)
+    paper, experiment = match[1], match[2]
     if paper not in paper_names():
         raise UserError(f"unknown paper {paper!r}{nearest(paper, paper_names())}")
     (found,) = papers([paper])

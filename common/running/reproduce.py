@@ -29,12 +29,11 @@ import contextlib
 import functools
 import math
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from common.errors import UserError, asks_for_help, nearest
+from common.errors import UserError, asks_for_help, nearest, say
 from common.evidence import report
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import say_uncommitted
@@ -235,7 +234,7 @@ def runs_to_make(paper: Paper, wants: Sequence[Wanting], options: dict, budget: 
                 measure_paces(paper, [(r.experiment, r.threads) for r in plan(*arguments, threads)
                                       if r.seconds is None])
         except UserError as e:
-            print(f"speeds stay unknown: {e}", file=sys.stderr, flush=True)
+            say(f"speeds stay unknown: {e}")
         runs = plan(*arguments, threads)
     return batched(runs) if options.get("vectorize", False) else runs
 
@@ -248,7 +247,7 @@ def runs_for_cards(paper: Paper, runs: list[PendingRun], options: dict, budget: 
         try:
             together = how_many_pay(paper, runs[0].experiment, min(60.0, budget.left / 16))
         except UserError as e:
-            print(f"speeds stay unknown: {e}", file=sys.stderr, flush=True)
+            say(f"speeds stay unknown: {e}")
     return in_turns(runs, together)
 
 
@@ -294,5 +293,5 @@ def main(argv: list[str]) -> int:
     if left := left_over(paper, outcome):
         print(left)
     for run, why in outcome.failed:
-        print(f"{run.name} failed: {why}", file=sys.stderr)
+        say(f"{run.name} failed: {why}")
     return 1 if outcome.failed else 0

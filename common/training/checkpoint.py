@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,9 +22,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common.config import one_line
+from common.errors import warn
 from common.files import shown, write_atomic
 from common.segments import Segment
-from common.typed import Model, checked
+from common.typed import Model, checked, parse_json
 
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
@@ -117,8 +117,7 @@ def load(folder: Path) -> dict[str, Any] | None:
             return read(path)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
             DAMAGED.add(path)
-            print(f"warning: checkpoint {shown(path)} is damaged ({one_line(e)}); "
-                  "using the one before it", file=sys.stderr)
+            warn(f"checkpoint {shown(path)} is damaged ({one_line(e)}); using the one before it")
     return None
 
 
@@ -153,7 +152,7 @@ def read(path: Path) -> dict[str, Any]:
         tensors = {k: f.get_tensor(k).clone() for k in f.keys()}  # Windows replaces no mapped file
     if metadata["digest"] != digest(metadata["state"], tensors):
         raise ValueError("its content is not what was written")
-    return _unpack(json.loads(metadata["state"]), tensors)
+    return _unpack(parse_json(metadata["state"]), tensors)
 
 
 def digest(skeleton: str, tensors: dict[str, Tensor]) -> str:

@@ -133,7 +133,7 @@ class PruneRecipe(TrainRecipe):
         cut: the error in % right after pruning.
     """
 
-    kept = (*TrainRecipe.kept, "cut")
+    state_names = (*TrainRecipe.state_names, "cut")
     model: Pruned
 
     def build(self) -> None:
@@ -180,7 +180,7 @@ class QuantiseRecipe(TrainRecipe):
         shared: the error in % right after sharing.
     """
 
-    kept = (*TrainRecipe.kept, "shared")
+    state_names = (*TrainRecipe.state_names, "shared")
     model: Shared
 
     def make_model(self) -> None:

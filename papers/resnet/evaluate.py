@@ -62,6 +62,8 @@ def main(argv: list[str]) -> int:
     if asks_for_help(argv or ["--help"], __doc__):
         return 0
     path = Path(argv[0])
+    if not path.name:
+        raise UserError(f"{argv[0]!r}: expected a file of weights (try --help)")
     if not path.exists() and (Path(__file__).parent / path).exists():
         path = Path(__file__).parent / path
     _, _, options = parse_arguments(argv[1:])

@@ -197,6 +197,12 @@ def test_evaluate_says_what_it_lacks(tmp_path, network):
         evaluate.main([str(tmp_path / "public.th"), "maen=[1]"])
 
 
+@pytest.mark.parametrize("word", ["", ".", "/", "./", "//"])
+def test_a_path_without_a_name_is_one_line(word):
+    with pytest.raises(UserError, match="expected a file of weights"):
+        evaluate.main([word])
+
+
 WHOLE = {"experiment": "e", "seed": 3, "data": "digits", "depth": 8, "shortcut": "A",
          "error": 8.5, "config": {}, "commits": ["a"]}
 
