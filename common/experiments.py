@@ -55,6 +55,7 @@ NUMBERS = ("int", "float", "list[int]", "list[float]")  # types that no text may
 OF_A_COMMAND = ("experiment", "seed", "fresh", "budget")  # allowed on the command line only
 MOST_SEEDS = 10_000  # limit of seeds in one command, and in a plan
 LAST_SEED = 2**31 - 1  # the largest seed that the random generators accept
+SEED = "0|[1-9][0-9]{0,9}"  # a seed in the name of a file
 
 C = TypeVar("C", bound=Config)
 """A paper's own configuration."""

@@ -19,6 +19,7 @@ from common.errors import UserError, nearest, say
 from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import git
+from common.experiments import SEED
 from common.files import ROOT, locked, runs_root, write_atomic
 from common.running import collect
 from common.running.collect import PRECISION, own_config
@@ -27,12 +28,12 @@ from common.segments import Segment
 from common.training import checkpoint
 from common.typed import checked, parse_json
 
-RESULT = re.compile(r"papers/(\w+)/results/([^/]+)/seed(0|[1-9]\d*)\.json")
+RESULT = re.compile(rf"papers/(\w+)/results/([^/]+)/seed({SEED})\.json")
 PACE = re.compile(r"(?:papers/(\w+)/results|runs/(\w+))/([^/]+)/pace\.json")
 WEIGHTS = re.compile(
-    r"papers/(\w+)/weights/([^/]+?)(?:-seed(0|[1-9]\d*))?\.(?:json|md|safetensors)")
-PICTURED = re.compile(r"papers/(\w+)/results/([^/]+)/[a-z_]+(0|[1-9]\d*)\.safetensors")
-RUN = re.compile(r"runs/(\w+)/([^/]+)/seed(0|[1-9]\d*)/([^/]+)")
+    rf"papers/(\w+)/weights/([^/]+?)(?:-seed({SEED}))?\.(?:json|md|safetensors)")
+PICTURED = re.compile(rf"papers/(\w+)/results/([^/]+)/[a-z_]+({SEED})\.safetensors")
+RUN = re.compile(rf"runs/(\w+)/([^/]+)/seed({SEED})/([^/]+)")
 
 
 class Home:

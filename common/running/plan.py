@@ -22,6 +22,7 @@ from common.evidence import results
 from common.evidence.claims import Claim
 from common.evidence.paper import Paper
 from common.evidence.provenance import origin
+from common.experiments import SEED
 from common.files import ROOT, runs_root
 from common.running.runs import Outcome as Outcome
 from common.running.runs import PendingRun, run_folder, train_command
@@ -148,7 +149,8 @@ def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, agai
     return list(found.values())
 
 
-LEFT = re.compile(r"(?:weights/([^/]+?)(?:-seed(\d+))?|results/([^/]+)/[a-z_]+(\d+))\.safetensors")
+LEFT = re.compile(rf"(?:weights/([^/]+?)(?:-seed({SEED}))?|"
+                  rf"results/([^/]+)/[a-z_]+({SEED}))\.safetensors")
 """Files that a finished run leaves in its paper's folder."""
 
 
