@@ -321,7 +321,7 @@ class Experiments(Generic[C]):
                     raise ValidationError  # omegaconf would convert these
                 OmegaConf.update(config, k, v)
             except OmegaConfBaseException as e:
-                raise UserError(f"{k}={'' if v is None else conditions.written(v)}: expected "
+                raise UserError(f"{k}={conditions.written(v)}: expected "
                                 f"{wanted(self.known[k])}") from e
         resolved: Any = OmegaConf.to_object(config)
         check_bounds(resolved)

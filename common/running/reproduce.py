@@ -33,6 +33,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
+from common.conditions import written
 from common.errors import UserError, asks_for_help, nearest, say
 from common.evidence import report
 from common.evidence.paper import Paper, papers
@@ -181,9 +182,9 @@ def options_of(argv: list[str]) -> dict:
     for k in ("seeds", "jobs"):
         v = options.get(k, 1)
         if not isinstance(v, int) or isinstance(v, bool) or v < 1:
-            raise UserError(f"{k}={v}: expected a whole number of at least 1")
+            raise UserError(f"{k}={written(v)}: expected a whole number of at least 1")
     if options.get("launcher", "slurm") not in cluster.LAUNCHERS:
-        raise UserError(f"launcher={options['launcher']}: expected one of "
+        raise UserError(f"launcher={written(options['launcher'])}: expected one of "
                         f"{', '.join(cluster.LAUNCHERS)}")
     if "launcher" in options:
         cluster.check_launcher(options["launcher"])
@@ -196,7 +197,7 @@ def options_of(argv: list[str]) -> dict:
                             "time of their own (slurm.time=…)")
     for k in ("pace", "vectorize"):
         if not isinstance(options.get(k, True), bool):
-            raise UserError(f"{k}={options[k]}: expected true or false")
+            raise UserError(f"{k}={written(options[k])}: expected true or false")
     return options
 
 
