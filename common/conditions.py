@@ -98,5 +98,7 @@ def described(only: Sequence[Condition]) -> str:
 
 
 def written(value: Any) -> str:
-    """A value as it is typed on the command line."""
+    """A value as it is typed on the command line, where None is nothing at all."""
+    if value is None:
+        return ""
     return str(value).lower() if isinstance(value, bool) else str(value)

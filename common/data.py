@@ -6,7 +6,6 @@ import contextlib
 import csv
 import hashlib
 import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from torch import Tensor
 from common.config import DataConfig, one_line
 from common.decoded import DataSet, Split, assemble, cached
 from common.decoded import read as read_decoded
-from common.errors import NotAtHand, UserError, nearest
+from common.errors import NotAtHand, UserError, nearest, say
 from common.files import cache_root, sha256
 
 HUB_TIMEOUT = 5.0
@@ -284,7 +283,7 @@ def _decode(name: str, source: Source, rows: Callable, where: str) -> DataSet:
     import datasets
 
     datasets.disable_progress_bars()
-    print(f"decoding {name} once; later starts read it from the cache", file=sys.stderr)
+    say(f"decoding {name} once; later starts read it from the cache")
     splits = []
     for split in ("train", "test"):
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from common.errors import UserError, on_one_line
+from common.errors import UserError, on_one_line, warn
 from common.files import cache_root, shown, write_atomic
 
 
@@ -126,10 +125,10 @@ def cached(name: str, content: str, make: Callable[[], DataSet]) -> DataSet:
         try:
             return read(name, path)
         except UserError as e:
-            print(f"warning: {e}; making it again", file=sys.stderr)
+            warn(f"{e}; making it again")
     data = make()
     try:
         write(path, data)
     except UserError as e:  # without a cache the next start is only slower
-        print(f"warning: {e}", file=sys.stderr)
+        warn(str(e))
     return data

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import TextIO
 
 
 class UserError(Exception):
@@ -54,11 +55,34 @@ LONGEST_WORD, LONGEST = 400, 4000
 
 
 def legible(message: str) -> str:
-    """A message on one line, without the middle of very long values, paths and lists in it."""
+    """A message on one line, as a terminal can show it.
+
+    Control characters, which could colour, move or erase what the terminal shows, are written as
+    Python's escapes. Very long values, paths and lists lose their middle.
+    """
     def without_middle(text: str, most: int) -> str:
         return text if len(text) <= most else f"{text[:most // 2]}…{text[-most // 4:]}"
-    words = [without_middle(word, LONGEST_WORD) for word in message.split()]
+    def escaped(text: str) -> str:
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    words = [without_middle(escaped(word), LONGEST_WORD) for word in message.split()]
     return without_middle(" ".join(words), LONGEST)
+
+
+def say(message: str) -> None:
+    """Print a message to the standard error stream, see :func:`legible`.
+
+    Every message of this repository except those on standard output comes through here. A stream
+    that is full, or closed by its reader, stops nothing.
+    """
+    try:
+        print(legible(message), file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)
+
+
+def warn(message: str) -> None:
+    """:func:`say` that something is not as it should be, where work goes on."""
+    say(f"warning: {message}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -89,54 +113,74 @@ def exit_with(main: Callable[[], int | None]) -> None:
 
     Of several processes that train together, only rank 0 prints the message.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    open_streams()
     try:
         os.getcwd()
     except OSError:
-        print("error: the current folder is not there any more: change to another one",
-              file=sys.stderr)
+        say("error: the current folder is not there any more: change to another one")
         sys.exit(2)
     try:
         code = main() or 0
         sys.stdout.flush()
         sys.exit(code)
     except UserError as e:
-        alone = os.environ.get("WORLD_SIZE", "") in ("", "1")
-        if alone or os.environ.get("RANK", "0") == "0":
-            print(f"error: {legible(str(e))}", file=sys.stderr)
+        if speaks():
+            say(f"error: {e}")
         sys.exit(2)
     except Paused as e:
-        print(e, file=sys.stderr)
+        say(str(e))
         sys.exit(0)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command continues from the last checkpoint",
-              file=sys.stderr)
+        say("interrupted; the same command continues from the last checkpoint")
         sys.exit(130)
     except (MemoryError, RuntimeError) as e:
         if not isinstance(e, MemoryError) and not OUT_OF_MEMORY.search(str(e)):
             raise
-        print("error: there is not enough memory for what was asked: expected a smaller network, "
-              f"batch or data ({str(e).splitlines()[0][-120:] if str(e) else 'MemoryError'})",
-              file=sys.stderr)
+        say("error: there is not enough memory for what was asked: expected a smaller network, "
+            f"batch or data ({str(e).splitlines()[0][-120:] if str(e) else 'MemoryError'})")
         sys.exit(2)
     except BrokenPipeError:
-        discard_output()
+        discard(sys.stdout)
         sys.exit(1)
     except OSError as e:
         if e.filename is not None:
-            print(f"error: {legible(f'cannot use {e.filename}: {e.strerror}')}", file=sys.stderr)
+            say(f"error: cannot use {e.filename}: {e.strerror}")
             sys.exit(2)
         if e.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
             raise
-        discard_output()
-        print(f"error: cannot write to the standard output: {e.strerror}", file=sys.stderr)
+        discard(sys.stdout)
+        say(f"error: cannot write to the standard output: {e.strerror}")
         sys.exit(2)
 
 
-def discard_output() -> None:
-    """Send remaining output to the null device, so that flushing it on exit cannot fail."""
+def open_streams() -> None:
+    """Make the standard streams usable whatever the terminal encodes, and if some are closed.
+
+    A closed one becomes the null device: otherwise the next file opened would take its number, and
+    whatever a library prints would land in that file.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def speaks() -> bool:
+    """Whether this process prints messages: of several that train together, only rank 0."""
+    size, rank = (re.fullmatch("[0-9]{1,9}", os.environ.get(name, "").strip())
+                  for name in ("WORLD_SIZE", "RANK"))
+    return size is None or rank is None or not 0 < int(rank[0]) < int(size[0])
+
+
+def discard(stream: TextIO) -> None:
+    """Send a stream's remaining output to the null device, so that its last flush cannot fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

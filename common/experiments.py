@@ -51,9 +51,11 @@ from common.typed import Model, Open, checked, read_yaml
 NAME = r"[A-Za-z][\w.+-]{0,99}"
 """Allowed names of experiments; they become folder names under ``results/``."""
 
+NUMBERS = ("int", "float", "list[int]", "list[float]")  # types that no text may stand for
 OF_A_COMMAND = ("experiment", "seed", "fresh", "budget")  # allowed on the command line only
 MOST_SEEDS = 10_000  # limit of seeds in one command, and in a plan
 LAST_SEED = 2**31 - 1  # the largest seed that the random generators accept
+SEED = "0|[1-9][0-9]{0,9}"  # a seed in the name of a file
 
 C = TypeVar("C", bound=Config)
 """A paper's own configuration."""
@@ -313,11 +315,13 @@ class Experiments(Generic[C]):
                 raise UserError(f"{k}={v}: expected the value itself; ${{…}} and ??? are not "
                                 "replaced")
             try:
-                if self.known[k].type == "bool" and isinstance(v, int) and v not in (0, 1):
-                    raise ValidationError
+                kind, values = self.known[k].type, v if isinstance(v, list) else [v]
+                if (kind == "bool" and isinstance(v, int) and v not in (0, 1)) or (
+                        kind in NUMBERS and any(isinstance(t, str) for t in values)):
+                    raise ValidationError  # omegaconf would convert these
                 OmegaConf.update(config, k, v)
             except OmegaConfBaseException as e:
-                raise UserError(f"{k}={'' if v is None else conditions.written(v)}: expected "
+                raise UserError(f"{k}={conditions.written(v)}: expected "
                                 f"{wanted(self.known[k])}") from e
         resolved: Any = OmegaConf.to_object(config)
         check_bounds(resolved)

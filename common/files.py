@@ -6,12 +6,11 @@ import contextlib
 import hashlib
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, warn
 
 ROOT = Path(__file__).resolve().parent.parent
 """The root of the clone, which contains ``common/``, ``papers/`` and ``runs/``."""
@@ -140,8 +139,8 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
         except BlockingIOError as e:
             raise UserError(busy) from e
         except OSError as e:  # some network file systems have no locks
-            print(f"warning: {shown(folder)} cannot be locked ({e.strerror}); nothing keeps a "
-                  "second process out of it", file=sys.stderr)
+            warn(f"{shown(folder)} cannot be locked ({e.strerror}); nothing keeps a second process "
+                 "out of it")
         yield
 
 

@@ -81,9 +81,12 @@ def parse_json(text: str | bytes) -> Any:
     """Parse JSON in which every mapping gives a key once.
 
     Raises:
-        ValueError, RecursionError: it is not JSON, is nested too deeply, or gives a key twice.
+        ValueError: it is not JSON, is nested too deeply, or gives a key twice.
     """
-    return json.loads(text, object_pairs_hook=_once)
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError as e:
+        raise ValueError("it is nested too deeply") from e
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def read_json(model: type[M], path: Path) -> M:
         content = parse_json(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
-    except (ValueError, RecursionError) as e:
+    except ValueError as e:
         raise UserError(f"{shown(path)} is not JSON: {on_one_line(str(e))[:160]}") from e
     return checked(model, content, shown(path))
 
@@ -135,24 +138,37 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def whole(text: str) -> int | None:
+    """The whole number that a text of one to twelve digits 0-9 says, else None.
+
+    ``int`` alone accepts the digits of other scripts and refuses very long numbers with an error of
+    its own; ``str.isdigit`` accepts what ``int`` refuses, such as ``²``.
+    """
+    return int(text) if re.fullmatch("[0-9]{1,12}", text) else None
+
+
 MISREAD = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
 """Numbers that YAML reads in base 8 or 60."""
 
-DECIMAL = "expected a decimal number, without leading zeros or colons"
+TINY = re.compile(r"[-+]?(?=[0-9.]*[1-9])(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE]-[0-9]{3,}")
+"""Numbers so close to 0 that they may be read as 0."""
+
+DECIMAL = "expected a decimal number, without leading zeros or colons, that does not round to 0"
 
 
 def misread(text: str) -> str | None:
-    """The first number in a YAML text that would be read in base 8 or 60, or None.
+    """The first number in a YAML text that would be read in base 8 or 60, or as 0; or None.
 
     Raises:
         yaml.YAMLError: the text is not YAML.
     """
-    if not MISREAD.search(text):
+    if not MISREAD.search(text) and not TINY.search(text):
         return None
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # much faster, if available
     for event in yaml.parse(text, loader):
-        if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and MISREAD.fullmatch(
-                event.value):
+        if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and (
+                MISREAD.fullmatch(event.value)
+                or (TINY.fullmatch(event.value) and float(event.value) == 0)):
             return str(event.value)
     return None
 

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import json
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from common.config import Config, one_line
-from common.errors import UserError, nearest
+from common.errors import UserError, nearest, say
 from common.evidence import results
 from common.evidence.claims import Claim, Measure, read_claims, read_table
 from common.evidence.results import Result
@@ -267,9 +266,9 @@ def papers(names: Sequence[str] = ()) -> list[Paper]:
         if name not in known:
             raise UserError(f"unknown paper {name!r}{nearest(name, known)}")
     for name in [] if names else sorted({*wrong, *unfinished}):
-        print(f"papers/{name} is left out: {IDENTIFIER}" if name in wrong else
-              f"papers/{name} is half-made and left out: it has no "
-              f"{', no '.join(unfinished[name])} yet", file=sys.stderr)
+        say(f"papers/{name} is left out: {IDENTIFIER}" if name in wrong else
+            f"papers/{name} is half-made and left out: it has no "
+            f"{', no '.join(unfinished[name])} yet")
     return [Paper(ROOT / "papers" / n) for n in (names or known)]
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from common.errors import UserError
+from common.errors import UserError, warn
 from common.files import ROOT, sha256
 from common.segments import Hardware, Origin, Versions
 
@@ -111,8 +111,8 @@ def say_uncommitted() -> None:
     changed = (git(ROOT, "status", "--porcelain", "--", *CODE) or "").splitlines()
     names = [line.split(maxsplit=1)[-1] for line in changed]
     what = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    print(f"warning: not committed: {what or 'the code of this tree'}; the result will say so, and "
-          "the tests will refuse it: commit first", file=sys.stderr, flush=True)
+    warn(f"not committed: {what or 'the code of this tree'}; the result will say so, and the tests "
+         "will refuse it: commit first")
 
 
 def git(root: Path, *arguments: str) -> str | None:

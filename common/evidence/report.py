@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from common.errors import UserError, asks_for_help, on_one_line
+from common.errors import UserError, asks_for_help, on_one_line, say, warn
 from common.evidence import gallery, page, picture, plotting, results
 from common.evidence.counting import count
 from common.evidence.paper import Judgement, Paper, paper_names, papers
@@ -64,17 +63,17 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
         except UserError as e:  # a half-edited file of one paper must not stop another
             if not names or name in names:
                 raise
-            print(f"warning: {e}; README.md keeps its row of {name}", file=sys.stderr)
+            warn(f"{e}; README.md keeps its row of {name}")
             rows += [old for old in text.splitlines() if f"(papers/{name}/README.md)" in old
                      and old.startswith("| ")]
             continue
         for path in results.unread(paper.folder, paper.experiments.experiments):
-            print(f"warning: nothing reads {shown(path)}: expected a folder named after an "
-                  "experiment, with seed<k>.json or pace.json in it", file=sys.stderr)
+            warn(f"nothing reads {shown(path)}: expected a folder named after an experiment, with "
+                 "seed<k>.json or pace.json in it")
         counted = count(judgements)
         rows.append(line(gallery.cells(paper, counted)))
         for told in changed_verdicts(paper, judgements):
-            print(f"warning: {told}; update the text", file=sys.stderr)
+            warn(f"{told}; update the text")
         if names and name not in names:
             continue
         captions = {}
@@ -124,7 +123,7 @@ def main(argv: list[str]) -> int:
     for path in different:
         write_atomic(path, files[path])
     for path in sorted(extra):
-        print(f"no figure of this paper (any more), left alone: {shown(path)}", file=sys.stderr)
+        say(f"no figure of this paper (any more), left alone: {shown(path)}")
     print(f"wrote {len(different)} of {len(files)} files" + "".join(
         f"\n  {shown(p)}" for p in different))
     return 0

@@ -20,7 +20,7 @@ from common.data import DataSet
 from common.errors import UserError, nearest, shorten
 from common.evidence.provenance import origin as origin
 from common.evidence.provenance import provenance as provenance
-from common.experiments import LAST_SEED, Experiments
+from common.experiments import LAST_SEED, SEED, Experiments
 from common.files import read_text, shown, write_atomic
 from common.segments import MOST_SECONDS, MOST_STEPS, Segment
 from common.training import tracking
@@ -257,7 +257,7 @@ def unread(paper_folder: Path, known: Container[str]) -> list[Path]:
     found = sorted((paper_folder / "results").glob("[!.]*"))
     return [p for p in found if p.is_file() or p.name not in known] + [
         p for folder in found if folder.name in known for p in sorted(folder.glob("*.json"))
-        if p.name != "pace.json" and not re.fullmatch(r"seed(0|[1-9][0-9]*)\.json", p.name)]
+        if p.name != "pace.json" and not re.fullmatch(rf"seed({SEED})\.json", p.name)]
 
 
 class PaceFile(Model):

@@ -7,7 +7,6 @@ every process that trained it ran the unchanged code of a commit that HEAD desce
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from common.config import Config, completed, identity, one_line
-from common.errors import UserError, nearest
+from common.errors import UserError, nearest, say
 from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import git
+from common.experiments import SEED
 from common.files import ROOT, locked, runs_root, write_atomic
 from common.running import collect
 from common.running.collect import PRECISION, own_config
@@ -28,12 +28,12 @@ from common.segments import Segment
 from common.training import checkpoint
 from common.typed import checked, parse_json
 
-RESULT = re.compile(r"papers/(\w+)/results/([^/]+)/seed(0|[1-9]\d*)\.json")
+RESULT = re.compile(rf"papers/(\w+)/results/([^/]+)/seed({SEED})\.json")
 PACE = re.compile(r"(?:papers/(\w+)/results|runs/(\w+))/([^/]+)/pace\.json")
 WEIGHTS = re.compile(
-    r"papers/(\w+)/weights/([^/]+?)(?:-seed(0|[1-9]\d*))?\.(?:json|md|safetensors)")
-PICTURED = re.compile(r"papers/(\w+)/results/([^/]+)/[a-z_]+(0|[1-9]\d*)\.safetensors")
-RUN = re.compile(r"runs/(\w+)/([^/]+)/seed(0|[1-9]\d*)/([^/]+)")
+    rf"papers/(\w+)/weights/([^/]+?)(?:-seed({SEED}))?\.(?:json|md|safetensors)")
+PICTURED = re.compile(rf"papers/(\w+)/results/([^/]+)/[a-z_]+({SEED})\.safetensors")
+RUN = re.compile(rf"runs/(\w+)/([^/]+)/seed({SEED})/([^/]+)")
 
 
 class Home:
@@ -286,5 +286,5 @@ def accept(files: Sequence[Path], replace: bool = False) -> Home:
     for name in home.taken:
         print(f"accepted {name}")
     for name, why in home.refused:
-        print(f"refused {name}: {why}", file=sys.stderr)
+        say(f"refused {name}: {why}")
     return home

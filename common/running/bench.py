@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from common import data
+from common.conditions import written
 from common.errors import UserError, asks_for_help, nearest
 from common.evidence.paper import papers
 from common.running import limits
@@ -133,8 +134,8 @@ def main(argv: list[str]) -> int:
         if k != "blocks":
             raise UserError(f"unknown key {k!r}{nearest(k, ['blocks'])}")
     blocks = options.get("blocks", 11)
-    if not isinstance(blocks, int) or blocks < 1:
-        raise UserError(f"blocks={blocks}: expected a whole number of at least 1")
+    if not isinstance(blocks, int) or isinstance(blocks, bool) or blocks < 1:
+        raise UserError(f"blocks={written(blocks)}: expected a whole number of at least 1")
     module = paper.module("bench")
     if hasattr(module, "steps"):
         print(f"a step beside the limit of this machine ({torch.get_num_threads()} threads)\n"

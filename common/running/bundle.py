@@ -31,6 +31,7 @@ from common.running import accept as accepting
 from common.running import collect as collecting
 from common.running import pack as packing
 from common.running import unpack as unpacking
+from common.typed import whole
 
 UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -61,8 +62,7 @@ def bytes_of(key: str, text: str) -> int:
     Raises:
         UserError: it is not a size, or less than 100K.
     """
-    match = re.fullmatch(r"(\d+)([KMG])", text)
-    size = int(match[1]) * UNITS[match[2]] if match else 0
+    size = (whole(text[:-1]) or 0) * UNITS.get(text[-1:], 0)
     if size < collecting.LEAST:
         raise UserError(f"{key}={text}: expected a size of at least 100K, such as 40M")
     return size
@@ -75,7 +75,7 @@ def pack(argv: list[str]) -> int:
         raise UserError("papers bundle pack: expected a paper")
     (paper,) = papers(words[:1])
     python, wheels = options.get("python", "3.12"), options.get("wheels", "true")
-    if not re.fullmatch(r"3\.\d+", python):
+    if not re.fullmatch(r"3\.[0-9]{1,3}", python):
         raise UserError(f"python={python}: expected a version such as 3.12")
     chosen = {"true": packing.WHEELS, "false": ()}.get(wheels, tuple(wheels.split(",")))
     to = Path(options["to"]) if "to" in options else runs_root() / "bundle" / paper.name

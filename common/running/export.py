@@ -282,12 +282,12 @@ def main(argv: list[str]) -> int:
             raise UserError(f"unknown key {k!r}{nearest(k, KEYS)}")
     kind, images = options.get("format", "onnx"), options.get("images", 10000)
     if kind not in SUFFIX:
-        raise UserError(f"format={kind}: expected {' or '.join(SUFFIX)}")
+        raise UserError(f"format={written(kind)}: expected {' or '.join(SUFFIX)}")
     for k in ("int8", "compare", "sure", "record"):
         if not isinstance(options.get(k, False), bool):
-            raise UserError(f"{k}={options[k]}: expected true or false")
+            raise UserError(f"{k}={written(options[k])}: expected true or false")
     if not isinstance(images, int) or isinstance(images, bool) or images < 1:
-        raise UserError(f"images={images}: expected a number of at least 1")
+        raise UserError(f"images={written(images)}: expected a number of at least 1")
     refuse_unused(options)
     int8 = options.get("int8", False)
     if int8 and kind == "torch":
@@ -308,9 +308,9 @@ def main(argv: list[str]) -> int:
     default = f"{ready.name}{'-int8' if int8 else ''}{SUFFIX[kind]}"
     path = Path(str(options.get("to", default))).absolute()
     if path.suffix != SUFFIX[kind]:
-        raise UserError(f"to={options['to']}: expected a name that ends in {SUFFIX[kind]}")
+        raise UserError(f"to={written(options['to'])}: expected a name that ends in {SUFFIX[kind]}")
     if not path.parent.is_dir():
-        raise UserError(f"to={options['to']}: there is no folder {path.parent}")
+        raise UserError(f"to={written(options['to'])}: there is no folder {path.parent}")
     trial = write(ready, "int8" if int8 else kind, path)
     print(f"{shown(path)}: {path.stat().st_size / 1000:,.0f} KB, test error {trial.error:.2f} %\n"
           f"the same class as the network on {trial.same:,} of {trial.images:,} test images, "

@@ -24,7 +24,7 @@ from common.files import ROOT, write_atomic
 from common.running.export import Predict, reader, to_int8, to_onnx, torchs, tried
 from common.running.ready import Ready
 from common.segments import Origin
-from common.typed import Model, read_json
+from common.typed import Model, Open, read_json
 
 WRITERS = {"onnx": to_onnx, "int8": to_int8}
 BATCHES = {1: 200, 256: 10}
@@ -41,7 +41,36 @@ SIZES = (100e3, 1e6, 10e6)
 PICTURE = Path("papers/exports.svg")
 """The picture's file, shown in papers/STUDY.md."""
 
-DOWNLOADABLE = ("papers/*/weights/*.safetensors", "papers/*/results/*/seed*.dcn")
+class OfWeights(Open):
+    """The JSON file beside a file of weights: its data set, and its test error in %."""
+
+    data: str
+    error: float
+
+    def told(self) -> tuple[str, float]:
+        """Data set and error."""
+        return self.data, self.error
+
+
+class OfResult(Open):
+    """The same in a run's result, beside a compressed network."""
+
+    class Data(Open):
+        name: str
+
+    class Metrics(Open):
+        error: float
+
+    data: Data
+    metrics: Metrics
+
+    def told(self) -> tuple[str, float]:
+        """Data set and error."""
+        return self.data.name, self.metrics.error
+
+
+DOWNLOADABLE: dict[str, type[OfWeights | OfResult]] = {
+    "papers/*/weights/*.safetensors": OfWeights, "papers/*/results/*/seed*.dcn": OfResult}
 """Patterns of the files that users download; each has a card and a JSON file beside it."""
 
 HEAD = ["network", "form", "KB", "test error, %", "same class as torch, %",
@@ -221,14 +250,12 @@ def downloadable() -> list[tuple[Path, str, float]]:
     Returns:
         (path below the root, data set, test error in %) of each; the error is from the JSON file
         beside it.
+
+    Raises:
+        UserError: a JSON file is missing or damaged.
     """
-    found = []
-    for pattern in DOWNLOADABLE:
-        for path in ROOT.glob(pattern):
-            said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            found.append((path.relative_to(ROOT), said["data"], said["error"])
-                         if "error" in said else  # the JSON file is the run's result
-                         (path.relative_to(ROOT), said["data"]["name"], said["metrics"]["error"]))
+    found = [(path.relative_to(ROOT), *read_json(model, path.with_suffix(".json")).told())
+             for pattern, model in DOWNLOADABLE.items() for path in ROOT.glob(pattern)]
     return sorted(found, key=lambda f: (f[1], (ROOT / f[0]).stat().st_size))
 
 

@@ -11,13 +11,12 @@ import keyword
 import math
 import os
 import re
-import sys
 import unicodedata
 from pathlib import Path
 
 import yaml
 
-from common.errors import UserError, asks_for_help, nearest, on_one_line
+from common.errors import UserError, asks_for_help, nearest, on_one_line, say
 from common.files import ROOT, locked, shown, write_atomic
 
 TEMPLATE = Path(__file__).with_name("template")
@@ -199,11 +198,6 @@ def remove(files: list[Path], folders: set[Path]) -> None:
     for path in sorted(folders, reverse=True):  # the inner ones first
         with contextlib.suppress(OSError):  # not empty: somebody else wrote there
             path.rmdir()
-
-
-def say(what: str) -> None:
-    """Print progress to stderr at once; standard output lists only the files written."""
-    print(what, file=sys.stderr, flush=True)
 
 
 def main(argv: list[str]) -> int:

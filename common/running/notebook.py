@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError, asks_for_help
+from common.errors import UserError, asks_for_help, say
 from common.files import ROOT, read_text, shown, write_atomic
 
 SOURCE = ROOT / "papers" / "first_steps.py"
@@ -122,7 +121,7 @@ def main(argv: Sequence[str]) -> int:
         failed = execute(made)
         write_atomic(Path(to), writes(made) + "\n")
         if failed:
-            print(f"a cell of {shown(SOURCE)} fails: {failed}", file=sys.stderr)
+            say(f"a cell of {shown(SOURCE)} fails: {failed}")
         return 1 if failed else 0
     content = written(text)
     if "--check" in argv:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from common import data
 from common.compressed import compress
 from common.config import names_file, start_of
-from common.errors import UserError, nearest, on_one_line
+from common.errors import UserError, nearest, on_one_line, say
 from common.evidence.paper import Paper
 from common.evidence.provenance import CODE, DIGESTS, git, state_of_code
 from common.files import ROOT, cache_root, runs_root, sha256, write_atomic
@@ -66,7 +66,7 @@ def pack(paper: Paper, experiments: Sequence[str], to: Path, part: int,
             there is no such package.
     """
     commit = committed()
-    print("packing the committed code; about half a minute", file=sys.stderr, flush=True)
+    say("packing the committed code; about half a minute")
     with tempfile.TemporaryDirectory() as name:
         staging = Path(name)
         (staging / "code.tar.xz").write_bytes(archive())
@@ -147,7 +147,7 @@ def compressed(name: str) -> Path:
     its = data.load(name)
     folder = cache_root() / f"{name}-{its.fingerprint[:20]}.packed"
     if not (folder / "index.json").is_file():  # written last
-        print(f"compressing {name} once; later bundles read it from the cache", file=sys.stderr)
+        say(f"compressing {name} once; later bundles read it from the cache")
         compress(its, folder)
     return folder
 

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,11 +17,12 @@ from typing import Protocol
 import torch
 
 from common.config import names_file, start_of
-from common.errors import UserError, nearest
+from common.errors import UserError, nearest, say
 from common.evidence import results
 from common.evidence.claims import Claim
 from common.evidence.paper import Paper
 from common.evidence.provenance import origin
+from common.experiments import SEED
 from common.files import ROOT, runs_root
 from common.running.runs import Outcome as Outcome
 from common.running.runs import PendingRun, run_folder, train_command
@@ -149,7 +149,8 @@ def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, agai
     return list(found.values())
 
 
-LEFT = re.compile(r"(?:weights/([^/]+?)(?:-seed(\d+))?|results/([^/]+)/[a-z_]+(\d+))\.safetensors")
+LEFT = re.compile(rf"(?:weights/([^/]+?)(?:-seed({SEED}))?|"
+                  rf"results/([^/]+)/[a-z_]+({SEED}))\.safetensors")
 """Files that a finished run leaves in its paper's folder."""
 
 
@@ -265,8 +266,7 @@ def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]],
         if threads in paces_here(paper, experiment):
             continue
         what, word = (("run", "train.side_by_side") if cards() else ("thread", "train.threads"))
-        print(f"measuring the speed of {experiment} with {threads} {what}{'s' * (threads > 1)} …",
-              file=sys.stderr, flush=True)
+        say(f"measuring the speed of {experiment} with {threads} {what}{'s' * (threads > 1)} …")
         with contextlib.suppress(subprocess.TimeoutExpired):
             done = subprocess.run(
                 [*train_command(paper.name), f"experiment={experiment}",

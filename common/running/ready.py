@@ -22,7 +22,7 @@ CALIBRATION = 512
 
 WEIGHTS = ".safetensors"
 
-RUN = re.compile(r"(\w+)/([\w.]+)(?:/seed(\d+))?")
+RUN = re.compile(r"(\w+)/([\w.]+)(?:/seed([0-9]{1,12}))?")
 """A run as the command line names it."""
 
 

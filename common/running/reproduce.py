@@ -29,12 +29,12 @@ import contextlib
 import functools
 import math
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from common.errors import UserError, asks_for_help, nearest
+from common.conditions import written
+from common.errors import UserError, asks_for_help, nearest, say
 from common.evidence import report
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import say_uncommitted
@@ -182,9 +182,9 @@ def options_of(argv: list[str]) -> dict:
     for k in ("seeds", "jobs"):
         v = options.get(k, 1)
         if not isinstance(v, int) or isinstance(v, bool) or v < 1:
-            raise UserError(f"{k}={v}: expected a whole number of at least 1")
+            raise UserError(f"{k}={written(v)}: expected a whole number of at least 1")
     if options.get("launcher", "slurm") not in cluster.LAUNCHERS:
-        raise UserError(f"launcher={options['launcher']}: expected one of "
+        raise UserError(f"launcher={written(options['launcher'])}: expected one of "
                         f"{', '.join(cluster.LAUNCHERS)}")
     if "launcher" in options:
         cluster.check_launcher(options["launcher"])
@@ -197,7 +197,7 @@ def options_of(argv: list[str]) -> dict:
                             "time of their own (slurm.time=…)")
     for k in ("pace", "vectorize"):
         if not isinstance(options.get(k, True), bool):
-            raise UserError(f"{k}={options[k]}: expected true or false")
+            raise UserError(f"{k}={written(options[k])}: expected true or false")
     return options
 
 
@@ -235,7 +235,7 @@ def runs_to_make(paper: Paper, wants: Sequence[Wanting], options: dict, budget: 
                 measure_paces(paper, [(r.experiment, r.threads) for r in plan(*arguments, threads)
                                       if r.seconds is None])
         except UserError as e:
-            print(f"speeds stay unknown: {e}", file=sys.stderr, flush=True)
+            say(f"speeds stay unknown: {e}")
         runs = plan(*arguments, threads)
     return batched(runs) if options.get("vectorize", False) else runs
 
@@ -248,7 +248,7 @@ def runs_for_cards(paper: Paper, runs: list[PendingRun], options: dict, budget: 
         try:
             together = how_many_pay(paper, runs[0].experiment, min(60.0, budget.left / 16))
         except UserError as e:
-            print(f"speeds stay unknown: {e}", file=sys.stderr, flush=True)
+            say(f"speeds stay unknown: {e}")
     return in_turns(runs, together)
 
 
@@ -294,5 +294,5 @@ def main(argv: list[str]) -> int:
     if left := left_over(paper, outcome):
         print(left)
     for run, why in outcome.failed:
-        print(f"{run.name} failed: {why}", file=sys.stderr)
+        say(f"{run.name} failed: {why}")
     return 1 if outcome.failed else 0

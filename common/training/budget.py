@@ -26,7 +26,7 @@ def seconds_of(text: str, key: str = "budget") -> float:
     Raises:
         UserError: the text is not a time.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(text).strip())
+    match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)([smh])", str(text).strip())
     if not match or float(match[1]) == 0:
         raise UserError(f"{key}={text}: expected a time such as 90s, 8m or 1.5h")
     return float(match[1]) * UNITS[match[2]]

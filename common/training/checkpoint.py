@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,9 +22,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common.config import one_line
+from common.errors import UserError, warn
 from common.files import shown, write_atomic
 from common.segments import Segment
-from common.typed import Model, checked
+from common.typed import Model, checked, parse_json
 
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
@@ -108,17 +108,24 @@ def load(folder: Path) -> dict[str, Any] | None:
     """Load the newest readable checkpoint of a run; None if there is none.
 
     If the newest is damaged, a warning names it and the previous one is used.
+
+    Raises:
+        UserError: the system refuses one; it may be whole, so nothing takes its place.
     """
     for name in (NAME, PREVIOUS):
         path = folder / name
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():
             continue
+        try:
+            open(path, "rb").close()
+        except OSError as e:
+            raise UserError(f"cannot read checkpoint {shown(path)}: {e.strerror}; make it "
+                            "readable, or add fresh=true to start anew") from e
         try:
             return read(path)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
             DAMAGED.add(path)
-            print(f"warning: checkpoint {shown(path)} is damaged ({one_line(e)}); "
-                  "using the one before it", file=sys.stderr)
+            warn(f"checkpoint {shown(path)} is damaged ({one_line(e)}); using the one before it")
     return None
 
 
@@ -126,7 +133,7 @@ def of_run(folder: Path) -> Saved | None:
     """Load the newest readable checkpoint of a run as a :class:`Saved`; None if there is none.
 
     Raises:
-        UserError: its content is not the state of a run.
+        UserError: its content is not the state of a run, or see :func:`load`.
     """
     state = load(folder)
     return None if state is None else checked(Saved, state, f"checkpoint in {shown(folder)}")
@@ -153,7 +160,7 @@ def read(path: Path) -> dict[str, Any]:
         tensors = {k: f.get_tensor(k).clone() for k in f.keys()}  # Windows replaces no mapped file
     if metadata["digest"] != digest(metadata["state"], tensors):
         raise ValueError("its content is not what was written")
-    return _unpack(json.loads(metadata["state"]), tensors)
+    return _unpack(parse_json(metadata["state"]), tensors)
 
 
 def digest(skeleton: str, tensors: dict[str, Tensor]) -> str:

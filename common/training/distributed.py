@@ -21,7 +21,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from common.errors import UserError
+from common.config import one_line
+from common.errors import UserError, shorten
+from common.typed import whole
 
 
 def of_torchrun(name: str, alone: int) -> int:
@@ -32,19 +34,28 @@ def of_torchrun(name: str, alone: int) -> int:
         alone: the value if the variable is not set.
 
     Raises:
-        UserError: the variable is not a whole number.
+        UserError: the variable is not a whole number below a million.
     """
     text = os.environ.get(name, "").strip()
-    if text and not text.isdigit():
-        raise UserError(f"{name}={text!r} in the environment: expected a whole number, as torchrun "
-                        "sets it")
-    return int(text) if text else alone
+    found = whole(text) if text else alone
+    if found is None or found >= 1_000_000:
+        raise UserError(f"{name}={shorten(text)!r} in the environment: expected a whole number "
+                        "below a million, as torchrun sets it")
+    return found
 
 
 @functools.cache
 def rank() -> int:
-    """The rank of this process; 0 without torchrun."""
-    return of_torchrun("RANK", 0) if processes() > 1 else 0
+    """The rank of this process; 0 without torchrun.
+
+    Raises:
+        UserError: it is not below the number of processes, or see :func:`processes`.
+    """
+    n = processes()
+    found = of_torchrun("RANK", 0) if n > 1 else 0
+    if found >= n:
+        raise UserError(f"RANK={found} in the environment: expected less than WORLD_SIZE={n}")
+    return found
 
 
 @functools.cache
@@ -74,11 +85,22 @@ def local_device(device: torch.device) -> torch.device:
 
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
-    """Join the other processes' group, if torchrun started any, and leave it at the end."""
+    """Join the other processes' group, if torchrun started any, and leave it at the end.
+
+    Raises:
+        UserError: the environment is not as torchrun sets it, or the group cannot be joined.
+    """
     if processes() == 1:
         yield
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    rank()
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    except (RuntimeError, ValueError, OverflowError) as e:
+        address, port = (os.environ[name] for name in ("MASTER_ADDR", "MASTER_PORT"))
+        raise UserError(f"MASTER_ADDR={address}, MASTER_PORT={port} in the environment: no place "
+                        f"where {processes()} processes meet ({one_line(e)[:160]}); expected "
+                        "torchrun's own") from e
     try:
         yield
         dist.barrier()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from tqdm import tqdm
 
+from common.errors import say
 from common.training import distributed
 
 
@@ -55,7 +55,7 @@ class Progress:
             left = (self.last - step) / rate / 60
             said = [f"{self.name}: step {step}/{self.last}", f"{rate:.1f} steps/s",
                     f"{left:.0f} min left", self.text()]
-            print(", ".join(filter(None, said)), file=sys.stderr, flush=True)
+            say(", ".join(filter(None, said)))
 
     def text(self) -> str:
         """The loss and the first of the newest metrics, in brief."""

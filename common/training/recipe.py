@@ -41,9 +41,9 @@ class Recipe:
         config: the resolved configuration of one run.
 
     Attributes:
-        kept: names of the attributes that form the run's state, which checkpoints store: modules,
-            optimisers and other objects with a ``state_dict``, tensors, numbers, lists of numbers.
-            A subclass adds its own; attributes that are None are skipped.
+        state_names: names of the attributes that form the run's state, which checkpoints store:
+            modules, optimisers and other objects with a ``state_dict``, tensors, numbers, lists of
+            numbers. A subclass adds its own; attributes that are None are skipped.
         float64: whether the paper computes in double precision, which some devices lack.
         loss_name: what a step returns; the axis label of the run's learning curve.
         device: where the run computes.
@@ -55,7 +55,7 @@ class Recipe:
         started_from: name and SHA-256 of the weights the run started from, or None.
     """
 
-    kept: tuple[str, ...] = ("model", "optimizer")
+    state_names: tuple[str, ...] = ("model", "optimizer")
     float64, loss_name = False, "training loss"
     data: DataSet
     model: nn.Module
@@ -86,7 +86,7 @@ class Recipe:
         raise NotImplementedError
 
     def build(self) -> None:
-        """Set ``model``, ``optimizer`` and the other attributes named in ``kept``."""
+        """Set ``model``, ``optimizer`` and the other attributes named in ``state_names``."""
         raise NotImplementedError
 
     def start_with(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -122,9 +122,9 @@ class Recipe:
         return generator(self.config.seed, stream, step)
 
     def networks(self) -> list[nn.Module]:
-        """The modules among the attributes named in ``kept``."""
-        kept = (getattr(self, name) for name in self.kept)
-        return [k for k in kept if isinstance(k, nn.Module)]
+        """The modules among the attributes named in ``state_names``."""
+        state = (getattr(self, name) for name in self.state_names)
+        return [s for s in state if isinstance(s, nn.Module)]
 
     def train_mode(self) -> None:
         """Switch every network to training mode."""
@@ -140,8 +140,8 @@ class Recipe:
         """
 
     def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs from the recipe, by the names in ``kept``."""
-        found = {name: getattr(self, name) for name in self.kept}
+        """Everything a resumed run needs from the recipe, by the names in ``state_names``."""
+        found = {name: getattr(self, name) for name in self.state_names}
         state = {name: v.state_dict() if hasattr(v, "state_dict") else v
                  for name, v in found.items() if v is not None}
         return state if self.chance is None else state | {"chance": self.chance.get_state()}
@@ -152,7 +152,7 @@ class Recipe:
         Raises:
             UserError: it is the state of another recipe, or of another version of this one.
         """
-        names = {name for name in self.kept if getattr(self, name) is not None}
+        names = {name for name in self.state_names if getattr(self, name) is not None}
         if state.keys() - {"chance"} != names:
             raise UserError(f"the checkpoint holds {', '.join(sorted(state))}: expected "
                             f"{', '.join(sorted(names))}; add fresh=true to discard it")

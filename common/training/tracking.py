@@ -6,14 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from common.config import Config, as_dict, one_line
-from common.errors import UserError
+from common.errors import UserError, warn
 from common.files import shown, write_atomic
 from common.training.checkpoint import Lines, Number
 from common.typed import Open, checked
@@ -107,8 +106,8 @@ class Tracker:
             import wandb
 
             if mode == "online" and not wandb.api.api_key:  # wandb would prompt for one
-                print("warning: no Weights & Biases login (wandb login); tracking offline in "
-                      f"{shown(folder)}", file=sys.stderr)
+                warn("no Weights & Biases login (wandb login); tracking offline in "
+                     f"{shown(folder)}")
                 mode = "offline"
             os.environ.setdefault("WANDB_SILENT", "true")
             return wandb.init(
@@ -116,7 +115,7 @@ class Tracker:
                 id=hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16],
                 resume="allow", config=as_dict(config), settings=wandb.Settings(init_timeout=20))
         except Exception as e:  # a failure of tracking must not stop the run
-            print(f"warning: Weights & Biases is off: {one_line(e)}", file=sys.stderr)
+            warn(f"Weights & Biases is off: {one_line(e)}")
             return None
 
     def log(self, step: int, **metrics: float | str) -> None:
@@ -126,7 +125,7 @@ class Tracker:
             try:
                 self._wandb.log(metrics, step=step)
             except Exception as e:
-                print(f"warning: Weights & Biases is off: {one_line(e)}", file=sys.stderr)
+                warn(f"Weights & Biases is off: {one_line(e)}")
                 self._wandb = None
 
     @property

@@ -44,7 +44,7 @@ WHITENED = 5000
 class AirbenchRecipe(Supervised):
     """The author's training; a key switches each addition of his ablations."""
 
-    kept = (*Supervised.kept, "muon", "slow")
+    state_names = (*Supervised.state_names, "muon", "slow")
     chunk, device_chunk = 500, 5000
     config: Config
     model: AirNet

@@ -41,7 +41,7 @@ class BackpropRecipe(Supervised):
         sweeps: (s), the sweep after which every trained case was right for the first time, or −1.
     """
 
-    kept = (*Supervised.kept, "sweeps")
+    state_names = (*Supervised.state_names, "sweeps")
     config: Config
     model: Network
 

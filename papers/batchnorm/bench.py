@@ -26,7 +26,7 @@ checkpoint) are included and take about as long as sixty steps."""
 class Unmeasured(BatchNormRecipe):
     """The recipe without evaluation or checkpointed state, to time the loop alone."""
 
-    kept = ()
+    state_names = ()
 
     def evaluate(self, step: int, final: bool) -> dict[str, float]:
         return {}

@@ -61,7 +61,7 @@ class Config(BaseConfig):
 class BatchNormRecipe(Supervised):
     """Section 4.1's network and its measurements."""
 
-    kept = (*Supervised.kept, "lowest", "highest")
+    state_names = (*Supervised.state_names, "lowest", "highest")
     config: Config
     model: Network
 

@@ -208,7 +208,7 @@ def kl_weight(remembered: int, batch: int) -> float:
 class BanditRecipe(Planned):
     """Section 5.3: agents that eat or leave mushrooms; a step is one interaction of each."""
 
-    kept = (*Planned.kept, "memory", "regret")
+    state_names = (*Planned.state_names, "memory", "regret")
     block = 50
     config: Config
     model: Agents

@@ -50,7 +50,7 @@ PRUNED = (0.5, 0.75, 0.95, 0.98)
 class BayesRecipe(Supervised):
     """Section 5.1: 50,000 images for training, 10,000 for selection, 10,000 for testing."""
 
-    kept = (*Supervised.kept, "lowest", "selected", "others")
+    state_names = (*Supervised.state_names, "lowest", "selected", "others")
     config: Config
 
     def splits(self) -> tuple[DataSet, Split, Split]:

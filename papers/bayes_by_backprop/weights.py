@@ -18,7 +18,7 @@ from common.errors import UserError
 from common.evidence import card as cards
 from common.files import shown
 from common.training import start, weight_files
-from common.typed import Model, checked
+from common.typed import Model, checked, parse_json
 from papers.bayes_by_backprop.model import Network
 from papers.bayes_by_backprop.settings import PriorConfig, make_prior
 
@@ -110,7 +110,7 @@ def load(path: Path | str) -> Network:
     tensors, about = weight_files.read(path)
     shapes = [v.shape for name, v in sorted(tensors.items()) if name.endswith(".μ")]
     try:
-        given = checked(Written, json.loads(about["prior"]), "prior")
+        given = checked(Written, parse_json(about["prior"]), "prior")
         prior = make_prior(PriorConfig(**given.model_dump()))
         network = Network([shapes[0][1] - 1, *(s[0] for s in shapes)], prior)
         start.fit(network, tensors)

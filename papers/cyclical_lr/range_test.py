@@ -9,7 +9,6 @@ folder. :func:`edges` takes the rates and accuracies of any training whose rate 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +16,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
+from common.config import Config
 from common.errors import UserError, asks_for_help, exit_with
+from common.evidence import results
 from common.evidence.plotting import COLOURS, figure, png, style
-from common.files import shown
+from common.files import shown, write_atomic
 
 STARTED, SLOWED, RAGGED = 0.05, 0.95, 0.1
 """Fractions of the accuracy's total rise, see :func:`edges`."""
@@ -89,16 +90,15 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         path: the run's folder, or its JSON result.
 
     Raises:
-        UserError: there is no result, or it is not from a range test.
+        UserError: there is no result, it is damaged, or it is not from a range test.
     """
     file = path / "result.json" if path.is_dir() else path
-    try:
-        curves = json.loads(file.read_text())["curves"]
-        rates, accuracies = (np.array(curves[k][1], dtype=float) for k in ("rate", "accuracy"))
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as e:
+    curves = results.parse(file, Config).curves if file.is_file() else {}
+    steps, values = zip(*(curves.get(k, ((), ())) for k in ("rate", "accuracy")), strict=True)
+    if not len(steps[0]) or not np.array_equal(*steps) or not np.isfinite(values).all():
         raise UserError(f"{shown(path)}: expected the folder of a finished run with "
-                        "schedule.policy=range_test") from e
-    return rates, accuracies
+                        "schedule.policy=range_test")
+    return np.asarray(values[0], dtype=float), np.asarray(values[1], dtype=float)
 
 
 def main(argv: list[str]) -> int:
@@ -119,7 +119,7 @@ def main(argv: list[str]) -> int:
         made, axes = figure(width=6.4, height=4)
         draw(axes, rates, accuracies, found)
         picture = (path if path.is_dir() else path.parent) / "range_test.png"
-        picture.write_bytes(png(made))
+        write_atomic(picture, png(made))
     print(f"accuracy against rate: {shown(picture)}")
     return 0
 

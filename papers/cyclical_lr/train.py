@@ -72,7 +72,7 @@ class Config(BaseConfig):
 class CyclicalLrRecipe(Supervised):
     """Caffe's training of its CIFAR-10 network, with a learning-rate policy."""
 
-    kept = (*Supervised.kept, "looked_at", "accuracies")
+    state_names = (*Supervised.state_names, "looked_at", "accuracies")
     chunk, device_chunk = 500, 5000
     config: Config
     model: Cifar10Full

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from common.errors import UserError, asks_for_help, exit_with
 from common.files import shown, write_atomic
 from common.finite import expect_finite
+from common.typed import whole
 from papers.deep_compression.coding import SUFFIX, SharedTensor, Tensors, read, storage, write
 from papers.deep_compression.model import k_means
 
@@ -107,10 +108,10 @@ def main(arguments: list[str]) -> None:
     if target is None:
         raise UserError(f"{source}: expected a {SUFFIX} file to look into, or a second file to "
                         "write")
-    if not bits.isdecimal() or not 1 <= int(bits) <= 12:
+    if not 1 <= (weight_bits := whole(bits) or 0) <= 12:
         raise UserError(f"{bits}: expected bits of a weight, a whole number from 1 to 12")
     weights = weights_of(source)
-    tensors = compress(weights, int(bits))
+    tensors = compress(weights, weight_bits)
     size = write(target, tensors)
     print(f"{listing(tensors)}\n{size:,} bytes, 1/"
           f"{sum(4 * w.size for w in weights.values()) / size:.1f} of 32-bit weights")

@@ -135,7 +135,7 @@ class PruneRecipe(TrainRecipe):
         cut: the error in % right after pruning.
     """
 
-    kept = (*TrainRecipe.kept, "cut")
+    state_names = (*TrainRecipe.state_names, "cut")
     model: Pruned
 
     def build(self) -> None:
@@ -187,7 +187,7 @@ class QuantiseRecipe(TrainRecipe):
         shared: the error in % right after sharing.
     """
 
-    kept = (*TrainRecipe.kept, "shared")
+    state_names = (*TrainRecipe.state_names, "shared")
     suffix = SUFFIX
     model: Shared
 

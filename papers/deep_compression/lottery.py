@@ -28,7 +28,7 @@ class TicketRecipe(LeNetRecipe):
         stop_accuracy: on the test images then.
     """
 
-    kept = (*LeNetRecipe.kept, "best", "stop", "stop_accuracy")
+    state_names = (*LeNetRecipe.state_names, "best", "stop", "stop_accuracy")
     model: Pruned
 
     def splits(self) -> tuple[DataSet, Split, Split]:

@@ -44,7 +44,7 @@ class ModesRecipe(Recipe):
     """Full-batch gradient descent on white inputs, with the learning time of each mode."""
 
     float64 = True
-    kept = (*Recipe.kept, "times", "halves")
+    state_names = (*Recipe.state_names, "times", "halves")
     config: Config
     model: Layers
 

@@ -44,7 +44,7 @@ class DistillationRecipe(Supervised):
         jittered: makes shifted images; None without jitter.
     """
 
-    kept = (*Supervised.kept, "v")
+    state_names = (*Supervised.state_names, "v")
     config: Config
     model: Network
     v: Tensor | None = None

@@ -46,7 +46,7 @@ class TrainRecipe(Cropped):
             step; empty if training starts from random weights.
     """
 
-    kept = (*Cropped.kept, "mean", "before")
+    state_names = (*Cropped.state_names, "mean", "before")
     chunk, device_chunk = CHUNK, DEVICE_CHUNK
     config: Config
 
@@ -112,7 +112,7 @@ class SensitivityRecipe(Recipe):
     ``table`` holds the error in % for every layer and fraction, layer by layer.
     """
 
-    kept, loss_name = ("model", "mean", "table"), "error, %"
+    state_names, loss_name = ("model", "mean", "table"), "error, %"
     config: Config
 
     def load_data(self) -> None:

@@ -92,7 +92,7 @@ class HopfieldRecipe(Recipe):
         changed: whether the last sweep changed any neuron.
     """
 
-    kept, loss_name = (*Recipe.kept, "changed"), "neurons changed, as a fraction"
+    state_names, loss_name = (*Recipe.state_names, "changed"), "neurons changed, as a fraction"
     config: Config
     model: State
 

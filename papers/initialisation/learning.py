@@ -29,7 +29,7 @@ class LearningRecipe(Supervised):
             infinite until then.
     """
 
-    kept = (*Supervised.kept, "learned")
+    state_names = (*Supervised.state_names, "learned")
     config: Config
     model: Network
 

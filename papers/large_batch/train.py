@@ -33,7 +33,7 @@ class LargeBatchRecipe(Supervised):
         other: x of another experiment, at the other end of Fig. 3's line; None: no line is drawn.
     """
 
-    kept = (*Supervised.kept, "start", "other")
+    state_names = (*Supervised.state_names, "start", "other")
     config: Config
     other: Tensor | None = None
 

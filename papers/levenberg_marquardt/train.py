@@ -49,7 +49,8 @@ class NetworkRecipe(Supervised):
         errors: at the start and after every iteration, by scipy's methods; None for others.
     """
 
-    kept = (*Supervised.kept, "reached", "evaluations", "seconds", "iterations", "last", "errors")
+    state_names = (*Supervised.state_names, "reached", "evaluations", "seconds",
+                   "iterations", "last", "errors")
     float64 = True
     config: Config
     θ: Tensor

@@ -86,7 +86,7 @@ class ViewRecipe(Recipe):
     ``table`` holds two numbers for every point, ordered by α and then by β.
     """
 
-    kept = ("model", "mean", "table")
+    state_names = ("model", "mean", "table")
     config: Config
     columns: tuple[str, str]
 

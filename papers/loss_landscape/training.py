@@ -38,7 +38,7 @@ MARGIN = 0.15
 class TrainRecipe(Supervised):
     """SGD that records the weights at every evaluation as a path."""
 
-    kept = (*Supervised.kept, "path")
+    state_names = (*Supervised.state_names, "path")
     config: Config
 
     def measure(self, train: Split) -> None:

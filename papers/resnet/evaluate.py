@@ -18,9 +18,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.conditions import written
 from common.data import load as load_data
 from common.errors import UserError, asks_for_help, exit_with, nearest
 from common.files import shown
+from common.finite import expect_finite
 from common.running.words import parse_arguments
 from common.typed import read_json
 from papers.resnet import weights
@@ -51,10 +53,14 @@ def per_channel(options: dict, name: str) -> Tensor | None:
     if name not in options:
         return None
     try:
-        return torch.tensor([float(v) for v in options[name]])[:, None, None]
-    except (TypeError, ValueError) as e:
-        raise UserError(f"{name}={options[name]}: expected one number per channel, such as "
-                        "[0.5,0.5,0.5]") from e
+        numbers = torch.tensor([float(v) for v in options[name]])[:, None, None]
+        expect_finite({name: numbers})
+    except (TypeError, ValueError, UserError) as e:
+        raise UserError(f"{name}={written(options[name])}: expected one number per channel, such "
+                        "as [0.5,0.5,0.5]") from e
+    if name == "std" and not (numbers > 0).all():
+        raise UserError(f"std={options[name]}: expected numbers above 0")
+    return numbers
 
 
 def main(argv: list[str]) -> int:
@@ -62,12 +68,16 @@ def main(argv: list[str]) -> int:
     if asks_for_help(argv or ["--help"], __doc__):
         return 0
     path = Path(argv[0])
+    if not path.name:
+        raise UserError(f"{argv[0]!r}: expected a file of weights (try --help)")
     if not path.exists() and (Path(__file__).parent / path).exists():
         path = Path(__file__).parent / path
     _, _, options = parse_arguments(argv[1:])
     for k in options:
         if k not in KEYS:
             raise UserError(f"unknown key {k!r}{nearest(k, KEYS)}")
+    if not isinstance(options.get("plain", True), bool):
+        raise UserError(f"plain={written(options['plain'])}: expected true or false")
     sidecar = path.with_suffix(".json")
     said = read_json(weights.Sidecar, sidecar) if sidecar.exists() else None
     plain = options.get("plain", said is not None and said.shortcut == "none")
@@ -79,7 +89,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"{shown(path)} does not say how images were normalised: give mean=[…] and "
                         "std=[…] per channel")
     std = per_channel(options, "std")
-    test = load_data(options.get("data", said.data if said else "cifar10")).test
+    test = load_data(written(options.get("data", said.data if said else "cifar10"))).test
     for name, numbers in (("mean", given), ("std", std)):
         if numbers is not None and len(numbers) != test.images.shape[1]:
             raise UserError(f"{name}: {len(numbers)} numbers: expected one for each of the "

@@ -43,7 +43,7 @@ WARM_UP_WINDOW = 50
 class ResNetRecipe(Cropped):
     """Section 4.2's training, and the measurements of Table 6, Fig. 6 and Fig. 7."""
 
-    kept = (*Cropped.kept, "wrong", "seen", "recent", "warming")
+    state_names = (*Cropped.state_names, "wrong", "seen", "recent", "warming")
     chunk, device_chunk = 250, 5000  # larger ones fall out of a processor's cache
     config: Config
     model: ResNet

@@ -31,6 +31,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from common.conditions import written
 from common.config import one_line
 from common.errors import UserError
 from common.evidence import card as cards
@@ -165,7 +166,7 @@ def load(path: Path, padding: Padding = "behind") -> tuple[ResNet, Tensor | None
         UserError: the file is missing, damaged, not a CIFAR ResNet, or of another padding.
     """
     if padding not in get_args(Padding):
-        raise UserError(f"padding={padding}: expected {' or '.join(get_args(Padding))}")
+        raise UserError(f"padding={written(padding)}: expected {' or '.join(get_args(Padding))}")
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)

@@ -39,7 +39,8 @@ class WarmStartRecipe(Supervised):
             where there are no new ones.
     """
 
-    kept = (*Supervised.kept, "epochs", "stopped", "train_accuracy", "last", "gradients")
+    state_names = (*Supervised.state_names, "epochs", "stopped", "train_accuracy", "last",
+                   "gradients")
     config: Config
 
     # ---- the data ----------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The one line that bad input ends with."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -7,15 +8,22 @@ import sys
 import pytest
 
 from common.errors import (
+    Paused,
     UserError,
     asks_for_help,
     exit_with,
     legible,
     nearest,
     on_one_line,
+    say,
     shorten,
+    speaks,
+    warn,
 )
 from common.files import ROOT
+
+CONTROLS = ["\x1b[31m", "\x00", "\x07", "\x9b2J", "\x7f", "\u202e", "\u200b", "\udcff", "\b\b\b"]
+"""What would colour, ring, erase or turn around what a terminal shows, or what it cannot encode."""
 
 
 def test_a_user_error_is_one_line_and_status_2(capsys):
@@ -101,7 +109,7 @@ def program(text, *, shell, **environment):
     return subprocess.run(
         shell, shell=True, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60,
         executable="/bin/bash", env=os.environ | environment | {
-            "PROGRAM": f"{sys.executable} -c 'from common.errors import exit_with; "
+            "PROGRAM": f"{sys.executable} -c 'import os; from common.errors import *; "
                        f"exit_with(lambda: {text})'"})
 
 
@@ -116,6 +124,22 @@ def test_output_that_cannot_be_written_is_one_line(lines):
     done = program(f'print("line\\n" * {lines})', shell='eval "$PROGRAM" > /dev/full')
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: cannot write to the standard output")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+@pytest.mark.parametrize(("text", "status"), [
+    ('print("line")', 0), ('say("word")', 0), ('[][0:] or exec("raise UserError(1)")', 2),
+    ('exec("raise Paused(1)")', 0)])
+def test_closed_or_full_streams_change_no_status(closed, text, status):
+    done = program(text, shell=f'eval "$PROGRAM" {closed}')
+    assert done.returncode == status and "Traceback" not in done.stderr
+
+
+def test_what_is_printed_lands_in_no_file(tmp_path):
+    path = tmp_path / "file"
+    done = program(f'(open("{path}", "w"), os.write(1, b"x"), os.write(2, b"y"))[0].close()',
+                   shell='eval "$PROGRAM" >&- 2>&-')
+    assert done.returncode == 0 and path.read_text() == ""
 
 
 def test_signs_that_a_terminal_lacks_stop_nothing():
@@ -151,8 +175,9 @@ def test_long_values_lose_their_middle(message, capsys):
         raise UserError(message)
     with pytest.raises(SystemExit):
         exit_with(fail)
-    said = capsys.readouterr().err.removeprefix("error: ").rstrip("\n")
-    assert said == legible(message) and len(said) < 3500 and "…" in said
+    said = capsys.readouterr().err.rstrip("\n")
+    assert said == legible(f"error: {message}") and len(said) < 3500 and "…" in said
+    said = said.removeprefix("error: ")
     assert said[:12] == message[:12] and said[-10:] == message[-10:], "what was wrong, and why"
 
 
@@ -160,3 +185,37 @@ def test_a_message_of_some_length_is_whole():
     path = "/".join(["folder"] * 50)
     assert legible(f"cannot read {path}: no such file") == f"cannot read {path}: no such file"
     assert legible("a: b\nc  d") == "a: b c d"
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("end", [
+    lambda text: exit_with(lambda: (_ for _ in ()).throw(UserError(text))),
+    lambda text: exit_with(lambda: (_ for _ in ()).throw(Paused(text))),
+    lambda text: exit_with(lambda: (_ for _ in ()).throw(OSError(2, "not there", text))),
+    warn, say], ids=["error", "paused", "file", "warning", "word"])
+def test_control_characters_are_written_out(control, end, capsys):
+    with contextlib.suppress(SystemExit):
+        end(f"σ {control}x …")
+    said = capsys.readouterr().err
+    assert said.endswith("\n") and said[:-1].isprintable()
+    assert repr(control)[1:-1] in said and "σ" in said and "…" in said
+
+
+def test_a_warning_is_one_line_and_not_endless(capsys):
+    warn("a\nb " + "x" * 5000)
+    said = capsys.readouterr().err
+    assert said.startswith("warning: a b xxx") and said.count("\n") == 1 and len(said) < 500
+
+
+@pytest.mark.parametrize(("environment", "speaking"), [
+    ({}, True), ({"RANK": "1"}, True), ({"WORLD_SIZE": "2"}, True),
+    ({"WORLD_SIZE": "2", "RANK": "0"}, True), ({"WORLD_SIZE": "2", "RANK": "1"}, False),
+    ({"WORLD_SIZE": " 2", "RANK": "1 "}, False), ({"WORLD_SIZE": "2", "RANK": "x"}, True),
+    ({"WORLD_SIZE": "2", "RANK": "2"}, True), ({"WORLD_SIZE": "x", "RANK": "1"}, True),
+    ({"WORLD_SIZE": "2", "RANK": "²"}, True), ({"WORLD_SIZE": "9" * 5000, "RANK": "1"}, True)])
+def test_of_several_processes_one_speaks(environment, speaking, monkeypatch):
+    for name in ("WORLD_SIZE", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert speaks() is speaking

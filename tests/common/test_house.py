@@ -185,3 +185,22 @@ def test_a_private_name_is_seen(text):
 def test_a_long_function_is_seen():
     assert long_functions("def f():\n" + "    x = 1\n" * 60) == ["f (61)"]
     assert not long_functions("def f():\n" + "    x = 1\n" * 59)
+
+
+DOORS = {"file=sys.stderr": ["common/errors.py", "common/running/unpack.py"],
+         "json.load": ["common/typed.py", "common/running/unpack.py", "common/evidence/paper.py",
+                       "common/evidence/history.py", "common/training/tracking.py",
+                       "papers/first_steps.py"],
+         "warnings.warn": [], "logging.warn": [], ".isdigit(": [], ".isdecimal(": []}
+"""What stands in these files alone: others use ``say`` and ``warn``, ``read_json``, ``whole``.
+
+``unpack.py`` runs without this repository, a notebook's cell is to be read, and the others parse
+what the same module wrote."""
+
+
+@pytest.mark.parametrize("text", DOORS)
+def test_there_is_one_door(text):
+    beside = [name for path in SOURCES if text in path.read_text(encoding="utf-8")
+              if not (name := path.relative_to(ROOT).as_posix()).startswith("tests/")
+              and name not in DOORS[text]]
+    assert not beside

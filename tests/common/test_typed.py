@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from common.errors import UserError
-from common.typed import Model, Open, checked, read_yaml
+from common.typed import (
+    Model,
+    Open,
+    checked,
+    parse_json,
+    read_json,
+    read_yaml,
+    whole,
+)
 
 
 class Inner(Model):
@@ -61,14 +69,44 @@ def test_what_fits_is_frozen_and_typed():
     assert checked(Loose, {"name": "n", "other": [1]}, "a file").model_extra == {"other": [1]}
 
 
-@pytest.mark.parametrize("number", ["0010", "-01", "1:30", "+1:30:59", "1:30.5", "00", "0_1"])
-def test_numbers_in_base_8_or_60_are_refused_wherever_they_stand(tmp_path, number):
+@pytest.mark.parametrize("number", ["0010", "-01", "1:30", "+1:30:59", "1:30.5", "00", "0_1",
+                                    "1e-400", "-2.5E-9999", ".5e-400", "1e-324"])
+def test_numbers_that_yaml_reads_as_others_are_refused_wherever_they_stand(tmp_path, number):
     for text in ("a: {}", "a: [1, {}]", "a: {{b: {}}}", "{}: a"):
         (tmp_path / "f.yaml").write_text(text.format(number))
         with pytest.raises(UserError, match=r"f\.yaml: .*expected a decimal number"):
             read_yaml(tmp_path / "f.yaml")
     (tmp_path / "f.yaml").write_text(f"a: '{number}'\nb: x {number}\n# {number}\nc: 10:65:a")
     assert read_yaml(tmp_path / "f.yaml") == {"a": number, "b": f"x {number}", "c": "10:65:a"}
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("1e-300", 1e-300), ("4e-324", 5e-324), ("0e-400", 0.0), ("-0.0e-999", 0.0),
+    ("1e-400x", "1e-400x"), ("1.2.3e-400", "1.2.3e-400"), ("'1e-400'", "1e-400")])
+def test_small_numbers_are_read_where_64_bits_hold_them(tmp_path, text, value):
+    (tmp_path / "f.yaml").write_text(f"a: {text}")
+    assert read_yaml(tmp_path / "f.yaml") == {"a": value}
+
+
+@pytest.mark.parametrize(("text", "number"), [
+    ("0", 0), ("12", 12), ("007", 7), ("9" * 12, 10**12 - 1), ("", None), ("-1", None),
+    ("1.0", None), ("²", None), ("٣", None), ("３", None), ("1_0", None), (" 1", None),
+    ("1\n", None), ("9" * 13, None), ("9" * 5000, None)])
+def test_a_whole_number_has_the_digits_0_to_9(text, number):
+    assert whole(text) == number
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("[" * 100_000, "nested too deeply"), ('{"a":' * 100_000, "nested too deeply"),
+    ('{"a": 1, "a": 2}', "given twice"), ("9" * 5000, "limit"), ("", "Expecting value"),
+    ("{", "Expecting"), ("\ufeff{}", "BOM"), ("\x00", "Expecting value")])
+def test_what_is_no_json_is_one_line(tmp_path, text, said):
+    (tmp_path / "f.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=said):
+        parse_json(text)
+    with pytest.raises(UserError, match=f"f.json is not JSON: .*{said}") as e:
+        read_json(Loose, tmp_path / "f.json")
+    assert "\n" not in str(e.value)
 
 
 @pytest.mark.parametrize(("content", "message"), [

@@ -20,13 +20,12 @@ import io
 import json
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError, asks_for_help, nearest
+from common.errors import UserError, asks_for_help, nearest, say
 from common.evidence.paper import Paper, papers
 from common.files import ROOT, read_text, shown, write_atomic
 from common.running.site import beside, explorer, pages, search, steps
@@ -268,8 +267,8 @@ def with_reports(chosen: Sequence[Paper]) -> list[Paper]:
     """Those that have a report; of the others a word."""
     for p in chosen:
         if not (p.folder / "REPORT.md").is_file():
-            print(f"{shown(p.folder)} is left out: it has no REPORT.md yet, which papers report "
-                  f"{p.name} makes", file=sys.stderr)
+            say(f"{shown(p.folder)} is left out: it has no REPORT.md yet, which papers report "
+                f"{p.name} makes")
     return [p for p in chosen if (p.folder / "REPORT.md").is_file()]
 
 
@@ -307,7 +306,7 @@ def main(argv: Sequence[str]) -> int:
             warnings = [*filter(None, [failed]), *build(found, listed, to, notebook)]
     write_atomic(to / "claims.html", claims_page)
     for warning in warnings:
-        print(warning, file=sys.stderr)
+        say(warning)
     size, claims, words = (sum(p.stat().st_size for p in to.glob(form) if p.is_file()) / 1e6
                            for form in ("**/*", "claims.html", search.TEXTS))
     print(f"{shown(to / ('claims.html' if keys['only'] else 'index.html'))}: {size:.1f} MB, of "

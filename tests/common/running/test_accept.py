@@ -136,6 +136,12 @@ def altered(made, commit, **changes):
     ("papers/toy/results/base/seed00.json", lambda m, h: result(m, h.first), "expected a result"),
     ("papers/toy/results/bass/seed0.json", lambda m, h: result(m, h.first), "did you mean 'base'"),
     ("papers/tyo/results/base/seed0.json", lambda m, h: result(m, h.first), "unknown paper"),
+    *((f"papers/toy/results/base/seed{seed}.json", lambda m, h: result(m, h.first),
+       "expected a result") for seed in ("٣", "²", "-1", "9" * 11, "9" * 5000)),
+    *((name.format("9" * 5000), lambda m, h: b"", "expected a result") for name in (
+        "papers/toy/results/base/view{}.safetensors",
+        "runs/toy/base/seed{}/checkpoint.safetensors")),
+    (f"papers/toy/weights/base-seed{'9' * 5000}.json", lambda m, h: b"", "has no experiment"),
     ("papers/toy/train.py", lambda m, h: b"", "expected a result"),
     ("common/a.py", lambda m, h: b"", "expected a result"),
     (".git/hooks/pre-commit", lambda m, h: b"", "expected a result"),

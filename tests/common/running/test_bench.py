@@ -22,7 +22,9 @@ def test_contenders_take_turns_and_ratios_are_to_the_first():
 
 @pytest.mark.parametrize(("words", "message"), [
     (["nopaper"], "unknown paper"), (["batchnorm", "block=3"], "did you mean 'blocks'"),
-    (["batchnorm", "blocks=0"], "blocks=0: expected")])
+    (["batchnorm", "blocks=0"], "blocks=0: expected"),
+    (["batchnorm", "blocks="], "blocks=: expected"), (["batchnorm", "blocks=²"], "blocks=²: "),
+    (["batchnorm", "blocks=true"], "blocks=true: expected a whole number")])
 def test_bad_words(words, message):
     with pytest.raises(UserError, match=message):
         main(words)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from common.errors import UserError
 from common.files import ROOT
 from common.running import forms
 from common.typed import read_json
@@ -82,6 +83,27 @@ def test_what_one_downloads_is_the_files(tmp_path, monkeypatch):
         "| [a `other.safetensors`](a/weights/other.md) | cifar10 | 9.0 | 8.00 |",
         "| [b `coded`](b/results/coded/seed0.md) | mnist | 1.2 | 2.25 |",
         "| [a `large.safetensors`](a/weights/large.md) | mnist | 5.2 | 1.50 |"]
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("a/weights/w.safetensors", '{"data": "mnist"}'),
+    ("a/weights/w.safetensors", '{"data": {"name": "mnist"}, "metrics": {"error": 2}}'),
+    ("a/weights/w.safetensors", '{"data": "mnist", "error": "1"}'),
+    ("a/weights/w.safetensors", '{"data": "mnist", "error": NaN}'),
+    ("a/weights/w.safetensors", '{"data": "mnist", "error": 1, "error": 2}'),
+    ("a/weights/w.safetensors", "[" * 100_000), ("a/weights/w.safetensors", "[]"),
+    ("a/weights/w.safetensors", None), ("b/results/c/seed0.dcn", '{"data": "mnist", "error": 2}'),
+    ("b/results/c/seed0.dcn", '{"data": {"name": "mnist"}, "metrics": {}}')])
+def test_what_is_said_beside_a_download_is_read_or_one_line(tmp_path, monkeypatch, name, said):
+    monkeypatch.setattr(forms, "ROOT", tmp_path)
+    path = tmp_path / "papers" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    if said is not None:
+        path.with_suffix(".json").write_text(said)
+    with pytest.raises(UserError, match=path.with_suffix(".json").name) as e:
+        forms.downloadable()
+    assert "\n" not in str(e.value)
 
 
 def test_the_pages_downloads_are_what_is_published():

@@ -214,6 +214,9 @@ def test_a_file_that_a_run_leaves_comes_after_that_run(tmp_path, monkeypatch):
     ("papers/toy/weights/base-seed3.safetensors", ("base", 3)),
     ("papers/toy/results/faster/weights2.safetensors", ("faster", 2)),
     ("papers/toy/results/unknown/weights2.safetensors", None),
+    ("papers/toy/results/faster/weights٣.safetensors", None),
+    (f"papers/toy/results/faster/weights{'9' * 5000}.safetensors", None),
+    (f"papers/toy/weights/base-seed{'9' * 5000}.safetensors", None),
     ("papers/more/weights/base.safetensors", None), ("a.safetensors", None)])
 def test_who_leaves_a_file(tmp_path, file, made):
     assert plan.maker(toy(tmp_path)[0], file) == made

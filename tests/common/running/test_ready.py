@@ -66,6 +66,12 @@ def test_what_does_not_fit_is_one_line(folder, change, said):
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize("seed", ["²", "٣", "-1", "x", "9" * 5000, "0/seed0"])
+def test_a_run_has_a_number(seed):
+    with pytest.raises(UserError, match="or a finished run such as batchnorm/bn/seed0"):
+        ready.load_ready(f"initialisation/quick_train/seed{seed}", 40)
+
+
 def test_weights_of_another_shape_are_one_line(folder):
     path, _ = folder
     save_file({"weights.0": torch.zeros(3, 3)}, path)

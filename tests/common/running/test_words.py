@@ -52,8 +52,9 @@ def test_help_lists_every_experiment_and_key(tmp_path):
 
 @pytest.mark.parametrize("word", [
     "train.steps=0010", "model.hidden=[100,010]", "optim.lr=-01", "train.steps=1:30",
-    "model.hidden=[1:30:00]", "optim.lr=1:30.5", "train.steps=0_10"])
-def test_numbers_that_yaml_reads_in_base_8_or_60_are_refused(word):
+    "model.hidden=[1:30:00]", "optim.lr=1:30.5", "train.steps=0_10", "optim.lr=1e-400",
+    "optim.betas=[0.9, -2.5E-999]"])
+def test_numbers_that_yaml_reads_as_others_are_refused(word):
     with pytest.raises(UserError, match="without leading zeros or colons"):
         parse_arguments([word])
 

@@ -54,6 +54,38 @@ def test_a_damaged_checkpoint_is_recognised_and_the_previous_one_used(tmp_path, 
     assert "damaged" in capsys.readouterr().err
 
 
+def folder_there(path):
+    path.unlink()
+    path.mkdir()
+
+
+def link_to_nothing(path):
+    path.unlink()
+    path.symlink_to(path.parent / "unmounted" / path.name)
+
+
+def link_in_a_circle(path):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def no_permission(path):
+    path.chmod(0)
+
+
+@pytest.mark.parametrize("refused", [folder_there, link_to_nothing, link_in_a_circle, pytest.param(
+    no_permission, marks=pytest.mark.skipif(os.geteuid() == 0, reason="root may read all"))])
+@pytest.mark.parametrize("name", [checkpoint.NAME, checkpoint.PREVIOUS])
+def test_a_checkpoint_that_the_system_refuses_is_not_replaced(tmp_path, refused, name, capsys):
+    """Its permission may be wrong, its drive away: a run that began anew would lose it."""
+    checkpoint.save(tmp_path, STATE | {"step": 1})
+    os.replace(tmp_path / checkpoint.NAME, tmp_path / name)
+    refused(tmp_path / name)
+    with pytest.raises(UserError, match=f"cannot read checkpoint .*{name}: .*fresh=true"):
+        checkpoint.load(tmp_path)
+    assert not capsys.readouterr().err and tmp_path / name not in checkpoint.DAMAGED
+
+
 def test_a_kill_between_the_renames_leaves_the_previous_one(tmp_path):
     checkpoint.save(tmp_path, STATE | {"step": 1})
     (tmp_path / checkpoint.NAME).rename(tmp_path / checkpoint.PREVIOUS)

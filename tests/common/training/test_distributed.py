@@ -170,12 +170,24 @@ def test_a_process_without_others_is_the_first(environment, values):
     assert (distributed.processes(), distributed.rank()) == (1, 0)
 
 
+MET = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29999"}
+"""What torchrun leaves to two processes."""
+
+
 @pytest.mark.parametrize(("values", "said"), [
     ({"WORLD_SIZE": "2"}, "not RANK, MASTER_ADDR, MASTER_PORT"),
     ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost"}, "not MASTER_PORT"),
     ({"WORLD_SIZE": "two"}, "WORLD_SIZE='two' in the environment: expected a whole number"),
-    ({"WORLD_SIZE": "-1"}, "expected a whole number")])
-def test_half_of_what_torchrun_leaves_is_one_line(environment, values, said):
+    ({"WORLD_SIZE": "-1"}, "expected a whole number"), ({"WORLD_SIZE": "²"}, "whole number"),
+    ({"WORLD_SIZE": "٣"}, "whole number"), ({"WORLD_SIZE": "9" * 5000}, "9…' in the environment"),
+    ({"WORLD_SIZE": "1000000"}, "below a million"),
+    (MET | {"RANK": "x"}, "RANK='x' in the environment: expected a whole number"),
+    (MET | {"RANK": "2"}, "RANK=2 in the environment: expected less than WORLD_SIZE=2"),
+    (MET | {"MASTER_PORT": "x"}, "MASTER_PORT=x in the environment: no place where 2 processes"),
+    (MET | {"MASTER_PORT": "-5"}, "MASTER_PORT=-5 in the environment"),
+    (MET | {"MASTER_PORT": "99999"}, "MASTER_PORT=99999 in the environment")])
+def test_what_torchrun_does_not_leave_is_one_line(environment, values, said):
     environment(**values)
-    with pytest.raises(UserError, match=said):
-        distributed.processes()
+    with pytest.raises(UserError, match=said) as e, distributed.process_group():
+        pytest.fail("they met")
+    assert "\n" not in str(e.value)

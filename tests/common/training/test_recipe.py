@@ -20,7 +20,7 @@ def known(tmp_path):
 class TeacherAndStudent(Supervised):
     """Two networks, two optimisers, a tensor, a number and a list."""
 
-    kept = ("teacher", "student", "teaching", "studying", "wrong", "count", "recent")
+    state_names = ("teacher", "student", "teaching", "studying", "wrong", "count", "recent")
 
     def build(self):
         self.teacher, self.student = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
@@ -51,7 +51,7 @@ def test_everything_declared_is_kept_and_goes_on_alike(known):
     for k in range(5):
         one.step(k)
     state = copy.deepcopy(one.state())
-    assert state.keys() == set(TeacherAndStudent.kept)
+    assert state.keys() == set(TeacherAndStudent.state_names)
     two.load_state(state)
     assert (two.count, two.recent) == (5, one.recent) and torch.equal(two.wrong, one.wrong)
     for k in range(5, 8):

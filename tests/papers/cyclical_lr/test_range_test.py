@@ -1,11 +1,13 @@
 """The rule that names the edges, on curves whose edges are known, and the command that draws."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 
 from common.errors import UserError
+from common.files import ROOT
 from papers.cyclical_lr.range_test import edges, main
 
 RATES = np.linspace(0.001, 0.04, 40)
@@ -58,19 +60,63 @@ def test_too_few_evaluations_have_none():
     assert edges(RATES[:4], ramp(0, 3)[:4]) is None
 
 
+CURVES = {"rate": [list(range(40)), RATES.tolist()],
+          "accuracy": [list(range(40)), ramp(10, 30).tolist()]}
+
+
+def result(folder, **changed):
+    """Write the result of a range test, with some parts changed; returns its path."""
+    recorded = ROOT / "papers/cyclical_lr/results/range_test/seed0.json"
+    record = json.loads(recorded.read_text(encoding="utf-8")) | {"curves": CURVES} | changed
+    (folder / "result.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder / "result.json"
+
+
 def test_the_command_names_and_draws_them(tmp_path, capsys):
-    curves = {"rate": [list(range(40)), RATES.tolist()],
-              "accuracy": [list(range(40)), ramp(10, 30).tolist()]}
-    (tmp_path / "result.json").write_text(json.dumps({"curves": curves}))
+    result(tmp_path)
     assert main([str(tmp_path)]) == 0
     assert "schedule.base_lr=0.012 schedule.max_lr=0.03\n" in capsys.readouterr().out
     assert (tmp_path / "range_test.png").stat().st_size > 1000
 
 
-def test_another_run_is_one_line(tmp_path):
-    (tmp_path / "result.json").write_text(json.dumps({"curves": {"accuracy": [[1], [2.0]]}}))
-    with pytest.raises(UserError, match="expected the folder of a finished run with"):
+@pytest.mark.parametrize("curves", [
+    {"accuracy": [[1], [2.0]]}, {}, {"rate": [[], []], "accuracy": [[], []]},
+    {"rate": [[1, 2], [0.1, 0.2]], "accuracy": [[1, 3], [0.1, 0.2]]},
+    {"rate": [[1], [0.1]], "accuracy": [[1, 2], [0.1, 0.2]]},
+    CURVES | {"rate": [list(range(40)), [math.nan] * 40]},
+    CURVES | {"accuracy": [list(range(40)), [math.inf] * 40]}])
+def test_another_run_is_one_line(tmp_path, curves):
+    path = result(tmp_path, curves=curves)
+    for word in (str(tmp_path), str(path)):
+        with pytest.raises(UserError, match="expected the folder of a finished run with"):
+            main([word])
+
+
+@pytest.mark.parametrize("curves", [
+    [], 3, {"rate": "12345"}, {"rate": [[1], [[0.1], [2]]]}, {"rate": [[1, 2], ["1", "٣"]]},
+    {"rate": [[1, 2], [True, False]]}, {"rate": [[1, 2], [0.1]]}])
+def test_a_damaged_result_is_one_line(tmp_path, curves):
+    with pytest.raises(UserError, match=r"is damaged: .*curves.*: .*expected"):
+        main([str(result(tmp_path, curves=curves))])
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", b"[]", b"[" * 100_000, b"\xef\xbb\xbf{}",
+                                     b"\xe9"])
+def test_what_is_no_result_is_one_line(tmp_path, content):
+    (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(UserError, match="is damaged") as e:
         main([str(tmp_path)])
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("name", ["", "nothing", "loop", "empty", "\x1b[31m", "a\x00b", "x" * 300])
+def test_where_no_result_is_is_one_line(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "empty/result.json").mkdir(parents=True)
+    with pytest.raises((UserError, OSError)) as e:
+        main([name])
+    assert "expected the folder of a finished run" in str(e.value) or e.value.filename
 
 
 def test_an_accuracy_that_falls_first_has_not_started_to_rise():

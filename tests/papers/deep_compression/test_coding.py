@@ -247,6 +247,8 @@ def test_help_is_the_modules_text(arguments, capsys):
 @pytest.mark.parametrize(("arguments", "said"), [
     (["a", "b", "c", "d"], "a b c d: expected a file, one to write"),
     (["a.safetensors", "b.dcn", "0"], "0: expected bits .* a whole number from 1 to 12"),
+    (["a.safetensors", "b.dcn", "٣"], "٣: expected bits .* a whole number from 1 to 12"),
+    (["a.safetensors", "b.dcn", "9" * 5000], "9: expected bits .* a whole number from 1 to 12"),
     (["a.safetensors", "b.dcn", "x"], "x: expected bits .* a whole number from 1 to 12"),
     (["a.safetensors"], r"a.safetensors: expected a \.dcn file to look into"),
     (["a.safetensors", "b.safetensors"], r"b.safetensors: expected .* ends in \.dcn"),

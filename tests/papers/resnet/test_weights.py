@@ -197,6 +197,25 @@ def test_evaluate_says_what_it_lacks(tmp_path, network):
         evaluate.main([str(tmp_path / "public.th"), "maen=[1]"])
 
 
+@pytest.mark.parametrize("words", [
+    ["plain=maybe"], ["plain="], ["plain=1"], ["mean=.nan"], ["mean=[.nan]"], ["mean=[.inf]"],
+    ["mean="], ["mean=[[1]]"], ["mean={a: 1}"], ["mean=[0]", "std=[0]"], ["mean=[0]", "std=[-1]"],
+    ["mean=[0]", "std=[]"], ["mean=[0]", "data="], ["mean=[0]", "data=[digits]"],
+    ["mean=[0]", "data={a: 1}"], ["mean=[0]", "padding="], ["mean=[0]", "padding=[both]"]])
+def test_evaluates_keys_are_read_or_one_line(tmp_path, network, words):
+    torch.save(network.state_dict(), tmp_path / "public.th")
+    with pytest.raises(UserError, match=r"expected|known") as e:
+        evaluate.main([str(tmp_path / "public.th"), "data=digits", *words]
+                      if "data" not in words[-1] else [str(tmp_path / "public.th"), *words])
+    assert "\n" not in str(e.value) and "None" not in str(e.value)
+
+
+@pytest.mark.parametrize("word", ["", ".", "/", "./", "//"])
+def test_a_path_without_a_name_is_one_line(word):
+    with pytest.raises(UserError, match="expected a file of weights"):
+        evaluate.main([word])
+
+
 WHOLE = {"experiment": "e", "seed": 3, "data": "digits", "depth": 8, "shortcut": "A",
          "error": 8.5, "config": {}, "commits": ["a"]}
 
