@@ -102,13 +102,16 @@ def trained(source: str) -> tuple[str, str, Supervised]:
 
     Args and errors as in :func:`load_ready`.
     """
-    path = Path(source) if Path(source).exists() else ROOT / source
-    run = None if path.is_file() or source.endswith(WEIGHTS) else RUN.fullmatch(source)
-    if run:
-        weights: Path | dict[str, Tensor]
-        paper, experiment, seed, weights = from_run(source, run)
-    elif path.is_file():
+    try:
+        path = Path(source) if Path(source).exists() else ROOT / source
+        is_file = path.is_file()
+    except OSError:  # such as a name that is too long
+        path, is_file = Path(), False
+    weights: Path | dict[str, Tensor]
+    if is_file:
         paper, experiment, seed, weights = *run_beside(source, path), path
+    elif (run := RUN.fullmatch(source)) and path.suffix != WEIGHTS:
+        paper, experiment, seed, weights = from_run(source, run)
     else:
         raise UserError(f"{source}: there is no such file" if path.suffix else f"{source}: "
                         f"expected a {WEIGHTS} file, or a finished run such as batchnorm/bn/seed0")

@@ -29,6 +29,7 @@ from common.errors import UserError, asks_for_help, nearest, say
 from common.evidence.paper import Paper, papers
 from common.files import ROOT, read_text, shown, write_atomic
 from common.running.site import beside, explorer, pages, search, steps
+from common.typed import parse_json
 
 HERE = Path(__file__).parent
 MARK = ".papers-site"
@@ -205,7 +206,7 @@ def build(found: pages.Found, listed: dict[str, str], to: Path,
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         stage("the text of every page")
-        notebook = notebook or json.loads(read_text(ROOT / f"{NOTEBOOK}.ipynb"))
+        notebook = notebook or parse_json(read_text(ROOT / f"{NOTEBOOK}.ipynb"))
         text_of_steps, pictures = steps.page(notebook)
         written = sources(found, listed, text_of_steps)
         for path, text in written.items():

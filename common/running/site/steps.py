@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import re
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 from common.errors import UserError
 from common.files import ROOT, read_text
 from common.running.site.pages import fenced, figure
+from common.typed import parse_json
 
 NAME = "first_steps"
 """Of the notebook in papers/, and of its page."""
@@ -92,7 +92,7 @@ def executing(folder: Path) -> Iterator[Callable[[], tuple[dict[str, Any], str]]
         said = process.communicate()[1].strip()
         if not path.exists():
             raise UserError(f"the notebook could not be executed: {said[-300:]}")
-        return json.loads(read_text(path)), said.split("\n")[-1] if process.returncode else ""
+        return parse_json(read_text(path)), said.split("\n")[-1] if process.returncode else ""
 
     try:
         yield ended
