@@ -281,6 +281,6 @@ def table(found: Sequence[Compared]) -> str:
     first = found[0].forms["torch"].milliseconds
     return tables.table(HEAD, [
         [f"{f.paper} `{f.name}`", LABELS[form], f"{m.bytes / 1000:,.0f}",
-         f"{m.error:.2f}", f"{100 * m.same:.2f}", f"{m.furthest:.1g}" if m.furthest else "0",
+         f"{m.error:.2f}", f"{100 * m.same:.2f}", f"{m.furthest:.2g}" if m.furthest else "0",
          *(ratio(m.milliseconds[n] / first[n]) for n in first)]
         for f in found for form, m in f.forms.items()])

@@ -11,9 +11,6 @@ from common.evidence.paper import Judgement, paper_names, papers
 from common.evidence.story import MENTION, changed_verdicts, result, story
 from common.files import ROOT
 
-LONGER = {"resnet"}
-"""Papers whose stories are still to be told in three sentences."""
-
 END = re.compile(r"(?<!et al)[.!?](?=\s|$)")
 """Where a sentence ends."""
 
@@ -69,7 +66,7 @@ def test_every_paper_with_results_tells_its_story_as_it_is(name):
     assert bool(result(paper)) == bool(paper.results) and len(result(paper).split()) <= 20
 
 
-@pytest.mark.parametrize("name", sorted({*paper_names()} - LONGER))
+@pytest.mark.parametrize("name", paper_names())
 def test_a_story_is_three_sentences(name):
     """What the paper claims, what came out, and what did not and why."""
     (paper,) = papers([name])
