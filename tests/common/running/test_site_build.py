@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pytest
 
 from common.errors import UserError
-from common.evidence.paper import papers
+from common.evidence.paper import paper_names, papers
 from common.files import ROOT
 from common.running.site import build, explorer, steps
 
@@ -180,7 +180,7 @@ def test_a_phone_shows_rows_with_pictures_from_top_to_bottom(browser, small, pag
     site, _ = small
     browser.open(site / f"{page}.html", width=400)
     rows = "table:has(td img, td a[href$='.svg']) td"
-    assert len(browser.all(rows)) >= 40
+    assert len(browser.all(rows)) >= 2 * len(paper_names()), "a picture, and what came out"
     assert browser.js(f"[...document.querySelectorAll(\"{rows}\")].every("
                       "e => e.getBoundingClientRect().right <= 400)")
 
