@@ -152,7 +152,7 @@ def sweep(axes: Axes, paper: Paper) -> None:
             continue
         depths = runs[0].config["sweep.depths"]
         times = np.array([[r.metrics[f"time_{n}"] for n in depths] for r in runs])
-        axes.plot(depths, np.median(times, 0), color=colour, label=f"{name} start")
+        axes.plot(depths, np.median(times, 0), color=colour, label=f"{name} start".replace("gauss", "Gauss"))
         for k, n in enumerate(depths):
             axes.plot([n] * len(times), times[:, k], "o", ms=3, color=colour, alpha=0.5)
             if np.isinf(times[:, k]).any():
@@ -183,7 +183,7 @@ def spectra() -> tuple[str, str, Figure]:
                 σ = drawn(torch.linalg.svdvals(r.model.map).numpy())
                 colour = "black" if name == "orthogonal" else COLOURS[factors.index(k + 1)]
                 if name == "gaussian" or k + 1 == max(factors):
-                    label = f"{k + 1} {name}" if name == "gaussian" else "100 orthogonal"
+                    label = f"{k + 1} Gaussian" if name == "gaussian" else "100 orthogonal"
                     products.plot(rank, σ, style, color=colour, label=label)
     products.set(title="products of matrices")
     for g, colour in zip((0.9, 1.0, 1.1), COLOURS, strict=False):
