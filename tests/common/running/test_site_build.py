@@ -21,6 +21,10 @@ NAME = "batchnorm"
 PAGES = ["index", f"papers/{NAME}/index", f"papers/{NAME}/README", f"papers/{NAME}/REPORT",
          f"papers/{NAME}/code", f"api/papers.{NAME}.model", "papers/STUDY", "papers/first_steps"]
 
+BEYOND = ("[...document.querySelectorAll('td:last-child a strong')].filter(e => e.checkVisibility()"
+          " && e.getBoundingClientRect().right > 400).map(e => e.parentElement.hash)")
+"""The claims whose verdict a phone shows only to those who move the table."""
+
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
@@ -327,5 +331,7 @@ def test_the_whole_site(browser, tmp_path):
         for page in ("index", "README", "code", "REPORT"):
             browser.open(site / "papers" / paper.name / f"{page}.html", width=400)
             assert not browser.scrolls_sideways and not browser.errors, f"{paper.name}/{page}"
+        beyond = browser.js(BEYOND)  # of the report, the last of its pages
+        assert not beyond, f"{paper.name}: verdicts beyond the screen's edge: {beyond}"
     browser.open(site / "claims.html")
     assert len(browser.all("#list li")) == 100 and not browser.errors
