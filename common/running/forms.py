@@ -163,7 +163,8 @@ def picture(found: Sequence[Compared]) -> Figure:
                 same = next((line for line in lines if line.get_gid() == mark_key(f)), None)
                 hollow = lines.index(same) if same else len(lines)
                 (line,) = axes.plot(x, y, "--" if hollow else "-", color=colour, lw=0.8, zorder=1,
-                                    gid=mark_key(f), label="_" if same else label(f))
+                                    gid=mark_key(f),
+                                    label="_" if same else label(f))
                 if same:
                     same.set_label(f"{same.get_label()},\n{label(f)}")
                 else:
@@ -171,7 +172,8 @@ def picture(found: Sequence[Compared]) -> Figure:
                 for form, *at in zip(f.forms, x, y, size, strict=True):
                     axes.scatter(*at[:2], s=area(at[2]), marker=MARKS[form], edgecolors=colour,
                                  facecolors="white" if hollow else colour, zorder=2)
-            axes.set(title=TITLES.get(data, data), xscale="log", xlabel="time an image, one at a time (ratio)")
+            axes.set(title=TITLES.get(data, data), xscale="log",
+                     xlabel="time an image, one at a time (ratio)")
             axes.margins(0.12)  # marks are large
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter("{x:g}")

@@ -146,13 +146,13 @@ def depth(paper: Paper) -> tuple[str, str, Figure]:
 
 def sweep(axes: Axes, paper: Paper) -> None:
     """Learning times on MNIST against depth."""
-    for name, colour in (("orthogonal", ORTHOGONAL), ("gaussian", GAUSSIAN)):
-        runs = paper.results.get(f"mnist_{name}", [])
+    for name, colour in (("orthogonal", ORTHOGONAL), ("Gaussian", GAUSSIAN)):
+        runs = paper.results.get(f"mnist_{name.lower()}", [])
         if not runs:
             continue
         depths = runs[0].config["sweep.depths"]
         times = np.array([[r.metrics[f"time_{n}"] for n in depths] for r in runs])
-        axes.plot(depths, np.median(times, 0), color=colour, label=f"{name} start".replace("gauss", "Gauss"))
+        axes.plot(depths, np.median(times, 0), color=colour, label=f"{name} start")
         for k, n in enumerate(depths):
             axes.plot([n] * len(times), times[:, k], "o", ms=3, color=colour, alpha=0.5)
             if np.isinf(times[:, k]).any():
