@@ -31,7 +31,7 @@ def command(*words):
     """What a person types in a terminal, with `papers` in front; prints its last lines."""
     done = subprocess.run([sys.executable, "-m", "common.running", *words], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    print("\n".join(done.stdout.splitlines()[-4:]))
+    print("\n".join(done.stdout.splitlines()[-5:]))
     assert done.returncode == 0, f"papers {' '.join(words)} ended with {done.returncode}"
 
 

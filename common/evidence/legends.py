@@ -1,4 +1,4 @@
-"""Legends that cover no data: inside the axes if there is room, otherwise below them."""
+"""Legends that cover neither data nor guide lines: inside the axes if there is room, or below."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def whole(owner: Axes | Figure | Legend) -> Figure:
 
 
 def covered(placed: Legend) -> list[Artist]:
-    """The data that a legend covers, in any axes of its figure, which must have been drawn."""
+    """The data and guide lines that a legend covers in its figure, which must have been drawn."""
     box = placed.get_window_extent()
-    return [artist for axes in whole(placed).axes for artist in data(axes)
+    return [artist for axes in whole(placed).axes for artist in (*data(axes), *guides(axes))
             if touches(artist, axes, box)]
 
 
@@ -108,6 +108,12 @@ def data(axes: Axes) -> Iterator[Artist]:
             yield artist
     yield from axes.images
     yield from (text for text in axes.texts if text.get_text())
+
+
+def guides(axes: Axes) -> Iterator[Line2D]:
+    """The lines across the whole axes that mark one value, as ``axvline`` draws them."""
+    yield from (line for line in axes.lines
+                if line.get_visible() and not in_data_coordinates(line, axes))
 
 
 def in_data_coordinates(artist: Artist, axes: Axes) -> bool:

@@ -34,8 +34,9 @@ from common.evidence.tables import (
     linked,
     measured,
     number,
+    percent,
     published,
-    scattered,
+    spread,
     table,
 )
 from common.evidence.verdicts import VERDICTS, confidence
@@ -224,10 +225,7 @@ def details(paper: Paper, j: Judgement) -> str:
     lines = [f'<a id="{claim.id}"></a>**{claim.id}**: {j.verdict}\n',
              f"- Paper: {escaped(claim.where)}; {source}"]
     if j.values and claim.experiments:
-        deviation = "± the runs' standard deviation, " if scattered(j) else ""
-        lines.append(f"- Measured: {measured(j)}" + (
-            f"; {deviation}in brackets the {percent(confidence(j.plan))} interval." if j.interval
-            else "."))
+        lines.append(f"- Measured: {'; '.join(filter(None, (measured(j), spread(j))))}.")
     if claim.judge.why:
         lines.append(f"- Band {band(j)}: {escaped(claim.judge.why)}")
     if claim.afterwards:
@@ -276,9 +274,6 @@ def raised(plan: Sequence[int]) -> str:
             + " after a look at the verdict" * (len(plan) > 1))
 
 
-def percent(share: float) -> str:
-    """A fraction in percent, with at most three digits."""
-    return f"{100 * share:.3g} %"
 
 
 def price(paper: Paper, claim: Claim) -> str:

@@ -7,6 +7,7 @@ import re
 
 from common.errors import on_one_line
 from common.evidence.paper import Judgement, Paper
+from common.evidence.verdicts import confidence
 from common.segments import Hardware
 
 
@@ -31,6 +32,19 @@ def scattered(j: Judgement) -> bool:
     """Whether a standard deviation of the runs stands beside their mean."""
     exact = not j.claim.experiments or j.claim.judge.exactly is not None
     return bool(j.values) and not exact and j.by == "mean" and math.isfinite(j.sd)
+
+
+def percent(share: float) -> str:
+    """A fraction in percent, with at most three digits."""
+    return f"{100 * share:.3g} %"
+
+
+def spread(j: Judgement) -> str:
+    """What ``±`` and the brackets of :func:`measured` are, in words; empty without an interval."""
+    if j.interval is None or not j.claim.experiments:
+        return ""
+    deviation = "± the runs' standard deviation, " if scattered(j) else ""
+    return f"{deviation}in brackets the {percent(confidence(j.plan))} interval"
 
 
 def measured(j: Judgement) -> str:

@@ -35,7 +35,10 @@ LABELS = {"torch": "float32, torch", "onnx": "float32, ONNX Runtime",
 """The names of the forms in the table."""
 
 MARKS = {"torch": "o", "onnx": "s", "int8": "^"}
-SIZES = (100e3, 1e6, 10e6)
+TITLES = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
+"""How the picture's panels call data sets; others keep their name."""
+
+SIZES = (100e3, 1e6, 5e6)
 """The file sizes in the picture's legend, in bytes."""
 
 PICTURE = Path("papers/exports.svg")
@@ -189,20 +192,22 @@ def picture(found: Sequence[Compared]) -> Figure:
                 same = next((line for line in lines if line.get_gid() == mark_key(f)), None)
                 hollow = lines.index(same) if same else len(lines)
                 (line,) = axes.plot(x, y, "--" if hollow else "-", color=colour, lw=0.8, zorder=1,
-                                    gid=mark_key(f), label="_" if same else f.name)
+                                    gid=mark_key(f),
+                                    label="_" if same else label(f))
                 if same:
-                    same.set_label(f"{same.get_label()},\n{f.name}")
+                    same.set_label(f"{same.get_label()},\n{label(f)}")
                 else:
                     lines.append(line)
                 for form, *at in zip(f.forms, x, y, size, strict=True):
                     axes.scatter(*at[:2], s=area(at[2]), marker=MARKS[form], edgecolors=colour,
                                  facecolors="white" if hollow else colour, zorder=2)
-            axes.set(title=data, xscale="log", xlabel="time an image, one at a time (ratio)")
+            axes.set(title=TITLES.get(data, data), xscale="log",
+                     xlabel="time an image, one at a time (ratio)")
             axes.margins(0.12)  # marks are large
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter("")
-            axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=2)
+            axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=1)
         panels[0][0].set_ylabel("test error (%)")
         plotting.legend_below(made, *((LABELS[form], {"marker": mark, "color": "black", "ls": ""})
                                       for form, mark in MARKS.items()),
@@ -210,6 +215,11 @@ def picture(found: Sequence[Compared]) -> Figure:
                                                         "ms": area(size) ** 0.5})
                                 for size in SIZES), columns=6 if len(sets) > 1 else 3)
     return made
+
+
+def label(f: Compared) -> str:
+    """A network in the legend: its paper and its name without the seed, one word if both are."""
+    return " ".join(dict.fromkeys([f.paper, re.sub(r"-seed\d+$", "", f.name)]))
 
 
 def family(f: Compared) -> str:

@@ -146,8 +146,8 @@ def depth(paper: Paper) -> tuple[str, str, Figure]:
 
 def sweep(axes: Axes, paper: Paper) -> None:
     """Learning times on MNIST against depth."""
-    for name, colour in (("orthogonal", ORTHOGONAL), ("gaussian", GAUSSIAN)):
-        runs = paper.results.get(f"mnist_{name}", [])
+    for name, colour in (("orthogonal", ORTHOGONAL), ("Gaussian", GAUSSIAN)):
+        runs = paper.results.get(f"mnist_{name.lower()}", [])
         if not runs:
             continue
         depths = runs[0].config["sweep.depths"]
@@ -183,7 +183,7 @@ def spectra() -> tuple[str, str, Figure]:
                 σ = drawn(torch.linalg.svdvals(r.model.map).numpy())
                 colour = "black" if name == "orthogonal" else COLOURS[factors.index(k + 1)]
                 if name == "gaussian" or k + 1 == max(factors):
-                    label = f"{k + 1} {name}" if name == "gaussian" else "100 orthogonal"
+                    label = f"{k + 1} Gaussian" if name == "gaussian" else "100 orthogonal"
                     products.plot(rank, σ, style, color=colour, label=label)
     products.set(title="products of matrices")
     for g, colour in zip((0.9, 1.0, 1.1), COLOURS, strict=False):

@@ -20,6 +20,7 @@ from papers.lbfgs.model import BFGS, LBFGS, SteepestDescent
 from papers.lbfgs.newton import Newton
 from papers.lbfgs.train import SETS, label
 
+PEOPLE = ("rosenbrock", "powell", "broyden")
 METHODS = {"lbfgs_5": "L-BFGS, m = 5", "bfgs": "BFGS", "modified": "Newton, modified",
            "damped": "Newton, damped", "saddle_free": "Newton, saddle-free",
            "descent": "steepest descent", "momentum": "momentum", "nesterov": "Nesterov",
@@ -171,6 +172,11 @@ def profile(paper: Paper) -> tuple[str, str, Figure]:
                        "nine rates."), made
 
 
+def in_words(name: str) -> str:
+    """A problem's name as a reader writes it: ``powell_singular`` is "Powell singular"."""
+    return " ".join(word.title() if word in PEOPLE else word for word in name.split("_"))
+
+
 def memory(paper: Paper) -> tuple[str, str, Figure]:
     made, axes = figure(width=5.2)
     for k, (name, sizes) in enumerate(SETS["large"]):
@@ -181,7 +187,7 @@ def memory(paper: Paper) -> tuple[str, str, Figure]:
                   if run.metrics[f"evaluations_{key}"] < run.config["task.budget"]]
         if points:
             axes.plot(*zip(*points, strict=True), "o-", ms=3.5, color=PALETTE[k],
-                      label=name.replace("_", " "))
+                      label=in_words(name))
     axes.set(xscale="log", yscale="log", xlabel="pairs kept, m", ylabel="evaluations to the end",
              xticks=[3, 5, 7, 9, 17, 29], xticklabels=["3", "5", "7", "9", "17", "29"])
     axes.set_yticks([20, 50, 100, 200], ["20", "50", "100", "200"])

@@ -66,19 +66,19 @@ def mark(axes: Axes, point: dict[str, float], colour: str) -> None:
 def layer_responses(paper: Paper) -> tuple[str, str, Figure]:
     made, (left, right) = figure(2, sharey=True)
     points = published(paper, "fig7")
-    for family, style in (("plain", "--"), ("resnet", "-")):
+    for family, kind, style in (("plain", "plain", "--"), ("resnet", "ResNet", "-")):
         for depth, colour in DEPTHS.items():
-            name = f"{family}{depth}"
+            name, called = f"{family}{depth}", f"{kind}-{depth}"
             for run in paper.results.get(name, [])[:1]:
                 std = responses(run)
                 layers = range(1, len(std) + 1)
-                left.plot(layers, std, style, color=colour, label=f"{name}, measured")
+                left.plot(layers, std, style, color=colour, label=f"{called}, measured")
                 right.plot(layers, sorted(std, reverse=True), style, color=colour)
             if name in points:
                 right.plot([(6 * ((depth - 2) // 6) + 2) / 2], [points[name]["median"]],
                            "s" if family == "plain" else "o", color=colour, ms=5,
                            markeredgecolor="black", markeredgewidth=0.5,
-                           label=f"{name}, published median")
+                           label=f"{called}, published median")
     left.set(xlabel="layer", ylabel="standard deviation", title="in order of depth")
     right.set(xlabel="layer, sorted", title="sorted by magnitude")
     left.locator_params(axis="x", integer=True)

@@ -81,7 +81,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
         "row": [claim.each, claim.row] if claim.each else None,
         "where": claim.where, "says": claim.says, "obtained": claim.obtained,
         "published": tables.published(j).removesuffix(" †"),  # what derived means is said in words
-        "band": tables.band(j), "measured": tables.measured(j),
+        "band": tables.band(j), "measured": tables.measured(j), "spread": tables.spread(j),
         "why": claim.judge.why, "because": claim.because,
         "afterwards": claim.afterwards, "stale": j.stale, "by": j.by,
         "command": command(paper, j), "code": [key(s) for s in code],

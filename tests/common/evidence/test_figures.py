@@ -193,6 +193,7 @@ def dashes_without_label():
     (lambda: legend_over(lambda axes: axes.scatter([0, 0.5], [0, 0.5])), "legend ['a'] over 1"),
     (lambda: legend_over(lambda axes: axes.fill_between([0, 1], 0, 1)), "legend ['a'] over 1"),
     (lambda: legend_over(lambda axes: axes.vlines([0.5], 0, 1)), "legend ['a'] over 1"),
+    (lambda: legend_over(lambda axes: axes.axvline(0.5)), "legend ['a'] over 1"),
     (lambda: legend_over(lambda axes: axes.text(0.5, 0.5, "direct")), "legend ['a'] over 1"),
     (label_without_legend, "in no legend: a"), (marker_without_label, "not explained: o"),
     (dashes_without_label, "not explained: --")])

@@ -114,12 +114,13 @@ def test_the_pages_downloads_are_what_is_published():
 def test_a_family_has_one_colour_and_what_lies_on_each_other_one_label(ready):
     found = forms.compare(replace(ready, images=ready.images[:20], labels=ready.labels[:20]))
     small = {k: m.model_copy(update={"bytes": m.bytes // 2}) for k, m in found.forms.items()}
-    changed = [{"name": "net"}, {"name": "net_again"}, {"name": "other"},
+    changed = [{"name": "net"}, {"name": "net_again-seed0"}, {"name": "other"},
                {"name": "net_small", "forms": small, "data": "other"},
                {"name": "net-large", "data": "other"}]
     left, right = forms.picture([found.model_copy(update=c) for c in changed]).axes
     names = [line.get_label() for line in left.lines]
-    assert names == ["net,\nnet_again", "_", "other"]
+    assert names == ["initialisation net,\ninitialisation net_again", "_", "initialisation other"]
+    assert forms.label(found.model_copy(update={"paper": "net", "name": "net"})) == "net"
     assert left.lines[0].get_color() == left.lines[1].get_color() != left.lines[2].get_color()
     assert {line.get_color() for line in right.lines} == {left.lines[0].get_color()}
     assert [line.get_linestyle() for line in right.lines] == ["-", "--"], "of other sizes"

@@ -162,6 +162,12 @@ def test_the_script_makes_no_markup_of_texts():
                          "".join(scripts))
 
 
+def test_a_claim_says_what_stands_behind_its_measured_value(page):
+    of = {c["id"]: c.get("spread") for c in data_of(page)["data"]["claims"]}
+    assert of["fig1a-bn-10k"] == "± the runs' standard deviation, in brackets the 95 % interval"
+    assert of["alg1-mean"] is None, "computed: nothing scatters"
+
+
 @pytest.mark.slow
 def test_every_measured_claim_shows_its_code_and_a_command():
     for paper in papers():
