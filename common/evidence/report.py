@@ -1,14 +1,11 @@
-"""Reports, figures and the README's gallery, made from claims and results and nothing else.
-
-    papers report [paper …]            # write them
-    papers report --check [paper …]    # exit 1 if what is committed differs
-"""
+"""Reports, figures and the README's gallery, made from claims and results and nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from common.errors import UserError, asks_for_help, on_one_line, say, warn
+from common.errors import UserError, on_one_line, say, warn
 from common.evidence import gallery, page, picture, plotting, results
 from common.evidence.counting import count
 from common.evidence.paper import Judgement, Paper, paper_names, papers
@@ -23,18 +20,23 @@ TOLD, ENDED = "<!-- story: made by papers report from claims.yaml -->", "<!-- en
 """The lines before and after the story and the picture of verdicts in a paper's README.md."""
 
 
-def between(path: Path, begin: str, end: str, made: str) -> bytes:
-    """The content of a file with the text between two marker lines replaced.
+def between(path: Path, text: str, begin: str, end: str, made: str) -> str:
+    """The text of a file with what stands between two marker lines replaced.
+
+    Args:
+        path: of the file, for messages.
+        text: its present text.
+        begin, end: the marker lines.
+        made: the new text between them.
 
     Raises:
         UserError: the marker lines do not occur once each, in this order.
     """
-    text = read_text(path)
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise UserError(f"{shown(path)}: expected the lines {begin} and {end}, between which "
                         "papers report writes")
     before, rest = text.split(begin)
-    return f"{before}{begin}\n{made}\n{end}{rest.split(end)[1]}".encode()
+    return f"{before}{begin}\n{made}\n{end}{rest.split(end)[1]}"
 
 
 def opening(paper: Paper, judgements: list[Judgement]) -> str:
@@ -90,9 +92,10 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
                             f"{', '.join(captions)}")
         extra |= set((paper.folder / "figures").glob("*.svg")) - set(files)
         files[paper.folder / "REPORT.md"] = page.report_text(paper, judgements, captions).encode()
-        files[paper.folder / "README.md"] = between(
-            paper.folder / "README.md", TOLD, ENDED, opening(paper, judgements))
-    files[readme] = between(readme, BEGIN, END, "\n".join([table(list(gallery.HEAD), []), *rows]))
+        own = paper.folder / "README.md"
+        files[own] = between(own, read_text(own), TOLD, ENDED, opening(paper, judgements)).encode()
+    files[readme] = between(
+        readme, text, BEGIN, END, "\n".join([table(list(gallery.HEAD), []), *rows])).encode()
     return files, extra
 
 
@@ -101,15 +104,20 @@ def same(path: Path, one: bytes, other: bytes) -> bool:
     return plotting.alike(one, other) if path.suffix == ".svg" else one == other
 
 
-def main(argv: list[str]) -> int:
-    """The command line; see the module's docstring."""
-    if asks_for_help(argv, __doc__):
-        return 0
+def main(argv: list[str], shared: Callable[[], dict[Path, bytes]] = dict) -> int:
+    """The command line, see :mod:`common.running.report`.
+
+    Args:
+        argv: ``--check`` or names of papers.
+        shared: builds what belongs to no single paper; it is left alone where papers are named.
+    """
     if unknown := [a for a in argv if a.startswith("-") and a != "--check"]:
         raise UserError(f"unknown option {unknown[0]!r}: expected --check or names of papers")
     names = [a for a in argv if not a.startswith("-")]
     papers(names)  # refuses unknown names first
     files, extra = build(names)
+    if not names:
+        files |= shared()
     different = [p for p, content in files.items()
                  if not p.exists() or not same(p, p.read_bytes(), content)]
     if "--check" in argv:

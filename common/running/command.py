@@ -2,7 +2,7 @@
 
     papers train batchnorm experiment=quick       # the same as python papers/batchnorm/train.py …
     papers reproduce batchnorm                    # make every run that its report still lacks
-    papers report [--check]                       # reports, figures and the gallery
+    papers report [--check]                       # reports, figures, the gallery, the notebook
     papers recheck [batchnorm]                    # does the code still compute what was recorded?
     papers bundle pack resnet                     # for a machine without repository and network
     papers export papers/resnet/weights/resnet20.safetensors    # ONNX, or torch's own; 8 bits
@@ -26,7 +26,7 @@ from common.files import ROOT, is_clone
 
 COMMANDS = {
     "reproduce": "common.running.reproduce",
-    "report": "common.evidence.report",
+    "report": "common.running.report",
     "recheck": "common.running.recheck",
     "bundle": "common.running.bundle",
     "export": "common.running.export",

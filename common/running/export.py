@@ -268,6 +268,18 @@ def refuse_unused(options: dict[str, Any]) -> None:
         raise UserError("record=true: expected compare=true or sure=true, whose table it keeps")
 
 
+def check_place(to: str, suffix: str) -> None:
+    """Check where to write before anything is loaded, which takes long.
+
+    Raises:
+        UserError: the name has another suffix, or there is no such folder.
+    """
+    if Path(to).suffix != suffix:
+        raise UserError(f"to={written(to)}: expected a name that ends in {suffix}")
+    if not (folder := Path(to).absolute().parent).is_dir():
+        raise UserError(f"to={written(to)}: there is no folder {folder}")
+
+
 def main(argv: list[str]) -> int:
     """The command line; see the module's docstring."""
     if asks_for_help(argv or ["--help"], __doc__):
@@ -297,6 +309,8 @@ def main(argv: list[str]) -> int:
         return sure.main(source, bool(options.get("record")))
     if kind == "onnx":  # fail before the data are loaded
         needed("onnx", "onnxruntime", "onnxscript")
+    if "to" in options:
+        check_place(str(options["to"]), SUFFIX[kind])
     ready = load_ready(source, images)
     if options.get("compare"):
         from common.running import forms  # which needs this module
@@ -307,10 +321,6 @@ def main(argv: list[str]) -> int:
         return 0
     default = f"{ready.name}{'-int8' if int8 else ''}{SUFFIX[kind]}"
     path = Path(str(options.get("to", default))).absolute()
-    if path.suffix != SUFFIX[kind]:
-        raise UserError(f"to={written(options['to'])}: expected a name that ends in {SUFFIX[kind]}")
-    if not path.parent.is_dir():
-        raise UserError(f"to={written(options['to'])}: there is no folder {path.parent}")
     trial = write(ready, "int8" if int8 else kind, path)
     print(f"{shown(path)}: {path.stat().st_size / 1000:,.0f} KB, test error {trial.error:.2f} %\n"
           f"the same class as the network on {trial.same:,} of {trial.images:,} test images, "

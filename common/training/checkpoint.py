@@ -125,7 +125,9 @@ def load(folder: Path) -> dict[str, Any] | None:
             return read(path)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
             DAMAGED.add(path)
-            warn(f"checkpoint {shown(path)} is damaged ({one_line(e)}); using the one before it")
+            before = name == NAME and (folder / PREVIOUS).exists()
+            warn(f"checkpoint {shown(path)} is damaged ({one_line(e)}); "
+                 + ("using the one before it" if before else "there is none before it"))
     return None
 
 

@@ -42,6 +42,8 @@ def choose_device(name: str, float64: bool = False) -> torch.device:
         return torch.device("cpu")
     try:
         device = torch.device(name)
+        if device.type == "cpu" and device.index:
+            raise ValueError("there is one CPU")
         torch.empty(1, device=device).tolist()  # fails on meta, which holds no numbers
     except Exception as e:  # each backend raises a different type
         raise UserError(f"train.device={name}: not available here ({missing(name)}); try "

@@ -188,3 +188,12 @@ def test_false_is_as_good_as_left_out():
     export.refuse_unused({"sure": True, "compare": False, "int8": False, "record": True})
     export.refuse_unused({"compare": True, "images": 5, "sure": False, "record": True})
     export.refuse_unused({"record": False, "to": "x.onnx"})
+
+
+@pytest.mark.parametrize(("to", "said"), [
+    ("a.pt2", "expected a name that ends in .onnx"), ("no/a.onnx", "there is no folder")])
+def test_where_to_write_is_checked_before_anything_is_loaded(to, said, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(export, "load_ready", lambda *a: pytest.fail("loaded"))
+    with pytest.raises(UserError, match=f"to={to}: {said}"):
+        export.main([RESNET, f"to={to}"])

@@ -140,3 +140,15 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one(tmp_path, mo
     checkpoint.save(tmp_path, {"step": 5})
     path.write_bytes(b"and again")
     assert checkpoint.load(tmp_path)["step"] == 4
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_warning_about_a_damaged_checkpoint_knows_if_there_is_one_before(
+        before, tmp_path, capsys):
+    checkpoint.save(tmp_path, {"step": 1})
+    if before:
+        checkpoint.save(tmp_path, {"step": 2})
+    (tmp_path / checkpoint.NAME).write_bytes(b"damaged")
+    assert checkpoint.load(tmp_path) == ({"step": 1} if before else None)
+    said = capsys.readouterr().err
+    assert ("using the one before it" if before else "there is none before it") in said

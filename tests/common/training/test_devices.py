@@ -33,7 +33,7 @@ def test_a_paper_that_needs_float64_is_told_in_one_line(accelerator_without_floa
     assert choose_device("cpu", float64=True) == CPU
 
 
-@pytest.mark.parametrize("name", ["meta", "tpu9", "cuda:99", ""])
+@pytest.mark.parametrize("name", ["meta", "tpu9", "cuda:99", "cpu:1", ""])
 def test_devices_that_cannot_compute_are_refused(name):
     with pytest.raises(UserError, match=f"train.device={name}: not available here"):
         choose_device(name)

@@ -23,12 +23,11 @@ def curved_down(f):
     return λ[..., 0] < -0.01 * λ.abs().amax(-1), middle
 
 
-def shares(name):
-    """% of inner points that are curved downwards below a loss of 4 and above, and how many."""
-    path = FOLDER / f"results/surface_{name}/surface0.safetensors"
+def shares(run):
+    """% of a plane's inner points that are curved downwards, below a loss of 4 and above."""
+    path = FOLDER / f"results/{run.experiment}/surface{run.seed}.safetensors"
     down, loss = curved_down(load_file(path)["loss"].double())
-    return [(100 * down[part].double().mean().item(), int(part.sum())) for part in (
-        loss < 4, loss >= 4)]
+    return [100 * down[part].double().mean().item() for part in (loss < 4, loss >= 4)]
 
 
 def spread(*experiments):
@@ -36,15 +35,18 @@ def spread(*experiments):
     return f"{min(found):.2f} to {max(found):.2f}"
 
 
-def test_half_of_what_lies_above_a_loss_of_4_is_not_convex():
-    (low, _), (resnet, many) = shares("resnet20")
-    (low_plain, _), (plain, as_many) = shares("plain20")
-    (run,), (other,) = (PAPER.results[f"surface_{n}"] for n in ("resnet20", "plain20"))
-    assert (low, low_plain) == pytest.approx((run.at("nonconvex_low", None),
-                                              other.at("nonconvex_low", None)))
-    assert many == as_many == 295
-    assert f"{resnet:.1f} % of inner points with shortcuts and {plain:.1f} % without" in README
-    assert 45 < plain < resnet < 55 and "half of what surrounds it" in PAPER.about.story
+def test_much_of_what_lies_above_a_loss_of_4_is_not_convex():
+    above = {}
+    for name in ("resnet20", "plain20"):
+        runs = PAPER.results[f"surface_{name}"]
+        found = [shares(run) for run in runs]
+        assert [low for low, _ in found] == pytest.approx(
+            [run.at("nonconvex_low", None) for run in runs])
+        high = [share for _, share in found]
+        above[name] = f"{min(high):.0f} to {max(high):.0f} %"
+        assert len(runs) == 3
+    assert (f"above a loss of 4, {above['resnet20']} of inner points with shortcuts and "
+            f"{above['plain20']} without") in README
 
 
 def test_ten_random_lines_look_alike_with_batch_normalisation_only():
