@@ -102,10 +102,11 @@ def figure_with_caption(name: str, caption: str) -> str:
 
 def verdicts_drawn(judgements: Sequence[Judgement]) -> list[str]:
     """The picture of all verdicts, and in a fold how it is read; nothing without measured ones."""
-    if not picture.statements(judgements):
+    if not (said := picture.caption(judgements)):
         return []
-    return [figure_with_caption(picture.NAME, picture.CAPTION),
-            fold("How this picture is read", picture.READING)]
+    return [figure_with_caption(picture.NAME, said), *(
+        [fold("How this picture is read", picture.READING)] if picture.statements(judgements)
+        else [])]
 
 
 def section(paper: Paper, where: str, judgements: Sequence[Judgement]) -> list[str]:

@@ -1,7 +1,8 @@
 """All verdicts of a paper in one picture: a row for every measured statement, on one scale.
 
 A statement's text stands above its row, and the picture is as wide as a telephone's page, so that
-nobody sees texts without their marks.
+nobody sees texts without their marks. Below the statements, the rows of published tables: a mark
+for each number.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from common.evidence import plotting
-from common.evidence.counting import is_formula
+from common.evidence.counting import is_formula, of_table
 from common.evidence.legends import fitted
 from common.evidence.paper import Judgement
 
@@ -25,6 +26,7 @@ NAME = "verdicts"
 CAPTION = ("Every statement measured in runs, on a scale of its own: grey, the band fixed "
            "beforehand; black bar, published, where the paper gives a number; mark, measured, with "
            "its 95 % interval. Arrows point at what lies outside.")
+TABLE_CAPTION = "Rows of published tables: a mark for each number's verdict."
 
 EDGE = 3.0
 """The scale reaches from −EDGE to EDGE."""
@@ -54,6 +56,9 @@ WIDTH = 384 / 96
 
 LINE, BAR, GAP = 0.133, 0.11, 0.07
 """Heights in inches: a line of text, a band, and what is left below it."""
+
+LAST_COLUMN, COLUMN = 2.85, 0.3
+"""Where a published table's columns stand on the scale: the last, and the distance of two."""
 
 
 @dataclass(frozen=True)
@@ -99,29 +104,88 @@ def statements(judgements: Sequence[Judgement]) -> list[Judgement]:
             and not j.claim.each and not is_formula(j.claim)]
 
 
+def tables(judgements: Sequence[Judgement]) -> dict[str, list[Judgement]]:
+    """The measured numbers of published tables that runs settle, by the table's name."""
+    found: dict[str, list[Judgement]] = {}
+    for j in judgements:
+        if j.claim.each and j.values and j.verdict in MARKS and not is_formula(j.claim):
+            found.setdefault(j.claim.each, []).append(j)
+    return found
+
+
+def caption(judgements: Sequence[Judgement]) -> str:
+    """What the picture shows; empty if there is none."""
+    return " ".join(text for text, there in (
+        (CAPTION, statements(judgements)), (TABLE_CAPTION, tables(judgements))) if there)
+
+
 def draw(judgements: Sequence[Judgement]) -> Figure | None:
     """Draw the picture; None if nothing was measured in runs."""
-    rows = statements(judgements)
-    if not rows:
+    rows, of_tables = statements(judgements), tables(judgements)
+    drawn = [*rows, *(j for found in of_tables.values() for j in found)]
+    if not drawn:
         return None
     texts = [label(j) for j in rows]
     heights = [LINE * (1.15 + text.count("\n")) + BAR + GAP for text in texts]
-    tops = [sum(heights[:k]) for k in range(len(rows))]
-    made, axes = plotting.figure(width=WIDTH, height=sum(heights) + 1.15)
-    axes.set(xlim=(-EDGE, EDGE), ylim=(sum(heights), 0),
-             xlabel="half widths of a band with two ends;\na band with one has it at −1 or 1")
+    end = sum(heights)
+    size = end + sum(table_height(found) for found in of_tables.values())
+    made, axes = plotting.figure(width=WIDTH, height=size + 1.15)
+    axes.set(xlim=(-EDGE, EDGE), ylim=(size, 0))
     axes.grid(False)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    for top, height, text, j in zip(tops, heights, texts, rows, strict=True):
+    if rows:
+        axes.set_xlabel("half widths of a band with two ends;\na band with one has it at −1 or 1")
+    else:
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+    top = 0.0
+    for height, text, j in zip(heights, texts, rows, strict=True):
         axes.text(-EDGE, top, text, va="top", fontsize=plotting.SMALLEST, linespacing=1.1,
                   in_layout=False)  # as long as it is, rows keep their width
         row(axes, top + height - GAP - BAR / 2, j)
+        top += height
+    for found in of_tables.values():
+        table(axes, top, found)
+        top += table_height(found)
     fitted(made, made.bbox.width, len(MARKS), loc="outside upper center", handles=[
         Line2D([], [], ls="", marker=mark, color=colour, ms=5, label=f"{verdict} ({n})")
         for verdict, (mark, colour) in MARKS.items()
-        if (n := sum(j.verdict == verdict for j in rows))])
+        if (n := sum(j.verdict == verdict for j in drawn))])
     return made
+
+
+def heading(found: Sequence[Judgement]) -> str:
+    """What stands above a published table's rows: how many agree, and the names of its columns."""
+    columns, counted = dict.fromkeys(j.claim.column for j in found), of_table(found)
+    said = f"{counted.place}: {counted.words}"
+    return "\n".join((textwrap.fill(said, LETTERS), textwrap.fill(
+        "; ".join(f"{k} {c}" for k, c in enumerate(columns, 1)), LETTERS))).replace("$", r"\$")
+
+
+def table_height(found: Sequence[Judgement]) -> float:
+    """The height of a published table in inches."""
+    rows = len({j.claim.row for j in found})
+    return LINE * (heading(found).count("\n") + 1.6 + rows + 1) + 2 * GAP
+
+
+def table(axes: plotting.Axes, top: float, found: Sequence[Judgement]) -> None:
+    """Draw a published table: a line for every row, a mark for every number."""
+    small = {"fontsize": plotting.SMALLEST, "in_layout": False}
+    text = heading(found)
+    axes.text(-EDGE, top + GAP, text, va="top", linespacing=1.1, **small)
+    columns = list(dict.fromkeys(j.claim.column for j in found))
+    rows = list(dict.fromkeys(j.claim.row for j in found))
+    x = {c: LAST_COLUMN - COLUMN * k for k, c in enumerate(reversed(columns))}
+    first = top + GAP + LINE * (text.count("\n") + 1.6)
+    for k, c in enumerate(columns, 1):
+        axes.text(x[c], first, f"{k}", ha="center", va="center", **small)
+    for n, name in enumerate(rows, 1):
+        axes.text(-EDGE, first + LINE * n, name.replace("$", r"\$"), va="center", **small)
+    for j in found:
+        mark, colour = MARKS[j.verdict]
+        axes.plot([x[j.claim.column]], [first + LINE * (1 + rows.index(j.claim.row))], mark,
+                  color=colour, ms=5)
 
 
 def label(j: Judgement) -> str:

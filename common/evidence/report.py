@@ -41,8 +41,8 @@ def between(path: Path, text: str, begin: str, end: str, made: str) -> str:
 
 def opening(paper: Paper, judgements: list[Judgement]) -> str:
     """The generated opening of a paper's README.md: its story, and a picture of all verdicts."""
-    drawn = (f"![{picture.CAPTION}](figures/{picture.NAME}.svg)"
-             if picture.statements(judgements) else "")
+    seen = picture.caption(judgements)
+    drawn = f"![{seen}](figures/{picture.NAME}.svg)" if seen else ""
     said = f"{page.counted(judgements)} [Report](REPORT.md)"
     return "\n\n".join(p for p in (story(paper, judgements, "REPORT.md"), said, drawn) if p)
 

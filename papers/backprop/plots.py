@@ -75,7 +75,7 @@ def fig1(paper: Paper) -> tuple[str, str, Figure]:
     return "fig1", (
         "Fig. 1: the weights of the first solved symmetry network of seed 0 after 15,000 sweeps; "
         "white positive, black negative, area proportional to magnitude. Mirror inputs have equal "
-        "and opposite weights in the ratio 1 : 2 : 4 in some order."), made
+        "and opposite weights, in the paper in the ratio 1 : 2 : 4 in some order."), made
 
 
 def fig4(paper: Paper) -> tuple[str, str, Figure]:

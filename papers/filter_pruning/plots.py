@@ -74,7 +74,8 @@ def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
         "ResNet-20, published weights of this repository: left as Fig. 2(a), the sums of absolute "
         "weights of the first filters of each block; middle as Fig. 5, the error of 1,000 test "
         "images when one layer (its number at the line's end) loses its smallest filters and "
-        "nothing is retrained; right the mean over layers when other filters go."), made
+        "nothing is retrained; right the mean over layers when other filters go. The paper draws "
+        "larger networks and prints no numbers beside them."), made
 
 
 def apart(ends: dict[int, float], least: float = 4.0) -> dict[int, float]:

@@ -77,7 +77,8 @@ def landscapes(paper: Paper) -> tuple[str, str, Figure]:
         "The training loss on a plane of two filter-normalised random directions through the "
         "trained weights (+), 20 layers with and without shortcuts, the same colours: two bowls of "
         "one width, as in the paper, to which the effect with 20 layers is fairly unnoticeable. "
-        "Its message is its Fig. 1, of 56 layers, whose weights are not here."), made
+        "Its message is its Fig. 1, of 56 layers, whose weights are not here; it prints no numbers "
+        "of these planes."), made
 
 
 def curvature(paper: Paper) -> tuple[str, str, Figure]:

@@ -227,8 +227,9 @@ def test_figures_can_be_read_where_they_are_shown(name):
     (paper,) = papers([name])
     found = {}
     with plotting.style():
-        every = picture.draw(paper.judgements())
-        verdicts = [(picture.NAME, picture.CAPTION, every)] if every else []
+        judgements = paper.judgements()
+        every = picture.draw(judgements)
+        verdicts = [(picture.NAME, picture.caption(judgements), every)] if every else []
         for figure, caption, made in (*verdicts, *paper.module("plots").draw(paper)):
             made.draw_without_rendering()
             found[figure] = faults(made, caption)

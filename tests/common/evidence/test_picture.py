@@ -57,16 +57,36 @@ def test_statements_that_were_measured_are_rows_and_nothing_else():
                             judge={"at_least": 0}),
                       "reproduced", (1.0,))]
     assert picture.statements(rows) == rows[:1]
-    assert picture.draw(rows[1:]) is None
+    assert picture.tables(rows) == {"table": rows[2:3]}
+    assert picture.draw([rows[1], rows[3]]) is None
+    assert picture.caption([rows[1], rows[3]]) == ""
+    assert picture.caption(rows[2:3]) == picture.TABLE_CAPTION
     for paper in papers():
         judgements = paper.judgements()
         made, rows = picture.draw(judgements), picture.statements(judgements)
-        assert (made is None) == (not rows)
+        found = picture.tables(judgements)
+        assert (made is None) == (not rows and not found)
         if made is not None:
             (axes,) = made.axes
-            assert [t.get_text() for t in axes.texts] == [picture.label(j) for j in rows]
+            assert [t.get_text() for t in axes.texts][:len(rows)] == [
+                picture.label(j) for j in rows]
+            drawn = [*rows, *(j for table in found.values() for j in table)]
             assert {t.get_text() for t in made.legends[0].get_texts()} == {
-                f"{v} ({n})" for v in picture.MARKS if (n := sum(j.verdict == v for j in rows))}
+                f"{v} ({n})" for v in picture.MARKS if (n := sum(j.verdict == v for j in drawn))}
+
+
+def test_a_published_tables_rows_have_a_mark_for_every_number():
+    found = [judged({"exactly": 0}, each="table", row=row, column=column, verdict=verdict)
+             for row, column, verdict in (("first", "f", "reproduced"), ("first", "g", "undecided"),
+                                          ("second", "f", "not reproduced"))]
+    made = picture.draw(found)
+    (axes,) = made.axes
+    texts = {t.get_text(): t.get_position() for t in axes.texts}
+    marks = {(*line.get_xdata(), *line.get_ydata()): line.get_marker() for line in axes.lines}
+    (x, y), (_, below) = ((*texts["1"][:1], texts[row][1]) for row in ("first", "second"))
+    other = texts["2"][0]
+    assert marks == {(x, y): "o", (other, y): "s", (x, below): "X"}
+    assert x < other and y < below and "Fig. 1: 0 of 2 rows agree" in axes.texts[0].get_text()
 
 
 @pytest.mark.parametrize("name", ["batchnorm", "warm_start"])
