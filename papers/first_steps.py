@@ -27,7 +27,7 @@ from common.training import tracking
 os.chdir(ROOT)
 
 
-def command(*words):
+def command(*words: str) -> None:
     """What a person types in a terminal, with `papers` in front; prints its last lines."""
     done = subprocess.run([sys.executable, "-m", "common.running", *words], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
