@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -242,7 +243,7 @@ def _from_folder(name: str, source: Source, folder: Path) -> DataSet:
     content = hashlib.sha256("".join(sha256(f) for fs in files.values() for f in fs).encode())
     paths = {s: [str(f) for f in fs] for s, fs in files.items()}
 
-    def rows(split: str):
+    def rows(split: str) -> Any:
         import datasets
 
         with tempfile.TemporaryDirectory() as folder:  # the user's HF_HOME may be read-only
@@ -269,7 +270,7 @@ def _from_hub(name: str, source: Source) -> DataSet:
             f"is not set; set it to a folder that holds {source.hub}/{source.config}/*.parquet, "
             "or train on the bundled digits with experiment=quick") from e
 
-    def rows(split: str):
+    def rows(split: str) -> Any:
         import datasets
 
         return datasets.load_dataset(source.hub, source.config, split=split, revision=revision)

@@ -27,7 +27,7 @@ from common.training import tracking
 os.chdir(ROOT)
 
 
-def command(*words):
+def command(*words: str) -> None:
     """What a person types in a terminal, with `papers` in front; prints its last lines."""
     done = subprocess.run([sys.executable, "-m", "common.running", *words], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -94,8 +94,9 @@ for file in sorted(ROOT.glob("papers/batchnorm/results/bn/seed*.json")):
 n, mean, half = len(accuracies), np.mean(accuracies), stats.sem(accuracies) * stats.t.ppf(
     0.975, len(accuracies) - 1)
 low, high = claim.band
-print(f"published {claim.published:.2%}, band {low:.2%} to {high:.2%}")
-print(f"measured  {mean:.2%}, 95 % interval {mean - half:.2%} to {mean + half:.2%}, {n} runs")
+published, low, high, mean, half = (100 * v for v in (claim.published, low, high, mean, half))
+print(f"published {published:.2f} %, band {low:.2f} to {high:.2f} %")
+print(f"measured  {mean:.2f} %, 95 % interval {mean - half:.2f} to {mean + half:.2f} %, {n} runs")
 assert low <= mean - half and mean + half <= high, "not reproduced"
 
 # %% [markdown]

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from common.config import Config, one_line
+from common.config import Config
 from common.errors import UserError, nearest, say
 from common.evidence import results
 from common.evidence.claims import Claim, Measure, read_claims, read_table
+from common.evidence.lookup import FAULTS, Lookup, located
 from common.evidence.results import Result
 from common.evidence.verdicts import Interval, decide
 from common.experiments import Experiments
@@ -96,15 +97,21 @@ class Paper:
         """One of the paper's modules: model, train, facts, plots or bench."""
         return importlib.import_module(f"papers.{self.name}.{name}")
 
-    def published(self, name: str) -> dict[str, np.ndarray]:
-        """A table in ``published/`` by columns; columns that are not numbers are text.
+    def published(self, name: str, text: Sequence[str] = ()) -> Lookup[np.ndarray]:
+        """A table in ``published/`` by columns, which are numbers.
+
+        Args:
+            name: the file's name without its suffix.
+            text: the columns that are text, if the table has them.
 
         Raises:
             UserError: there is no such table, or a column of numbers has a cell that is none.
         """
         path = self.folder / "published" / f"{name}.csv"
         rows = read_table(path)
-        return {k: column([row[k] for row in rows], f"{shown(path)}: {k}") for k in rows[0]}
+        return Lookup({k: np.array([row[k] for row in rows]) if k in text else
+                       column([row[k] for row in rows], f"{shown(path)}: {k}") for k in rows[0]},
+                      shown(path), "column")
 
     def judgements(self) -> list[Judgement]:
         """Every claim, judged."""
@@ -193,10 +200,9 @@ class Paper:
             inspect.signature(function).bind(*runs, **arguments)
             return float(function(*runs, **arguments)) if runs else exact(
                 function, json.dumps(arguments))
-        except (TypeError, ValueError, LookupError) as e:
-            if not arguments and runs:
-                raise  # a bug in the function
-            raise UserError(f"{claim.function} with {arguments}: {one_line(e)}") from e
+        except FAULTS as e:
+            given = f" with {arguments}" if arguments else ""
+            raise UserError(f"{claim.function}{given}: {located(e)}") from e
 
     def function(self, claim: Claim) -> Callable[..., float]:
         """The function of ``facts.py`` that a claim names.
@@ -212,22 +218,19 @@ class Paper:
 
 
 def column(cells: Sequence[str], where: str) -> np.ndarray:
-    """A table's column: numbers if most of its cells that are not empty are numbers, else text.
+    """A table's column of numbers.
 
     Args:
         cells: the cells as they are written, from line 2 of the file on.
         where: the file and the column's name, for the message.
 
     Raises:
-        UserError: most cells are numbers, but one is empty, text, infinite or NaN.
+        UserError: a cell is empty, text, infinite or NaN.
     """
     numbers = [number(c) for c in cells]
-    if 2 * sum(n is not None for n in numbers) <= sum(c.strip() != "" for c in cells):
-        return np.array(cells)
     for line, (cell, n) in enumerate(zip(cells, numbers, strict=True), 2):
         if n is None or not math.isfinite(n):
-            raise UserError(f"{where}, line {line}: {cell!r}: expected a finite number, as the "
-                            "column has elsewhere")
+            raise UserError(f"{where}, line {line}: {cell!r}: expected a finite number")
     return np.array(numbers, dtype=float)
 
 

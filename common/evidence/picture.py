@@ -11,6 +11,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -171,7 +172,7 @@ def table_height(found: Sequence[Judgement]) -> float:
 
 def table(axes: plotting.Axes, top: float, found: Sequence[Judgement]) -> None:
     """Draw a published table: a line for every row, a mark for every number."""
-    small = {"fontsize": plotting.SMALLEST, "in_layout": False}
+    small: dict[str, Any] = {"fontsize": plotting.SMALLEST, "in_layout": False}
     text = heading(found)
     axes.text(-EDGE, top + GAP, text, va="top", linespacing=1.1, **small)
     columns = list(dict.fromkeys(j.claim.column for j in found))

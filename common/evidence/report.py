@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from common.errors import UserError, on_one_line, say, warn
 from common.evidence import gallery, page, picture, plotting, results
 from common.evidence.counting import count
+from common.evidence.lookup import FAULTS, located
 from common.evidence.paper import Judgement, Paper, paper_names, papers
+from common.evidence.results import Result
 from common.evidence.story import changed_verdicts, story
 from common.evidence.tables import line, table
 from common.files import ROOT, read_text, shown, write_atomic
@@ -47,6 +51,30 @@ def opening(paper: Paper, judgements: list[Judgement]) -> str:
     return "\n\n".join(p for p in (story(paper, judgements, "REPORT.md"), said, drawn) if p)
 
 
+def drawn(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
+    """Yield (name, caption, figure) of the paper's own figures, as its ``plots.py`` draws them.
+
+    Raises:
+        UserError: the results or published tables do not hold what the figures need.
+    """
+    for runs in paper.results.values():
+        for run in runs[1:]:
+            if (run.metrics.keys(), points(run)) != (runs[0].metrics.keys(), points(runs[0])):
+                raise UserError(f"results of {run.name} and {runs[0].name} have other metrics or "
+                                "curves of other lengths: expected those of one configuration; "
+                                "run the older again")
+    try:
+        yield from paper.module("plots").draw(paper)
+    except FAULTS as e:
+        raise UserError(f"{shown(paper.folder)}/plots.py cannot draw what results/ and published/ "
+                        f"hold: {located(e)}") from e
+
+
+def points(run: Result) -> dict[str, int]:
+    """The number of points of each of a run's curves."""
+    return {name: len(steps) for name, (steps, _) in run.curves.items()}
+
+
 def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     """Build all files of the named papers' reports, and README's gallery.
 
@@ -83,7 +111,7 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
         with plotting.style():
             if (every := picture.draw(judgements)) is not None:
                 files[paper.folder / f"figures/{picture.NAME}.svg"] = plotting.svg(every)
-            for name, caption, made in paper.module("plots").draw(paper):
+            for name, caption, made in drawn(paper):
                 files[paper.folder / "figures" / f"{name}.svg"] = plotting.svg(made)
                 captions[name] = on_one_line(caption)
         if paper.about.picture not in captions:

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from common.config import Config, as_dict, completed, flatten, identity, keys, one_line
 from common.data import DataSet
 from common.errors import UserError, nearest, shorten
+from common.evidence.lookup import Lookup
 from common.evidence.provenance import origin as origin
 from common.evidence.provenance import provenance as provenance
 from common.experiments import LAST_SEED, SEED, Experiments
@@ -55,7 +56,8 @@ class Record(Model):
     experiment: str
     seed: int = Field(ge=0, le=LAST_SEED)
     metrics: dict[str, Value] = Field(min_length=1)
-    curves: dict[str, Annotated[list[list[Value]], Field(min_length=2, max_length=2)]]
+    curves: dict[str, Annotated[list[Annotated[list[Value], Field(min_length=1)]],
+                                Field(min_length=2, max_length=2)]] = Field(min_length=1)
     config: dict[str, Any]
     data: Data
     seconds: float = Field(ge=0, le=MOST_SECONDS)
@@ -227,9 +229,10 @@ def parse(path: Path, schema: type[Config]) -> Result:
         flat = {k: v for k, v in flatten(record.config).items()
                 if k not in known or not known[k].neutral}
         found = Result(
-            record.paper, record.experiment, record.seed, record.metrics,
-            {k: (np.asarray(s), np.asarray(v)) for k, (s, v) in content["curves"].items()},
-            flat, record)
+            record.paper, record.experiment, record.seed,
+            Lookup(record.metrics, f"result {shown(path)}", "metric"),
+            Lookup({k: (np.asarray(s), np.asarray(v)) for k, (s, v) in content["curves"].items()},
+                   f"result {shown(path)}", "curve"), flat, record)
     except (OSError, ValueError, TypeError, RecursionError, UserError) as e:
         why = str(e).removeprefix("it: ") if isinstance(e, UserError) else (
             f"{type(e).__name__} {one_line(e)}")

@@ -36,13 +36,18 @@ def story(paper: Paper, judgements: Sequence[Judgement], report: str = "") -> st
         now = verdicts[name]
         changed = "" if now == then else f", {then} when this was written"
         return f"([{now}]({report}#{name}){changed})"
-    return MENTION.sub(of_claim, paper.about.story.strip())
+    return unbroken(MENTION.sub(of_claim, paper.about.story.strip()))
 
 
 def result(paper: Paper) -> str:
     """The paper's one-sentence result, without its mentions of claims; empty if there is none."""
-    return re.sub(r"\s+", " ", re.sub(rf"\s*{MENTION.pattern}", "", paper.about.result)
-                  ).strip()
+    return unbroken(re.sub(r"\s+", " ", re.sub(rf"\s*{MENTION.pattern}", "", paper.about.result)
+                           ).strip())
+
+
+def unbroken(text: str) -> str:
+    """A text whose lines do not break between a number and its percent sign."""
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)
 
 
 def changed_verdicts(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:

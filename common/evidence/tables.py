@@ -12,11 +12,14 @@ from common.segments import Hardware
 
 
 def number(value: float, form: str) -> str:
-    """A number in the claim's format, with a true minus sign; – for NaN, ∞ for infinity."""
+    """A number in the claim's format, with a true minus sign and a space before a percent sign.
+
+    NaN is –, infinity ∞.
+    """
     if math.isnan(value):
         return "–"
     text = str(value).replace("inf", "∞") if math.isinf(value) else format(value, form)
-    return text.replace("-", "−")
+    return text.replace("-", "−").replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def brief(j: Judgement) -> str:
@@ -73,7 +76,9 @@ def band(j: Judgement) -> str:
     if math.isinf(low):
         return f"≤ {number(high, form)}"
     if j.claim.judge.exactly is not None and j.claim.published is not None and low < high:
-        return f"{number(j.claim.published, form)} ± {number(j.claim.judge.exactly, 'g')}"
+        exactly = j.claim.judge.exactly
+        around = f"{100 * exactly:g} points" if form.endswith("%") else number(exactly, "g")
+        return f"{number(j.claim.published, form)} ± {around}"
     if low == high:
         return f"= {number(low, form)}"
     return f"{number(low, form)} … {number(high, form)}"

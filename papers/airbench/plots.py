@@ -52,7 +52,7 @@ def curve(axes: Axes, paper: Paper, name: str, label: str, colour: str) -> None:
 
 def chain(paper: Paper) -> tuple[str, str, Figure]:
     made, (left, right) = figure(2, height=4.6)
-    table = paper.published("chain")
+    table = paper.published("chain", text=("row", "feature"))
     ends = [*zip(table["row"], table["epochs"], table["accuracy"], strict=True),
             ("airbench94", 9.9, 94.01), ("muon", 8, 94.01)]
     for row, epochs, accuracy in ends:
@@ -100,7 +100,7 @@ def spread(axes: Axes, paper: Paper, name: str, label: str, colour: str, shift: 
 
 def gains(paper: Paper) -> tuple[str, str, Figure]:
     made, (left, right) = figure(2, height=3.0)
-    table = paper.published("chain")
+    table = paper.published("chain", text=("row", "feature"))
     places = np.arange(len(table["row"]))[::-1]
     left.barh(places, table["epochs"], color=[COLOUR.get(r, "lightgrey") for r in table["row"]],
               alpha=0.8)

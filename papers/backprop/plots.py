@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -34,7 +35,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield plateau(paper)
 
 
-def hinton(axes, weights: np.ndarray, scale: float) -> None:
+def hinton(axes: Axes, weights: np.ndarray, scale: float) -> None:
     """Squares with the area of a weight, white for positive and black for negative."""
     axes.set_facecolor("0.65")
     for (row, column), w in np.ndenumerate(weights):

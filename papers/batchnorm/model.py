@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from einops import rearrange, reduce
@@ -55,7 +56,8 @@ class BatchNormByHand(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, γ: Tensor, β: Tensor, ε: float) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, γ: Tensor, β: Tensor, ε: float,
+                ) -> tuple[Tensor, Tensor, Tensor]:
         μ, σ2, m = moments(x)
         centred = x - per_activation(μ, x)
         inverse = (σ2 + ε) ** -0.5
@@ -66,7 +68,7 @@ class BatchNormByHand(torch.autograd.Function):
         return per_activation(γ, x) * x_hat + per_activation(β, x), μ, σ2
 
     @staticmethod
-    def backward(ctx, dy: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         centred, x_hat, inverse, γ = ctx.saved_tensors
         m = ctx.m
 

@@ -12,6 +12,7 @@ import functools
 import operator
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +89,7 @@ class BayesianLinear(BayesianLayer):
     Shapes: (…, inputs) → (…, outputs).
     """
 
-    def __init__(self, inputs: int, outputs: int, prior: Prior, **options):
+    def __init__(self, inputs: int, outputs: int, prior: Prior, **options: Any):
         super().__init__((outputs, inputs + 1), prior, **options)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ class BayesianConv2d(BayesianLayer):
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, prior: Prior, stride: int = 1,
-                 padding: int = 0, **options):
+                 padding: int = 0, **options: Any):
         super().__init__((outputs, inputs * kernel**2 + 1), prior, **options)
         self.kernel = (outputs, inputs, kernel, kernel)
         self.stride, self.padding = stride, padding
@@ -122,7 +123,7 @@ class Network(nn.Sequential):
     Shapes: (n, inputs) → (n, outputs), the logits.
     """
 
-    def __init__(self, widths: Sequence[int], prior: Prior, **options):
+    def __init__(self, widths: Sequence[int], prior: Prior, **options: Any):
         layers: list[nn.Module] = []
         for i, (a, b) in enumerate(pairwise(widths)):
             layers += [nn.ReLU()] if i else []
@@ -209,7 +210,8 @@ def make_update(prior: Prior, compiled: bool, averaged: bool = False) -> Callabl
         return update
     fast = compile_apart(update)
 
-    def call(μ, ρ, σ, samples, lr, π):
+    def call(μ: Tensor, ρ: Tensor, σ: Tensor, samples: list[tuple[Tensor, Tensor, Tensor]],
+             lr: float | Tensor, π: float | Tensor) -> None:
         fast(μ, ρ, σ, samples, as_scalar(lr, μ), as_scalar(π, μ))
     return call
 

@@ -228,7 +228,7 @@ def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
 
 
 def search(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2, sharey=True, height=4.5)
+    made, (left, right) = figure(2, height=4.5)
     markers = {-3.0: "o", -4.0: "s", -5.0: "^"}
     colours = {"gaussian": COLOURS[4], "mixture": COLOURS[0]}
     names = {"pi": "π", "sigma2": "−ln σ2", "mu": "initial μ sd", "lr": "lr", "kl": "KL weights",
@@ -251,7 +251,8 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
                 rest = [f"2$^{{−{float(v) / np.log(2):.0f}}}$" for v in rest]
             mark(right, runs[0], f"{names[key]} {', '.join(rest)}", COLOURS[2], "s")
         else:
-            σ = f"σ={values[0]}" if kind == "gaussian" else f"σ1=e$^{{-{float(values[0]):g}}}$"
+            exponent = f"e$^{{-{float(values[0]):g}}}$" if float(values[0]) else "1"
+            σ = f"σ={values[0]}" if kind == "gaussian" else f"σ1={exponent}"
             mark(left, runs[0], σ, colours[kind], markers[float(values[1])])
     for ρ, marker in markers.items():
         left.plot([], [], marker, color="grey", label=f"ρ = −{-ρ:g}")
@@ -264,10 +265,12 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
         axes.axvline(SPREAD, color="grey", ls=":", lw=0.8)
         axes.set(xlabel="sd of sampled weights", title=title, xlim=(0, 0.13))
     left.set(ylabel="lowest validation cost (nats an image)")
+    right.margins(y=0.12)  # room for the lowest label
     legend(left)
     for axes, marked in points.items():
         label_points(axes, marked)
     return "search", (
-        "The search, 60 epochs a setting at 400 units: cost on the validation split, and what "
+        "The search, 60 epochs a setting at 400 units, each panel with a scale of its own: cost on "
+        "the validation split, and what "
         "Fig. 3 shows of the posterior. Left of the dotted line a posterior counts as "
         "collapsed."), made

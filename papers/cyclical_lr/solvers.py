@@ -73,7 +73,8 @@ class SGD(Solver):
     def __init__(self, params: Iterable[Any], lr: Rate = 0.001, momentum: float = 0.9):
         super().__init__(params, lr, momentum=momentum)
 
-    def change(self, group, params, g, r, *held):
+    def change(self, group: dict[str, Any], params: list[Tensor], g: Tensors, r: Rate,
+               *held: list[Tensor]) -> Tensors:
         (v,) = held
         torch._foreach_mul_(v, group["momentum"])
         torch._foreach_add_(v, torch._foreach_mul(g, r))
@@ -83,7 +84,8 @@ class SGD(Solver):
 class Nesterov(SGD):
     """v ← μv + r g, Δ = (1 + μ)v − μv', where v' is v before the update."""
 
-    def change(self, group, params, g, r, *held):
+    def change(self, group: dict[str, Any], params: list[Tensor], g: Tensors, r: Rate,
+               *held: list[Tensor]) -> Tensors:
         back = torch._foreach_mul(held[0], -group["momentum"])
         v = super().change(group, params, g, r, *held)
         return torch._foreach_add(back, torch._foreach_mul(v, 1 + group["momentum"]))
@@ -98,7 +100,8 @@ class Adam(Solver):
                  momentum2: float = 0.999, delta: float = 1e-8):
         super().__init__(params, lr, momentum=momentum, momentum2=momentum2, delta=delta)
 
-    def change(self, group, params, g, r, *held):
+    def change(self, group: dict[str, Any], params: list[Tensor], g: Tensors, r: Rate,
+               *held: list[Tensor]) -> Tensors:
         (m, s), β1, β2 = held, group["momentum"], group["momentum2"]
         torch._foreach_lerp_(m, list(g), 1 - β1)
         torch._foreach_mul_(s, β2)
@@ -125,7 +128,8 @@ class RMSProp(Solver):
                  delta: float = 1e-8):
         super().__init__(params, lr, rms_decay=rms_decay, delta=delta)
 
-    def change(self, group, params, g, r, *held):
+    def change(self, group: dict[str, Any], params: list[Tensor], g: Tensors, r: Rate,
+               *held: list[Tensor]) -> Tensors:
         (s,), ρ = held, group["rms_decay"]
         torch._foreach_mul_(s, ρ)
         torch._foreach_addcmul_(s, g, g, 1 - ρ)
@@ -140,7 +144,8 @@ class AdaGrad(Solver):
     def __init__(self, params: Iterable[Any], lr: Rate = 0.001, delta: float = 1e-8):
         super().__init__(params, lr, delta=delta)
 
-    def change(self, group, params, g, r, *held):
+    def change(self, group: dict[str, Any], params: list[Tensor], g: Tensors, r: Rate,
+               *held: list[Tensor]) -> Tensors:
         (s,) = held
         torch._foreach_addcmul_(s, g, g)
         return torch._foreach_mul(over_root(g, s, group["delta"]), r)
@@ -156,7 +161,8 @@ class AdaDelta(Solver):
                  delta: float = 1e-8):
         super().__init__(params, lr, momentum=momentum, delta=delta)
 
-    def change(self, group, params, g, r, *held):
+    def change(self, group: dict[str, Any], params: list[Tensor], g: Tensors, r: Rate,
+               *held: list[Tensor]) -> Tensors:
         (s, d), ρ, δ = held, group["momentum"], group["delta"]
         torch._foreach_mul_(s, ρ)
         torch._foreach_addcmul_(s, g, g, 1 - ρ)

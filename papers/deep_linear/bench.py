@@ -36,7 +36,8 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
         x, y = torch.randn(6000, 784, generator=g), torch.randn(6000, 10, generator=g)
         Σ31, Σ11 = y.T @ x / len(x), x.T @ x / len(x)
 
-        def by_products(weights=weights, Σ31=Σ31, Σ11=Σ11) -> None:
+        def by_products(weights: list[Tensor] = weights, Σ31: Tensor = Σ31,
+                        Σ11: Tensor = Σ11) -> None:
             for _ in range(STEPS):
                 descend(weights, 1e-3, Σ31, Σ11)
         yield f"an update of {layers} layers of 100 units on 6,000 images", [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
 R = TypeVar("R")
 
 
-def recipe(name: str, make: Callable[[Config], R], **overrides) -> R:
+def recipe(name: str, make: Callable[[Config], R], **overrides: Any) -> R:
     """An experiment of this paper with its keys overridden."""
     experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
     return make(experiments.resolve(name, 0, {

@@ -8,7 +8,7 @@ the kernels of the next layer that were applied to them. The result is an ordina
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -249,7 +249,7 @@ def flop(network: nn.Module, image: Tensor) -> dict[str, int]:
     """
     counts: dict[str, int] = {}
 
-    def count(name: str):
+    def count(name: str) -> Callable[..., None]:
         def add(layer: nn.Conv2d | nn.Linear, _: tuple, y: Tensor) -> None:
             counts[name] = y[0].numel() * layer.weight[0].numel()
         return add

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ def load(paper: Paper) -> tuple[str, str, Figure]:
                     "trials and seeds; lines: mean-field theory, dashed α_c = 0.138."), made
 
 
-def recipe(name: str, **overrides) -> HopfieldRecipe:
+def recipe(name: str, **overrides: Any) -> HopfieldRecipe:
     """An experiment of this paper with its keys overridden."""
     experiments = Experiments(Config, Path(__file__).with_name("config.yaml"))
     return HopfieldRecipe(experiments.resolve(name, 0, {

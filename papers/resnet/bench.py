@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,7 @@ def benches() -> Iterator[tuple[str, list[Contender]]]:
         Contender("bound by multiply-adds", matmuls(), images, "images")]
 
 
-def usual(split: data.Split):
+def usual(split: data.Split) -> Callable[[], None]:
     """STEPS updates by a plain loop over a DataLoader without workers."""
     network = cifar_resnet(20)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
@@ -78,7 +78,7 @@ def usual(split: data.Split):
     return run
 
 
-def matmuls():
+def matmuls() -> Callable[[], None]:
     """The multiply-adds of STEPS updates, three times the forward pass's, as large products."""
     n = 2048
     a, b = torch.randn(n, n), torch.randn(n, n)

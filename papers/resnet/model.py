@@ -6,6 +6,7 @@ Modules carry the names public implementations use (``conv1``, ``bn1``, ``layer1
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -211,7 +212,7 @@ def layer_responses(network: nn.Module, batches: list[Tensor]) -> list[float]:
     """
     sums: dict[str, list[Tensor]] = {}
 
-    def hook(name: str):
+    def hook(name: str) -> Callable[..., None]:
         def add(_module: nn.Module, _inputs: tuple, y: Tensor) -> None:
             flat, _ = pack([wide(y)], "*")
             sums.setdefault(name, []).append(

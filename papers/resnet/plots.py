@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
+from common.evidence.lookup import Lookup
 from common.evidence.paper import Paper
 from common.evidence.plotting import COLOURS, figure, legend_below
 from papers.resnet.facts import responses
@@ -15,11 +16,12 @@ from papers.resnet.facts import responses
 DEPTHS = {20: COLOURS[4], 32: COLOURS[5], 44: COLOURS[2], 56: COLOURS[1], 110: COLOURS[0]}
 
 
-def published(paper: Paper, name: str) -> dict[str, dict[str, float]]:
+def by_network(paper: Paper, name: str) -> dict[str, Lookup[float]]:
     """A table of ``published/``: row by network, then column by name."""
-    table = paper.published(name)
+    table = paper.published(name, text=("net",))
     nets = table.pop("net")
-    return {net: {k: float(v[i]) for k, v in table.items()} for i, net in enumerate(nets)}
+    return {net: Lookup({k: float(v[i]) for k, v in table.items()}, table.where, "column")
+            for i, net in enumerate(nets)}
 
 
 def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
@@ -30,7 +32,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
 
 def curves(paper: Paper) -> tuple[str, str, Figure]:
     made, panels = figure(2, sharey=True)
-    points = published(paper, "fig6")
+    points = by_network(paper, "fig6")
     for axes, family in zip(panels, ("plain", "resnet"), strict=True):
         for depth, colour in DEPTHS.items():
             name = f"{family}{depth}"
@@ -65,7 +67,7 @@ def mark(axes: Axes, point: dict[str, float], colour: str) -> None:
 
 def layer_responses(paper: Paper) -> tuple[str, str, Figure]:
     made, (left, right) = figure(2, sharey=True)
-    points = published(paper, "fig7")
+    points = by_network(paper, "fig7")
     for family, kind, style in (("plain", "plain", "--"), ("resnet", "ResNet", "-")):
         for depth, colour in DEPTHS.items():
             name, called = f"{family}{depth}", f"{kind}-{depth}"

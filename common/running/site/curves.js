@@ -175,7 +175,7 @@ function chart(c, metric, arms) {
   const legend = make("p", { class: "legend" },
     ...arms.map(([name], i) => sign(name, "ours", COLOURS[i % COLOURS.length])),
     ...named.map(l => sign(many ? `${l.name}, ${l.says}` : l.says, "theirs", l.colour)),
-    own && number(c.at) ? sign(`published ${c.published}`, "theirs", "var(--ink)") : "");
+    own && number(c.at) ? sign(`the claim's published value, ${c.published}`, "value", "var(--ink)") : "");
   const end = lines.some(l => l.settled) ? make("p", { class: "small" },
     "A curve that ends in a dot stays as it is there: its run had stopped or settled.") : "";
   return [legend, svg, end, readout].filter(Boolean);

@@ -43,7 +43,8 @@ def test_it_opens_with_story_verdicts_and_the_headline_figure(every):
         shown = [m[1] for m in re.finditer(r"\(figures/(\w+)\.svg\)", text)]
         first = ["verdicts"] * ("verdicts" in shown) + [paper.about.picture]
         assert shown[:len(first)] == first and len(set(shown)) == len(shown)
-        assert text.count(picture.READING) == ("verdicts" in shown), "how the picture is read"
+        assert ("verdicts" in shown) == bool(picture.caption(js)), paper.name
+        assert text.count(picture.READING) == bool(picture.statements(js)), paper.name
         assert story < text.index("(figures/") < text.index("<details>")
 
 

@@ -116,12 +116,14 @@ def table(tmp_path, monkeypatch, text):
     (tmp_path / "published/t.csv").write_text(text, encoding="utf-8")
     (paper,) = papers(["hopfield"])
     monkeypatch.setattr(paper, "folder", tmp_path)
-    return paper.published("t")
+    return paper.published("t", text=("arm", "note"))
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_a_table_has_columns_of_numbers_and_of_text(tmp_path, monkeypatch, mark):
     found = table(tmp_path, monkeypatch, f"{mark}x,arm,note\n1,a,3\n2.5e1,b,\n-3,c,of 2\n")
+    with pytest.raises(UserError, match=r"t\.csv has no column 'arms'; did you mean 'arm'"):
+        found["arms"]
     assert found["x"].tolist() == [1.0, 25.0, -3.0]
     assert found["arm"].tolist() == ["a", "b", "c"] and found["note"].tolist() == ["3", "", "of 2"]
 
@@ -131,6 +133,28 @@ def test_a_cell_that_is_no_number_among_numbers_is_named(tmp_path, monkeypatch, 
     with pytest.raises(UserError, match=r"t\.csv: y, line 3: '.*': expected a finite number") as e:
         table(tmp_path, monkeypatch, f"x,y\n1,2\n2,{cell}\n3,4\n")
     assert repr(cell) in str(e.value) and "\n" not in str(e.value)
+
+
+def test_a_column_of_text_where_numbers_belong_is_named(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"t\.csv: y, line 2: 'abc': expected a finite number"):
+        table(tmp_path, monkeypatch, "x,y\n1,abc\n2,abc\n3,abc\n")
+
+
+@pytest.mark.parametrize(("name", "arguments", "said"), [
+    ("hopfield", {"load": 0}, "ZeroDivisionError"), ("initialisation", {"n": 0}, "Error"),
+    ("cyclical_lr", {"stepsize": 0}, "StopIteration (facts.py"),
+    ("cyclical_lr", {"stepsize": -1}, "StopIteration (facts.py"),
+    ("backprop", {"nobody": 3}, "TypeError")])
+def test_arguments_that_a_function_cannot_take_end_in_one_line(name, arguments, said):
+    (paper,) = papers([name])
+    key = next(iter(arguments))
+    claim = next(c for c in paper.claims if c.function and (
+        key in c.measure.arguments or key == "nobody"))
+    more = claim.measure.model_copy(update={"arguments": claim.measure.arguments | arguments})
+    with pytest.raises(UserError) as e:
+        paper.judge(claim.model_copy(update={"measure": more}))
+    assert said in str(e.value) and claim.id in str(e.value) and key in str(e.value)
+    assert ", line " in str(e.value)
 
 
 def test_unknown_papers_are_named():

@@ -1,5 +1,6 @@
 """The report: generated, deterministic, and checked against what is committed."""
 
+import json
 import re
 import shutil
 
@@ -9,6 +10,7 @@ from common import files
 from common.errors import UserError
 from common.evidence import paper as paper_module
 from common.evidence import report
+from common.evidence.paper import Paper, papers
 
 
 def live_in(folder, monkeypatch):
@@ -52,6 +54,77 @@ def test_an_edited_file_is_noticed_and_rebuilt(copy, path, capsys):
     assert path.split("/")[-1] in capsys.readouterr().out
     assert report.main(["batchnorm"]) == 0
     assert (copy / path).read_text() == content
+
+
+def renamed(record):
+    record["metrics"] = {"x": 1.0}
+
+
+def without_curves(record):
+    record["curves"] = {}
+
+
+def with_empty_curves(record):
+    record["curves"] = {k: [[], []] for k in record["curves"]}
+
+
+def shorter(record):
+    record["curves"] = {k: [s[:max(1, len(s) - 1)], v[:max(1, len(s) - 1)]]
+                        for k, (s, v) in record["curves"].items()}
+
+
+def other_column(table):
+    return table.replace(table.split("\n")[0].split(",")[-1], "x", 1)
+
+
+def all_text(table):
+    first, *rest = table.splitlines()
+    return "\n".join([first, *(f"{row.rsplit(',', 1)[0]},abc" for row in rest)]) + "\n"
+
+
+@pytest.mark.parametrize(("path", "edit", "said"), [
+    ("hopfield/results/basin_0.1/seed0.json", renamed, "metric"),
+    ("lbfgs/results/adam/seed0.json", renamed, "metric"),
+    ("backprop/results/symmetry/seed0.json", renamed, "symmetry/seed0 have other metrics"),
+    ("batchnorm/results/sweep_plain_4.0/seed0.json", without_curves, "damaged: curves: {}"),
+    ("hopfield/results/basin_0.1/seed0.json", with_empty_curves, "damaged: curves."),
+    ("batchnorm/results/bn/seed0.json", shorter, "curves of other lengths"),
+    ("batchnorm/results/bn/seed1.json", shorter, "bn/seed1 and batchnorm/bn/seed0"),
+    ("resnet/published/fig6.csv", other_column, "fig6.csv has no column 'train_end'"),
+    ("resnet/published/fig6.csv", all_text, "fig6.csv: train_end, line 2: 'abc'"),
+    ("dropout/published/fig9.csv", other_column, "fig9.csv has no column 'b_train'"),
+    ("dropout/published/fig9.csv", all_text, "fig9.csv: b_train, line 2: 'abc'"),
+    ("batchnorm/published/fig1a_without_bn.csv", all_text, "line 2: 'abc'")])
+def test_a_file_without_what_the_figures_read_ends_in_one_line(tmp_path, path, edit, said):
+    name = path.split("/")[0]
+    shutil.copytree(files.ROOT / "papers" / name, tmp_path / name, ignore=shutil.ignore_patterns(
+        "*.safetensors", "*.svg"))
+    changed = tmp_path / path
+    if changed.suffix == ".json":
+        record = json.loads(changed.read_text())
+        edit(record)
+        changed.write_text(json.dumps(record))
+    else:
+        changed.write_text(edit(changed.read_text()))
+    with pytest.raises(UserError) as e:
+        paper = Paper(tmp_path / name)
+        [*report.drawn(paper)]
+    assert said in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("fault", [KeyError("x"), IndexError("x"), ValueError("x"), TypeError("x"),
+                                   ZeroDivisionError("x"), RuntimeError("x")])
+def test_figures_that_cannot_be_drawn_say_where(fault, monkeypatch):
+    (paper,) = papers(["backprop"])
+
+    def draw(paper):
+        yield "first", "", None
+        raise fault
+
+    monkeypatch.setattr(paper.module("plots"), "draw", draw)
+    said = rf"draw .*: {type(fault).__name__} .*x.* \(test_report\.py, line \d+\)"
+    with pytest.raises(UserError, match=rf"backprop/plots\.py cannot {said}"):
+        [*report.drawn(paper)]
 
 
 def test_a_half_edited_file_of_one_paper_is_not_anothers_business(copy, capsys):

@@ -24,7 +24,7 @@ def test_tables_hold_any_text():
 
 
 def test_numbers_have_true_minus_signs():
-    assert tables.number(-0.5, ".1%") == "−50.0%"
+    assert tables.number(-0.5, ".1%") == "−50.0\N{NO-BREAK SPACE}%"
     assert tables.number(float("nan"), ".1f") == "–"
     assert tables.number(float("inf"), ".0f") == "∞" and tables.number(-float("inf"), "d") == "−∞"
 

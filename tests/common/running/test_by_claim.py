@@ -27,9 +27,10 @@ def test_every_seed_made_now_is_shown_beside_what_stood_there(batchnorm):
     text = outcome_by_claim(batchnorm, now, [claim], [run(3), run(4)], Outcome(waiting=[run(4)]))
     head, line = text.splitlines()
     before = batchnorm.results["bn"][3].at("accuracy", 10_000)
-    assert head.startswith("fig1a-bn-10k: published 96.60%, measured ")
-    assert line == ("    seed 3, measured now: 50.00% (the result that stood here before: "
-                    f"{before:.2%})")
+    assert head.startswith("fig1a-bn-10k: published 96.60\N{NO-BREAK SPACE}%, measured ")
+    assert line.replace("\N{NO-BREAK SPACE}", " ") == (
+        "    seed 3, measured now: 50.00 % (the result that stood here before: "
+        f"{100 * before:.2f} %)")
     del now.results["bn"][3]
     missing = outcome_by_claim(batchnorm, now, [claim], [run(5)], Outcome())
     assert "seed 5, measured now: " in missing and "seed 3" not in missing

@@ -77,7 +77,7 @@ def test_every_cell_runs_and_says_what_it_should():
     assert not [o for o in outputs if o.get("name") == "stderr"], "it is not quiet"
     texts = "\n".join(o.get("text", "") + o.get("data", {}).get("text/markdown", "")
                       for o in outputs)
-    for said in ("quick_bn", "accuracy ", "published 96.60%, band 95.60% to 97.60%",
+    for said in ("quick_bn", "accuracy ", "published 96.60 %, band 95.60 to 97.60 %",
                  "**Statements of the paper", "with BN, test accuracy after 10,000 steps"):
         assert said in texts, said
     kinds = [k for o in outputs for k in o.get("data", {})]

@@ -82,7 +82,7 @@ def test_it_fills_the_report_and_then_has_nothing_to_do(clone):
     checked = again(clone, "seeds=1", "claims=band-accuracy")
     assert checked.returncode == 0, checked.stderr
     assert "[1/1] narrow/seed0: done" in checked.stdout
-    assert "band-accuracy: published 97.50%, measured" in checked.stdout
+    assert "band-accuracy: published 97.50\N{NO-BREAK SPACE}%, measured" in checked.stdout
     assert "[1/1]" not in again(clone, "seeds=1", "claims=band-accuracy").stdout
 
     # two more seeds, as one batched network
@@ -138,7 +138,7 @@ def test_runs_as_jobs(clone):
     done = again(clone, "seeds=1", "claims=band-accuracy", "launcher=local")
     assert done.returncode == 0, done.stderr
     assert made(clone) == ["narrow/seed0"] and "(job " in done.stdout
-    assert "band-accuracy: published 97.50%, measured" in done.stdout
+    assert "band-accuracy: published 97.50\N{NO-BREAK SPACE}%, measured" in done.stdout
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def test_values_and_curves_are_those_of_the_results(page):
         record = json.loads((ROOT / f"papers/batchnorm/results/bn/seed{seed}.json").read_text())
         real = dict(zip(*record["curves"]["accuracy"], strict=True))
         assert own == seed and math.isclose(value, real[10000], rel_tol=1e-5)
-        assert text == f"{real[10000]:.2%}"
+        assert text == f"{100 * real[10000]:.2f}\N{NO-BREAK SPACE}%"
         assert (steps[0], steps[-1]) == (min(real), max(real)) and len(steps) <= 120
         assert np.allclose(values, [real[s] for s in steps], rtol=1e-3)
     runs = found["data"]["papers"][0]["runs"]["bn"]
@@ -247,10 +247,10 @@ def test_a_claims_own_address(browser, page):
     text = browser.all("#claim")[0].text
     record = json.loads((ROOT / "papers/batchnorm/results/bn/seed0.json").read_text())
     commit = record["segments"][0]["commit"][:10]
-    for said in ("with BN, test accuracy after 10,000 steps", "reproduced", "96.60%", "n = 10",
-                 "95.60% … 97.60%", "papers reproduce batchnorm claims=fig1a-bn-10k seeds=10",
+    for said in ("with BN, test accuracy after 10,000 steps", "reproduced", "96.60 %", "n = 10",
+                 "95.60 % … 97.60 %", "papers reproduce batchnorm claims=fig1a-bn-10k seeds=10",
                  "BatchNormRecipe.evaluate", "def evaluate(self", commit):
-        assert said in text, said
+        assert said in text.replace("\N{NO-BREAK SPACE}", " "), said
     assert not browser.all("#filters") and browser.js("document.title") == (
         "batchnorm/fig1a-bn-10k")
     assert len(browser.all("#claim path.curve:not(.theirs)")) == 10
