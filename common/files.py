@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from common.errors import UserError, warn
+from common.errors import UserError, on_one_line, warn
 
 ROOT = Path(__file__).resolve().parent.parent
 """The root of the clone, which contains ``common/``, ``papers/`` and ``runs/``."""
@@ -47,6 +47,12 @@ def shown(path: Path) -> str:
         with contextlib.suppress(ValueError, OSError, RuntimeError):  # a link may be circular
             return path.resolve().relative_to(base).as_posix()
     return str(path)
+
+
+def reason(error: OSError, path: Path) -> str:
+    """Why the system refused a file, without the file's name, which some libraries add."""
+    return error.strerror or on_one_line(str(error)).removesuffix(f": {path}") or (
+        type(error).__name__)
 
 
 def read_text(path: Path) -> str:
