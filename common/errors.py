@@ -113,12 +113,7 @@ def exit_with(main: Callable[[], int | None]) -> None:
 
     Of several processes that train together, only rank 0 prints the message.
     """
-    open_streams()
-    try:
-        os.getcwd()
-    except OSError:
-        say("error: the current folder is not there any more: change to another one")
-        sys.exit(2)
+    expect_current_folder()
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -150,6 +145,16 @@ def exit_with(main: Callable[[], int | None]) -> None:
             raise
         discard(sys.stdout)
         say(f"error: cannot write to the standard output: {e.strerror}")
+        sys.exit(2)
+
+
+def expect_current_folder() -> None:
+    """End the process with one line and status 2 where the current folder is gone."""
+    open_streams()
+    try:
+        os.getcwd()
+    except OSError:
+        say("error: the current folder is not there any more: change to another one")
         sys.exit(2)
 
 

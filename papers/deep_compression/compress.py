@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from common.entry import exit_with
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
-from common.errors import UserError, asks_for_help, exit_with
+from common.errors import UserError, asks_for_help
 from common.files import reason, shown, write_atomic
 from common.finite import expect_finite
 from common.training.weight_files import expect_weights

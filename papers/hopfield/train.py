@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
+from common.entry import exit_with
 
 import torch
 from einops import rearrange
@@ -22,7 +23,7 @@ from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
 from common.decoded import of_tensors
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.running.cli import main
 from common.training.recipe import Recipe
 from papers.hopfield.measures import own_is_nearest, reached, remembered, unstable_bits

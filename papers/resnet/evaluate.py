@@ -20,6 +20,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Any
+from common.entry import exit_with
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ from torch import Tensor
 from common.conditions import written
 from common.data import load as load_data
 from common.decoded import Split
-from common.errors import UserError, asks_for_help, exit_with, nearest
+from common.errors import UserError, asks_for_help, nearest
 from common.files import shown
 from common.finite import expect_finite
 from common.running.words import parse_arguments
