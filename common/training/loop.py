@@ -50,7 +50,7 @@ def run(recipe: Recipe, folder: Path, name: str, origin: Origin,
 
     Raises:
         UserError: the folder holds another configuration's checkpoint, another process is training
-            in it, it cannot be written, or the loss or a weight is not finite.
+            in it, it cannot be written, the loss or a weight is not finite, or a metric is NaN.
         Paused: the budget ended first; a checkpoint of the last update was written.
     """
     (ended,) = run_all([recipe], [folder], [name], origin, budget=budget)

@@ -115,10 +115,18 @@ class Run:
         return mean
 
     def evaluate(self, step: int, final: bool = False) -> None:
-        """Evaluate and log the metrics."""
+        """Evaluate and log the metrics.
+
+        Raises:
+            UserError: one of them is NaN.
+        """
         if self.tracker is None:
             return
-        self.metrics = self.recipe.evaluate(step, final=final)
+        metrics = self.recipe.evaluate(step, final=final)
+        for name, value in metrics.items():
+            if math.isnan(value):
+                raise self.diverged(f"the metric {name!r} is {value}", step)
+        self.metrics = metrics
         self.recipe.train_mode()
         self.tracker.log(step, **{f"eval/{k}": v for k, v in self.metrics.items()})
 

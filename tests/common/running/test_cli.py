@@ -53,10 +53,13 @@ def test_an_unwritable_run_folder(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_divergence_is_one_line_and_exit_status_2():
-    done = run("experiment=quick_plain", "optim.lr=1e38", "train.steps=50")
-    assert done.returncode == 2 and "training stopped" in done.stderr
-    assert done.stderr.strip().count("\n") == 0
+@pytest.mark.parametrize(("experiment", "rate", "what"), [
+    ("quick_plain", "1e38", "the loss is inf"), ("quick_bn", "1e30", "is nan at step 50")])
+def test_divergence_is_one_line_and_exit_status_2(tmp_path, experiment, rate, what):
+    done = run(f"experiment={experiment}", f"optim.lr={rate}", "train.steps=50",
+               PAPERS_RUNS=str(tmp_path))
+    assert done.returncode == 2 and "training stopped" in done.stderr and what in done.stderr
+    assert done.stderr.strip().count("\n") == 0 and not list(tmp_path.rglob("result.json"))
 
 
 def test_help_needs_no_data():
