@@ -6,11 +6,11 @@ import json
 import math
 import re
 import sys
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -33,6 +33,10 @@ MOST = sys.float_info.max
 
 POINTS = 250
 """The largest number of points in a curve; longer ones are thinned evenly, ends included."""
+
+
+P = TypeVar("P")
+"""A point of a curve."""
 
 
 class Data(Model):
@@ -132,7 +136,9 @@ class Result:
         steps, values = self.curves[metric]
         hit = np.flatnonzero(steps == step)
         if not len(hit):
-            raise UserError(f"{self.name}: {metric!r} was not measured at step {step}")
+            beside = [*steps[steps < step][-1:], *steps[steps > step][:1]]
+            raise UserError(f"{self.name}: {metric!r} was not measured at step {step}: expected "
+                            f"another one such as {' or '.join(f'{s:g}' for s in beside)}")
         return float(values[hit[0]])
 
     @property
@@ -192,12 +198,14 @@ def curves(lines: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
             if k == "loss" or k.startswith("eval/"):
                 name = "train_loss" if k == "loss" else k.removeprefix("eval/")
                 series.setdefault(name, []).append((line["step"], float(f"{v:.6g}")))
-    thinned = {}
-    for name, points in series.items():
-        chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), POINTS)).round())
-        thinned[name] = [list(column) for column in
-                         zip(*(points[int(i)] for i in chosen), strict=True)]
-    return thinned
+    return {name: [list(column) for column in zip(*thinned(points), strict=True)]
+            for name, points in series.items()}
+
+
+def thinned(points: Sequence[P]) -> list[P]:
+    """At most :data:`POINTS` of the points of a curve, evenly apart."""
+    chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), POINTS)).round())
+    return [points[int(i)] for i in chosen]
 
 
 def read(path: Path, schema: type[Config]) -> Result:

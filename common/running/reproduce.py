@@ -40,7 +40,7 @@ from common.evidence.paper import Paper, papers
 from common.evidence.provenance import say_uncommitted
 from common.files import locked, runs_root, shown
 from common.running import cluster
-from common.running.by_claim import outcome_by_claim
+from common.running.by_claim import check_metrics, finished_and_measured, outcome_by_claim
 from common.running.live import Live, last_line, start_up
 from common.running.plan import (
     AT_A_TIME,
@@ -54,7 +54,6 @@ from common.running.plan import (
     cards,
     chosen_claims,
     cores,
-    finished,
     how_many_pay,
     in_turns,
     left_over,
@@ -268,6 +267,8 @@ def main(argv: list[str]) -> int:
     claims = chosen_claims(paper, options.get("claims")) if names is None else []
     wants: Sequence[Wanting] = claims if names is None else [named(paper, str(names))]
     check_seeds(paper, wants, options.get("seeds", 1))
+    check_metrics(paper, claims)
+    ready = functools.partial(finished_and_measured, paper, claims)
     jobs = options.get("jobs") or cards() or None  # one process per card is fastest
     if "--dry-run" in argv:
         runs = runs_to_make(paper, wants, {"pace": False, **options}, budget)
@@ -284,10 +285,9 @@ def main(argv: list[str]) -> int:
             if "launcher" in options:
                 outcome = cluster.submit_runs(runs, options["launcher"], {
                     k.removeprefix("slurm."): v for k, v in options.items()
-                    if k.startswith("slurm.")}, functools.partial(finished, paper))
+                    if k.startswith("slurm.")}, ready)
             else:
-                outcome = make_runs(runs, jobs, functools.partial(finished, paper), budget,
-                                    starting)
+                outcome = make_runs(runs, jobs, ready, budget, starting)
             report.main([paper.name])
     print(outcome_by_claim(paper, Paper(paper.folder), claims, runs, outcome)
           if "claims" in options else f"report: papers/{paper.name}/REPORT.md")
