@@ -84,7 +84,8 @@ def test_the_arguments_of_a_function(function, arguments, message):
 
 
 @pytest.mark.parametrize(("metric", "step", "refused"), [
-    ("train_loss", 10, True), ("train_loss", 10_000, True), ("train_loss", 9960, False), ("train_loss", 20_000, False),
+    ("train_loss", 10, True), ("train_loss", 10_000, True), ("train_loss", 9960, False),
+    ("train_loss", 20_000, False),
     ("accuracy", 20, False), ("accuracy", 10, True), ("accuracy", None, False)])
 def test_points_that_a_result_leaves_out_are_no_steps_of_a_claim(tmp_path, metric, step, refused):
     config = experiments(tmp_path).resolve("base", 0, {
