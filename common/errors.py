@@ -106,10 +106,11 @@ OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory")
 def exit_with(main: Callable[[], int | None]) -> None:
     """Run ``main`` and exit: with status 0, or with 2 after a one-line message for bad input.
 
-    Work that stopped because its budget was used up prints a line and exits with 0. Characters that
-    the terminal cannot encode are printed as question marks. If the reader of the output closes it,
-    as ``head`` does, the status is 1. If the system refuses a file or a program, the message names
-    it.
+    Work that stopped because its budget was used up prints a line and exits with 0. Work that was
+    interrupted prints the interrupt's message, which says what is kept where somebody knows it.
+    Characters that the terminal cannot encode are printed as question marks. If the reader of the
+    output closes it, as ``head`` does, the status is 1. If the system refuses a file or a program,
+    the message names it.
 
     Of several processes that train together, only rank 0 prints the message.
     """
@@ -125,8 +126,8 @@ def exit_with(main: Callable[[], int | None]) -> None:
     except Paused as e:
         say(str(e))
         sys.exit(0)
-    except KeyboardInterrupt:
-        say("interrupted; the same command continues from the last checkpoint")
+    except KeyboardInterrupt as e:
+        say(str(e) or "interrupted")
         sys.exit(130)
     except (MemoryError, RuntimeError) as e:
         if not isinstance(e, MemoryError) and not OUT_OF_MEMORY.search(str(e)):

@@ -103,8 +103,12 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
     except Exception as e:  # safetensors raises its own exception for a full disk
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        reason = e.strerror if isinstance(e, OSError) and e.strerror else e
-        raise UserError(f"cannot write {shown(path)}: {reason}; nothing there was changed") from e
+        why = e.strerror if isinstance(e, OSError) and e.strerror else e
+        raise UserError(f"cannot write {shown(path)}: {why}; nothing there was changed") from e
+    except BaseException:  # Ctrl-C leaves nothing behind either
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise
     with contextlib.suppress(OSError):  # some systems and mounted drives cannot sync a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:

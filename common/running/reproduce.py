@@ -5,7 +5,8 @@
     papers reproduce resnet --dry-run               # the plan and its cost, nothing more
     papers reproduce resnet budget=8m               # as far as eight minutes go
 
-    claims=a,b       only these claims; their runs are made here even if results are committed
+    claims=a,b       only these claims; their runs are made here even if results are committed,
+                     but for those that were finished here before
     experiments=a,b  the runs of these experiments or groups instead of those that claims need: a
                      search, whose winner a claim's experiment has
     seeds=3          at most seeds 0, 1, 2 of those that config.yaml plans
@@ -15,7 +16,8 @@
     vectorize=true   the seeds of an experiment as one batched network, for small networks
     launcher=slurm   every run is a job of a cluster; slurm.partition=… and so on go to slurm
     budget=8m        stop in time: runs that are not done by then write a checkpoint, and what is
-                     left is said at the end; 90s, 8m or 1.5h
+                     left is said at the end, also the report where there is no time for it; 90s,
+                     8m or 1.5h
     pace=false       do not measure the speed of experiments that nobody has run yet; --dry-run
                      measures nothing unless pace=true asks for it
 
@@ -35,12 +37,18 @@ from types import FrameType
 
 from common.conditions import written
 from common.errors import UserError, asks_for_help, nearest, say
-from common.evidence import report
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import say_uncommitted
 from common.files import locked, runs_root, shown
 from common.running import cluster
 from common.running.by_claim import check_metrics, finished_and_measured, outcome_by_claim
+from common.running.closing import (
+    Interrupted,
+    finished_before,
+    kept_for_report,
+    report_in_time,
+    said_of,
+)
 from common.running.live import Live, last_line, start_up
 from common.running.plan import (
     AT_A_TIME,
@@ -71,7 +79,7 @@ from common.training.progress import duration
 OPTIONS = ("claims", "experiments", "seeds", "jobs", "vectorize", "launcher", "pace", "budget")
 
 RESERVE, LEAST = 10.0, 5.0
-"""Seconds of a budget reserved for starting a run and for reports; the least time worth a start."""
+"""Seconds of a budget reserved for starting and ending a run; the least time worth a start."""
 
 
 def make_runs(runs: Sequence[PendingRun], jobs: int | None, finished: Callable[[PendingRun], bool],
@@ -79,6 +87,9 @@ def make_runs(runs: Sequence[PendingRun], jobs: int | None, finished: Callable[[
     """Train the runs on this machine, several at a time, and print how each ended.
 
     A run that needs others starts when they are done, and fails if one of them fails.
+
+    Raises:
+        Interrupted: on Ctrl-C or SIGTERM, after the runs under way have written checkpoints.
 
     Args:
         runs: what to train.
@@ -114,13 +125,22 @@ def make_runs(runs: Sequence[PendingRun], jobs: int | None, finished: Callable[[
                 live.say(f"[{done}/{len(runs)}] {p.run.name}: {how} after "
                          f"{duration(time.monotonic() - p.started)}"
                          + (f", about {duration(left)} to go" if left else ""))
+    except KeyboardInterrupt as e:
+        stop(active, live)
+        outcome.paused += [p.run for p in active if not finished(p.run)]
+        raise Interrupted(outcome) from e
     finally:
-        live.close()
-        for p in active:
-            p.process.terminate()
-        for p in active:
-            p.process.wait()
+        stop(active, live)
     return outcome
+
+
+def stop(active: Sequence[Process], live: Live) -> None:
+    """Remove the progress lines, and wait until the runs have written their checkpoints."""
+    live.close()
+    for p in active:
+        p.process.terminate()
+    for p in active:
+        p.process.wait()
 
 
 def ended(p: Process, finished: Callable[[PendingRun], bool], told: bool, outcome: Outcome) -> str:
@@ -276,6 +296,8 @@ def main(argv: list[str]) -> int:
         if any(r.seconds is None for r in runs) and "pace" not in options:
             print("(pace=true measures speeds that are not known)")
         return 0
+    there = finished_before(paper, wants, options.get("seeds")) if "claims" in options else []
+    about_report = f"report: papers/{paper.name}/REPORT.md"
     with locked(runs_root() / paper.name,
                 f"another process is reproducing {paper.name}"), terminated_like_ctrl_c():
         runs, outcome = runs_to_make(paper, wants, options, budget), Outcome()
@@ -287,10 +309,19 @@ def main(argv: list[str]) -> int:
                     k.removeprefix("slurm."): v for k, v in options.items()
                     if k.startswith("slurm.")}, ready)
             else:
-                outcome = make_runs(runs, jobs, ready, budget, starting)
-            report.main([paper.name])
-    print(outcome_by_claim(paper, Paper(paper.folder), claims, runs, outcome)
-          if "claims" in options else f"report: papers/{paper.name}/REPORT.md")
+                try:
+                    outcome = make_runs(runs, jobs, ready, budget.before(kept_for_report(budget)),
+                                        starting)
+                except Interrupted as e:
+                    raise said_of(paper, e) from e
+            about_report = report_in_time(paper.name, budget)
+    if there:
+        print(f"finished before, nothing was trained: {', '.join(there)} (train.py with "
+              "fresh=true trains anew)")
+    if "claims" in options:
+        print(outcome_by_claim(paper, Paper(paper.folder), claims, runs, outcome))
+    if "claims" not in options or not about_report.startswith("report: "):
+        print(about_report)
     if left := left_over(paper, outcome):
         print(left)
     for run, why in outcome.failed:

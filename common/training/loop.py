@@ -186,6 +186,8 @@ def advance(runs: Sequence[Run], steps: Steps, budget: Budget,
         with steps.at_work():
             for r in runs:
                 r.finish()
+    except KeyboardInterrupt as e:
+        raise KeyboardInterrupt(one.interrupted) from e
     except OSError as e:
         raise UserError(f"{one.name}: cannot write {shown(one.folder)}: {e.strerror}; the "
                         f"checkpoint of step {one.good} is kept") from e

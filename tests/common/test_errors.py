@@ -83,12 +83,14 @@ def test_a_current_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys
         "error: the current folder is not there any more: change to another one\n")
 
 
-def test_ctrl_c_says_how_to_go_on(capsys):
+@pytest.mark.parametrize(("error", "said"), [
+    (KeyboardInterrupt(), "interrupted"), (KeyboardInterrupt("x: kept"), "x: kept")])
+def test_ctrl_c_says_what_is_known_of_what_is_kept(capsys, error, said):
     def interrupt():
-        raise KeyboardInterrupt
+        raise error
     with pytest.raises(SystemExit) as e:
         exit_with(interrupt)
-    assert e.value.code == 130 and "continues" in capsys.readouterr().err
+    assert e.value.code == 130 and capsys.readouterr().err == f"{said}\n"
 
 
 @pytest.mark.parametrize(("name", "expected"), [

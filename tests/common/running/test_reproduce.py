@@ -174,7 +174,7 @@ def test_ctrl_c_ends_the_runs_too(clone):
     log = clone / "runs/demo/wide/seed0/metrics.jsonl"
     wait_for(log.exists)
     process.terminate()
-    assert b"the same command continues" in process.communicate(timeout=60)[1]
+    assert b"interrupted; the same command goes on: " in process.communicate(timeout=60)[1]
     assert process.returncode == 130
     size = log.stat().st_size
     time.sleep(0.5)

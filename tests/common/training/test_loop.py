@@ -141,6 +141,19 @@ def test_nan_stops_at_its_step_and_keeps_the_last_good_checkpoint(trial, tmp_pat
 
 
 @pytest.mark.parametrize(("at", "kept"), [
+    (5, "there is no checkpoint yet, the same command begins anew"),
+    (25, "the checkpoint of step 20 is kept, the same command goes on from there")])
+def test_ctrl_c_says_what_is_kept(trial, at, kept):
+    class Interrupted(Toy):
+        def step(self, number):
+            if number == at:
+                raise KeyboardInterrupt
+            return super().step(number)
+    with pytest.raises(KeyboardInterrupt, match=f"^toy: interrupted; {kept}$"):
+        trial(recipe=Interrupted)
+
+
+@pytest.mark.parametrize(("at", "kept"), [
     (10, "there is no checkpoint yet"), (20, "the checkpoint of step 10 is kept"),
     (40, "the checkpoint of step 40 is kept")])
 def test_a_metric_that_is_nan_stops_as_a_loss_does(trial, tmp_path, at, kept):
