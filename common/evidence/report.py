@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from common.errors import UserError, on_one_line, say, warn
@@ -47,6 +49,24 @@ def opening(paper: Paper, judgements: list[Judgement]) -> str:
     return "\n\n".join(p for p in (story(paper, judgements, "REPORT.md"), said, drawn) if p)
 
 
+SLOW = 10.0
+"""Seconds after which a paper has a line of its own where nobody watches."""
+
+
+def announced(names: Iterable[str]) -> Iterator[str]:
+    """The names, each with a line on the standard error stream.
+
+    In a terminal the line comes first; elsewhere it comes afterwards, if the paper took long.
+    """
+    for name in names:
+        started = time.monotonic()
+        if sys.stderr.isatty():
+            say(f"papers/{name} …")
+        yield name
+        if not sys.stderr.isatty() and (took := time.monotonic() - started) > SLOW:
+            say(f"papers/{name}: {took:.0f} s")
+
+
 def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     """Build all files of the named papers' reports, and README's gallery.
 
@@ -58,7 +78,7 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     rows: list[str] = []
     readme = ROOT / "README.md"
     text = read_text(readme)
-    for name in paper_names():
+    for name in announced(paper_names()):
         try:
             (paper,) = papers([name])
             judgements = paper.judgements()
