@@ -27,6 +27,9 @@ class Paused(Exception):
 HELP = frozenset({"--help", "-h"})
 
 
+NO_TEXT = "no help here: Python was told to leave texts out (-OO); without that it is shown"
+
+
 def asks_for_help(argv: Sequence[str], about: str | None) -> bool:
     """Whether ``--help`` or ``-h`` is among the arguments; ``about`` is then printed.
 
@@ -36,7 +39,7 @@ def asks_for_help(argv: Sequence[str], about: str | None) -> bool:
     """
     asked = not HELP.isdisjoint(argv)
     if asked:
-        print((about or "").strip())
+        print((about or NO_TEXT).strip())
     return asked
 
 
@@ -85,8 +88,14 @@ def warn(message: str) -> None:
     say(f"warning: {message}")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` with the closest known name, or else a list of the known names."""
+def nearest(name: str, known: Iterable[str], listing: str = "") -> str:
+    """``"; did you mean 'x'?"`` with the closest known name, or else a list of the known names.
+
+    Args:
+        name: what is not known.
+        known: the known names.
+        listing: the command that lists them, named where they are too many for a message.
+    """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     if not close:  # 'stpes' should find 'train.steps' even without its section
@@ -94,6 +103,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
         close = [tails[t] for t in difflib.get_close_matches(name.rsplit(".", 1)[-1], tails, n=1)]
     if close:
         return f"; did you mean {close[0]!r}?"
+    if len(known) > 30 and listing:
+        return f"; {listing} lists the {len(known)} that there are"
     if len(known) > 30:
         return f"; expected one of {len(known)} names such as {known[0]!r} or {known[-1]!r}"
     return f"; known: {', '.join(known)}"

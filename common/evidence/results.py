@@ -21,7 +21,7 @@ from common.errors import UserError, nearest, shorten
 from common.evidence.provenance import origin as origin
 from common.evidence.provenance import provenance as provenance
 from common.experiments import LAST_SEED, SEED, Experiments
-from common.files import read_text, shown, write_atomic
+from common.files import read_text, reason, shown, write_atomic
 from common.segments import MOST_SECONDS, MOST_STEPS, Segment
 from common.training import tracking
 from common.training.loop import Ended
@@ -239,8 +239,8 @@ def parse(path: Path, schema: type[Config]) -> Result:
             {k: (np.asarray(s), np.asarray(v)) for k, (s, v) in content["curves"].items()},
             flat, record)
     except (OSError, ValueError, TypeError, RecursionError, UserError) as e:
-        why = str(e).removeprefix("it: ") if isinstance(e, UserError) else (
-            f"{type(e).__name__} {one_line(e)}")
+        why = (str(e).removeprefix("it: ") if isinstance(e, UserError) else
+               reason(e, path) if isinstance(e, OSError) else f"it is not JSON: {one_line(e)}")
         raise UserError(f"result {shown(path)} is damaged: {why}; restore it with git or run its "
                         "experiment again") from e
     return found

@@ -39,6 +39,7 @@ from common.conditions import written
 from common.errors import UserError, asks_for_help, nearest, say
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import say_uncommitted
+from common.experiments import MOST_SEEDS
 from common.files import locked, runs_root, shown
 from common.running import cluster
 from common.running.by_claim import check_metrics, finished_and_measured, outcome_by_claim
@@ -72,7 +73,7 @@ from common.running.plan import (
     show,
 )
 from common.running.processes import Process, start
-from common.running.words import parse_arguments
+from common.running.words import as_typed, parse_arguments
 from common.training.budget import Budget, seconds_of
 from common.training.progress import duration
 
@@ -194,14 +195,17 @@ def options_of(argv: list[str]) -> dict:
         if k not in OPTIONS and not k.startswith("slurm."):
             raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")
     for k in ("claims", "experiments"):
-        if not options.get(k, True):
-            raise UserError(f"{k}=: expected names, such as {k}=a,b")
+        v = options.get(k, "a")
+        if not v or isinstance(v, bool | list | dict):
+            raise UserError(f"{k}={written(v)}: expected names, such as {k}=a,b")
     if {"claims", "experiments"} <= options.keys():
         raise UserError("experiments=: expected claims= or experiments=, not both")
     for k in ("seeds", "jobs"):
         v = options.get(k, 1)
         if not isinstance(v, int) or isinstance(v, bool) or v < 1:
             raise UserError(f"{k}={written(v)}: expected a whole number of at least 1")
+        if v > MOST_SEEDS:
+            raise UserError(f"{k}={v}: expected at most {MOST_SEEDS:,}")
     if options.get("launcher", "slurm") not in cluster.LAUNCHERS:
         raise UserError(f"launcher={written(options['launcher'])}: expected one of "
                         f"{', '.join(cluster.LAUNCHERS)}")
@@ -281,7 +285,8 @@ def main(argv: list[str]) -> int:
         return 0
     (paper,) = papers(argv[:1])
     starting = start_up()
-    options = options_of(argv[1:])
+    with as_typed(argv):
+        options = options_of(argv[1:])
     budget = Budget(str(options.get("budget", "")))
     names = options.get("experiments")
     claims = chosen_claims(paper, options.get("claims")) if names is None else []

@@ -2,7 +2,7 @@
 
     python papers/hopfield/train.py experiment=quick           # bundled digits, seconds, offline
     python papers/hopfield/train.py experiment=load_2000       # overlap against load
-    python papers/hopfield/train.py experiment=random_starts   # where random states end
+    python papers/hopfield/train.py experiment=random_30       # where random states end
 
 A step is one asynchronous sweep over all neurons of all trials.
 """
@@ -72,6 +72,10 @@ class Config(BaseConfig):
     model: ModelConfig = field(default_factory=ModelConfig)
     start: StartConfig = field(default_factory=StartConfig)
 
+    def check(self) -> None:
+        if self.model.states == "zero_one" and self.model.update == "synchronous":
+            raise UserError("model.states=zero_one: expected model.update=asynchronous")
+
 
 class State(nn.Module):
     """The states of all trials, in the form that checkpoints hold."""
@@ -129,8 +133,6 @@ class HopfieldRecipe(Recipe):
             self.nearest = own_is_nearest(S.to(ξ.device), ξ, mine)
         self.model = State(S)
         zero_one = c.model.states == "zero_one"
-        if zero_one and c.model.update == "synchronous":
-            raise UserError("model.states=zero_one: expected model.update=asynchronous")
         self.by_overlaps = (c.model.rule == "hebb" and c.model.update == "asynchronous"
                             and not zero_one)
         self.J: Tensor | None = None if self.by_overlaps else (

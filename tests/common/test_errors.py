@@ -103,6 +103,8 @@ def test_nearest(name, expected):
 def test_nearest_of_many_says_what_they_look_like():
     many = [f"run_{k:02}" for k in range(50)]
     assert nearest("zzz", many) == "; expected one of 50 names such as 'run_00' or 'run_49'"
+    assert nearest("zzz", many, "x --help") == "; x --help lists the 50 that there are"
+    assert nearest("run_4", many, "x --help").startswith("; did you mean 'run_")
     assert nearest("nope", ["hopfield", "lbfgs"]) == "; known: hopfield, lbfgs"
 
 

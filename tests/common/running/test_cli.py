@@ -33,7 +33,7 @@ def run(*words, **environment):
     (["experiment=quick", "train.steps=-3"], "train.steps=-3: expected a whole number"),
     (["experiment=quick", "model.unit=100"], "model.unit=100: expected a unit"),
     (["experiment=quick", "budget=0"], "budget=0: expected a time such as 90s"),
-    (["experiment=quick", "budget=false"], "budget=False: expected a time such as 90s"),
+    (["experiment=quick", "budget=false"], "budget=false: expected a time such as 90s"),
     (["quick"], "cannot read 'quick': expected key=value"),
     (["experiment=quick", "train.vectorize=true", "train.side_by_side=4"],
      "train.side_by_side=4: not with train.vectorize=true"),
