@@ -51,7 +51,7 @@ from common.typed import FORMS, Model, Open, checked, form, read_yaml
 NAME = r"[A-Za-z][\w.+-]{0,99}"
 """Allowed names of experiments; they become folder names under ``results/``."""
 
-NAMED = form(f"^{NAME}$", "a letter, then at most 99 letters, digits or signs of _ . + -")
+NAMED = form(f"^{NAME}$", "text: a letter, then at most 99 letters, digits or signs of _ . + -")
 
 NUMBERS = ("int", "float", "list[int]", "list[float]")  # types that no text may stand for
 OF_A_COMMAND = ("experiment", "seed", "fresh", "budget")  # allowed on the command line only
