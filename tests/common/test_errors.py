@@ -158,6 +158,7 @@ def test_help_is_asked_for_anywhere(argv, asked, capsys):
     assert asks_for_help(argv, "\nWhat it does.\n") is asked
     assert capsys.readouterr().out == "What it does.\n" * asked
     assert asks_for_help(argv, None) is asked, "python -OO leaves docstrings out"
+    assert ("-OO" in capsys.readouterr().out) is asked
 
 
 @pytest.mark.parametrize(("text", "line"), [

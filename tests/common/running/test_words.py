@@ -46,6 +46,7 @@ def test_help_lists_every_experiment_and_key(tmp_path):
     for name in ["a", "b", "rate", "both", *keys(Own)]:
         assert f"  {name} " in text
     assert "learning rate" in text
+    assert f"(str, {experiments.default!r})" in text, "what is run when none is named"
     assert "(float, 0.99; only where optim.adam=true)" in text
     assert "(int, 100; not used by this paper)" in text and "(float32|bfloat16, 'float32')" in text
 
@@ -55,7 +56,7 @@ def test_help_lists_every_experiment_and_key(tmp_path):
     "model.hidden=[1:30:00]", "optim.lr=1:30.5", "train.steps=0_10", "optim.lr=1e-400",
     "optim.betas=[0.9, -2.5E-999]"])
 def test_numbers_that_yaml_reads_as_others_are_refused(word):
-    with pytest.raises(UserError, match="without leading zeros|without colons|not rounded to 0"):
+    with pytest.raises(UserError, match=r"without leading zeros|without colons|not rounded to 0"):
         parse_arguments([word])
 
 
