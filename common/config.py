@@ -70,7 +70,7 @@ def key(default: Any, help: str, neutral: bool = False,
 
 @dataclass
 class DataConfig:
-    name: str = key("mnist", "data set: mnist, fashion_mnist, cifar10, digits or mushroom")
+    name: str = key("mnist", "data set: mnist, fashion_mnist, cifar10 or digits")
     evaluate_on: Literal["test", "validation"] = key(
         "test", "test: train on all training data; validation: hold part of it out instead")
     validation: int = key(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.errors import UserError, on_one_line, warn
-from common.files import cache_root, shown, write_atomic
+from common.files import cache_root, reason, shown, write_atomic
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def read(name: str, path: Path) -> DataSet:
         if data.fingerprint != expected:
             raise ValueError("its content is not what was written")
     except (SafetensorError, OSError, KeyError, ValueError) as e:
-        raise UserError(f"data file {shown(path)} is damaged ({on_one_line(str(e))})") from e
+        why = reason(e, path) if isinstance(e, OSError) else on_one_line(str(e))
+        raise UserError(f"data file {shown(path)} is damaged ({why})") from e
     return data
 
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from common.errors import UserError, warn
+from common.errors import UserError, on_one_line, warn
 
 ROOT = Path(__file__).resolve().parent.parent
 """The root of the clone, which contains ``common/``, ``papers/`` and ``runs/``."""
@@ -47,6 +47,12 @@ def shown(path: Path) -> str:
         with contextlib.suppress(ValueError, OSError, RuntimeError):  # a link may be circular
             return path.resolve().relative_to(base).as_posix()
     return str(path)
+
+
+def reason(error: OSError, path: Path) -> str:
+    """Why the system refused a file, without the file's name, which some libraries add."""
+    return error.strerror or on_one_line(str(error)).removesuffix(f": {path}") or (
+        type(error).__name__)
 
 
 def read_text(path: Path) -> str:
@@ -97,8 +103,12 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
     except Exception as e:  # safetensors raises its own exception for a full disk
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        reason = e.strerror if isinstance(e, OSError) and e.strerror else e
-        raise UserError(f"cannot write {shown(path)}: {reason}; nothing there was changed") from e
+        why = e.strerror if isinstance(e, OSError) and e.strerror else e
+        raise UserError(f"cannot write {shown(path)}: {why}; nothing there was changed") from e
+    except BaseException:  # Ctrl-C leaves nothing behind either
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise
     with contextlib.suppress(OSError):  # some systems and mounted drives cannot sync a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
-import inspect
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from common.errors import UserError, nearest, say
 from common.evidence import results
 from common.evidence.claims import Claim, Measure, read_claims, read_table
 from common.evidence.lookup import FAULTS, Lookup, located
+from common.evidence.measurable import check_function, check_step
 from common.evidence.results import Result
 from common.evidence.verdicts import Interval, decide
 from common.experiments import Experiments
@@ -87,11 +88,29 @@ class Paper:
                     f"{shown(folder / 'claims.yaml')}: {what} names the unknown experiment "
                     f"{name!r}{nearest(name, self.experiments.experiments)}")
         for claim in self.claims:
-            if claim.judge.by == "median" and self.plan(claim)[-1] < 6:
-                raise UserError(f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} is judged by "
-                                "its median: expected at least 6 planned seeds")
+            with self.named(claim):
+                self._check(claim)
         self.results = {name: made for name, made in results.read_all(folder, self.schema).items()
                         if name in self.experiments.experiments}  # papers report names the others
+
+    def _check(self, claim: Claim) -> None:
+        """Refuse a claim that cannot be measured as it says, before anything is trained for it."""
+        if claim.judge.by == "median" and self.plan(claim)[-1] < 6:
+            raise UserError("it is judged by its median: expected at least 6 planned seeds")
+        if claim.function:
+            check_function(self.function(claim), claim)
+        if claim.measure is not None and claim.measure.step is not None:
+            for name in claim.experiments:
+                check_step(claim.measure, name, self.experiments.resolve(name))
+
+    @contextlib.contextmanager
+    def named(self, claim: Claim) -> Iterator[None]:
+        """A context whose errors name a claim and its file."""
+        try:
+            yield
+        except UserError as e:
+            where = shown(self.folder / "claims.yaml")
+            raise UserError(f"{where}: claim {claim.id!r}: {e}") from e
 
     def module(self, name: str) -> Any:
         """One of the paper's modules: model, train, facts, plots or bench."""
@@ -125,10 +144,8 @@ class Paper:
         """
         if claim.measure is None:
             return Judgement(claim, "not run")
-        try:
+        with self.named(claim):
             return self._judged(claim)
-        except UserError as e:
-            raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r}: {e}") from e
 
     def _judged(self, claim: Claim) -> Judgement:
         """One claim with a measure, judged; messages leave the file and the claim to the caller."""
@@ -197,7 +214,6 @@ class Paper:
         """
         function, arguments = self.function(claim), (claim.measure or Measure()).arguments
         try:
-            inspect.signature(function).bind(*runs, **arguments)
             return float(function(*runs, **arguments)) if runs else exact(
                 function, json.dumps(arguments))
         except FAULTS as e:

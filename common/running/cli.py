@@ -20,7 +20,7 @@ from common.evidence.provenance import one_clone, say_uncommitted
 from common.experiments import Experiments
 from common.files import is_clone, shown, write_atomic
 from common.running.requested import Finished, RequestedRun, requested_folder, requested_run
-from common.running.words import help_text, parse_arguments
+from common.running.words import as_typed, help_text, parse_arguments
 from common.segments import Origin
 from common.training import checkpoint, distributed, start, tracking
 from common.training import loop as training
@@ -147,14 +147,16 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
         [a for a in argv if a not in ("--pace", "--keep")])
     names = [n for word in (chosen or experiments.default).split(",")
              for n in experiments.expand(word)]
-    for name in names:  # check everything before training anything
-        for seed in seeds:
-            experiments.resolve(name, seed, overrides)
+    with as_typed(argv):
+        for name in names:  # check everything before training anything
+            for seed in seeds:
+                experiments.resolve(name, seed, overrides)
     if paced:
         for name in names:
             print(pace(recipe_class, experiments, name, overrides, keep), flush=True)
         return 0
-    budget = Budget(str(overrides.get("budget", "")))
+    with as_typed(argv):
+        budget = Budget(str(overrides.get("budget", "")))
     if overrides.get("train.vectorize") and distributed.processes() > 1:
         raise UserError("train.vectorize=true: expected one process, not torchrun's "
                         f"{distributed.processes()}")

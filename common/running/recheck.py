@@ -35,7 +35,7 @@ from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.results import Result
 from common.files import write_atomic
-from common.running.words import parse_arguments
+from common.running.words import as_typed, parse_arguments
 from common.training import checkpoint, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget, seconds_of
@@ -241,7 +241,7 @@ def recheck(paper: Paper, names: list[str], at_most: float) -> list[str]:
             note.unlink(missing_ok=True)
     longer = len(list(chosen(paper, names, float("inf")))) - agree - len(lines) - len(unseen)
     print(f"{paper.name}: {agree} agree, {len(lines)} differ"
-          + (f", {longer} would take longer" if longer else "")
+          + (f", {longer} would take longer than at_most" if longer else "")
           + (f", {len(unseen)} not looked at: {unseen[0]}" if unseen else ""), flush=True)
     return lines
 
@@ -268,7 +268,9 @@ def main(argv: list[str]) -> int:
     for name in names:
         if name not in known:
             raise UserError(f"experiments={name}: no such result{nearest(name, known)}")
-    at_most = seconds_of(options["at_most"], "at_most") if "at_most" in options else float("inf")
+    with as_typed(argv):
+        at_most = (seconds_of(options["at_most"], "at_most") if "at_most" in options
+                   else float("inf"))
     return int(any([recheck(paper, names, at_most) for paper in asked]))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -11,7 +13,7 @@ from common import conditions
 from common.config import one_line
 from common.errors import UserError, shorten
 from common.experiments import LAST_SEED, MOST_SEEDS, Experiments
-from common.typed import DECIMAL, misread
+from common.typed import misread
 
 
 def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, Any]]:
@@ -29,7 +31,10 @@ def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, A
     for word in argv:
         name, sign, value = word.partition("=")
         if not sign or not name or name.startswith("-"):
-            raise UserError(f"cannot read {word!r}: expected key=value (try --help)")
+            near = word.lstrip("-")
+            raise UserError(f"cannot read {word!r}: expected key=value" + (
+                f", such as {near}" if near != word and name.lstrip("-") and sign
+                else " (try --help)"))
         if name in given:
             raise UserError(f"{word}: {name} is given twice; expected it once")
         given.add(name)
@@ -47,8 +52,33 @@ def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, A
             except Exception as e:
                 raise UserError(f"cannot read the value of {word!r}: {one_line(e)}") from e
             if number:
-                raise UserError(f"cannot read {word!r}: {number}: {DECIMAL}")
+                raise UserError(f"cannot read {word!r}: {number}")
     return experiment, seeds, overrides
+
+
+@contextlib.contextmanager
+def as_typed(argv: Sequence[str]) -> Iterator[None]:
+    """A context whose errors show a value as the user typed it: ``lr=1e2`` and not ``lr=100.0``."""
+    try:
+        yield
+    except UserError as e:
+        said = str(e)
+        for word in argv:
+            name, sign, value = word.partition("=")
+            if sign and said.startswith(f"{name}=") and (end := after_value(said)):
+                shown = value.replace("\n", " ") if len(value) <= 200 else shorten(value, 200)
+                raise type(e)(f"{name}={shown}{said[end:]}") from e
+        raise
+
+
+def after_value(message: str) -> int:
+    """Where ``key=value`` ends that a message begins with; 0 if that cannot be told."""
+    depth = 0
+    for k, sign in enumerate(message):
+        depth += (sign in "[{(") - (sign in "]})")
+        if depth == 0 and message.startswith(": ", k):
+            return k
+    return 0
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -93,7 +123,8 @@ def help_text(experiments: Experiments, program: str, about: str) -> str:
             text = experiments.experiments[name].help
         mark = " (default)" if name == experiments.default else ""
         lines.append(f"  {name:<18} {text}{mark}")
-    defaults = {k: v.default for k, v in experiments.known.items()} | experiments.defaults
+    defaults = {k: v.default for k, v in experiments.known.items()} | experiments.defaults | {
+        "experiment": experiments.default}
     lines += ["", "keys (type, the paper's value where an experiment gives no other):"]
     for k in experiments.known.values():
         where = conditions.described(k.only)

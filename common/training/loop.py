@@ -50,7 +50,7 @@ def run(recipe: Recipe, folder: Path, name: str, origin: Origin,
 
     Raises:
         UserError: the folder holds another configuration's checkpoint, another process is training
-            in it, it cannot be written, or the loss or a weight is not finite.
+            in it, it cannot be written, the loss or a weight is not finite, or a metric is NaN.
         Paused: the budget ended first; a checkpoint of the last update was written.
     """
     (ended,) = run_all([recipe], [folder], [name], origin, budget=budget)
@@ -186,6 +186,8 @@ def advance(runs: Sequence[Run], steps: Steps, budget: Budget,
         with steps.at_work():
             for r in runs:
                 r.finish()
+    except KeyboardInterrupt as e:
+        raise KeyboardInterrupt(one.interrupted) from e
     except OSError as e:
         raise UserError(f"{one.name}: cannot write {shown(one.folder)}: {e.strerror}; the "
                         f"checkpoint of step {one.good} is kept") from e

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar
+from common.entry import exit_with
 
 import torch
 from einops import rearrange
@@ -17,7 +18,7 @@ from torch import Tensor
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.running.cli import main
 from common.training.descent import sgd
 from common.training.recipe import Supervised

@@ -12,6 +12,7 @@ from torch import nn
 
 from common.conditions import NEVER, Not, both
 from common.config import Config as BaseConfig
+from common.config import DataConfig as BaseDataConfig
 from common.config import key
 from common.errors import UserError
 from common.training.layers import Dropout
@@ -90,6 +91,12 @@ class MeasureConfig:
 
 
 @dataclass
+class DataConfig(BaseDataConfig):
+    name: str = key("mnist", "data set: mnist, fashion_mnist, cifar10 or digits; the bandit's is "
+                             "mushroom")
+
+
+@dataclass
 class Config(BaseConfig):
     honoured: ClassVar = {
         "data.name": {"task.name": Not("regression")}, "data.evaluate_on": NEVER,
@@ -97,6 +104,7 @@ class Config(BaseConfig):
         "train.compile": (REGRESSION, BANDIT, {"model.arm": ("sgd", "dropout")},
                           {"optim.fast": True})}
     precisions: ClassVar = ("float32", "tf32")
+    data: DataConfig = field(default_factory=DataConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
+from common.entry import exit_with
 
 import torch
 from einops import reduce, repeat
@@ -18,7 +19,7 @@ from common.conditions import NEVER
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import Split, generator
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.running.cli import main
 from common.training.devices import place
 from common.training.recipe import Supervised

@@ -30,6 +30,16 @@ def test_a_failure_leaves_the_old_content_and_no_rest(tmp_path):
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["f"]
 
 
+def test_an_interrupt_leaves_the_old_content_and_no_rest(tmp_path):
+    def interrupt(path):
+        path.write_text("half")
+        raise KeyboardInterrupt
+    write_atomic(tmp_path / "a", "old")
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(tmp_path / "a", interrupt)
+    assert [p.name for p in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "old"
+
+
 def test_keep_moves_the_old_file(tmp_path):
     write_atomic(tmp_path / "f", "1", keep=tmp_path / "g")
     write_atomic(tmp_path / "f", "2", keep=tmp_path / "g")

@@ -33,7 +33,7 @@ def run(*words, **environment):
     (["experiment=quick", "train.steps=-3"], "train.steps=-3: expected a whole number"),
     (["experiment=quick", "model.unit=100"], "model.unit=100: expected a unit"),
     (["experiment=quick", "budget=0"], "budget=0: expected a time such as 90s"),
-    (["experiment=quick", "budget=false"], "budget=False: expected a time such as 90s"),
+    (["experiment=quick", "budget=false"], "budget=false: expected a time such as 90s"),
     (["quick"], "cannot read 'quick': expected key=value"),
     (["experiment=quick", "train.vectorize=true", "train.side_by_side=4"],
      "train.side_by_side=4: not with train.vectorize=true"),
@@ -53,10 +53,13 @@ def test_an_unwritable_run_folder(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_divergence_is_one_line_and_exit_status_2():
-    done = run("experiment=quick_plain", "optim.lr=1e38", "train.steps=50")
-    assert done.returncode == 2 and "training stopped" in done.stderr
-    assert done.stderr.strip().count("\n") == 0
+@pytest.mark.parametrize(("experiment", "rate", "what"), [
+    ("quick_plain", "1e38", "the loss is inf"), ("quick_bn", "1e30", "is nan at step 50")])
+def test_divergence_is_one_line_and_exit_status_2(tmp_path, experiment, rate, what):
+    done = run(f"experiment={experiment}", f"optim.lr={rate}", "train.steps=50",
+               PAPERS_RUNS=str(tmp_path))
+    assert done.returncode == 2 and "training stopped" in done.stderr and what in done.stderr
+    assert done.stderr.strip().count("\n") == 0 and not list(tmp_path.rglob("result.json"))
 
 
 def test_help_needs_no_data():

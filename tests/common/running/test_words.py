@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from common.config import keys
 from common.errors import UserError
-from common.running.words import help_text, parse_arguments, parse_seeds
+from common.running.words import as_typed, help_text, parse_arguments, parse_seeds
 from tests.common.test_experiments import Own, planned
 
 
@@ -46,6 +46,7 @@ def test_help_lists_every_experiment_and_key(tmp_path):
     for name in ["a", "b", "rate", "both", *keys(Own)]:
         assert f"  {name} " in text
     assert "learning rate" in text
+    assert f"(str, {experiments.default!r})" in text, "what is run when none is named"
     assert "(float, 0.99; only where optim.adam=true)" in text
     assert "(int, 100; not used by this paper)" in text and "(float32|bfloat16, 'float32')" in text
 
@@ -55,7 +56,7 @@ def test_help_lists_every_experiment_and_key(tmp_path):
     "model.hidden=[1:30:00]", "optim.lr=1:30.5", "train.steps=0_10", "optim.lr=1e-400",
     "optim.betas=[0.9, -2.5E-999]"])
 def test_numbers_that_yaml_reads_as_others_are_refused(word):
-    with pytest.raises(UserError, match="without leading zeros or colons"):
+    with pytest.raises(UserError, match=r"without leading zeros|without colons|not rounded to 0"):
         parse_arguments([word])
 
 
@@ -85,3 +86,36 @@ def test_what_says_two_things_or_nothing_is_refused(words, message):
     with pytest.raises(UserError) as e:
         parse_arguments(words)
     assert message in str(e.value) and len(str(e.value)) < 200
+
+
+@pytest.mark.parametrize(("typed", "message", "said"), [
+    ("train.steps=1e2", "train.steps=100.0: expected a whole number",
+     "train.steps=1e2: expected a whole number"),
+    ("optim.lr=-1", "optim.lr=-1.0: expected a number above 0",
+     "optim.lr=-1: expected a number above 0"),
+    ("budget=no", "budget=False: expected a time", "budget=no: expected a time"),
+    ("a={b: 1}", "a={'b': 1}: expected a number", "a={b: 1}: expected a number"),
+    ("b=2", "a=1.0: expected c", "a=1.0: expected c"), ("a=2", "a is odd", "a is odd")])
+def test_a_value_is_shown_as_it_was_typed(typed, message, said):
+    with pytest.raises(UserError) as e, as_typed(["experiment=quick", typed, "--pace"]):
+        raise UserError(message)
+    assert str(e.value) == said
+
+
+@pytest.mark.parametrize(("word", "said"), [
+    ("--experiment=quick", "such as experiment=quick"), ("-seed=3", "such as seed=3"),
+    ("--quick", "try --help"), ("--=3", "try --help"), ("=3", "try --help")])
+def test_a_word_with_dashes_is_shown_without(word, said):
+    with pytest.raises(UserError, match=f"expected key=value.*{said}"):
+        parse_arguments([word])
+
+
+@pytest.mark.parametrize(("word", "said"), [
+    ("train.steps=0010", "cannot read 'train.steps=0010': 0010: expected a decimal number, "
+     "without leading zeros"),
+    ("optim.lr=1e-400", "cannot read 'optim.lr=1e-400': 1e-400: expected a number that is not "
+     "rounded to 0")])
+def test_what_yaml_would_misread_says_why(word, said):
+    with pytest.raises(UserError) as e:
+        parse_arguments([word])
+    assert str(e.value) == said
