@@ -68,23 +68,24 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments,
     """
     if any(each.recorded for each in requests) and distributed.rank() == 0:
         say_uncommitted()
-    there = [(each.folder / "result.json").exists() and not each.config.fresh for each in requests]
     recipes = [recipe_class(each.config) for each in requests]
     if len(requests) > 1 and together is None and recipes[0].device.type == "cpu":
         raise UserError(f"train.side_by_side={requests[0].config.train.side_by_side}: expected a "
                         "graphics card; on a CPU papers reproduce … jobs=… runs several processes")
     own = origin_of(requests, recipes[0].device)
-    ended = training.run_all(recipes, [r.folder for r in requests], [r.label for r in requests],
-                             own, together, budget, functools.partial(start.load, experiments),
-                             {k: e.precisions for k, e in experiments.experiments.items()})
-    if distributed.rank():
-        return []
-    done = []
-    for each, recipe, end, was in zip(requests, recipes, ended, there, strict=True):
-        by = end.segments[-1].commit if was else own.commit
-        done.append(Finished(each, end, record(experiments, each, recipe, end),
-                             recipe.headlines(list(end.metrics)), recipe.loss_name, was,
+    done: list[Finished] = []
+
+    def finished(k: int, ended: training.Ended) -> None:  # while its folder is locked
+        each, recipe = requests[k], recipes[k]
+        was = (each.folder / "result.json").exists()
+        by = ended.segments[-1].commit if was else own.commit
+        done.append(Finished(each, ended, record(experiments, each, recipe, ended),
+                             recipe.headlines(list(ended.metrics)), recipe.loss_name,
+                             results.curves(tracking.read(each.folder)), was,
                              "" if by == own.commit else by[:7]))
+    training.run_all(recipes, [r.folder for r in requests], [r.label for r in requests],
+                     own, together, budget, functools.partial(start.load, experiments),
+                     {k: e.precisions for k, e in experiments.experiments.items()}, finished)
     return done
 
 
@@ -273,7 +274,7 @@ def print_finished(done: list[Finished], program: str, experiments: Experiments)
                  for d in done if d.there]:
         print(f"finished before, nothing was trained: {', '.join(there)} (fresh=true trains anew)")
     for (_, loss_name), alike in kinds.items():
-        curves = {d.request.label: results.curves(tracking.read(d.request.folder)) for d in alike}
+        curves = {d.request.label: d.curves for d in alike}
         picture = plotting.learning_curves(
             curves, alike[0].headlines[1], alike[0].request.folder.parent / "curves.png", loss_name)
         print(f"learning curves: {shown(picture)}")

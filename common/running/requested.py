@@ -57,6 +57,7 @@ class Finished:
         ended: its outcome.
         before: the metrics of the result that it replaced, if any.
         headlines, loss_name: from its recipe.
+        curves: its curves, read before another process could begin in its folder.
         there: whether it had already been finished before this command.
         by: the commit that finished it, if that is not the present one.
     """
@@ -66,6 +67,7 @@ class Finished:
     before: dict[str, float] | None
     headlines: tuple[list[str], list[str]]
     loss_name: str
+    curves: dict[str, list[list[float]]]
     there: bool = False
     by: str = ""
 
