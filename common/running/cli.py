@@ -152,6 +152,10 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
         for seed in seeds:
             experiments.resolve(name, seed, overrides)
     if paced:
+        for word in argv:
+            if (key := word.partition("=")[0]) in ("seed", "budget", "fresh", "record"):
+                raise UserError(f"{word}: not used with --pace, which trains nothing: leave {key} "
+                                "out")
         for name in names:
             print(pace(recipe_class, experiments, name, overrides, keep), flush=True)
         return 0

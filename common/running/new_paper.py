@@ -18,6 +18,7 @@ import yaml
 
 from common.errors import UserError, asks_for_help, nearest, on_one_line, say
 from common.files import ROOT, locked, shown, write_atomic
+from common.running.words import texts_of
 
 TEMPLATE = Path(__file__).with_name("template")
 
@@ -205,10 +206,7 @@ def main(argv: list[str]) -> int:
     if asks_for_help(argv or ["--help"], __doc__):
         return 0
     about = unknown(argv[0])
-    for word in argv[1:]:
-        k, sign, v = word.partition("=")
-        if not sign:
-            raise UserError(f"cannot read {word!r}: expected key=value")
+    for k, v in texts_of(argv[1:]).items():
         if k not in about:
             raise UserError(f"unknown key {k!r}{nearest(k, about)}")
         about[k] = check_value(k, v)

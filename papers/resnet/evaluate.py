@@ -20,10 +20,10 @@ from torch import Tensor
 
 from common.conditions import written
 from common.data import load as load_data
-from common.errors import UserError, asks_for_help, exit_with, nearest
+from common.errors import UserError, asks_for_help, exit_with
 from common.files import shown
 from common.finite import expect_finite
-from common.running.words import parse_arguments
+from common.running.words import parse_options
 from common.typed import read_json
 from papers.resnet import weights
 from papers.resnet.model import ZeroPad
@@ -72,10 +72,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"{argv[0]!r}: expected a file of weights (try --help)")
     if not path.exists() and (Path(__file__).parent / path).exists():
         path = Path(__file__).parent / path
-    _, _, options = parse_arguments(argv[1:])
-    for k in options:
-        if k not in KEYS:
-            raise UserError(f"unknown key {k!r}{nearest(k, KEYS)}")
+    options = parse_options(argv[1:], KEYS)
     if not isinstance(options.get("plain", True), bool):
         raise UserError(f"plain={written(options['plain'])}: expected true or false")
     sidecar = path.with_suffix(".json")
