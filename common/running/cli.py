@@ -19,7 +19,13 @@ from common.evidence import results
 from common.evidence.provenance import one_clone, say_uncommitted
 from common.experiments import Experiments
 from common.files import is_clone, shown, write_atomic
-from common.running.requested import Finished, RequestedRun, requested_folder, requested_run
+from common.running.requested import (
+    Finished,
+    RequestedRun,
+    computable,
+    requested_folder,
+    requested_run,
+)
 from common.running.words import help_text, parse_arguments
 from common.segments import Origin
 from common.training import checkpoint, distributed, start, tracking
@@ -157,7 +163,9 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
                 raise UserError(f"{word}: not used with --pace, which trains nothing: leave {key} "
                                 "out")
         for name in names:
-            print(pace(recipe_class, experiments, name, overrides, keep), flush=True)
+            with computable(overrides):
+                paced_at = pace(recipe_class, experiments, name, overrides, keep)
+            print(paced_at, flush=True)
         return 0
     budget = Budget(str(overrides.get("budget", "")))
     if overrides.get("train.vectorize") and distributed.processes() > 1:
@@ -166,7 +174,7 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     if overrides.get("train.vectorize") and overrides.get("train.side_by_side", 1) != 1:
         raise UserError(f"train.side_by_side={overrides['train.side_by_side']}: not with "
                         "train.vectorize=true, which trains all seeds as one network")
-    with distributed.process_group(), budget.ended_by_sigterm():
+    with distributed.process_group(), budget.ended_by_sigterm(), computable(overrides):
         done = train_requested(recipe_class, experiments, names, seeds, overrides, budget)
     if distributed.rank() == 0:
         print_finished(done, program, experiments)
