@@ -16,6 +16,7 @@ import torch
 from common.config import Config, as_dict, identity
 from common.errors import HELP, Paused, UserError
 from common.evidence import results
+from common.evidence.paper import cut_short
 from common.evidence.provenance import one_clone, say_uncommitted
 from common.experiments import Experiments
 from common.files import is_clone, shown, write_atomic
@@ -141,6 +142,8 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     argv = list(sys.argv[1:] if argv is None else argv)
     folder = Path(train_file).resolve().parent
     one_clone(folder.parent.parent)
+    if unfinished := cut_short(folder):
+        raise UserError(f"papers/{folder.name} is half-made: expected {unfinished}")
     experiments = Experiments(schema, folder / "config.yaml")
     program = f"papers/{folder.name}/train.py"
     if not HELP.isdisjoint(argv):
