@@ -290,7 +290,7 @@ def main(argv: list[str]) -> int:
                         "as papers/resnet/weights/resnet20.safetensors")
     options = parse_options(words, KEYS)
     kind, images = options.get("format", "onnx"), options.get("images", 10000)
-    if kind not in SUFFIX:
+    if kind not in [*SUFFIX]:  # whatever YAML made of it, hashable or not
         raise UserError(f"format={written(kind)}: expected {' or '.join(SUFFIX)}")
     for k in ("int8", "compare", "sure", "record"):
         if not isinstance(options.get(k, False), bool):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from common.config import keys
 from common.errors import UserError
-from common.running import bundle, command
+from common.running import bundle, command, export, recheck, reproduce
 from common.running.words import help_text, parse_arguments, parse_options, parse_seeds, texts_of
 from tests.common.test_experiments import Own, planned
 
@@ -105,6 +105,22 @@ def test_no_command_drops_a_word_it_was_given(end_of, monkeypatch, tmp_path, wor
     assert words[-1].split("=")[0] in said.err
     twice = words[-2].split("=")[0] == words[-1].split("=")[0]
     assert not twice or " once" in said.err
+
+
+OWN = [["export", "batchnorm/bn", k] for k in export.KEYS] + [
+    ["reproduce", "batchnorm", k] for k in reproduce.OPTIONS] + [
+    ["recheck", "batchnorm", k] for k in recheck.OPTIONS] + [["bench", "batchnorm", "blocks"]] + [
+    ["train", "batchnorm", k] for k in ("experiment", "seed", "budget", "train.steps", "optim.lr")]
+
+
+@pytest.mark.parametrize("value", ["[torch]", "[]", "{a: 1}", "[[1], {b: [2]}]", "!!binary YQ=="])
+@pytest.mark.parametrize("words", OWN, ids=" ".join)
+def test_a_value_of_any_kind_is_one_line(end_of, monkeypatch, tmp_path, words, value):
+    """A list cannot be looked up in a table, a mapping has no letters."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    code, said = end_of(lambda: command.main([*words[:-1], f"{words[-1]}={value}"]))
+    assert code == 2 and said.err.count("\n") == 1 and "expected" in said.err
 
 
 def test_every_command_is_held_to_that():
