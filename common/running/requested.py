@@ -48,7 +48,7 @@ def computable(overrides: Mapping[str, Any]) -> Iterator[None]:
     """
     try:
         yield
-    except (ArithmeticError, MemoryError, RuntimeError, ValueError) as e:
+    except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as e:
         numbers = {k: v for k, v in overrides.items()
                    if any(isinstance(n, int | float) and not isinstance(n, bool)
                           for n in (v if isinstance(v, list) else [v]))}

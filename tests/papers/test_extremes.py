@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+import re
 import resource
 import signal
 import sys
@@ -37,20 +38,13 @@ def as_value(key, number):
 
 
 @pytest.mark.parametrize("name", paper_names())
-@pytest.mark.parametrize("number", [10**20, -10**20, 10**12, 1e300, -1e300, 1e-300])
-def test_numbers_beyond_all_bounds_are_refused_before_anything_is_built(name, number):
+def test_numbers_beyond_all_bounds_are_refused_before_anything_is_built(name):
     for paper, experiment, known in quick(name):
-        for key in known:
-            if "int" in key.type and not isinstance(number, int):
-                continue
-            if "float" in key.type and number == 10**12:
-                continue
-            seed, value = (number, 0) if key.name == "seed" else (0, as_value(key, number))
-            with pytest.raises(UserError) as e:
-                if key.name == "seed":
-                    cli.parse_arguments([f"seed={seed}"])
-                paper.experiments.resolve(experiment, seed, {key.name: value})
-            assert "expected" in str(e.value) and len(str(e.value)) < 300
+        for key, number in ((k, n) for k in known if k.name != "seed" for n in (
+                (10**20, -10**20, 10**12) if "int" in k.type else (1e300, -1e300, 1e-300))):
+            with pytest.raises(UserError, match=f"^{re.escape(key.name)}=.*: expected ") as e:
+                paper.experiments.resolve(experiment, 0, {key.name: as_value(key, number)})
+            assert len(str(e.value)) < 300
 
 
 def tried(main):
