@@ -117,6 +117,39 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
             os.close(folder)
 
 
+@contextlib.contextmanager
+def renewed(folder: Path, pattern: str) -> Iterator[Path]:
+    """Replace the files of an earlier call by new ones, when all of those are written.
+
+    Yields:
+        An empty folder for the new files, which are then moved into ``folder``.
+
+    Args:
+        folder: created if missing.
+        pattern: the names of an earlier call's files, such as ``collected.*.tar``; those that are
+            not replaced are removed, after the others have been.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; the earlier files are all
+            there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as name:
+            yield Path(name)
+            new = sorted(Path(name).iterdir())
+            for path in new:
+                with open(path, "r+b") as f:
+                    os.fsync(f.fileno())
+            for path in new:
+                os.replace(path, folder / path.name)
+        for old in {*folder.glob(pattern)} - {folder / path.name for path in new}:
+            old.unlink()
+    except OSError as e:
+        raise UserError(f"cannot write {shown(folder)}: {e.strerror or e}; what was there is "
+                        "kept") from e
+
+
 LOCK = ".lock"
 
 

@@ -304,11 +304,28 @@ def misnamed() -> list[str]:
                   if not p.parent.name.isidentifier())
 
 
+UNFINISHED = ".unfinished"
+"""A file that marks a paper's folder while ``papers new`` creates it, and after that was killed."""
+
+CREATING: set[str] = set()
+"""The papers that this process is creating: for it their folders are whole before they are."""
+
+
 def half_made() -> dict[str, list[str]]:
-    """The folders of unfinished papers, each with the files of :data:`NEEDED` that it lacks."""
+    """The folders of unfinished papers, each with what it lacks.
+
+    That is files of :data:`NEEDED`, or the end of its creation, which has left its mark.
+    """
     folders = sorted(p for p in (ROOT / "papers").iterdir() if p.is_dir())
     lacking = {p.name: [f for f in NEEDED if not (p / f).is_file()] for p in folders}
-    return {name: missing for name, missing in lacking.items() if 0 < len(missing) < len(NEEDED)}
+    return {p.name: [cut_short(p)] if cut_short(p) else lacking[p.name] for p in folders
+            if cut_short(p) or 0 < len(lacking[p.name]) < len(NEEDED)}
+
+
+def cut_short(folder: Path) -> str:
+    """The command that finishes a paper's folder, if its creation was cut short; else empty."""
+    marked = (folder / UNFINISHED).exists() and folder.name not in CREATING
+    return f"papers new {folder.name} to be finished by the same command" if marked else ""
 
 
 def paper_names() -> list[str]:

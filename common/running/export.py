@@ -41,10 +41,10 @@ from torch import Tensor
 
 from common.conditions import written
 from common.config import one_line
-from common.errors import UserError, asks_for_help, nearest
+from common.errors import UserError, asks_for_help
 from common.files import shown
 from common.running.ready import Ready, load_ready
-from common.running.words import as_typed, parse_arguments
+from common.running.words import as_typed, parse_options
 
 KEYS = ("format", "int8", "to", "images", "compare", "sure", "record")
 SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
@@ -288,12 +288,9 @@ def main(argv: list[str]) -> int:
     if "=" in source or not source:
         raise UserError(f"cannot read {source!r}: expected a file of weights or a run first, such "
                         "as papers/resnet/weights/resnet20.safetensors")
-    experiment, _, options = parse_arguments(words)
-    for k in ("experiment",) if experiment else options:
-        if k not in KEYS:
-            raise UserError(f"unknown key {k!r}{nearest(k, KEYS)}")
+    options = parse_options(words, KEYS)
     kind, images = options.get("format", "onnx"), options.get("images", 10000)
-    if kind not in SUFFIX:
+    if kind not in [*SUFFIX]:  # whatever YAML made of it, hashable or not
         raise UserError(f"format={written(kind)}: expected {' or '.join(SUFFIX)}")
     for k in ("int8", "compare", "sure", "record"):
         if not isinstance(options.get(k, False), bool):

@@ -35,7 +35,7 @@ from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.results import Result
 from common.files import write_atomic
-from common.running.words import as_typed, parse_arguments
+from common.running.words import as_typed, parse_options
 from common.training import checkpoint, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget, seconds_of
@@ -255,14 +255,11 @@ def main(argv: list[str]) -> int:
     if asks_for_help(argv, __doc__):
         return 0
     asked = papers([a for a in argv if "=" not in a])
-    experiment, _, options = parse_arguments([a for a in argv if "=" in a])
     if any(a.startswith("seed=") for a in argv):
         raise UserError("seed=: the first recorded seed of every experiment is begun again")
+    options = parse_options([a for a in argv if "=" in a], OPTIONS)
     for k in [k for k, v in options.items() if v is None]:
         raise UserError(f"{k}=: expected a value")
-    for k in [*options, *(["experiment"] if experiment is not None else [])]:
-        if k not in OPTIONS:
-            raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")
     names = [n for n in str(options.get("experiments", "")).split(",") if n]
     known = [e for p in asked for e in p.results]
     for name in names:

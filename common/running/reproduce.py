@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from common.conditions import written
-from common.errors import UserError, asks_for_help, nearest, say
+from common.errors import UserError, asks_for_help, say
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import say_uncommitted
 from common.experiments import MOST_SEEDS
@@ -73,7 +73,7 @@ from common.running.plan import (
     show,
 )
 from common.running.processes import Process, start
-from common.running.words import as_typed, parse_arguments
+from common.running.words import as_typed, parse_options
 from common.training.budget import Budget, seconds_of
 from common.training.progress import duration
 
@@ -186,14 +186,7 @@ def options_of(argv: list[str]) -> dict:
     for word in argv:
         if word.startswith("-") and word != "--dry-run":
             raise UserError(f"unknown option {word!r}: expected --dry-run or key=value")
-    experiment, _, options = parse_arguments([a for a in argv if not a.startswith("-")])
-    if experiment is not None:
-        options["experiment"] = experiment
-    if any(word.startswith("seed=") for word in argv):  # a word of train.py
-        options["seed"] = None
-    for k in options:
-        if k not in OPTIONS and not k.startswith("slurm."):
-            raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")
+    options = parse_options([a for a in argv if not a.startswith("-")], OPTIONS, "slurm.")
     for k in ("claims", "experiments"):
         v = options.get(k, "a")
         if not v or isinstance(v, bool | list | dict):

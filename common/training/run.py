@@ -35,7 +35,7 @@ def same_run(there: dict[str, Any], here: dict[str, Any], precisions: Collection
             a CPU; its segments say which was when.
     """
     key = "train.precision"
-    if {there.get(key), here.get(key)} <= set(precisions):
+    if there.get(key) in precisions and here.get(key) in precisions:
         there = there | {key: here[key]}
     return there == here
 
@@ -72,8 +72,16 @@ class Run:
                 raise UserError(f"{shown(folder)} holds a run of another configuration: "
                                 f"{', '.join(differences(there, self.fixed))}; add fresh=true to "
                                 "discard it")
-            recipe.load_state(saved.recipe)
-            checkpoint.set_random_states(saved.random)
+            last = recipe.config.train.steps
+            if saved.step > last or (saved.finished and saved.step < last):
+                raise UserError(f"checkpoint in {shown(folder)}: step: {saved.step}: expected "
+                                f"{last}, the last, of a finished run, and no later one of any; "
+                                "add fresh=true to start anew")
+            try:
+                recipe.load_state(saved.recipe)
+                checkpoint.set_random_states(saved.random)
+            except UserError as e:
+                raise UserError(f"checkpoint in {shown(folder)}: {e}") from e
             self.first, self.window, self.seconds = saved.step, saved.window, saved.seconds
             segments, self.metrics, self.finished = saved.segments, saved.metrics, saved.finished
             self.first_losses = saved.first_losses

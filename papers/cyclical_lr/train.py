@@ -42,7 +42,7 @@ def with_number(name: str) -> dict[str, tuple[str, ...]]:
 @dataclass
 class ModelConfig:
     lrn: bool = key(True, "normalise the responses of the first two poolings, as in Caffe's file")
-    magnify: int = key(1, "every pixel becomes magnify × magnify pixels", least=1)
+    magnify: int = key(1, "every pixel becomes magnify × magnify pixels", least=1, most=1000)
 
 
 @dataclass

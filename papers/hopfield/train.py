@@ -40,9 +40,9 @@ from papers.hopfield.model import (
 
 @dataclass
 class ModelConfig:
-    neurons: int = key(500, "N; for digits there is one for each pixel", least=1,
+    neurons: int = key(500, "N; for digits there is one for each pixel", least=1, most=100_000,
                        only={"model.patterns": "random"})
-    load: float = key(0.1, "α; p = α N patterns, rounded", above=0,
+    load: float = key(0.1, "α; p = α N patterns, rounded", above=0, most=1000,
                       only={"model.patterns": "random"})
     patterns: Literal["random", "digits"] = key("random", "unbiased ±1, or one digit of each class")
     rule: Literal["hebb", "pseudo_inverse"] = key("hebb", "how couplings are made from patterns")
@@ -54,9 +54,10 @@ class ModelConfig:
 @dataclass
 class StartConfig:
     trials: int = key(
-        50, "networks side by side; where they start at patterns, at most one for each", least=1)
-    repeats: int = key(1, "starts from each pattern, every time with other bits turned", least=1,
-                       only={"start.random": False})
+        50, "networks side by side; where they start at patterns, at most one for each",
+        least=1, most=10**6)
+    repeats: int = key(1, "starts from each pattern, every time with other bits turned",
+                       least=1, most=10**6, only={"start.random": False})
     random: bool = key(False, "start at random instead of at a pattern")
     flipped: float = key(
         0.0, "fraction of the pattern's bits that are turned at the start", least=0, most=1,

@@ -28,10 +28,10 @@ from torch import Tensor
 from common.conditions import written
 from common.data import load as load_data
 from common.decoded import Split
-from common.errors import UserError, asks_for_help, nearest
+from common.errors import UserError, asks_for_help
 from common.files import shown
 from common.finite import expect_finite
-from common.running.words import parse_arguments
+from common.running.words import parse_options
 from common.training.weight_files import expect_weights
 from common.typed import read_json
 from papers.resnet import weights
@@ -78,10 +78,7 @@ def options_of(words: list[str]) -> dict[str, Any]:
     Raises:
         UserError: a key is unknown, or ``plain`` is neither true nor false.
     """
-    _, _, options = parse_arguments(words)
-    for k in options:
-        if k not in KEYS:
-            raise UserError(f"unknown key {k!r}{nearest(k, KEYS)}")
+    options = parse_options(words, KEYS)
     if not isinstance(options.get("plain", True), bool):
         raise UserError(f"plain={written(options['plain'])}: expected true or false")
     return options

@@ -29,6 +29,7 @@ from common.errors import UserError, asks_for_help, nearest, say
 from common.evidence.paper import Paper, papers
 from common.files import ROOT, read_text, shown, write_atomic
 from common.running.site import beside, explorer, pages, search, steps
+from common.running.words import texts_of
 from common.typed import parse_json
 
 HERE = Path(__file__).parent
@@ -292,8 +293,7 @@ def main(argv: Sequence[str]) -> int:
     if asks_for_help(argv, __doc__):
         return 0
     keys = {"to": str(ROOT / "site"), "only": ""}
-    for word in (w for w in argv if "=" in w):
-        k, _, v = word.partition("=")
+    for k, v in texts_of(w for w in argv if "=" in w).items():
         if k not in keys:
             raise UserError(f"unknown key {k!r}{nearest(k, keys)}")
         keys[k] = v

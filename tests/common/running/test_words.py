@@ -1,12 +1,22 @@
 """The words of a command line, and its help."""
 
+import sys
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.config import keys
 from common.errors import UserError
-from common.running.words import as_typed, help_text, parse_arguments, parse_seeds
+from common.running import bundle, command, export, recheck, reproduce
+from common.running.words import (
+    as_typed,
+    help_text,
+    parse_arguments,
+    parse_options,
+    parse_seeds,
+    texts_of,
+)
 from tests.common.test_experiments import Own, planned
 
 
@@ -72,6 +82,66 @@ def test_zeros_that_mean_what_they_say_are_read(word, value):
 def test_more_seeds_than_anybody_means_are_refused_at_once(text):
     with pytest.raises(UserError, match="expected at most 10,000 seeds"):
         parse_seeds(text)
+
+
+TWICE = {
+    "bench": ["batchnorm", "blocks=1", "blocks=2"], "export": ["batchnorm/bn", "to=a", "to=b"],
+    "recheck": ["batchnorm", "at_most=1m", "at_most=2m"], "site": ["to=a", "to=b"],
+    "reproduce": ["batchnorm", "seeds=1", "seeds=2"], "new": ["resnet", "title=A", "title=B"],
+    "notebook": ["to=a", "to=b"], "train": ["batchnorm", "seed=1", "seed=2"],
+    "bundle pack": ["nopaper", "part=1M", "part=40M"], "bundle unpack": [".", "to=a", "to=b"],
+    "bundle collect": ["size=1M", "size=2M"], "bundle accept": ["replace=true", "replace=true"]}
+"""Of every command, words of which a key is given twice."""
+
+UNUSED = {
+    "bench": ["batchnorm", "seed=3"], "export": ["batchnorm/bn", "seed=7"],
+    "recheck": ["batchnorm", "seed=3"], "reproduce": ["batchnorm", "seed=3"],
+    "new": ["resnet", "seed=3"], "site": ["seed=3"], "notebook": ["seed=3"],
+    "train": ["batchnorm", "experiment=quick", "--pace", "seed=3"],
+    "bundle pack": ["nopaper", "seed=3"], "bundle unpack": [".", "seed=3"],
+    "bundle collect": ["seed=3"], "bundle accept": ["a", "seed=3"]}
+"""Of every command, words of which it does not use the last."""
+
+
+@pytest.mark.parametrize("words", [[*c.split(), *w] for c, w in (*TWICE.items(), *UNUSED.items())],
+                         ids=" ".join)
+def test_no_command_drops_a_word_it_was_given(end_of, monkeypatch, tmp_path, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    code, said = end_of(lambda: command.main(words))
+    assert code == 2 and said.err.count("\n") == 1 and not said.out
+    assert words[-1].split("=")[0] in said.err
+    twice = words[-2].split("=")[0] == words[-1].split("=")[0]
+    assert not twice or " once" in said.err
+
+
+OWN = [["export", "batchnorm/bn", k] for k in export.KEYS] + [
+    ["reproduce", "batchnorm", k] for k in reproduce.OPTIONS] + [
+    ["recheck", "batchnorm", k] for k in recheck.OPTIONS] + [["bench", "batchnorm", "blocks"]] + [
+    ["train", "batchnorm", k] for k in ("experiment", "seed", "budget", "train.steps", "optim.lr")]
+
+
+@pytest.mark.parametrize("value", ["[torch]", "[]", "{a: 1}", "[[1], {b: [2]}]", "!!binary YQ=="])
+@pytest.mark.parametrize("words", OWN, ids=" ".join)
+def test_a_value_of_any_kind_is_one_line(end_of, monkeypatch, tmp_path, words, value):
+    """A list cannot be looked up in a table, a mapping has no letters."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    code, said = end_of(lambda: command.main([*words[:-1], f"{words[-1]}={value}"]))
+    assert code == 2 and said.err.count("\n") == 1 and "expected" in said.err
+
+
+def test_every_command_is_held_to_that():
+    commands = {*command.COMMANDS, "train"} - {"bundle", "report"}  # report takes names alone
+    assert TWICE.keys() == UNUSED.keys() == commands | {f"bundle {w}" for w in bundle.WORDS}
+
+
+def test_options_are_the_commands_own():
+    assert parse_options(["a=3", "x.b=[1, 2]"], ["a"], "x.") == {"a": 3, "x.b": [1, 2]}
+    for word in ("b=1", "seed=1", "experiment=1", "x.b=1"):
+        with pytest.raises(UserError, match="unknown key"):
+            parse_options([word], ["a"])
+    assert texts_of(["python=3.10", "to="]) == {"python": "3.10", "to": ""}
 
 
 @pytest.mark.parametrize(("words", "message"), [
