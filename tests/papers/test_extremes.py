@@ -16,7 +16,7 @@ from common.evidence.paper import paper_names, papers
 from common.running import cli
 
 NUMBERS = ("int", "float", "list[int]", "list[float]")
-SECONDS, MEMORY = 4, 6 * 2**30
+SECONDS, MEMORY = 2, 6 * 2**30
 """What one try may take; one that is still at work by then computes."""
 
 LATE = 77
@@ -86,12 +86,13 @@ def edges(key):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", paper_names())
 def test_the_largest_numbers_are_computed_with_or_one_line(name, monkeypatch, tmp_path):
-    wrong = []
+    wrong, seen = [], set()
     for paper, experiment, known in quick(name):
         module = paper.module("train")
         for key in known:
-            if key.name.split(".")[0] in ("seed", "data", "tracking") or key.neutral:
+            if key.name.split(".")[0] in ("data", "tracking") or key.neutral or key.name in seen:
                 continue
+            seen.add(key.name)  # in the first experiment that honours it
             for number in edges(key):
                 value = as_value(key, number)
                 words = [f"experiment={experiment}", f"{key.name}={value}", "budget=0.01s",
