@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from common import conditions
 from common.conditions import ALWAYS, Condition
-from common.errors import UserError, on_one_line
+from common.errors import UserError, on_one_line, shorten
 from common.segments import MOST_STEPS
 
 
@@ -70,7 +70,7 @@ def key(default: Any, help: str, neutral: bool = False,
 
 @dataclass
 class DataConfig:
-    name: str = key("mnist", "data set: mnist, fashion_mnist, cifar10, digits or mushroom")
+    name: str = key("mnist", "data set: mnist, fashion_mnist, cifar10 or digits")
     evaluate_on: Literal["test", "validation"] = key(
         "test", "test: train on all training data; validation: hold part of it out instead")
     validation: int = key(
@@ -123,7 +123,7 @@ class Config:
 
     experiment: str = key("", "which experiment of config.yaml; several: a,b", neutral=True)
     seed: int = key(0, "seed of initialisation and batch order; several: 0-9 or 0,3,5",
-                    neutral=True, least=0)
+                    neutral=True, least=0, most=2**31 - 1)
     record: bool = key(True, "leave the finished result under papers/<paper>/results/",
                        neutral=True)
     fresh: bool = key(False, "start anew instead of resuming, discarding the run's folder",
@@ -278,6 +278,10 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
             if one.get(k, absent) != other.get(k, absent)]
 
 
+MOST_WHOLE, LEAST_FLOAT, MOST_FLOAT = 2**31 - 1, 1e-37, 1e38
+"""Bounds of every number of a configuration, where its key gives none that is narrower."""
+
+
 def check_bounds(config: Config) -> None:
     """Check every number against its bounds, and the precision against the paper's.
 
@@ -302,6 +306,13 @@ def check_bounds(config: Config) -> None:
                 f"{number}s, each {bounds}" if listed else f"a {number} {said}"))
         if any(isinstance(v, float) and not math.isfinite(v) for v in values):
             raise UserError(f"{name}={value}: expected a finite number")
+        if kind in ("int", "list[int]") and any(abs(v) > MOST_WHOLE for v in values):
+            raise UserError(f"{name}={shorten(str(value))}: expected whole numbers of at most "
+                            f"{MOST_WHOLE:,}")
+        if kind in ("float", "list[float]") and any(
+                v and not LEAST_FLOAT <= abs(v) <= MOST_FLOAT for v in values):
+            raise UserError(f"{name}={value}: expected 0 or a number that float32 can hold, from "
+                            f"{LEAST_FLOAT:g} to {MOST_FLOAT:g}")
 
 
 def one_line(error: BaseException) -> str:

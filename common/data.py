@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from common.config import DataConfig, one_line
-from common.decoded import DataSet, Split, assemble, cached
+from common.decoded import MOST_CLASSES, DataSet, Split, assemble, cached, check_splits
 from common.decoded import read as read_decoded
 from common.errors import NotAtHand, UserError, nearest, say
 from common.files import cache_root, sha256
@@ -247,7 +247,7 @@ def _from_folder(name: str, source: Source, folder: Path) -> DataSet:
         import datasets
 
         with tempfile.TemporaryDirectory() as folder:  # the user's HF_HOME may be read-only
-            return datasets.load_dataset("parquet", data_files=paths, split=split,
+            return datasets.load_dataset("parquet", data_files={split: paths[split]}, split=split,
                                          cache_dir=folder, keep_in_memory=True)
 
     where = f"{base} (is a Parquet file damaged or cut short?)"
@@ -284,25 +284,47 @@ def _decode(name: str, source: Source, rows: Callable, where: str) -> DataSet:
     import datasets
 
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # the error below is enough
     say(f"decoding {name} once; later starts read it from the cache")
-    splits = []
-    for split in ("train", "test"):
-        try:
-            table = rows(split).with_format("numpy")
-            images = np.stack(table[source.image][:])
-            labels = np.asarray(table[source.label][:])
-        except Exception as e:  # pyarrow, datasets and Pillow each raise their own types
-            reason = one_line(e.__cause__ or e)[:160]
-            raise UserError(f"cannot read {name} from {where}: {reason}") from e
-        images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-        if labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
-            found = (labels.min() if labels.dtype.kind in "iu" else labels.ravel()[:1]).tolist()
-            raise UserError(f"cannot read {name} from {where}: {source.label} {found!r} in "
-                            f"{split}: expected whole numbers from 0 on")
-        splits.append(Split(torch.from_numpy(np.ascontiguousarray(images)),
-                            torch.from_numpy(labels.astype(np.int64))))
-    counts = splits[0].labels.bincount(minlength=int(splits[1].labels.max()) + 1)
-    if not counts.all():
-        raise UserError(f"cannot read {name} from {where}: class {int(counts.argmin())} has no "
-                        "image in train: expected some of every class")
-    return assemble(name, *splits)
+    try:
+        train, test = (_split(source, rows(split), split) for split in ("train", "test"))
+        check_splits(train, test)
+    except Exception as e:  # pyarrow, datasets and Pillow each raise their own types
+        reason = one_line(e.__cause__ or e)[:160]
+        raise UserError(f"cannot read {name} from {where}: {reason}") from e
+    return assemble(name, train, test)
+
+
+def _split(source: Source, table: Any, split: str) -> Split:
+    """One split of a table with a column of images and one of labels.
+
+    Raises:
+        ValueError: a column is missing, or holds something else.
+    """
+    import datasets
+
+    if missing := {source.image, source.label} - {*table.column_names}:
+        raise ValueError(f"{split} has no column {min(missing)}, but "
+                         f"{', '.join(table.column_names)}")
+    kind = table.features[source.image]
+    if isinstance(kind, dict) and kind.keys() == {"bytes", "path"}:  # without the hub's metadata
+        table, kind = table.cast_column(source.image, datasets.Image()), datasets.Image()
+    if not isinstance(kind, datasets.Image):
+        raise ValueError(f"{source.image} in {split} holds {type(kind).__name__}: expected images")
+    table = table.with_format("numpy")
+    found = list(table[source.image][:])
+    if len(shapes := {image.shape for image in found}) > 1:
+        raise ValueError(f"{source.image} in {split}: expected images of one size, found "
+                         f"{' and '.join(map(str, sorted(shapes)[:2]))}")
+    images, labels = np.stack(found), np.asarray(table[source.label][:])
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise ValueError(f"{source.image} in {split}: {images.dtype} of shape {images.shape[1:]}: "
+                         "expected images of 8 bits a channel")
+    whole = labels.dtype.kind in "iu" and labels.ndim == 1
+    if not whole or labels.min() < 0 or labels.max() > MOST_CLASSES:
+        wrong = (labels.min() if labels.min() < 0 else labels.max()) if whole else labels[:1]
+        raise ValueError(f"{source.label} {wrong.tolist()!r} in {split}: expected whole numbers "
+                         f"from 0 on, none above {MOST_CLASSES:,}")
+    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return Split(torch.from_numpy(np.ascontiguousarray(images)),
+                 torch.from_numpy(labels.astype(np.int64)))

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.errors import UserError, on_one_line, warn
-from common.files import cache_root, shown, write_atomic
+from common.files import cache_root, reason, shown, write_atomic
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,33 @@ def assemble(name: str, train: Split, test: Split) -> DataSet:
     return DataSet(name, train, test, its, classes=int(train.labels.max()) + 1)
 
 
+MOST_CLASSES = 10**6
+"""The largest label that a data set's file may hold."""
+
+
+def check_splits(train: Split, test: Split) -> None:
+    """Make sure that what was read from a file can be trained and evaluated on.
+
+    Raises:
+        ValueError: a split is empty, images differ in size, or a class has none to train on.
+    """
+    for split, part in (("train", train), ("test", test)):
+        if part.labels.dim() != 1 or not 0 < len(part.labels) == len(part.images):
+            raise ValueError(f"{split} has {len(part.images)} images and labels of shape "
+                             f"{tuple(part.labels.shape)}: expected some, and a label for each")
+        least, most, kind = part.labels.min(), part.labels.max(), part.labels.dtype
+        if kind != torch.int64 or least < 0 or most > MOST_CLASSES:
+            raise ValueError(f"{split} has labels of {kind} from {least} to {most}: expected int64 "
+                             f"from 0 to {MOST_CLASSES:,}")
+    if train.images.shape[1:] != test.images.shape[1:] or train.images.dtype != test.images.dtype:
+        raise ValueError(f"images are {tuple(train.images.shape[1:])} in train, "
+                         f"{tuple(test.images.shape[1:])} in test: expected one size")
+    counts = train.labels.bincount(minlength=int(test.labels.max()) + 1)
+    if not counts.all():
+        raise ValueError(f"class {int(counts.argmin())} has no image in train: expected some of "
+                         "every class")
+
+
 def of_tensors(name: str, x: Tensor, y: Tensor | None = None) -> DataSet:
     """A data set whose training and test split are the same, such as a paper's own patterns.
 
@@ -103,12 +130,14 @@ def read(name: str, path: Path) -> DataSet:
         with safe_open(path, "pt") as f:
             expected = (f.metadata() or {}).get("fingerprint")
         t = load_file(path)
-        data = assemble(name, Split(t["train.images"], t["train.labels"]),
-                        Split(t["test.images"], t["test.labels"]))
+        train, test = (Split(t[f"{k}.images"], t[f"{k}.labels"]) for k in ("train", "test"))
+        check_splits(train, test)
+        data = assemble(name, train, test)
         if data.fingerprint != expected:
             raise ValueError("its content is not what was written")
-    except (SafetensorError, OSError, KeyError, ValueError) as e:
-        raise UserError(f"data file {shown(path)} is damaged ({on_one_line(str(e))})") from e
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as e:
+        why = reason(e, path) if isinstance(e, OSError) else on_one_line(str(e))
+        raise UserError(f"data file {shown(path)} is damaged ({why})") from e
     return data
 
 

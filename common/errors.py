@@ -27,6 +27,9 @@ class Paused(Exception):
 HELP = frozenset({"--help", "-h"})
 
 
+NO_TEXT = "no help here: Python was told to leave texts out (-OO); without that it is shown"
+
+
 def asks_for_help(argv: Sequence[str], about: str | None) -> bool:
     """Whether ``--help`` or ``-h`` is among the arguments; ``about`` is then printed.
 
@@ -36,7 +39,7 @@ def asks_for_help(argv: Sequence[str], about: str | None) -> bool:
     """
     asked = not HELP.isdisjoint(argv)
     if asked:
-        print((about or "").strip())
+        print((about or NO_TEXT).strip())
     return asked
 
 
@@ -85,8 +88,14 @@ def warn(message: str) -> None:
     say(f"warning: {message}")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` with the closest known name, or else a list of the known names."""
+def nearest(name: str, known: Iterable[str], listing: str = "") -> str:
+    """``"; did you mean 'x'?"`` with the closest known name, or else a list of the known names.
+
+    Args:
+        name: what is not known.
+        known: the known names.
+        listing: the command that lists them, named where they are too many for a message.
+    """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     if not close:  # 'stpes' should find 'train.steps' even without its section
@@ -94,6 +103,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
         close = [tails[t] for t in difflib.get_close_matches(name.rsplit(".", 1)[-1], tails, n=1)]
     if close:
         return f"; did you mean {close[0]!r}?"
+    if len(known) > 30 and listing:
+        return f"; {listing} lists the {len(known)} that there are"
     if len(known) > 30:
         return f"; expected one of {len(known)} names such as {known[0]!r} or {known[-1]!r}"
     return f"; known: {', '.join(known)}"
@@ -106,19 +117,15 @@ OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory")
 def exit_with(main: Callable[[], int | None]) -> None:
     """Run ``main`` and exit: with status 0, or with 2 after a one-line message for bad input.
 
-    Work that stopped because its budget was used up prints a line and exits with 0. Characters that
-    the terminal cannot encode are printed as question marks. If the reader of the output closes it,
-    as ``head`` does, the status is 1. If the system refuses a file or a program, the message names
-    it.
+    Work that stopped because its budget was used up prints a line and exits with 0. Work that was
+    interrupted prints the interrupt's message, which says what is kept where somebody knows it.
+    Characters that the terminal cannot encode are printed as question marks. If the reader of the
+    output closes it, as ``head`` does, the status is 1. If the system refuses a file or a program,
+    the message names it.
 
     Of several processes that train together, only rank 0 prints the message.
     """
-    open_streams()
-    try:
-        os.getcwd()
-    except OSError:
-        say("error: the current folder is not there any more: change to another one")
-        sys.exit(2)
+    expect_current_folder()
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -130,8 +137,8 @@ def exit_with(main: Callable[[], int | None]) -> None:
     except Paused as e:
         say(str(e))
         sys.exit(0)
-    except KeyboardInterrupt:
-        say("interrupted; the same command continues from the last checkpoint")
+    except KeyboardInterrupt as e:
+        say(str(e) or "interrupted")
         sys.exit(130)
     except (MemoryError, RuntimeError) as e:
         if not isinstance(e, MemoryError) and not OUT_OF_MEMORY.search(str(e)):
@@ -150,6 +157,16 @@ def exit_with(main: Callable[[], int | None]) -> None:
             raise
         discard(sys.stdout)
         say(f"error: cannot write to the standard output: {e.strerror}")
+        sys.exit(2)
+
+
+def expect_current_folder() -> None:
+    """End the process with one line and status 2 where the current folder is gone."""
+    open_streams()
+    try:
+        os.getcwd()
+    except OSError:
+        say("error: the current folder is not there any more: change to another one")
         sys.exit(2)
 
 

@@ -46,10 +46,12 @@ from common.config import (
 from common.errors import UserError, nearest
 from common.files import shown
 from common.groups import MOST, check_groups
-from common.typed import Model, Open, checked, read_yaml
+from common.typed import FORMS, Model, Open, checked, form, read_yaml
 
 NAME = r"[A-Za-z][\w.+-]{0,99}"
 """Allowed names of experiments; they become folder names under ``results/``."""
+
+NAMED = form(f"^{NAME}$", "text: a letter, then at most 99 letters, digits or signs of _ . + -")
 
 NUMBERS = ("int", "float", "list[int]", "list[float]")  # types that no text may stand for
 OF_A_COMMAND = ("experiment", "seed", "fresh", "budget")  # allowed on the command line only
@@ -78,7 +80,7 @@ class ConfigFile(Model):
     defaults: dict[str, Any] = Field(default_factory=dict)
     precisions: list[str] = Field(["float32"], min_length=1)
     seeds: Any = Field(default_factory=dict)
-    experiments: dict[Annotated[str, Field(pattern=f"^{NAME}$")], Entry] = Field(min_length=1)
+    experiments: dict[Annotated[str, Field(pattern=NAMED)], Entry] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class Experiments(Generic[C]):
             member = "_".join([name, *map(str, values)])
             if member in self.experiments or not re.fullmatch(NAME, member):
                 raise UserError(f"{shown(self.path)}: experiment {name!r}: vary: the name "
-                                f"{member!r}: expected one of its own, of the form {NAME}")
+                                f"{member!r}: expected one of its own: {FORMS[NAMED]}")
             varied = dict(zip(vary, values, strict=True))
             said = ", ".join(f"{k}={v}" for k, v in varied.items())
             self.experiments[member] = Experiment(member, f"{name} with {said}",
@@ -259,7 +261,7 @@ class Experiments(Generic[C]):
         overrides = overrides or {}
         for k in overrides:
             if k not in self.known:
-                raise UserError(f"unknown key {k!r}{nearest(k, self.known)}")
+                raise UserError(f"unknown key {k!r}{nearest(k, self.known, 'train.py --help')}")
         experiment, where = self.experiments[name], f"{shown(self.path)}: {name}: "
         if name not in self._sound:
             own = self._sound_one(experiment, where)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from common.errors import UserError, warn
+from common.errors import UserError, on_one_line, warn
 
 ROOT = Path(__file__).resolve().parent.parent
 """The root of the clone, which contains ``common/``, ``papers/`` and ``runs/``."""
@@ -47,6 +47,12 @@ def shown(path: Path) -> str:
         with contextlib.suppress(ValueError, OSError, RuntimeError):  # a link may be circular
             return path.resolve().relative_to(base).as_posix()
     return str(path)
+
+
+def reason(error: OSError, path: Path) -> str:
+    """Why the system refused a file, without the file's name, which some libraries add."""
+    return error.strerror or on_one_line(str(error)).removesuffix(f": {path}") or (
+        type(error).__name__)
 
 
 def read_text(path: Path) -> str:
@@ -97,14 +103,51 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
     except Exception as e:  # safetensors raises its own exception for a full disk
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        reason = e.strerror if isinstance(e, OSError) and e.strerror else e
-        raise UserError(f"cannot write {shown(path)}: {reason}; nothing there was changed") from e
+        why = e.strerror if isinstance(e, OSError) and e.strerror else e
+        raise UserError(f"cannot write {shown(path)}: {why}; nothing there was changed") from e
+    except BaseException:  # Ctrl-C leaves nothing behind either
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise
     with contextlib.suppress(OSError):  # some systems and mounted drives cannot sync a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextlib.contextmanager
+def renewed(folder: Path, pattern: str) -> Iterator[Path]:
+    """Replace the files of an earlier call by new ones, when all of those are written.
+
+    Yields:
+        An empty folder for the new files, which are then moved into ``folder``.
+
+    Args:
+        folder: created if missing.
+        pattern: the names of an earlier call's files, such as ``collected.*.tar``; those that are
+            not replaced are removed, after the others have been.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; the earlier files are all
+            there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as name:
+            yield Path(name)
+            new = sorted(Path(name).iterdir())
+            for path in new:
+                with open(path, "r+b") as f:
+                    os.fsync(f.fileno())
+            for path in new:
+                os.replace(path, folder / path.name)
+        for old in {*folder.glob(pattern)} - {folder / path.name for path in new}:
+            old.unlink()
+    except OSError as e:
+        raise UserError(f"cannot write {shown(folder)}: {e.strerror or e}; what was there is "
+                        "kept") from e
 
 
 LOCK = ".lock"

@@ -53,11 +53,23 @@ EXPECTED = {
     "finite_number": "a finite number", "bool_type": "true or false", "list_type": "a list",
     "tuple_type": "a list", "dict_type": "a mapping", "model_type": "a mapping",
     "greater_than_equal": "at least {ge:g}", "greater_than": "above {gt:g}",
-    "less_than_equal": "at most {le:g}", "too_short": "at least {min_length} of them",
-    "too_long": "at most {max_length} of them", "literal_error": "one of {expected}",
+    "less_than_equal": "at most {le:g}", "too_short": "at least {min_length} in it",
+    "too_long": "at most {max_length} in it", "literal_error": "one of {expected}",
     "string_pattern_mismatch": "text of the form {pattern}",
 }
 """What was expected, by pydantic's type of error."""
+
+FORMS: dict[str, str] = {}
+"""What texts of a form are in words, by its regular expression; added where the form is declared.
+
+:meta hide-value:
+"""
+
+
+def form(pattern: str, words: str) -> str:
+    """A regular expression for texts, whose words stand in messages: ``text of … alone``."""
+    FORMS[pattern] = words
+    return pattern
 
 
 def checked(model: type[M], content: Any, where: str) -> M:
@@ -130,9 +142,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
             raise UserError(f"{shown(path)}: expected a mapping at the top") from e
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
     except Exception as e:  # yaml's and omegaconf's errors share no base class
+        if "max_yaml_expanded_nodes" in str(e):
+            raise UserError(f"{shown(path)}: its aliases (*name) repeat too much: expected the "
+                            "values written out") from e
         raise UserError(f"{shown(path)} is not valid YAML: {on_one_line(str(e))}") from e
     if number:
-        raise UserError(f"{shown(path)}: {number}: {DECIMAL}")
+        raise UserError(f"{shown(path)}: {number}")
+    if not text.strip():
+        raise UserError(f"{shown(path)}: is empty: expected a mapping at the top")
     if not isinstance(content, dict):
         raise UserError(f"{shown(path)}: expected a mapping at the top")
     return content
@@ -153,11 +170,10 @@ MISREAD = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9
 TINY = re.compile(r"[-+]?(?=[0-9.]*[1-9])(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE]-[0-9]{3,}")
 """Numbers so close to 0 that they may be read as 0."""
 
-DECIMAL = "expected a decimal number, without leading zeros or colons, that does not round to 0"
-
-
 def misread(text: str) -> str | None:
-    """The first number in a YAML text that would be read in base 8 or 60, or as 0; or None.
+    """What is wrong with the first number that YAML would read in base 8 or 60, or as 0; or None.
+
+    The number stands there as it is written, after its key: ``steps: 010: expected …``.
 
     Raises:
         yaml.YAMLError: the text is not YAML.
@@ -165,11 +181,20 @@ def misread(text: str) -> str | None:
     if not MISREAD.search(text) and not TINY.search(text):
         return None
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # much faster, if available
+    key = ""
     for event in yaml.parse(text, loader):
-        if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and (
-                MISREAD.fullmatch(event.value)
-                or (TINY.fullmatch(event.value) and float(event.value) == 0)):
-            return str(event.value)
+        if not isinstance(event, yaml.ScalarEvent):
+            continue
+        if event.implicit[0]:
+            said = f"{key}: {event.value}" if key else str(event.value)
+            if MISREAD.fullmatch(event.value):
+                return f"{said}: expected a decimal number, without " + (
+                    "colons" if ":" in event.value else "leading zeros")
+            if TINY.fullmatch(event.value) and float(event.value) == 0:
+                return f"{said}: expected a number that is not rounded to 0"
+        end: Any = event.end_mark
+        if text[end.index:end.index + 1] == ":":
+            key = on_one_line(shorten(str(event.value)))
     return None
 
 
@@ -190,8 +215,13 @@ def error_text(error: Any, model: type[Model]) -> str:
     if expected is None:  # raised by the model's own validator, with a complete message
         return f"{place}: {error['msg'].removeprefix('Value error, ')}".removeprefix(": ")
     value = shorten(repr(error["input"]))
-    value = f"the name {value}" if loc[-1:] == ("[key]",) else value
     expected = expected.format_map(error.get("ctx", {}))
+    if error["type"] == "string_pattern_mismatch":
+        expected = FORMS.get(error["ctx"]["pattern"], expected)
+    if loc[-1:] == ("[key]",):
+        value = f"the name {value}"
+        if error["type"] == "string_type":  # YAML reads no and 12 as another type
+            expected = f'text, in quotes here: "{str(error["input"]).lower()}"'
     return f"{place}: {value}: expected {expected}" if place else f"{value}: expected {expected}"
 
 

@@ -94,6 +94,7 @@ for file in sorted(ROOT.glob("papers/batchnorm/results/bn/seed*.json")):
 n, mean, half = len(accuracies), np.mean(accuracies), stats.sem(accuracies) * stats.t.ppf(
     0.975, len(accuracies) - 1)
 low, high = claim.band
+assert claim.published is not None
 published, low, high, mean, half = (100 * v for v in (claim.published, low, high, mean, half))
 print(f"published {published:.2f} %, band {low:.2f} to {high:.2f} %")
 print(f"measured  {mean:.2f} %, 95 % interval {mean - half:.2f} to {mean + half:.2f} %, {n} runs")

@@ -87,10 +87,12 @@ from common.errors import UserError, nearest
 from common.evidence.verdicts import Judge as Judge
 from common.files import shown
 from common.segments import MOST_STEPS
-from common.typed import Line, Model, checked, read_yaml
+from common.typed import Line, Model, checked, form, read_yaml
 
-NAME = r"^[\w.+-]+$"
+NAME = form(r"^[\w.+-]+$", "text of letters, digits and signs of _ . + - alone")
 """Allowed names of claims and of tables in ``published/``."""
+
+LINK = form(r"^[^\s<>\[\]]+$", "an address without spaces, angle or square brackets")
 
 
 class Measure(Model):
@@ -140,7 +142,7 @@ class About(Model):
     title: Line
     authors: Line
     year: int = Field(ge=0, le=2999)  # 0: not filled in yet, as in a new paper
-    link: str = Field(pattern=r"^[^\s<>\[\]]+$")
+    link: str = Field(pattern=LINK)
     shows: Line
     picture: Line
     result: str = ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
-import inspect
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from common.errors import UserError, nearest, say
 from common.evidence import results
 from common.evidence.claims import Claim, Measure, read_claims, read_table
 from common.evidence.lookup import FAULTS, Lookup, located
+from common.evidence.measurable import check_function, check_step
 from common.evidence.results import Result
 from common.evidence.verdicts import Interval, decide
 from common.experiments import Experiments
@@ -87,11 +88,29 @@ class Paper:
                     f"{shown(folder / 'claims.yaml')}: {what} names the unknown experiment "
                     f"{name!r}{nearest(name, self.experiments.experiments)}")
         for claim in self.claims:
-            if claim.judge.by == "median" and self.plan(claim)[-1] < 6:
-                raise UserError(f"{shown(folder / 'claims.yaml')}: claim {claim.id!r} is judged by "
-                                "its median: expected at least 6 planned seeds")
+            with self.named(claim):
+                self._check(claim)
         self.results = {name: made for name, made in results.read_all(folder, self.schema).items()
                         if name in self.experiments.experiments}  # papers report names the others
+
+    def _check(self, claim: Claim) -> None:
+        """Refuse a claim that cannot be measured as it says, before anything is trained for it."""
+        if claim.judge.by == "median" and self.plan(claim)[-1] < 6:
+            raise UserError("it is judged by its median: expected at least 6 planned seeds")
+        if claim.function:
+            check_function(self.function(claim), claim)
+        if claim.measure is not None and claim.measure.step is not None:
+            for name in claim.experiments:
+                check_step(claim.measure, name, self.experiments.resolve(name))
+
+    @contextlib.contextmanager
+    def named(self, claim: Claim) -> Iterator[None]:
+        """A context whose errors name a claim and its file."""
+        try:
+            yield
+        except UserError as e:
+            where = shown(self.folder / "claims.yaml")
+            raise UserError(f"{where}: claim {claim.id!r}: {e}") from e
 
     def module(self, name: str) -> Any:
         """One of the paper's modules: model, train, facts, plots or bench."""
@@ -125,10 +144,8 @@ class Paper:
         """
         if claim.measure is None:
             return Judgement(claim, "not run")
-        try:
+        with self.named(claim):
             return self._judged(claim)
-        except UserError as e:
-            raise UserError(f"{shown(self.folder / 'claims.yaml')}: claim {claim.id!r}: {e}") from e
 
     def _judged(self, claim: Claim) -> Judgement:
         """One claim with a measure, judged; messages leave the file and the claim to the caller."""
@@ -197,7 +214,6 @@ class Paper:
         """
         function, arguments = self.function(claim), (claim.measure or Measure()).arguments
         try:
-            inspect.signature(function).bind(*runs, **arguments)
             return float(function(*runs, **arguments)) if runs else exact(
                 function, json.dumps(arguments))
         except FAULTS as e:
@@ -288,11 +304,28 @@ def misnamed() -> list[str]:
                   if not p.parent.name.isidentifier())
 
 
+UNFINISHED = ".unfinished"
+"""A file that marks a paper's folder while ``papers new`` creates it, and after that was killed."""
+
+CREATING: set[str] = set()
+"""The papers that this process is creating: for it their folders are whole before they are."""
+
+
 def half_made() -> dict[str, list[str]]:
-    """The folders of unfinished papers, each with the files of :data:`NEEDED` that it lacks."""
+    """The folders of unfinished papers, each with what it lacks.
+
+    That is files of :data:`NEEDED`, or the end of its creation, which has left its mark.
+    """
     folders = sorted(p for p in (ROOT / "papers").iterdir() if p.is_dir())
     lacking = {p.name: [f for f in NEEDED if not (p / f).is_file()] for p in folders}
-    return {name: missing for name, missing in lacking.items() if 0 < len(missing) < len(NEEDED)}
+    return {p.name: [cut_short(p)] if cut_short(p) else lacking[p.name] for p in folders
+            if cut_short(p) or 0 < len(lacking[p.name]) < len(NEEDED)}
+
+
+def cut_short(folder: Path) -> str:
+    """The command that finishes a paper's folder, if its creation was cut short; else empty."""
+    marked = (folder / UNFINISHED).exists() and folder.name not in CREATING
+    return f"papers new {folder.name} to be finished by the same command" if marked else ""
 
 
 def paper_names() -> list[str]:

@@ -258,14 +258,15 @@ def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metrics: Se
     with style():
         made, (left, right) = figure(2)
         for name, run in curves.items():
-            left.plot(*run["train_loss"], label=folded(name))
+            if "train_loss" in run:
+                left.plot(*run["train_loss"], label=folded(name))
             for metric in metrics:
                 if metric in run:
                     right.plot(*run[metric], marker="." if len(run[metric][0]) < 3 else "",
                                label=folded(name if len(metrics) == 1 else f"{name}: {metric}"))
         left.set(xlabel="step", ylabel=loss_name)
         right.set(xlabel="step", ylabel=", ".join(metrics).replace("_", " "))
-        if len(curves) * len(metrics) <= 10:
+        if 0 < len(right.lines) <= 10:
             legend(right)
         write_atomic(path, png(made))
     return path

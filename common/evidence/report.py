@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -75,6 +77,24 @@ def points(run: Result) -> dict[str, int]:
     return {name: len(steps) for name, (steps, _) in run.curves.items()}
 
 
+SLOW = 10.0
+"""Seconds after which a paper has a line of its own where nobody watches."""
+
+
+def announced(names: Iterable[str]) -> Iterator[str]:
+    """The names, each with a line on the standard error stream.
+
+    In a terminal the line comes first; elsewhere it comes afterwards, if the paper took long.
+    """
+    for name in names:
+        started = time.monotonic()
+        if sys.stderr.isatty():
+            say(f"papers/{name} …")
+        yield name
+        if not sys.stderr.isatty() and (took := time.monotonic() - started) > SLOW:
+            say(f"papers/{name}: {took:.0f} s")
+
+
 def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     """Build all files of the named papers' reports, and README's gallery.
 
@@ -86,7 +106,7 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     rows: list[str] = []
     readme = ROOT / "README.md"
     text = read_text(readme)
-    for name in paper_names():
+    for name in announced(paper_names()):
         try:
             (paper,) = papers([name])
             judgements = paper.judgements()

@@ -6,11 +6,11 @@ import json
 import math
 import re
 import sys
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -22,7 +22,7 @@ from common.evidence.lookup import Lookup
 from common.evidence.provenance import origin as origin
 from common.evidence.provenance import provenance as provenance
 from common.experiments import LAST_SEED, SEED, Experiments
-from common.files import read_text, shown, write_atomic
+from common.files import read_text, reason, shown, write_atomic
 from common.segments import MOST_SECONDS, MOST_STEPS, Segment
 from common.training import tracking
 from common.training.loop import Ended
@@ -34,6 +34,10 @@ MOST = sys.float_info.max
 
 POINTS = 250
 """The largest number of points in a curve; longer ones are thinned evenly, ends included."""
+
+
+P = TypeVar("P")
+"""A point of a curve."""
 
 
 class Data(Model):
@@ -134,7 +138,9 @@ class Result:
         steps, values = self.curves[metric]
         hit = np.flatnonzero(steps == step)
         if not len(hit):
-            raise UserError(f"{self.name}: {metric!r} was not measured at step {step}")
+            beside = [*steps[steps < step][-1:], *steps[steps > step][:1]]
+            raise UserError(f"{self.name}: {metric!r} was not measured at step {step}: expected "
+                            f"another one such as {' or '.join(f'{s:g}' for s in beside)}")
         return float(values[hit[0]])
 
     @property
@@ -194,12 +200,14 @@ def curves(lines: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
             if k == "loss" or k.startswith("eval/"):
                 name = "train_loss" if k == "loss" else k.removeprefix("eval/")
                 series.setdefault(name, []).append((line["step"], float(f"{v:.6g}")))
-    thinned = {}
-    for name, points in series.items():
-        chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), POINTS)).round())
-        thinned[name] = [list(column) for column in
-                         zip(*(points[int(i)] for i in chosen), strict=True)]
-    return thinned
+    return {name: [list(column) for column in zip(*thinned(points), strict=True)]
+            for name, points in series.items()}
+
+
+def thinned(points: Sequence[P]) -> list[P]:
+    """At most :data:`POINTS` of the points of a curve, evenly apart."""
+    chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), POINTS)).round())
+    return [points[int(i)] for i in chosen]
 
 
 def read(path: Path, schema: type[Config]) -> Result:
@@ -234,8 +242,8 @@ def parse(path: Path, schema: type[Config]) -> Result:
             Lookup({k: (np.asarray(s), np.asarray(v)) for k, (s, v) in content["curves"].items()},
                    f"result {shown(path)}", "curve"), flat, record)
     except (OSError, ValueError, TypeError, RecursionError, UserError) as e:
-        why = str(e).removeprefix("it: ") if isinstance(e, UserError) else (
-            f"{type(e).__name__} {one_line(e)}")
+        why = (str(e).removeprefix("it: ") if isinstance(e, UserError) else
+               reason(e, path) if isinstance(e, OSError) else f"it is not JSON: {one_line(e)}")
         raise UserError(f"result {shown(path)} is damaged: {why}; restore it with git or run its "
                         "experiment again") from e
     return found

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from common import data
 from common.conditions import written
-from common.errors import UserError, asks_for_help, nearest
+from common.errors import UserError, asks_for_help
 from common.evidence.paper import papers
 from common.running import limits
-from common.running.words import parse_arguments
+from common.running.words import parse_options
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,7 @@ def main(argv: list[str]) -> int:
     if asks_for_help(argv or ["--help"], __doc__):
         return 0
     paper = papers([argv[0]])[0]
-    _, _, options = parse_arguments(argv[1:])
-    for k in options:
-        if k != "blocks":
-            raise UserError(f"unknown key {k!r}{nearest(k, ['blocks'])}")
+    options = parse_options(argv[1:], ["blocks"])
     blocks = options.get("blocks", 11)
     if not isinstance(blocks, int) or isinstance(blocks, bool) or blocks < 1:
         raise UserError(f"blocks={written(blocks)}: expected a whole number of at least 1")

@@ -31,6 +31,7 @@ from common.running import accept as accepting
 from common.running import collect as collecting
 from common.running import pack as packing
 from common.running import unpack as unpacking
+from common.running.words import texts_of
 from common.typed import whole
 
 UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
@@ -42,18 +43,13 @@ def words_and_options(argv: list[str], known: list[str]) -> tuple[list[str], dic
     Values stay text, since 3.10 is a version and not a number.
 
     Raises:
-        UserError: a key is unknown.
+        UserError: a key is unknown or given twice.
     """
-    words, options = [], {}
-    for word in argv:
-        name, sign, value = word.partition("=")
-        if sign and name not in known:
+    options = texts_of(word for word in argv if "=" in word)
+    for name in options:
+        if name not in known:
             raise UserError(f"unknown key {name!r}{nearest(name, known)}")
-        if sign:
-            options[name] = value
-        else:
-            words.append(word)
-    return words, options
+    return [word for word in argv if "=" not in word], options
 
 
 def bytes_of(key: str, text: str) -> int:

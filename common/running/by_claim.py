@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.evidence import tables
+from common.errors import UserError
+from common.evidence import results, tables
 from common.evidence.claims import Claim
+from common.evidence.measurable import unknown_metrics
 from common.evidence.paper import Paper
-from common.running.runs import Outcome, PendingRun
+from common.files import shown
+from common.running.plan import finished
+from common.running.runs import Outcome, PendingRun, run_folder
 
 
 def outcome_by_claim(before: Paper, now: Paper, claims: Sequence[Claim], runs: Sequence[PendingRun],
@@ -38,6 +42,37 @@ def outcome_by_claim(before: Paper, now: Paper, claims: Sequence[Claim], runs: S
         if any(e in c.experiments for e, _ in failed):
             lines.append("    a run of it failed just now; this is of the results that were there")
     return "\n".join(lines)
+
+
+def check_metrics(paper: Paper, claims: Sequence[Claim]) -> None:
+    """Refuse claims whose metric the results of their experiments do not have.
+
+    Raises:
+        UserError: the message names the first such claim.
+    """
+    for name in dict.fromkeys(e for c in claims for e in c.experiments):
+        current = [r for r in paper.results.get(name, []) if paper.outdated(name, r.seed) is None]
+        refuse(paper, unknown_metrics(claims, name, current))
+
+
+def finished_and_measured(paper: Paper, claims: Sequence[Claim], run: PendingRun) -> bool:
+    """:func:`finished`; a run that is tells whether it has the metrics that claims want of it.
+
+    Raises:
+        UserError: it does not; runs under way then write a checkpoint.
+    """
+    done = finished(paper, run)
+    if done:
+        refuse(paper, unknown_metrics(claims, run.experiment, [
+            results.parse(run_folder(paper.name, run.experiment, seed) / "result.json",
+                          paper.schema) for seed in run.seeds]))
+    return done
+
+
+def refuse(paper: Paper, messages: Sequence[str]) -> None:
+    """Raise the first of the messages, if there is one."""
+    if messages:
+        raise UserError(f"{shown(paper.folder / 'claims.yaml')}: {messages[0]}")
 
 
 def of_seed(paper: Paper, claim: Claim, seed: int) -> str:

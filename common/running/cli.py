@@ -16,11 +16,18 @@ import torch
 from common.config import Config, as_dict, identity
 from common.errors import HELP, Paused, UserError
 from common.evidence import results
+from common.evidence.paper import cut_short
 from common.evidence.provenance import one_clone, say_uncommitted
 from common.experiments import Experiments
 from common.files import is_clone, shown, write_atomic
-from common.running.requested import Finished, RequestedRun, requested_folder, requested_run
-from common.running.words import help_text, parse_arguments
+from common.running.requested import (
+    Finished,
+    RequestedRun,
+    computable,
+    requested_folder,
+    requested_run,
+)
+from common.running.words import as_typed, help_text, parse_arguments
 from common.segments import Origin
 from common.training import checkpoint, distributed, start, tracking
 from common.training import loop as training
@@ -68,23 +75,24 @@ def train_all(recipe_class: Callable[[Any], Recipe], experiments: Experiments,
     """
     if any(each.recorded for each in requests) and distributed.rank() == 0:
         say_uncommitted()
-    there = [(each.folder / "result.json").exists() and not each.config.fresh for each in requests]
     recipes = [recipe_class(each.config) for each in requests]
     if len(requests) > 1 and together is None and recipes[0].device.type == "cpu":
         raise UserError(f"train.side_by_side={requests[0].config.train.side_by_side}: expected a "
                         "graphics card; on a CPU papers reproduce … jobs=… runs several processes")
     own = origin_of(requests, recipes[0].device)
-    ended = training.run_all(recipes, [r.folder for r in requests], [r.label for r in requests],
-                             own, together, budget, functools.partial(start.load, experiments),
-                             {k: e.precisions for k, e in experiments.experiments.items()})
-    if distributed.rank():
-        return []
-    done = []
-    for each, recipe, end, was in zip(requests, recipes, ended, there, strict=True):
-        by = end.segments[-1].commit if was else own.commit
-        done.append(Finished(each, end, record(experiments, each, recipe, end),
-                             recipe.headlines(list(end.metrics)), recipe.loss_name, was,
+    done: list[Finished] = []
+
+    def finished(k: int, ended: training.Ended) -> None:  # while its folder is locked
+        each, recipe = requests[k], recipes[k]
+        was = (each.folder / "result.json").exists()
+        by = ended.segments[-1].commit if was else own.commit
+        done.append(Finished(each, ended, record(experiments, each, recipe, ended),
+                             recipe.headlines(list(ended.metrics)), recipe.loss_name,
+                             results.curves(tracking.read(each.folder)), was,
                              "" if by == own.commit else by[:7]))
+    training.run_all(recipes, [r.folder for r in requests], [r.label for r in requests],
+                     own, together, budget, functools.partial(start.load, experiments),
+                     {k: e.precisions for k, e in experiments.experiments.items()}, finished)
     return done
 
 
@@ -134,6 +142,8 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
     argv = list(sys.argv[1:] if argv is None else argv)
     folder = Path(train_file).resolve().parent
     one_clone(folder.parent.parent)
+    if unfinished := cut_short(folder):
+        raise UserError(f"papers/{folder.name} is half-made: expected {unfinished}")
     experiments = Experiments(schema, folder / "config.yaml")
     program = f"papers/{folder.name}/train.py"
     if not HELP.isdisjoint(argv):
@@ -147,21 +157,29 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
         [a for a in argv if a not in ("--pace", "--keep")])
     names = [n for word in (chosen or experiments.default).split(",")
              for n in experiments.expand(word)]
-    for name in names:  # check everything before training anything
-        for seed in seeds:
-            experiments.resolve(name, seed, overrides)
+    with as_typed(argv):
+        for name in names:  # check everything before training anything
+            for seed in seeds:
+                experiments.resolve(name, seed, overrides)
     if paced:
+        for word in argv:
+            if (key := word.partition("=")[0]) in ("seed", "budget", "fresh", "record"):
+                raise UserError(f"{word}: not used with --pace, which trains nothing: leave {key} "
+                                "out")
         for name in names:
-            print(pace(recipe_class, experiments, name, overrides, keep), flush=True)
+            with computable(overrides):
+                paced_at = pace(recipe_class, experiments, name, overrides, keep)
+            print(paced_at, flush=True)
         return 0
-    budget = Budget(str(overrides.get("budget", "")))
+    with as_typed(argv):
+        budget = Budget(str(overrides.get("budget", "")))
     if overrides.get("train.vectorize") and distributed.processes() > 1:
         raise UserError("train.vectorize=true: expected one process, not torchrun's "
                         f"{distributed.processes()}")
     if overrides.get("train.vectorize") and overrides.get("train.side_by_side", 1) != 1:
         raise UserError(f"train.side_by_side={overrides['train.side_by_side']}: not with "
                         "train.vectorize=true, which trains all seeds as one network")
-    with distributed.process_group(), budget.ended_by_sigterm():
+    with distributed.process_group(), budget.ended_by_sigterm(), computable(overrides):
         done = train_requested(recipe_class, experiments, names, seeds, overrides, budget)
     if distributed.rank() == 0:
         print_finished(done, program, experiments)
@@ -273,7 +291,7 @@ def print_finished(done: list[Finished], program: str, experiments: Experiments)
                  for d in done if d.there]:
         print(f"finished before, nothing was trained: {', '.join(there)} (fresh=true trains anew)")
     for (_, loss_name), alike in kinds.items():
-        curves = {d.request.label: results.curves(tracking.read(d.request.folder)) for d in alike}
+        curves = {d.request.label: d.curves for d in alike}
         picture = plotting.learning_curves(
             curves, alike[0].headlines[1], alike[0].request.folder.parent / "curves.png", loss_name)
         print(f"learning curves: {shown(picture)}")

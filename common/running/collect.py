@@ -16,7 +16,7 @@ from common.config import Config, identity, one_line
 from common.errors import UserError, nearest
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import digests, state_of_code
-from common.files import ROOT, runs_root, write_atomic
+from common.files import ROOT, renewed, runs_root
 from common.running.unpack import Refused, members
 from common.training import checkpoint, tracking
 from common.typed import Model, checked, parse_json
@@ -48,35 +48,34 @@ def collect(to: Path, size: int) -> tuple[list[Path], list[str]]:
     The newest results come first; the files of a run stay in one tar file.
 
     Args:
-        to: the folder for the tar files; those of an earlier call are removed.
+        to: the folder for the tar files; they replace those of an earlier call.
         size: the largest size of a tar file in bytes.
 
     Returns:
         The tar files, and the names of files too large for one.
 
     Raises:
-        UserError: the files cannot be written.
+        UserError: the files cannot be written; those of an earlier call are kept.
     """
-    for old in to.glob("collected.*.tar"):
-        old.unlink()
     commit = state_of_code(ROOT)[0]
     made, left_out = list[Path](), list[str]()
     batch: dict[str, bytes] = {}
 
-    def write() -> None:
+    def write(new: Path) -> None:
         if batch:
             made.append(to / f"collected.{len(made) + 1:03}.tar")
-            write_atomic(made[-1], tar_of(batch, commit))
+            (new / made[-1].name).write_bytes(tar_of(batch, commit))
             batch.clear()
-    for unit in units():
-        files = {name: path.read_bytes() for name, path in unit.items()}
-        while files and weight(files) > size:  # a run without its checkpoint still has its log
-            largest = max(files, key=lambda n: len(files[n]))
-            left_out.append(f"{largest} ({len(files.pop(largest)) / 1e6:.1f} MB)")
-        if weight(batch | files) > size:
-            write()
-        batch |= files
-    write()
+    with renewed(to, "collected.*.tar") as new:
+        for unit in units():
+            files = {name: path.read_bytes() for name, path in unit.items()}
+            while files and weight(files) > size:  # a run without its checkpoint still has its log
+                largest = max(files, key=lambda n: len(files[n]))
+                left_out.append(f"{largest} ({len(files.pop(largest)) / 1e6:.1f} MB)")
+            if weight(batch | files) > size:
+                write(new)
+            batch |= files
+        write(new)
     return made, left_out
 
 

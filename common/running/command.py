@@ -20,8 +20,9 @@ import importlib
 import runpy
 import sys
 from collections.abc import Sequence
+from common.entry import exit_with
 
-from common.errors import HELP, UserError, asks_for_help, exit_with, nearest
+from common.errors import HELP, UserError, asks_for_help, nearest
 from common.files import ROOT, is_clone
 
 COMMANDS = {

@@ -41,10 +41,10 @@ from torch import Tensor
 
 from common.conditions import written
 from common.config import one_line
-from common.errors import UserError, asks_for_help, nearest
+from common.errors import UserError, asks_for_help
 from common.files import shown
 from common.running.ready import Ready, load_ready
-from common.running.words import parse_arguments
+from common.running.words import as_typed, parse_options
 
 KEYS = ("format", "int8", "to", "images", "compare", "sure", "record")
 SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
@@ -285,21 +285,19 @@ def main(argv: list[str]) -> int:
     if asks_for_help(argv or ["--help"], __doc__):
         return 0
     source, *words = argv
-    if "=" in source:
+    if "=" in source or not source:
         raise UserError(f"cannot read {source!r}: expected a file of weights or a run first, such "
                         "as papers/resnet/weights/resnet20.safetensors")
-    experiment, _, options = parse_arguments(words)
-    for k in ("experiment",) if experiment else options:
-        if k not in KEYS:
-            raise UserError(f"unknown key {k!r}{nearest(k, KEYS)}")
+    options = parse_options(words, KEYS)
     kind, images = options.get("format", "onnx"), options.get("images", 10000)
-    if kind not in SUFFIX:
+    if kind not in [*SUFFIX]:  # whatever YAML made of it, hashable or not
         raise UserError(f"format={written(kind)}: expected {' or '.join(SUFFIX)}")
     for k in ("int8", "compare", "sure", "record"):
         if not isinstance(options.get(k, False), bool):
             raise UserError(f"{k}={written(options[k])}: expected true or false")
-    if not isinstance(images, int) or isinstance(images, bool) or images < 1:
-        raise UserError(f"images={written(images)}: expected a number of at least 1")
+    with as_typed(words):
+        if not isinstance(images, int) or isinstance(images, bool) or images < 1:
+            raise UserError(f"images={written(images)}: expected a whole number of at least 1")
     refuse_unused(options)
     int8 = options.get("int8", False)
     if int8 and kind == "torch":
@@ -309,6 +307,8 @@ def main(argv: list[str]) -> int:
         return sure.main(source, bool(options.get("record")))
     if kind == "onnx":  # fail before the data are loaded
         needed("onnx", "onnxruntime", "onnxscript")
+    if options.get("to", "x") is None:
+        raise UserError(f"to=: expected a name that ends in {SUFFIX[kind]}")
     if "to" in options:
         check_place(str(options["to"]), SUFFIX[kind])
     ready = load_ready(source, images)

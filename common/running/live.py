@@ -34,7 +34,7 @@ def standing(name: str, log: Path, since: int, started: float) -> str:
         since: how many bytes of the log an earlier process wrote.
         started: when its process was started, by the monotonic clock.
     """
-    said = re.sub(r"^\S.*?: (?=step )", "", last_line(log, since))
+    said = re.sub(r"^\S.*?: (?=step |goes on at )", "", last_line(log, since))
     said = re.sub(r", loss \S+(?=, )", "", said)  # with a metric, omit the loss to fit 80 columns
     return f"{name}: {said or f'starting, {duration(time.monotonic() - started)}'}"
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import keyword
 import math
 import os
@@ -17,7 +18,10 @@ from pathlib import Path
 import yaml
 
 from common.errors import UserError, asks_for_help, nearest, on_one_line, say
+from common.evidence.paper import CREATING, UNFINISHED
 from common.files import ROOT, locked, shown, write_atomic
+from common.running.words import texts_of
+from common.typed import Model, read_json
 
 TEMPLATE = Path(__file__).with_name("template")
 
@@ -88,8 +92,33 @@ def check_free(name: str) -> None:
             raise UserError(f"{shown(folder)} exists: choose another name")
 
 
-UNFINISHED = ".unfinished"
-"""A file that marks a paper's folder while it is being created."""
+class Begun(Model):
+    """The content of the mark in a folder that is being created: what the files are filled with."""
+
+    title: str
+    authors: str
+    year: str
+
+
+def begun_with(name: str, about: dict[str, str]) -> dict[str, str]:
+    """What a paper's files are filled with, if its creation was cut short as it was then.
+
+    Args:
+        name: the paper.
+        about: title, authors and year, as they are asked for now.
+
+    Raises:
+        UserError: another title, other authors or another year are asked for.
+    """
+    mark = ROOT / "papers" / name / UNFINISHED
+    if not mark.exists() or not mark.read_bytes().strip():
+        return about
+    began = read_json(Begun, mark).written()
+    for k, v in about.items():
+        if v not in (began[k], unknown(name)[k]):
+            raise UserError(f"{k}={v}: expected {k}={began[k]}, with which {shown(mark.parent)} "
+                            "was begun and cut short; or remove that folder and its tests first")
+    return began
 
 
 def unknown(name: str) -> dict[str, str]:
@@ -152,13 +181,16 @@ def create(name: str, about: dict[str, str]) -> list[Path]:
 
 def write(name: str, about: dict[str, str]) -> list[Path]:
     """The work of :func:`create`, for a name that is free, in a clone that is locked."""
+    about = begun_with(name, about)
     folder, tests = ROOT / "papers" / name, ROOT / "tests" / "papers" / name
     verdicts = ROOT / "tests" / "common" / "evidence" / "test_claims" / f"{name}.yml"
     before = {folder, tests, *folder.rglob("*"), *tests.rglob("*")}
     before = {path for path in before if os.path.lexists(path)}
     made: list[Path] = []
+    CREATING.add(name)
     try:
-        put(folder / UNFINISHED, "", made)
+        if not (folder / UNFINISHED).exists():
+            put(folder / UNFINISHED, json.dumps(about) + "\n", made)
         for source, target in ((TEMPLATE / "paper", folder), (TEMPLATE / "tests", tests)):
             for path in sorted(p for p in source.iterdir() if p.is_file()):
                 put(target / path.name.replace("NAME", name),
@@ -177,6 +209,8 @@ def write(name: str, about: dict[str, str]) -> list[Path]:
         remove(made, {folder, folder / "results", folder / "figures",
                       *folder.rglob("__pycache__"), tests} - before)
         raise
+    finally:
+        CREATING.discard(name)
     return [path for path in made if not path.name.startswith(".")] + [folder / "REPORT.md"]
 
 
@@ -205,10 +239,7 @@ def main(argv: list[str]) -> int:
     if asks_for_help(argv or ["--help"], __doc__):
         return 0
     about = unknown(argv[0])
-    for word in argv[1:]:
-        k, sign, v = word.partition("=")
-        if not sign:
-            raise UserError(f"cannot read {word!r}: expected key=value")
+    for k, v in texts_of(argv[1:]).items():
         if k not in about:
             raise UserError(f"unknown key {k!r}{nearest(k, about)}")
         about[k] = check_value(k, v)

@@ -24,6 +24,7 @@ from typing import Any
 
 from common.errors import UserError, asks_for_help, say
 from common.files import ROOT, read_text, shown, write_atomic
+from common.running.words import texts_of
 
 SOURCE = ROOT / "papers" / "first_steps.py"
 
@@ -111,9 +112,12 @@ def main(argv: Sequence[str]) -> int:
     """The command line; see the module's docstring."""
     if asks_for_help(argv, __doc__):
         return 0
-    to = next((w.partition("=")[2] for w in argv if w.startswith("to=")), "")
-    if other := [w for w in argv if w != "--check" and not (to and w == f"to={to}")]:
+    if other := [w for w in argv if w != "--check" and not re.match("to=.", w)]:
         raise UserError(f"unknown word {other[0]!r}: expected --check, to=FILE or nothing")
+    to = texts_of(w for w in argv if w != "--check").get("to", "")
+    if to and "--check" in argv:
+        raise UserError(f"to={to}: not used with --check, which writes nothing: expected one of "
+                        "the two")
     path: Path = SOURCE.with_suffix(".ipynb")
     made = notebook(text := read_text(SOURCE))  # says what is missing
     if to:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -23,7 +22,7 @@ from common.config import names_file, start_of
 from common.errors import UserError, nearest, on_one_line, say
 from common.evidence.paper import Paper
 from common.evidence.provenance import CODE, DIGESTS, git, state_of_code
-from common.files import ROOT, cache_root, runs_root, sha256, write_atomic
+from common.files import ROOT, cache_root, renewed, runs_root, sha256
 from common.running import unpack
 from common.running.plan import finished_here
 from common.training import checkpoint, tracking
@@ -53,7 +52,7 @@ def pack(paper: Paper, experiments: Sequence[str], to: Path, part: int,
         paper: the paper.
         experiments: the experiments whose data and unfinished runs are included, and the runs that
             these start from.
-        to: the folder for the bundle; parts of an earlier bundle in it are removed.
+        to: the folder for the bundle, which replaces an earlier one in it.
         part: the largest size of a part in bytes.
         wheels: packages to include; empty: none.
         python: the other machine's version of Python.
@@ -62,8 +61,8 @@ def pack(paper: Paper, experiments: Sequence[str], to: Path, part: int,
         The files written.
 
     Raises:
-        UserError: this is not a clone, its code is not committed, the data are not at hand, or
-            there is no such package.
+        UserError: this is not a clone, its code is not committed, the data are not at hand,
+            there is no such package, or the bundle cannot be written; an earlier one is kept.
     """
     commit = committed()
     say("packing the committed code; about half a minute")
@@ -80,14 +79,15 @@ def pack(paper: Paper, experiments: Sequence[str], to: Path, part: int,
                     shutil.copy(run / file, there)
         if wheels:
             download(wheels, python, staging / "wheels")
-        parts = split(staging, to, part)
-    write_atomic(to / "unpack.py", Path(unpack.__file__).read_bytes())
-    write_atomic(to / unpack.MANIFEST, json.dumps({
-        "commit": commit, "paper": paper.name, "experiments": list(experiments),
-        **({"python": python} if wheels else {}),
-        "parts": [{"name": p.name, "bytes": p.stat().st_size, "sha256": sha256(p)}
-                  for p in parts]}, indent=1) + "\n")
-    return [*parts, to / unpack.MANIFEST, to / "unpack.py"]
+        with renewed(to, "bundle.[0-9]*") as new:
+            parts = split(staging, new, part)
+            (new / "unpack.py").write_bytes(Path(unpack.__file__).read_bytes())
+            (new / unpack.MANIFEST).write_text(json.dumps({
+                "commit": commit, "paper": paper.name, "experiments": list(experiments),
+                **({"python": python} if wheels else {}),
+                "parts": [{"name": p.name, "bytes": p.stat().st_size, "sha256": sha256(p)}
+                          for p in parts]}, indent=1) + "\n", encoding="utf-8")
+    return [to / p.name for p in (*parts, new / unpack.MANIFEST, new / "unpack.py")]
 
 
 def committed() -> str:
@@ -257,26 +257,14 @@ class Parts(io.RawIOBase):
 
 
 def split(staging: Path, to: Path, size: int) -> list[Path]:
-    """Write the files of a folder as one archive, split into parts.
-
-    Raises:
-        UserError: the parts cannot be written.
-    """
+    """Write the files of a folder as one archive, split into parts."""
     def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
         info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
         return info
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-        for old in [*to.glob("bundle.[0-9]*"), to / unpack.MANIFEST]:
-            old.unlink(missing_ok=True)
-        with tempfile.TemporaryDirectory(dir=to) as name:
-            parts = Parts(Path(name), size)
-            with tarfile.open(fileobj=parts, mode="w|") as tar:
-                for file in sorted(f for f in staging.rglob("*") if f.is_file()):
-                    tar.add(file, file.relative_to(staging).as_posix(), filter=plain)
-            parts.close()
-            for path in parts.paths:
-                os.replace(path, to / path.name)
-    except OSError as e:
-        raise UserError(f"cannot write the bundle {to}: {e.strerror}") from e
-    return [to / path.name for path in parts.paths]
+    to.mkdir(parents=True, exist_ok=True)
+    parts = Parts(to, size)
+    with tarfile.open(fileobj=parts, mode="w|") as tar:
+        for file in sorted(f for f in staging.rglob("*") if f.is_file()):
+            tar.add(file, file.relative_to(staging).as_posix(), filter=plain)
+    parts.close()
+    return parts.paths

@@ -13,7 +13,7 @@ from common.config import completed, flatten
 from common.errors import UserError, nearest
 from common.evidence.paper import paper_names, papers
 from common.files import ROOT, shown
-from common.training import start
+from common.training import start, weight_files
 from common.training.recipe import Supervised
 from common.typed import read_json
 
@@ -109,6 +109,7 @@ def trained(source: str) -> tuple[str, str, Supervised]:
         path, is_file = Path(), False
     weights: Path | dict[str, Tensor]
     if is_file:
+        weight_files.expect_weights(path)
         paper, experiment, seed, weights = *run_beside(source, path), path
     elif (run := RUN.fullmatch(source)) and path.suffix != WEIGHTS:
         paper, experiment, seed, weights = from_run(source, run)

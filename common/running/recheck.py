@@ -35,7 +35,7 @@ from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.results import Result
 from common.files import write_atomic
-from common.running.words import parse_arguments
+from common.running.words import as_typed, parse_options
 from common.training import checkpoint, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget, seconds_of
@@ -241,7 +241,7 @@ def recheck(paper: Paper, names: list[str], at_most: float) -> list[str]:
             note.unlink(missing_ok=True)
     longer = len(list(chosen(paper, names, float("inf")))) - agree - len(lines) - len(unseen)
     print(f"{paper.name}: {agree} agree, {len(lines)} differ"
-          + (f", {longer} would take longer" if longer else "")
+          + (f", {longer} would take longer than at_most" if longer else "")
           + (f", {len(unseen)} not looked at: {unseen[0]}" if unseen else ""), flush=True)
     return lines
 
@@ -255,20 +255,19 @@ def main(argv: list[str]) -> int:
     if asks_for_help(argv, __doc__):
         return 0
     asked = papers([a for a in argv if "=" not in a])
-    experiment, _, options = parse_arguments([a for a in argv if "=" in a])
     if any(a.startswith("seed=") for a in argv):
         raise UserError("seed=: the first recorded seed of every experiment is begun again")
+    options = parse_options([a for a in argv if "=" in a], OPTIONS)
     for k in [k for k, v in options.items() if v is None]:
         raise UserError(f"{k}=: expected a value")
-    for k in [*options, *(["experiment"] if experiment is not None else [])]:
-        if k not in OPTIONS:
-            raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")
     names = [n for n in str(options.get("experiments", "")).split(",") if n]
     known = [e for p in asked for e in p.results]
     for name in names:
         if name not in known:
             raise UserError(f"experiments={name}: no such result{nearest(name, known)}")
-    at_most = seconds_of(options["at_most"], "at_most") if "at_most" in options else float("inf")
+    with as_typed(argv):
+        at_most = (seconds_of(options["at_most"], "at_most") if "at_most" in options
+                   else float("inf"))
     return int(any([recheck(paper, names, at_most) for paper in asked]))
 
 

@@ -5,7 +5,8 @@
     papers reproduce resnet --dry-run               # the plan and its cost, nothing more
     papers reproduce resnet budget=8m               # as far as eight minutes go
 
-    claims=a,b       only these claims; their runs are made here even if results are committed
+    claims=a,b       only these claims; their runs are made here even if results are committed,
+                     but for those that were finished here before
     experiments=a,b  the runs of these experiments or groups instead of those that claims need: a
                      search, whose winner a claim's experiment has
     seeds=3          at most seeds 0, 1, 2 of those that config.yaml plans
@@ -15,7 +16,8 @@
     vectorize=true   the seeds of an experiment as one batched network, for small networks
     launcher=slurm   every run is a job of a cluster; slurm.partition=… and so on go to slurm
     budget=8m        stop in time: runs that are not done by then write a checkpoint, and what is
-                     left is said at the end; 90s, 8m or 1.5h
+                     left is said at the end, also the report where there is no time for it; 90s,
+                     8m or 1.5h
     pace=false       do not measure the speed of experiments that nobody has run yet; --dry-run
                      measures nothing unless pace=true asks for it
 
@@ -34,13 +36,20 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from common.conditions import written
-from common.errors import UserError, asks_for_help, nearest, say
-from common.evidence import report
+from common.errors import UserError, asks_for_help, say
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import say_uncommitted
+from common.experiments import MOST_SEEDS
 from common.files import locked, runs_root, shown
 from common.running import cluster
-from common.running.by_claim import outcome_by_claim
+from common.running.by_claim import check_metrics, finished_and_measured, outcome_by_claim
+from common.running.closing import (
+    Interrupted,
+    finished_before,
+    kept_for_report,
+    report_in_time,
+    said_of,
+)
 from common.running.live import Live, last_line, start_up
 from common.running.plan import (
     AT_A_TIME,
@@ -54,7 +63,6 @@ from common.running.plan import (
     cards,
     chosen_claims,
     cores,
-    finished,
     how_many_pay,
     in_turns,
     left_over,
@@ -65,14 +73,14 @@ from common.running.plan import (
     show,
 )
 from common.running.processes import Process, start
-from common.running.words import parse_arguments
+from common.running.words import as_typed, parse_options
 from common.training.budget import Budget, seconds_of
 from common.training.progress import duration
 
 OPTIONS = ("claims", "experiments", "seeds", "jobs", "vectorize", "launcher", "pace", "budget")
 
 RESERVE, LEAST = 10.0, 5.0
-"""Seconds of a budget reserved for starting a run and for reports; the least time worth a start."""
+"""Seconds of a budget reserved for starting and ending a run; the least time worth a start."""
 
 
 def make_runs(runs: Sequence[PendingRun], jobs: int | None, finished: Callable[[PendingRun], bool],
@@ -80,6 +88,9 @@ def make_runs(runs: Sequence[PendingRun], jobs: int | None, finished: Callable[[
     """Train the runs on this machine, several at a time, and print how each ended.
 
     A run that needs others starts when they are done, and fails if one of them fails.
+
+    Raises:
+        Interrupted: on Ctrl-C or SIGTERM, after the runs under way have written checkpoints.
 
     Args:
         runs: what to train.
@@ -115,13 +126,22 @@ def make_runs(runs: Sequence[PendingRun], jobs: int | None, finished: Callable[[
                 live.say(f"[{done}/{len(runs)}] {p.run.name}: {how} after "
                          f"{duration(time.monotonic() - p.started)}"
                          + (f", about {duration(left)} to go" if left else ""))
+    except KeyboardInterrupt as e:
+        stop(active, live)
+        outcome.paused += [p.run for p in active if not finished(p.run)]
+        raise Interrupted(outcome) from e
     finally:
-        live.close()
-        for p in active:
-            p.process.terminate()
-        for p in active:
-            p.process.wait()
+        stop(active, live)
     return outcome
+
+
+def stop(active: Sequence[Process], live: Live) -> None:
+    """Remove the progress lines, and wait until the runs have written their checkpoints."""
+    live.close()
+    for p in active:
+        p.process.terminate()
+    for p in active:
+        p.process.wait()
 
 
 def ended(p: Process, finished: Callable[[PendingRun], bool], told: bool, outcome: Outcome) -> str:
@@ -166,23 +186,19 @@ def options_of(argv: list[str]) -> dict:
     for word in argv:
         if word.startswith("-") and word != "--dry-run":
             raise UserError(f"unknown option {word!r}: expected --dry-run or key=value")
-    experiment, _, options = parse_arguments([a for a in argv if not a.startswith("-")])
-    if experiment is not None:
-        options["experiment"] = experiment
-    if any(word.startswith("seed=") for word in argv):  # a word of train.py
-        options["seed"] = None
-    for k in options:
-        if k not in OPTIONS and not k.startswith("slurm."):
-            raise UserError(f"unknown key {k!r}{nearest(k, OPTIONS)}")
+    options = parse_options([a for a in argv if not a.startswith("-")], OPTIONS, "slurm.")
     for k in ("claims", "experiments"):
-        if not options.get(k, True):
-            raise UserError(f"{k}=: expected names, such as {k}=a,b")
+        v = options.get(k, "a")
+        if not v or isinstance(v, bool | list | dict):
+            raise UserError(f"{k}={written(v)}: expected names, such as {k}=a,b")
     if {"claims", "experiments"} <= options.keys():
         raise UserError("experiments=: expected claims= or experiments=, not both")
     for k in ("seeds", "jobs"):
         v = options.get(k, 1)
         if not isinstance(v, int) or isinstance(v, bool) or v < 1:
             raise UserError(f"{k}={written(v)}: expected a whole number of at least 1")
+        if v > MOST_SEEDS:
+            raise UserError(f"{k}={v}: expected at most {MOST_SEEDS:,}")
     if options.get("launcher", "slurm") not in cluster.LAUNCHERS:
         raise UserError(f"launcher={written(options['launcher'])}: expected one of "
                         f"{', '.join(cluster.LAUNCHERS)}")
@@ -262,12 +278,15 @@ def main(argv: list[str]) -> int:
         return 0
     (paper,) = papers(argv[:1])
     starting = start_up()
-    options = options_of(argv[1:])
+    with as_typed(argv):
+        options = options_of(argv[1:])
     budget = Budget(str(options.get("budget", "")))
     names = options.get("experiments")
     claims = chosen_claims(paper, options.get("claims")) if names is None else []
     wants: Sequence[Wanting] = claims if names is None else [named(paper, str(names))]
     check_seeds(paper, wants, options.get("seeds", 1))
+    check_metrics(paper, claims)
+    ready = functools.partial(finished_and_measured, paper, claims)
     jobs = options.get("jobs") or cards() or None  # one process per card is fastest
     if "--dry-run" in argv:
         runs = runs_to_make(paper, wants, {"pace": False, **options}, budget)
@@ -275,6 +294,8 @@ def main(argv: list[str]) -> int:
         if any(r.seconds is None for r in runs) and "pace" not in options:
             print("(pace=true measures speeds that are not known)")
         return 0
+    there = finished_before(paper, wants, options.get("seeds")) if "claims" in options else []
+    about_report = f"report: papers/{paper.name}/REPORT.md"
     with locked(runs_root() / paper.name,
                 f"another process is reproducing {paper.name}"), terminated_like_ctrl_c():
         runs, outcome = runs_to_make(paper, wants, options, budget), Outcome()
@@ -284,13 +305,21 @@ def main(argv: list[str]) -> int:
             if "launcher" in options:
                 outcome = cluster.submit_runs(runs, options["launcher"], {
                     k.removeprefix("slurm."): v for k, v in options.items()
-                    if k.startswith("slurm.")}, functools.partial(finished, paper))
+                    if k.startswith("slurm.")}, ready)
             else:
-                outcome = make_runs(runs, jobs, functools.partial(finished, paper), budget,
-                                    starting)
-            report.main([paper.name])
-    print(outcome_by_claim(paper, Paper(paper.folder), claims, runs, outcome)
-          if "claims" in options else f"report: papers/{paper.name}/REPORT.md")
+                try:
+                    outcome = make_runs(runs, jobs, ready, budget.before(kept_for_report(budget)),
+                                        starting)
+                except Interrupted as e:
+                    raise said_of(paper, e) from e
+            about_report = report_in_time(paper.name, budget)
+    if there:
+        print(f"finished before, nothing was trained: {', '.join(there)} (train.py with "
+              "fresh=true trains anew)")
+    if "claims" in options:
+        print(outcome_by_claim(paper, Paper(paper.folder), claims, runs, outcome))
+    if "claims" not in options or not about_report.startswith("report: "):
+        print(about_report)
     if left := left_over(paper, outcome):
         print(left)
     for run, why in outcome.failed:

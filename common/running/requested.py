@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.conditions import written
 from common.config import Config, identity
+from common.errors import UserError, shorten
 from common.experiments import Experiments
 from common.files import is_clone, runs_root
 from common.training.loop import Ended
@@ -24,6 +28,36 @@ def requested_folder(paper: str, config: Config, overrides: dict[str, Any]) -> P
     if len(name) > 150:
         name = name[:130] + "-" + hashlib.sha256(name.encode()).hexdigest()[:12]
     return runs_root() / paper / name / f"seed{config.seed}"
+
+
+TOO_LARGE = re.compile(
+    "overflow|too large|too big|can't allocate|out of memory|negative dimension|exceeds the maximum"
+    "|maximum .*dimension|invalid .*size|not enough memory|Unable to allocate|larger than", re.I)
+"""What torch and numpy say of numbers that they cannot compute with, beside errors of that name."""
+
+
+@contextlib.contextmanager
+def computable(overrides: Mapping[str, Any]) -> Iterator[None]:
+    """A context in which what the given values make too large or too small to compute is one line.
+
+    Args:
+        overrides: the keys and values of the command line.
+
+    Raises:
+        UserError: a number overflows, or what it asks for does not fit into memory.
+    """
+    try:
+        yield
+    except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as e:
+        numbers = {k: v for k, v in overrides.items()
+                   if any(isinstance(n, int | float) and not isinstance(n, bool)
+                          for n in (v if isinstance(v, list) else [v]))}
+        told = isinstance(e, ArithmeticError | MemoryError) or TOO_LARGE.search(str(e))
+        if not numbers or not told or isinstance(e, UnicodeError):
+            raise
+        given = ", ".join(f"{k}={written(v)}" for k, v in numbers.items())
+        raise UserError(f"{shorten(given, 200)}: expected numbers that can be computed with here "
+                        f"({type(e).__name__}: {(str(e).splitlines() or [''])[0][:120]})") from e
 
 
 @dataclass(frozen=True)
@@ -57,6 +91,7 @@ class Finished:
         ended: its outcome.
         before: the metrics of the result that it replaced, if any.
         headlines, loss_name: from its recipe.
+        curves: its curves, read before another process could begin in its folder.
         there: whether it had already been finished before this command.
         by: the commit that finished it, if that is not the present one.
     """
@@ -66,6 +101,7 @@ class Finished:
     before: dict[str, float] | None
     headlines: tuple[list[str], list[str]]
     loss_name: str
+    curves: dict[str, list[list[float]]]
     there: bool = False
     by: str = ""
 

@@ -326,14 +326,14 @@ def main(argv: list[str], beside: Path | None = None) -> int:
     if {"--help", "-h"} & set(argv):
         print((__doc__ or "").strip())
         return 0
-    folders, to = [beside] if beside else [], Path("papers-to-code")
+    folders, to = [beside] if beside else [], (default := Path("papers-to-code"))
     for word in argv:
-        if word.startswith("to="):
+        if word.startswith("to=") and to is default:
             to = Path(word.removeprefix("to="))
         elif Path(word).is_dir():
             folders.append(Path(word))
         else:
-            raise Refused(f"{word}: expected a folder of a bundle, or to=FOLDER")
+            raise Refused(f"{word}: expected a folder of a bundle, or to=FOLDER once")
     if not folders:
         raise Refused("expected the folder of a bundle")
     try:

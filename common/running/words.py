@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from common import conditions
 from common.config import one_line
-from common.errors import UserError, shorten
+from common.errors import UserError, nearest, shorten
 from common.experiments import LAST_SEED, MOST_SEEDS, Experiments
-from common.typed import DECIMAL, misread
+from common.typed import misread
 
 
 def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, Any]]:
@@ -22,33 +24,94 @@ def parse_arguments(argv: list[str]) -> tuple[str | None, list[int], dict[str, A
         all other keys with their values as YAML reads them.
 
     Raises:
-        UserError: an argument is not ``key=value``, a key is given twice, or a value is not YAML.
+        UserError: see :func:`texts_of` and :func:`value_of`.
     """
-    experiment, seeds, overrides = None, [0], {}
-    given: set[str] = set()
+    given = texts_of(argv)
+    experiment, seeds = given.pop("experiment", None), given.pop("seed", None)
+    if experiment == "":
+        raise UserError("experiment=: expected the name of one, or several as a,b")
+    return (experiment, [0] if seeds is None else parse_seeds(seeds),
+            {name: value_of(name, text) for name, text in given.items()})
+
+
+def parse_options(argv: list[str], known: Sequence[str], also: str = "") -> dict[str, Any]:
+    """Parse the ``key=value`` arguments of a command with a few keys of its own, as YAML.
+
+    Args:
+        argv: the arguments.
+        known: the keys that the command uses; ``experiment`` and ``seed`` are keys like others.
+        also: what further keys may begin with; empty: there are none.
+
+    Raises:
+        UserError: a key is unknown, or see :func:`texts_of` and :func:`value_of`.
+    """
+    given = texts_of(argv)
+    for name in given:
+        if name not in known and not (also and name.startswith(also)):
+            raise UserError(f"unknown key {name!r}{nearest(name, known)}")
+    return {name: value_of(name, text) for name, text in given.items()}
+
+
+def texts_of(argv: Iterable[str]) -> dict[str, str]:
+    """Split ``key=value`` arguments; every command reads its own through here.
+
+    Raises:
+        UserError: an argument is not ``key=value``, or a key is given twice.
+    """
+    given: dict[str, str] = {}
     for word in argv:
-        name, sign, value = word.partition("=")
+        name, sign, text = word.partition("=")
         if not sign or not name or name.startswith("-"):
-            raise UserError(f"cannot read {word!r}: expected key=value (try --help)")
+            near = word.lstrip("-")
+            raise UserError(f"cannot read {word!r}: expected key=value" + (
+                f", such as {near}" if near != word and name.lstrip("-") and sign
+                else " (try --help)"))
         if name in given:
             raise UserError(f"{word}: {name} is given twice; expected it once")
-        given.add(name)
-        if name == "experiment":
-            if not value:
-                raise UserError("experiment=: expected the name of one, or several as a,b")
-            experiment = value
-        elif name == "seed":
-            seeds = parse_seeds(value)
-        else:
-            try:
-                number = misread(value)
-                read: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
-                overrides[name] = read["value"]
-            except Exception as e:
-                raise UserError(f"cannot read the value of {word!r}: {one_line(e)}") from e
-            if number:
-                raise UserError(f"cannot read {word!r}: {number}: {DECIMAL}")
-    return experiment, seeds, overrides
+        given[name] = text
+    return given
+
+
+def value_of(name: str, text: str) -> Any:
+    """A value of the command line as YAML reads it.
+
+    Raises:
+        UserError: it is not YAML, or a number that YAML reads as another one.
+    """
+    word = f"{name}={text}"
+    try:
+        number = misread(text)
+        read: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
+    except Exception as e:
+        raise UserError(f"cannot read the value of {word!r}: {one_line(e)}") from e
+    if number:
+        raise UserError(f"cannot read {word!r}: {number}")
+    return read["value"]
+
+
+@contextlib.contextmanager
+def as_typed(argv: Sequence[str]) -> Iterator[None]:
+    """A context whose errors show a value as the user typed it: ``lr=1e2`` and not ``lr=100.0``."""
+    try:
+        yield
+    except UserError as e:
+        said = str(e)
+        for word in argv:
+            name, sign, value = word.partition("=")
+            if sign and said.startswith(f"{name}=") and (end := after_value(said)):
+                shown = value.replace("\n", " ") if len(value) <= 200 else shorten(value, 200)
+                raise type(e)(f"{name}={shown}{said[end:]}") from e
+        raise
+
+
+def after_value(message: str) -> int:
+    """Where ``key=value`` ends that a message begins with; 0 if that cannot be told."""
+    depth = 0
+    for k, sign in enumerate(message):
+        depth += (sign in "[{(") - (sign in "]})")
+        if depth == 0 and message.startswith(": ", k):
+            return k
+    return 0
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -93,7 +156,8 @@ def help_text(experiments: Experiments, program: str, about: str) -> str:
             text = experiments.experiments[name].help
         mark = " (default)" if name == experiments.default else ""
         lines.append(f"  {name:<18} {text}{mark}")
-    defaults = {k: v.default for k, v in experiments.known.items()} | experiments.defaults
+    defaults = {k: v.default for k, v in experiments.known.items()} | experiments.defaults | {
+        "experiment": experiments.default}
     lines += ["", "keys (type, the paper's value where an experiment gives no other):"]
     for k in experiments.known.values():
         where = conditions.described(k.only)

@@ -58,6 +58,12 @@ class Budget:
         """The reason to stop, for messages."""
         return "asked to end" if self._asked.is_set() else "the budget is used up"
 
+    def before(self, seconds: float) -> Budget:
+        """A budget that ends so many seconds before this one."""
+        sooner = Budget()
+        sooner.ends = self.ends - seconds
+        return sooner
+
     def stop(self) -> None:
         """End the budget now."""
         self._asked.set()

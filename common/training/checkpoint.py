@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections import Counter
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -24,7 +25,7 @@ from torch import Tensor
 from common.config import one_line
 from common.errors import UserError, warn
 from common.files import shown, write_atomic
-from common.segments import Segment
+from common.segments import MOST_SECONDS, MOST_STEPS, Segment
 from common.typed import Model, checked, parse_json
 
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
@@ -42,6 +43,21 @@ def number(value: Any) -> float:
 
 
 Number = Annotated[float, PlainValidator(number)]
+
+
+def plain(value: Any) -> Any:
+    """Accept a configuration's value: text, a number, true or false, None, or a list of those.
+
+    Raises:
+        ValueError: it is something else, such as a tensor.
+    """
+    for part in value if isinstance(value, list) else [value]:
+        if part is not None and not isinstance(part, str | int | float):
+            raise ValueError(f"a {type(part).__name__}: expected text, a number or a list of them")
+    return value
+
+
+Plain = Annotated[Any, PlainValidator(plain)]
 
 
 class Lines(Model):
@@ -69,17 +85,29 @@ class Saved(Model):
         lines: the state of the metrics file; None in older checkpoints.
     """
 
-    config: dict[str, Any]
-    step: int = Field(ge=0)
+    config: dict[str, Plain]
+    step: int = Field(ge=0, le=MOST_STEPS)
     recipe: dict[str, Any]
     random: dict[str, Any]
     window: list[Number] = Field(min_length=2, max_length=2)
-    seconds: float = Field(ge=0)
+    seconds: float = Field(ge=0, le=MOST_SECONDS)
     segments: list[Segment] = Field(min_length=1)
     metrics: dict[str, Number]
     finished: bool
     first_losses: list[float] = Field(default_factory=list)
     lines: Lines | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Saved:
+        total, count = self.window
+        if not math.isfinite(total) or type(count) is not int or count < 0:
+            raise ValueError(f"window: {self.window}: expected a sum and a whole number")
+        if self.finished and not self.metrics:
+            raise ValueError("metrics: {}: expected those of the final evaluation")
+        for k, v in self.metrics.items() if self.finished else ():
+            if math.isnan(v):
+                raise ValueError(f"metrics.{k}: nan: expected a number")
+        return self
 
 
 DAMAGED: set[Path] = set()
@@ -189,14 +217,26 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Restore the states that :func:`random_states` returned."""
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.device_count() == len(states["cuda"]):
-        torch.cuda.set_rng_state_all(states["cuda"])
-    kind, keys, position, has_gauss, gauss = states["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
-    version, internal, gauss_next = states["python"]
-    random.setstate((version, tuple(internal), gauss_next))
+    """Restore the states that :func:`random_states` returned.
+
+    Raises:
+        UserError: they are not such states.
+    """
+    try:
+        kind, keys, position, has_gauss, gauss = states["numpy"]
+        if not 0 <= position <= len(keys):  # numpy itself would read beyond its memory
+            raise ValueError(f"numpy's position is {position}")
+        version, internal, gauss_next = states["python"]
+        np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+        random.setstate((version, tuple(internal),
+                         None if gauss_next is None else float(gauss_next)))
+        torch.set_rng_state(states["torch"])
+        if states["cuda"] and torch.cuda.device_count() == len(states["cuda"]):
+            torch.cuda.set_rng_state_all(states["cuda"])
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError,
+            RuntimeError) as e:
+        raise UserError("random: expected the states of torch's, numpy's and Python's generators "
+                        f"({one_line(e)[:120]}); add fresh=true to start anew") from e
 
 
 def _pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:

@@ -46,8 +46,9 @@ def choose_device(name: str, float64: bool = False) -> torch.device:
             raise ValueError("there is one CPU")
         torch.empty(1, device=device).tolist()  # fails on meta, which holds no numbers
     except Exception as e:  # each backend raises a different type
+        others = ["auto", "cpu"] + ["cuda"] * torch.cuda.is_available()
         raise UserError(f"train.device={name}: not available here ({missing(name)}); try "
-                        + " or ".join(d for d in ("auto", "cpu", "cuda") if d != name)) from e
+                        + " or ".join(d for d in others if d != name)) from e
     if float64 and widest_float(device) != torch.float64:
         raise UserError(f"train.device={name}: expected a device with float64, in which this paper "
                         "computes, such as cpu")

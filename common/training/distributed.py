@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -83,6 +84,18 @@ def local_device(device: torch.device) -> torch.device:
     return torch.device(device.type, of_torchrun("LOCAL_RANK", 0))
 
 
+def check_meeting_place() -> None:
+    """Make sure that there is a machine of the name where processes meet; torch asks for ever.
+
+    Raises:
+        OSError, ValueError: there is none, or the port is no number from 1 to 65535.
+    """
+    port = whole(os.environ["MASTER_PORT"].strip())
+    if port is None or not 1 <= port < 2**16:
+        raise ValueError("expected a port from 1 to 65535")
+    socket.getaddrinfo(os.environ["MASTER_ADDR"], port)
+
+
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
     """Join the other processes' group, if torchrun started any, and leave it at the end.
@@ -94,9 +107,11 @@ def process_group() -> Iterator[None]:
         yield
         return
     rank()
+    of_torchrun("LOCAL_RANK", 0)
     try:
+        check_meeting_place()
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    except (RuntimeError, ValueError, OverflowError) as e:
+    except (RuntimeError, ValueError, OverflowError, OSError) as e:
         address, port = (os.environ[name] for name in ("MASTER_ADDR", "MASTER_PORT"))
         raise UserError(f"MASTER_ADDR={address}, MASTER_PORT={port} in the environment: no place "
                         f"where {processes()} processes meet ({one_line(e)[:160]}); expected "

@@ -50,7 +50,7 @@ def run(recipe: Recipe, folder: Path, name: str, origin: Origin,
 
     Raises:
         UserError: the folder holds another configuration's checkpoint, another process is training
-            in it, it cannot be written, or the loss or a weight is not finite.
+            in it, it cannot be written, the loss or a weight is not finite, or a metric is NaN.
         Paused: the budget ended first; a checkpoint of the last update was written.
     """
     (ended,) = run_all([recipe], [folder], [name], origin, budget=budget)
@@ -60,7 +60,8 @@ def run(recipe: Recipe, folder: Path, name: str, origin: Origin,
 def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[str],
             origin: Origin, together: Callable[[Sequence[Recipe]], Any] | None = None,
             budget: Budget | None = None, source: start.Source | None = None,
-            precisions: Mapping[str, Collection[str]] | None = None) -> list[Ended]:
+            precisions: Mapping[str, Collection[str]] | None = None,
+            record: Callable[[int, Ended], None] = lambda k, ended: None) -> list[Ended]:
     """Train several runs in this process, each with a folder of its own.
 
     Args:
@@ -73,6 +74,8 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
         source: loads the weights for runs with ``start_from``.
         precisions: the precisions that count, by experiment, see
             :func:`common.training.run.same_run`; None: a run goes on in its own only.
+        record: called with the number and the outcome of every run when all have ended, in the
+            first process only. The folders are still locked: what it reads there is this run's.
 
     Raises:
         UserError: see :func:`run`; or the runs are combined but stand at different steps; or the
@@ -102,7 +105,10 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
         else:
             take_turns([advance([r], steps_of(r.recipe, r.recipe.config.train.steps), budget)
                         for r in runs])
-    return [Ended(r.metrics, r.seconds, r.segments, r.first_losses) for r in runs]
+        ended = [Ended(r.metrics, r.seconds, r.segments, r.first_losses) for r in runs]
+        for k, of_run in enumerate(ended) if distributed.rank() == 0 else ():
+            record(k, of_run)
+    return ended
 
 
 def begin_anew(recipes: Sequence[Recipe], folders: Sequence[Path]) -> None:
@@ -186,6 +192,8 @@ def advance(runs: Sequence[Run], steps: Steps, budget: Budget,
         with steps.at_work():
             for r in runs:
                 r.finish()
+    except KeyboardInterrupt as e:
+        raise KeyboardInterrupt(one.interrupted) from e
     except OSError as e:
         raise UserError(f"{one.name}: cannot write {shown(one.folder)}: {e.strerror}; the "
                         f"checkpoint of step {one.good} is kept") from e

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 
 from tqdm import tqdm
 
-from common.errors import say
+from common.errors import UserError, say, shorten
 from common.training import distributed
 
 
@@ -17,6 +18,22 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * size:
             return f"{seconds / size:,.1f} {unit}"
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def seconds_between(text: str) -> float:
+    """The seconds that ``$PAPERS_SAYS_EVERY`` says.
+
+    Raises:
+        UserError: it is not a number from 0 on.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise UserError(f"PAPERS_SAYS_EVERY={shorten(text)} in the environment: expected seconds, "
+                        "a number from 0 on")
+    return seconds
 
 
 class Progress:
@@ -40,7 +57,7 @@ class Progress:
                         dynamic_ncols=True, mininterval=0.2, leave=False)
         self._first, self._started, self._shown = first, time.monotonic(), first
         often = os.environ.get("PAPERS_SAYS_EVERY")  # set by papers reproduce in a terminal
-        self._every = float(often) if often else self.EVERY
+        self._every = seconds_between(often) if often else self.EVERY
         self._due = self._started + (self._every if often else self.SOON)
 
     def update(self, step: int) -> None:

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from common.config import Config
 from common.data import BatchOrder, DataSet, Split, evaluation_splits, generator
-from common.errors import UserError
 from common.training import distributed, start
 from common.training.compiling import compile_apart
 from common.training.devices import choose_device, reuse_memory, run_generator, same_bits_again
 from common.training.noise import use_generator
 from common.training.precision import check_precision, set_precision
+from common.training.restoring import restore
 from common.training.rows import Row as Row
 from common.training.rows import as_tensor, on_device, scalar
 from common.training.sums import fraction
@@ -152,19 +152,7 @@ class Recipe:
         Raises:
             UserError: it is the state of another recipe, or of another version of this one.
         """
-        names = {name for name in self.state_names if getattr(self, name) is not None}
-        if state.keys() - {"chance"} != names:
-            raise UserError(f"the checkpoint holds {', '.join(sorted(state))}: expected "
-                            f"{', '.join(sorted(names))}; add fresh=true to discard it")
-        for name in sorted(names):
-            there = getattr(self, name)
-            if hasattr(there, "load_state_dict"):
-                there.load_state_dict(state[name])
-            else:
-                value = state[name]
-                setattr(self, name, value.to(there.device) if isinstance(there, Tensor) else value)
-        if self.chance is not None and "chance" in state:
-            self.chance.set_state(state["chance"])
+        restore(self, state)
 
 
 class Planned(Recipe):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.config import completed, differences, identity
-from common.errors import UserError
+from common.errors import UserError, say
 from common.files import shown
 from common.segments import Origin, Segment
 from common.training import checkpoint, distributed, start, tracking
@@ -35,7 +35,7 @@ def same_run(there: dict[str, Any], here: dict[str, Any], precisions: Collection
             a CPU; its segments say which was when.
     """
     key = "train.precision"
-    if {there.get(key), here.get(key)} <= set(precisions):
+    if there.get(key) in precisions and here.get(key) in precisions:
         there = there | {key: here[key]}
     return there == here
 
@@ -62,6 +62,7 @@ class Run:
         self.first, self.seconds, self.finished = 0, 0.0, False
         self.window: list[float] = [0.0, 0]
         segments: list[Segment] = []
+        before = ""
         self.first_losses: list[float] = []
         self.metrics: dict[str, float] = {}
         saved = checkpoint.of_run(folder)
@@ -71,11 +72,21 @@ class Run:
                 raise UserError(f"{shown(folder)} holds a run of another configuration: "
                                 f"{', '.join(differences(there, self.fixed))}; add fresh=true to "
                                 "discard it")
-            recipe.load_state(saved.recipe)
-            checkpoint.set_random_states(saved.random)
+            last = recipe.config.train.steps
+            if saved.step > last or (saved.finished and saved.step < last):
+                raise UserError(f"checkpoint in {shown(folder)}: step: {saved.step}: expected "
+                                f"{last}, the last, of a finished run, and no later one of any; "
+                                "add fresh=true to start anew")
+            try:
+                recipe.load_state(saved.recipe)
+                checkpoint.set_random_states(saved.random)
+            except UserError as e:
+                raise UserError(f"checkpoint in {shown(folder)}: {e}") from e
             self.first, self.window, self.seconds = saved.step, saved.window, saved.seconds
             segments, self.metrics, self.finished = saved.segments, saved.metrics, saved.finished
             self.first_losses = saved.first_losses
+            was, now = there.get("train.precision"), self.fixed.get("train.precision")
+            before = f", in {now}, begun in {was}" if was != now else ""
         else:
             start.begin(recipe, source)
         began: dict[str, Any] = {"from_seconds": round(self.seconds, 1)} if self.first else {}
@@ -89,6 +100,8 @@ class Run:
         lines = saved.lines if saved else None
         self.tracker = None if distributed.rank() else tracking.Tracker(
             folder, recipe.config, self.first, name, evaluated, lines)
+        if self.first and mine and not distributed.rank():
+            say(f"{name}: goes on at step {self.first:,} of {recipe.config.train.steps:,}{before}")
         self.before, self.started = self.seconds, time.perf_counter()
         self.saved_at, self.cost = self.started, 0.0
 
@@ -115,10 +128,18 @@ class Run:
         return mean
 
     def evaluate(self, step: int, final: bool = False) -> None:
-        """Evaluate and log the metrics."""
+        """Evaluate and log the metrics.
+
+        Raises:
+            UserError: one of them is NaN.
+        """
         if self.tracker is None:
             return
-        self.metrics = self.recipe.evaluate(step, final=final)
+        metrics = self.recipe.evaluate(step, final=final)
+        for name, value in metrics.items():
+            if math.isnan(value):
+                raise self.diverged(f"the metric {name!r} is {value}", step)
+        self.metrics = metrics
         self.recipe.train_mode()
         self.tracker.log(step, **{f"eval/{k}": v for k, v in self.metrics.items()})
 
@@ -174,6 +195,16 @@ class Run:
 
     def diverged(self, what: str, step: int) -> UserError:
         """The error to raise when training cannot go on."""
-        kept = (f"the checkpoint of step {self.good} is kept" if self.good
+        return UserError(f"{self.name}: {what} at step {step}; training stopped, {self.kept}")
+
+    @property
+    def interrupted(self) -> str:
+        """What to say when the user ends training."""
+        how = "goes on from there" if self.good else "begins anew"
+        return f"{self.name}: interrupted; {self.kept}, the same command {how}"
+
+    @property
+    def kept(self) -> str:
+        """Which checkpoint is on disk, for messages."""
+        return (f"the checkpoint of step {self.good} is kept" if self.good
                 else "there is no checkpoint yet")
-        return UserError(f"{self.name}: {what} at step {step}; training stopped, {kept}")

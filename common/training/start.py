@@ -210,4 +210,6 @@ def read_file(path: Path, name: str) -> dict[str, Tensor]:
 
 def networks_of(saved: checkpoint.Saved) -> dict[str, Tensor]:
     """The tensors of the model in a checkpoint; empty if it has no model."""
-    return {k: v for k, v in saved.recipe.get("model", {}).items() if isinstance(v, Tensor)}
+    model = saved.recipe.get("model")
+    return {k: v for k, v in model.items() if isinstance(v, Tensor)} if isinstance(
+        model, dict) else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,12 @@ class Line(Open):
 
     @model_validator(mode="after")
     def _numbers(self) -> Line:
-        for k, v in (self.model_extra or {}).items():
-            if k.startswith("eval/") and type(v) not in (int, float):
-                raise ValueError(f"{k}: {str(v)[:60]!r}: expected a number")
+        for k, v in {"loss": self.loss, **(self.model_extra or {})}.items():
+            if k == "loss" or k.startswith("eval/"):
+                if type(v) not in (int, float):
+                    raise ValueError(f"{k}: {str(v)[:60]!r}: expected a number")
+                if math.isnan(v):
+                    raise ValueError(f"{k}: nan: expected a number")
         return self
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from common.config import one_line
 from common.errors import UserError
-from common.files import shown, write_atomic
+from common.files import reason, shown, write_atomic
 from common.finite import expect_finite
 from common.typed import Model
 
@@ -67,12 +67,28 @@ def save(path: Path, tensors: dict[str, Tensor], about: dict[str, str], sidecar:
     write_atomic(path.with_suffix(".md"), card)
 
 
+BESIDE = {".json": "JSON file", ".md": "card"}
+"""The files that lie beside weights, by the end of their names."""
+
+
+def expect_weights(path: Path) -> None:
+    """Refuse a file that lies beside weights, which is easily mistaken for them.
+
+    Raises:
+        UserError: it is one.
+    """
+    if path.suffix in BESIDE:
+        raise UserError(f"{shown(path)}: is a {BESIDE[path.suffix]}, such as lies beside weights: "
+                        f"expected the weights, {path.with_suffix('.safetensors').name}")
+
+
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a file of weights; returns its tensors and its metadata.
 
     Raises:
         UserError: it is missing or damaged, or a weight is not finite.
     """
+    expect_weights(path)
     try:
         with safe_open(path, "pt") as f:
             tensors, about = {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
@@ -81,7 +97,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except UserError as e:
         raise UserError(f"{shown(path)}: {e}") from e
     except OSError as e:
-        raise UserError(f"cannot read {shown(path)}: {e.strerror or one_line(e)}") from e
+        raise UserError(f"cannot read {shown(path)}: {reason(e, path)}") from e
     except SafetensorError as e:
         raise UserError(f"{shown(path)} is damaged or no file of weights: "
                         f"{one_line(e)[:160]}") from e

@@ -17,14 +17,15 @@ SGD, MUON = {"optim.rule": "sgd"}, {"optim.rule": "muon"}
 
 @dataclass
 class ModelConfig:
-    widths: list[int] = key([64, 256, 256], "channels of the three groups", least=1, some=True)
+    widths: list[int] = key([64, 256, 256], "channels of the three groups",
+                            least=1, most=100_000, some=True)
     first: Literal["learned", "whitening"] = key(
         "whitening", "first layer: frozen whitening filters and a bias, or random ones and BN")
     dirac: bool = key(True, "start 3×3 convolutions as the identity on their input channels")
     head: Literal["ninth", "unit"] = key(
         "ninth", "torch's initialisation and logits / 9, or weights of std 1 and logits / inputs")
     keep: float = key(0.6, "fraction of BN's running statistics kept in a step", least=0, below=1)
-    magnify: int = key(1, "every pixel becomes magnify × magnify pixels", least=1)
+    magnify: int = key(1, "every pixel becomes magnify × magnify pixels", least=1, most=1000)
 
 
 @dataclass
@@ -57,7 +58,8 @@ class OptimConfig:
 
 @dataclass
 class AugmentConfig:
-    translate: int = key(2, "pixels of reflection padding before the random crop", least=0)
+    translate: int = key(2, "pixels of reflection padding before the random crop",
+                         least=0, most=1000)
     flip: Literal["none", "random", "alternating"] = key(
         "alternating", "mirror at random in every epoch, or each image in every second epoch")
 

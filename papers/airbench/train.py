@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from common.entry import exit_with
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from common.data import Split
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.running.cli import main
 from common.training.augment import PadCropFlip
 from common.training.devices import place
@@ -81,10 +82,9 @@ class AirbenchRecipe(Supervised):
 
     def row(self, step: int) -> Row:
         """The base class's row, with crops, mirrored images and Lookahead's two weights."""
-        row = super().row(step)
+        row, train = super().row(step), self.config.train
         drawn = self.augmented.draw(len(row["index"]), self.generator("augment", step))
-        forth, back = lookahead(self.config.optim.lookahead, step, self.config.train.steps,
-                                self.order.steps)
+        forth, back = lookahead(self.config.optim.lookahead, step, train.steps, self.order.steps)
         flip = self.flips(step // self.order.steps)[row["index"], None]
         return row | {"offset": drawn["offset"], "flip": flip, "forth": forth, "back": back}
 
@@ -184,10 +184,10 @@ class AirbenchRecipe(Supervised):
         After the last step also ``accuracy_2`` and ``accuracy_6``; and ``accuracy`` and ``loss``,
         the mean cross-entropy without label smoothing, with the configured number of views.
         """
-        x, y = self.eval_inputs, self.eval_labels
+        x, y, own = self.eval_inputs, self.eval_labels, self.config.measure.views
         if not final:
             return {"accuracy_1": 100 * fraction(self.predict(x, 1).argmax(1) == y)}
-        logits, own = {n: self.predict(x, n) for n in VIEWS}, self.config.measure.views
+        logits = {n: self.predict(x, n) for n in VIEWS}
         right = {n: 100 * fraction(z.argmax(1) == y) for n, z in logits.items()}
         return {"accuracy": right[own], "loss": F.cross_entropy(logits[own], y).item(),
                 **{f"accuracy_{n}": v for n, v in right.items()}}

@@ -23,9 +23,9 @@ class TaskConfig:
 @dataclass
 class ModelConfig:
     networks: int = key(100, "networks trained side by side, each from other initial weights",
-                        least=1)
-    hidden: int = key(2, "hidden units; family trees have groups of fixed sizes", least=1,
-                      only=LAYERED)
+                        least=1, most=10**6)
+    hidden: int = key(2, "hidden units; family trees have groups of fixed sizes",
+                      least=1, most=100_000, only=LAYERED)
     skip: bool = key(False, "connect every group to all later ones, which XOR with one hidden unit "
                             "needs", only=LAYERED)
     activation: Literal["logistic", "tanh", "relu", "softsign"] = key("logistic", "y = f(x)")

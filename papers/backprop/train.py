@@ -11,6 +11,7 @@ initial weights of all of them.
 from __future__ import annotations
 
 from pathlib import Path
+from common.entry import exit_with
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from common.data import DataSet, Split, generator
 from common.decoded import of_tensors
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.files import write_atomic
 from common.running.cli import main
 from common.training.recipe import Supervised

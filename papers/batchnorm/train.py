@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar
+from common.entry import exit_with
 
 import torch
 from einops import rearrange
@@ -17,7 +18,7 @@ from torch import Tensor
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.running.cli import main
 from common.training.descent import sgd
 from common.training.recipe import Supervised
@@ -30,13 +31,14 @@ PROBE = 1000
 @dataclass
 class ModelConfig:
     bn: bool = key(True, "batch-normalise the hidden layers")
-    hidden: list[int] = key([100, 100, 100], "widths of the hidden layers", least=1, some=True)
+    hidden: list[int] = key([100, 100, 100], "widths of the hidden layers",
+                            least=1, most=100_000, some=True)
     init_std: float = key(0.05, "standard deviation of the initial weights", least=0)
     momentum: float = key(
         0.1, "weight of the newest batch in BN's moving averages", above=0, most=1,
         only={"model.bn": True})
     population_batches: int = key(
-        1000, "training batches that the population statistics average over", least=1,
+        1000, "training batches that the population statistics average over", least=1, most=10**6,
         only={"model.bn": True})
     unit: int = key(0, "the activation of the last hidden layer that Fig. 1(b, c) follows", least=0)
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from common.conditions import NEVER, Not, both
 from common.config import Config as BaseConfig
+from common.config import DataConfig as BaseDataConfig
 from common.config import key
 from common.errors import UserError
 from common.training.layers import Dropout
@@ -32,18 +33,18 @@ class TaskConfig:
         "classification", "section 5.1, 5.2 or 5.3")
     noise: float = key(1.0, "σ of the Gaussian likelihood", above=0,
                        only={"task.name": ("regression", "bandit")})
-    agents: int = key(5, "bandits that play side by side", least=1, only=BANDIT)
+    agents: int = key(5, "bandits that play side by side", least=1, most=10**6, only=BANDIT)
     epsilon: float = key(0.0, "probability of a random action", least=0, most=1, only=BANDIT)
-    memory: int = key(4096, "interactions an agent remembers", least=1, only=BANDIT)
-    updates: int = key(64, "updates after each interaction", least=1, only=BANDIT)
-    thompson: int = key(2, "weight samples averaged to choose an action", least=1,
+    memory: int = key(4096, "interactions an agent remembers", least=1, most=10**6, only=BANDIT)
+    updates: int = key(64, "updates after each interaction", least=1, most=10**6, only=BANDIT)
+    thompson: int = key(2, "weight samples averaged to choose an action", least=1, most=10**6,
                         only=both(BANDIT, POSTERIOR))
 
 
 @dataclass
 class ModelConfig:
     arm: Literal["sgd", "dropout", "bbb"] = key("bbb", "plain weights, dropout, or posteriors")
-    units: int = key(400, "units in each of the two hidden layers", least=1)
+    units: int = key(400, "units in each of the two hidden layers", least=1, most=100_000)
     mu_std: float = key(0.0, "standard deviation of the initial μ; 0: 1/√inputs", least=0,
                         only=both(FIXED_DATA, POSTERIOR))
     rho: float = key(-3.0, "initial ρ; σ = log(1 + exp ρ)", only=POSTERIOR)
@@ -69,7 +70,7 @@ class OptimConfig:
     milestones: list[int] = key([], "steps after which it is divided by 10", least=1,
                                 only=FIXED_DATA)
     rule: Literal["sgd", "adam"] = key("sgd", "eqs. (5), (6), or Adam", only=REGRESSION)
-    samples: int = key(1, "weight samples averaged in a step", least=1,
+    samples: int = key(1, "weight samples averaged in a step", least=1, most=10**6,
                        only=both(CLASSIFICATION, POSTERIOR))
     kl: Literal["uniform", "decreasing"] = key(
         "uniform", "π_i = 1/M, or 2^(M−i)/(2^M − 1)", only=both(CLASSIFICATION, POSTERIOR))
@@ -90,6 +91,12 @@ class MeasureConfig:
 
 
 @dataclass
+class DataConfig(BaseDataConfig):
+    name: str = key("mnist", "data set: mnist, fashion_mnist, cifar10 or digits; the bandit's is "
+                             "mushroom")
+
+
+@dataclass
 class Config(BaseConfig):
     honoured: ClassVar = {
         "data.name": {"task.name": Not("regression")}, "data.evaluate_on": NEVER,
@@ -97,6 +104,7 @@ class Config(BaseConfig):
         "train.compile": (REGRESSION, BANDIT, {"model.arm": ("sgd", "dropout")},
                           {"optim.fast": True})}
     precisions: ClassVar = ("float32", "tf32")
+    data: DataConfig = field(default_factory=DataConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)

@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from common.errors import exit_with
+from common.entry import exit_with
+
 from common.running.cli import main
 from common.training.recipe import Recipe
 from papers.bayes_by_backprop.bandit import BanditRecipe

@@ -12,12 +12,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from common.entry import exit_with
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from common.config import Config
-from common.errors import UserError, asks_for_help, exit_with
+from common.errors import UserError, asks_for_help
 from common.evidence import results
 from common.evidence.plotting import COLOURS, figure, png, style
 from common.files import shown, write_atomic

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
+from common.entry import exit_with
 
 import torch
 from einops import reduce, repeat
@@ -18,7 +19,7 @@ from common.conditions import NEVER
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import Split, generator
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.running.cli import main
 from common.training.devices import place
 from common.training.recipe import Supervised
@@ -41,7 +42,7 @@ def with_number(name: str) -> dict[str, tuple[str, ...]]:
 @dataclass
 class ModelConfig:
     lrn: bool = key(True, "normalise the responses of the first two poolings, as in Caffe's file")
-    magnify: int = key(1, "every pixel becomes magnify × magnify pixels", least=1)
+    magnify: int = key(1, "every pixel becomes magnify × magnify pixels", least=1, most=1000)
 
 
 @dataclass

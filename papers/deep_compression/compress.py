@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from common.entry import exit_with
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
-from common.errors import UserError, asks_for_help, exit_with
-from common.files import shown, write_atomic
+from common.errors import UserError, asks_for_help
+from common.files import reason, shown, write_atomic
 from common.finite import expect_finite
+from common.training.weight_files import expect_weights
 from common.typed import whole
 from papers.deep_compression.coding import SUFFIX, SharedTensor, Tensors, read, storage, write
 from papers.deep_compression.model import k_means
@@ -58,10 +60,12 @@ def weights_of(path: Path) -> dict[str, np.ndarray]:
     Raises:
         UserError: it cannot be read.
     """
+    expect_weights(path)
     try:
         return {name: w.float().numpy() for name, w in load_file(path).items()}
     except (OSError, SafetensorError, KeyError) as e:
-        raise UserError(f"cannot read {shown(path)}: {e}") from e
+        why = reason(e, path) if isinstance(e, OSError) else e
+        raise UserError(f"cannot read {shown(path)}: {why}") from e
 
 
 def listing(tensors: Tensors) -> str:

@@ -24,7 +24,8 @@ class TaskConfig:
 @dataclass
 class ModelConfig:
     network: Literal["lenet_300_100", "lenet_5"] = key("lenet_300_100", "the network")
-    hidden: list[int] = key([300, 100], "widths of LeNet-300-100's hidden layers", least=1,
+    hidden: list[int] = key([300, 100], "widths of LeNet-300-100's hidden layers",
+                            least=1, most=100_000,
                             some=True, only={"model.network": "lenet_300_100"})
 
 

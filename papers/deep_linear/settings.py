@@ -27,8 +27,10 @@ class TaskConfig:
 
 @dataclass
 class ModelConfig:
-    width: int = key(8, "units of each hidden layer; N of the matrices of products", least=1)
-    layers: int = key(3, "N_l, layers of neurons: one more than matrices", least=3, only=MODES)
+    width: int = key(8, "units of each hidden layer; N of the matrices of products",
+                     least=1, most=100_000)
+    layers: int = key(3, "N_l, layers of neurons: one more than matrices",
+                      least=3, most=10_000, only=MODES)
     strengths: list[float] = key([4.0, 3.0, 2.0, 1.0], "s of the task's modes", above=0, some=True,
                                  only=MODES)
     start: Literal["decoupled", "random"] = key(
@@ -50,7 +52,7 @@ class OptimConfig:
     lr: float = key(0.001, "λ = 1/τ of full-batch gradient descent", above=0, only=MODES)
     scaled: bool = key(False, "λ is in units of 1/the largest curvature at the optimum",
                        only=MODES)
-    updates: int = key(100, "updates in a step", least=1, only=MODES)
+    updates: int = key(100, "updates in a step", least=1, most=10**6, only=MODES)
     ε: float = key(0.001, "a mode is learned when its strength is above s − ε", above=0,
                    only=MODES)
 
@@ -58,8 +60,8 @@ class OptimConfig:
 @dataclass
 class SweepConfig:
     depths: list[int] = key([3, 10, 30, 100], "N_l of each network, 3 or more; a step trains one",
-                            least=1, some=True, only=SWEEP)
-    rates: int = key(20, "number of learning rates for each depth", least=2, only=SWEEP)
+                            least=1, most=10_000, some=True, only=SWEEP)
+    rates: int = key(20, "number of learning rates for each depth", least=2, most=10**6, only=SWEEP)
     fastest: float = key(1.0, "the largest rate; the others follow by equal factors", above=0,
                          only=SWEEP)
     slowest: float = key(0.001, "the smallest rate", above=0, only=SWEEP)

@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from common.errors import exit_with
+from common.entry import exit_with
+
 from common.running.cli import main
 from common.training.recipe import Recipe
 from papers.deep_linear.modes import ModesRecipe

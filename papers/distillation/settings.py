@@ -14,7 +14,8 @@ SHIFTED = {"measure.classes": Not([])}
 
 @dataclass
 class ModelConfig:
-    hidden: list[int] = key([800, 800], "widths of the hidden layers", least=1, some=True)
+    hidden: list[int] = key([800, 800], "widths of the hidden layers",
+                            least=1, most=100_000, some=True)
     p_input: float = key(1.0, "probability of retaining a pixel in training", above=0, most=1)
     p_hidden: float = key(1.0, "probability of retaining a hidden unit", above=0, most=1)
     max_norm: float = key(0.0, "radius of the incoming weights, in the scale of those that see "
@@ -24,7 +25,8 @@ class ModelConfig:
 @dataclass
 class TransferConfig:
     digits: list[int] = key([], "labels of the images that are trained on; none: all", least=0)
-    jitter: int = key(0, "pixels by which images are shifted at most, in either direction", least=0)
+    jitter: int = key(0, "pixels by which images are shifted at most, in either direction",
+                      least=0, most=1000)
     temperature: float = key(20.0, "T of the soft targets", above=0, only=STUDENT)
     hard: float = key(0.1, "weight of the labels; that of the soft targets is the rest", least=0,
                       most=1, only=STUDENT)
@@ -40,7 +42,7 @@ class OptimConfig:
 class MeasureConfig:
     classes: list[int] = key([], "classes whose biases are shifted after training", least=0)
     shift: float = key(3.5, "by how much the paper shifts them", least=-1000, only=SHIFTED)
-    points: int = key(29, "shifts of the figure, from 0 to twice the paper's", least=2,
+    points: int = key(29, "shifts of the figure, from 0 to twice the paper's", least=2, most=10**6,
                       only=SHIFTED)
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from common.entry import exit_with
 
 import torch
 from safetensors.torch import save_file
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from common.config import start_of
 from common.data import Split, generator
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.files import write_atomic
 from common.running.cli import main
 from common.training.augment import PadCropFlip

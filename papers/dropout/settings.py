@@ -20,7 +20,8 @@ NOISY = {"model.noise": Not("none")}
 class ModelConfig:
     kind: Literal["classifier", "autoencoder"] = key(
         "classifier", "a classifier, or section 7.1's autoencoder, which has one hidden layer")
-    hidden: list[int] = key([1024, 1024, 1024], "widths of the hidden layers", least=1, some=True)
+    hidden: list[int] = key([1024, 1024, 1024], "widths of the hidden layers",
+                            least=1, most=100_000, some=True)
     constant_pn: bool = key(False, "hidden gives pn, the units retained on average; layers have "
                                    "hidden/p_hidden units", only=CLASSIFIER)
     activation: Literal["relu", "logistic"] = key("relu", "f of every hidden layer",

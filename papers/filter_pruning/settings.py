@@ -24,8 +24,8 @@ class TaskConfig:
 @dataclass
 class ModelConfig:
     kind: Literal["resnet", "vgg16"] = key("resnet", "networks of papers/resnet, or VGG-16")
-    depth: int = key(20, "weighted layers, 6n+2", only={"model.kind": "resnet"})
-    width: int = key(64, "filters of VGG-16's first convolution", least=1,
+    depth: int = key(20, "weighted layers, 6n+2", most=10_000, only={"model.kind": "resnet"})
+    width: int = key(64, "filters of VGG-16's first convolution", least=1, most=100_000,
                      only={"model.kind": "vgg16"})
 
 
@@ -53,15 +53,15 @@ class OptimConfig:
 
 @dataclass
 class AugmentConfig:
-    pad: int = key(4, "zeros on each side before the random crop; 0: no crop, no flip", least=0,
-                   only=TRAIN)
+    pad: int = key(4, "zeros on each side before the random crop; 0: no crop, no flip",
+                   least=0, most=1000, only=TRAIN)
     flip: bool = key(True, "mirror half the images", only={"augment.pad": Not(0)})
 
 
 @dataclass
 class ViewConfig:
     images: int = key(1000, "how many images, from the first on, the error is measured on",
-                      least=1, only=SENSITIVITY)
+                      least=1, most=10**6, only=SENSITIVITY)
     shares: list[float] = key([0.1, 0.3, 0.5, 0.7, 0.9],
                               "fractions of filters to remove, one layer at a time", above=0,
                               below=1, some=True, only=SENSITIVITY)

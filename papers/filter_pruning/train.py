@@ -10,13 +10,14 @@ A step of the sensitivity experiments prunes one layer by one fraction.
 from __future__ import annotations
 
 import copy
+from common.entry import exit_with
 
 import torch
 from einops import reduce
 from torch import Tensor
 
 from common.data import Split, evaluation_splits, generator
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.running.cli import main
 from common.training import start
 from common.training.augment import Cropped, PadCropFlip

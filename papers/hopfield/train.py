@@ -2,7 +2,7 @@
 
     python papers/hopfield/train.py experiment=quick           # bundled digits, seconds, offline
     python papers/hopfield/train.py experiment=load_2000       # overlap against load
-    python papers/hopfield/train.py experiment=random_starts   # where random states end
+    python papers/hopfield/train.py experiment=random_30       # where random states end
 
 A step is one asynchronous sweep over all neurons of all trials.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
+from common.entry import exit_with
 
 import torch
 from einops import rearrange
@@ -22,7 +23,7 @@ from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
 from common.decoded import of_tensors
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.running.cli import main
 from common.training.recipe import Recipe
 from papers.hopfield.measures import own_is_nearest, reached, remembered, unstable_bits
@@ -39,9 +40,9 @@ from papers.hopfield.model import (
 
 @dataclass
 class ModelConfig:
-    neurons: int = key(500, "N; for digits there is one for each pixel", least=1,
+    neurons: int = key(500, "N; for digits there is one for each pixel", least=1, most=100_000,
                        only={"model.patterns": "random"})
-    load: float = key(0.1, "α; p = α N patterns, rounded", above=0,
+    load: float = key(0.1, "α; p = α N patterns, rounded", above=0, most=1000,
                       only={"model.patterns": "random"})
     patterns: Literal["random", "digits"] = key("random", "unbiased ±1, or one digit of each class")
     rule: Literal["hebb", "pseudo_inverse"] = key("hebb", "how couplings are made from patterns")
@@ -53,9 +54,10 @@ class ModelConfig:
 @dataclass
 class StartConfig:
     trials: int = key(
-        50, "networks side by side; where they start at patterns, at most one for each", least=1)
-    repeats: int = key(1, "starts from each pattern, every time with other bits turned", least=1,
-                       only={"start.random": False})
+        50, "networks side by side; where they start at patterns, at most one for each",
+        least=1, most=10**6)
+    repeats: int = key(1, "starts from each pattern, every time with other bits turned",
+                       least=1, most=10**6, only={"start.random": False})
     random: bool = key(False, "start at random instead of at a pattern")
     flipped: float = key(
         0.0, "fraction of the pattern's bits that are turned at the start", least=0, most=1,
@@ -70,6 +72,10 @@ class Config(BaseConfig):
     precisions: ClassVar = ("float32", "tf32")
     model: ModelConfig = field(default_factory=ModelConfig)
     start: StartConfig = field(default_factory=StartConfig)
+
+    def check(self) -> None:
+        if self.model.states == "zero_one" and self.model.update == "synchronous":
+            raise UserError("model.states=zero_one: expected model.update=asynchronous")
 
 
 class State(nn.Module):
@@ -128,8 +134,6 @@ class HopfieldRecipe(Recipe):
             self.nearest = own_is_nearest(S.to(ξ.device), ξ, mine)
         self.model = State(S)
         zero_one = c.model.states == "zero_one"
-        if zero_one and c.model.update == "synchronous":
-            raise UserError("model.states=zero_one: expected model.update=asynchronous")
         self.by_overlaps = (c.model.rule == "hebb" and c.model.update == "asynchronous"
                             and not zero_one)
         self.J: Tensor | None = None if self.by_overlaps else (

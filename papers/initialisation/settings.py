@@ -25,8 +25,9 @@ class TaskConfig:
 
 @dataclass
 class ModelConfig:
-    depth: int = key(5, "hidden layers", least=1, only=[TRAIN, LAYERS])
-    width: int = key(100, "units of each hidden layer; filters of model B's first layer", least=1)
+    depth: int = key(5, "hidden layers", least=1, most=10_000, only=[TRAIN, LAYERS])
+    width: int = key(100, "units of each hidden layer; filters of model B's first layer",
+                     least=1, most=100_000)
     activation: Literal["linear", "sigmoid", "tanh", "softsign", "relu", "selu"] = key(
         "tanh", "f, of the hidden layers", only=[TRAIN, LAYERS])
     init: Literal["standard", "normalised", "xavier", "he"] = key(
@@ -53,14 +54,14 @@ class OptimConfig:
 @dataclass
 class MeasureConfig:
     examples: int = key(300, "test images, or inputs, over which activations are measured",
-                        least=1)
+                        least=1, most=10**6)
     jacobians: int = key(1, "examples at which the Jacobian of every hidden layer is decomposed",
-                         least=0, only=LAYERS)
-    points: int = key(41, "values of each of the two weights", least=3, only=SURFACE)
+                         least=0, most=10**6, only=LAYERS)
+    points: int = key(41, "values of each of the two weights", least=3, most=10**6, only=SURFACE)
     reach: float = key(10.0, "the weights go from −reach to reach", above=0, most=1000,
                        only=SURFACE)
     trained: int = key(0, "updates of descent on the cross-entropy before the surface is drawn",
-                       least=0, only=SURFACE)
+                       least=0, most=10**6, only=SURFACE)
     flat: float = key(0.1, "flat means a slope below this fraction of the steepest", above=0,
                       below=1, only=SURFACE)
 

@@ -17,7 +17,8 @@ LOOKED_AT = {"measure.images": Not(0)}
 @dataclass
 class ModelConfig:
     network: Literal["f1", "c1"] = key("f1", "fully connected, or convolutional")
-    hidden: list[int] = key([512] * 5, "widths of F1's hidden layers", least=1, some=True,
+    hidden: list[int] = key([512] * 5, "widths of F1's hidden layers",
+                            least=1, most=100_000, some=True,
                             only={"model.network": "f1"})
     ghost: int = key(0, "examples that are normalised together in training; 0: the whole batch",
                      least=0)
@@ -39,15 +40,17 @@ class OptimConfig:
 class MeasureConfig:
     train_images: int = key(0, "training images to train on; 0: all", least=0)
     images: int = key(5000, "training images whose loss is f around the minimum; 0: nothing is "
-                            "measured there", least=0)
+                            "measured there", least=0, most=10**6)
     epsilons: list[float] = key([1e-3, 5e-4], "ε of metric (3)", above=0, some=True,
                                 only=LOOKED_AT)
-    iterations: int = key(10, "iterations of L-BFGS-B for each sharpness", least=1, only=LOOKED_AT)
-    directions: int = key(100, "p, random directions of metric (3)", least=1, only=LOOKED_AT)
-    products: int = key(15, "products with the Hessian for its largest eigenvalue", least=1,
-                        only=LOOKED_AT)
-    points: int = key(25, "points of Fig. 3's line, whose other end start_from names", least=2,
-                      only=LOOKED_AT | {"start_from": Not("")})
+    iterations: int = key(10, "iterations of L-BFGS-B for each sharpness",
+                          least=1, most=10**6, only=LOOKED_AT)
+    directions: int = key(100, "p, random directions of metric (3)",
+                          least=1, most=10**6, only=LOOKED_AT)
+    products: int = key(15, "products with the Hessian for its largest eigenvalue",
+                        least=1, most=10**6, only=LOOKED_AT)
+    points: int = key(25, "points of Fig. 3's line, whose other end start_from names",
+                      least=2, most=10**6, only=LOOKED_AT | {"start_from": Not("")})
 
 
 @dataclass

@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 import math
+from common.entry import exit_with
 
 import torch
 from torch import Tensor
 
 from common.config import start_of
 from common.data import Split, generator
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.running.cli import main
 from common.training.descent import sgd
 from common.training.recipe import Supervised

@@ -27,7 +27,7 @@ class TaskConfig:
 class OptimConfig:
     method: Literal["lbfgs", "bfgs", "modified", "damped", "saddle_free", "descent", "momentum",
                     "nesterov", "adam"] = key("lbfgs", "Newton's: modified, damped, saddle_free")
-    m: int = key(5, "pairs that L-BFGS keeps", least=1, only={"optim.method": "lbfgs"})
+    m: int = key(5, "pairs that L-BFGS keeps", least=1, most=10**6, only={"optim.method": "lbfgs"})
     momentum: float = key(0.9, "momentum, with or without Nesterov's form", least=0, below=1,
                           only={"optim.method": ("momentum", "nesterov")})
 

@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import math
+from common.entry import exit_with
 
 from einops import rearrange
 from torch import Tensor, nn
 
 from common import problems
 from common.data import generator
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.problems import Problem
 from common.running.cli import main
 from common.training.recipe import Recipe, Supervised

@@ -23,7 +23,8 @@ class TaskConfig:
 
 @dataclass
 class ModelConfig:
-    hidden: int = key(15, "tanh units of the one hidden layer", least=1, only=NETWORKS)
+    hidden: int = key(15, "tanh units of the one hidden layer",
+                      least=1, most=100_000, only=NETWORKS)
 
 
 @dataclass

@@ -11,6 +11,7 @@ import copy
 import math
 import time
 from typing import Any
+from common.entry import exit_with
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from common.data import DataSet, Split, generator
 from common.decoded import of_tensors
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.running.cli import main
 from common.training.recipe import Recipe, Supervised
 from common.training.sums import fraction

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from common.entry import exit_with
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ from matplotlib.colors import LogNorm
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from common.errors import UserError, asks_for_help, exit_with
+from common.errors import UserError, asks_for_help
 from common.evidence.legends import legend_of_all
 from common.evidence.plotting import COLOURS, figure, folded, png, style
 from common.files import shown, write_atomic

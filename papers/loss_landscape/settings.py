@@ -28,11 +28,12 @@ class ModelConfig:
     kind: Literal["mlp", "resnet", "paper", "own"] = key(
         "mlp", "this folder's small networks, those of papers/resnet on CIFAR, the network of any "
                "experiment in this repository, or your own")
-    hidden: list[int] = key([128, 128], "units of each hidden layer", least=1, some=True, only=MLP)
+    hidden: list[int] = key([128, 128], "units of each hidden layer",
+                            least=1, most=100_000, some=True, only=MLP)
     activation: Literal["relu", "sigmoid", "maxout"] = key(
         "relu", "activation of hidden units", only=MLP)
     bn: bool = key(True, "batch normalisation in every hidden layer", only=MLP)
-    depth: int = key(20, "weighted layers, 6n+2", only=RESNET)
+    depth: int = key(20, "weighted layers, 6n+2", most=10_000, only=RESNET)
     shortcut: Literal["A", "B", "C", "none"] = key("A", "as in papers/resnet; none: plain",
                                                    only=RESNET)
     of: str = key("", "paper/experiment whose network and preparation of images are used",
@@ -52,19 +53,19 @@ class OptimConfig:
 @dataclass
 class ViewConfig:
     images: int = key(500, "training images, a fixed choice, on which the loss is evaluated",
-                      least=1)
-    points: int = key(21, "points per axis, an odd number", least=3)
+                      least=1, most=10**6)
+    points: int = key(21, "points per axis, an odd number", least=3, most=10**6)
     reach: float = key(1.0, "coordinates go from −reach to reach; a distance if normalise=none",
                        above=0, most=FARTHEST, only=VIEW)
     dimensions: int = key(2, "1: a line, 2: a plane", least=1, most=2, only=SURFACE)
     normalise: Literal["filter", "layer", "none"] = key(
         "filter", "scale directions by filter, by layer, or to length 1", only=VIEW)
-    iterations: int = key(12, "Hessian products of the Lanczos method at a point", least=2,
-                          only=CURVATURE)
+    iterations: int = key(12, "Hessian products of the Lanczos method at a point",
+                          least=2, most=10**6, only=CURVATURE)
     distance: float = key(10.0, "half length of the lines without normalisation", above=0,
                           most=FARTHEST, only=TRAIN)
-    directions: int = key(10, "number of random directions, each taken both ways", least=2,
-                          only=TRAIN)
+    directions: int = key(10, "number of random directions, each taken both ways",
+                          least=2, most=10**6, only=TRAIN)
 
 
 @dataclass

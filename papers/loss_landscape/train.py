@@ -9,7 +9,8 @@ A step of a line, plane or map is one point.
 
 from __future__ import annotations
 
-from common.errors import exit_with
+from common.entry import exit_with
+
 from common.running.cli import main
 from common.training.recipe import Recipe
 from papers.loss_landscape.settings import Config

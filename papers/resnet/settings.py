@@ -13,10 +13,11 @@ from common.config import key
 @dataclass
 class ModelConfig:
     family: Literal["cifar", "imagenet"] = key("cifar", "section 4.2's networks or Table 1's")
-    depth: int = key(20, "weighted layers: 6n+2 for cifar; 18, 34, 50, 101 or 152 for imagenet")
+    depth: int = key(
+        20, "weighted layers: 6n+2 for cifar; 18, 34, 50, 101 or 152 for imagenet", most=10_000)
     shortcut: Literal["A", "B", "C", "none"] = key(
         "A", "A zero-padding, B projection where the size changes, C everywhere, none: plain")
-    magnify: int = key(1, "every pixel becomes magnify × magnify pixels", least=1)
+    magnify: int = key(1, "every pixel becomes magnify × magnify pixels", least=1, most=1000)
 
 
 @dataclass
@@ -34,7 +35,8 @@ class OptimConfig:
 
 @dataclass
 class AugmentConfig:
-    pad: int = key(4, "zeros on each side before the random crop; 0: no crop, no flip", least=0)
+    pad: int = key(4, "zeros on each side before the random crop; 0: no crop, no flip",
+                   least=0, most=1000)
     flip: bool = key(True, "mirror half the images", only={"augment.pad": Not(0)})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from common.entry import exit_with
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from einops import reduce, repeat
 from torch import Tensor
 
 from common.data import Split, generator
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.running.cli import main
 from common.training.augment import Cropped, PadCropFlip
 from common.training.compiling import compile_parts

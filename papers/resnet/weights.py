@@ -35,7 +35,7 @@ from common.conditions import written
 from common.config import one_line
 from common.errors import UserError
 from common.evidence import card as cards
-from common.files import shown
+from common.files import reason, shown
 from common.training import weight_files
 from common.training.start import MEAN
 from papers.resnet.model import Block, ResNet, Shortcut, cifar_resnet
@@ -167,6 +167,7 @@ def load(path: Path, padding: Padding = "behind") -> tuple[ResNet, Tensor | None
     """
     if padding not in get_args(Padding):
         raise UserError(f"padding={written(padding)}: expected {' or '.join(get_args(Padding))}")
+    weight_files.expect_weights(path)
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
@@ -175,7 +176,7 @@ def load(path: Path, padding: Padding = "behind") -> tuple[ResNet, Tensor | None
             state = state.get("state_dict", state)
         state = our_names(state)
     except OSError as e:
-        raise UserError(f"cannot read {shown(path)}: {e.strerror or one_line(e)}") from e
+        raise UserError(f"cannot read {shown(path)}: {reason(e, path)}") from e
     except (SafetensorError, RuntimeError, ValueError, AttributeError, EOFError, KeyError) as e:
         raise UserError(f"{shown(path)} is damaged or no file of weights: "
                         f"{one_line(e)[:160]}") from e
@@ -206,7 +207,12 @@ def load(path: Path, padding: Padding = "behind") -> tuple[ResNet, Tensor | None
 def load_plain(path: Path) -> tuple[ResNet, Tensor | None]:
     """Like :func:`load`, for a network without shortcuts, where padding does not arise."""
     network, mean = load(path)
+    return without_shortcuts(network), mean
+
+
+def without_shortcuts(network: ResNet) -> ResNet:
+    """The same network, whose blocks have lost their shortcuts."""
     for module in network.modules():
         if isinstance(module, Block):
             module.shortcut = None
-    return network, mean
+    return network

@@ -16,8 +16,8 @@ STARTED = {"start_from": Not("")}
 @dataclass
 class ModelConfig:
     kind: Literal["mlp", "resnet18"] = key("mlp", "fully connected, or ResNet-18 for 32×32 pixels")
-    hidden: list[int] = key([100, 100], "units of hidden layers; []: logistic regression", least=1,
-                            only=PERCEPTRON)
+    hidden: list[int] = key([100, 100], "units of hidden layers; []: logistic regression",
+                            least=1, most=100_000, only=PERCEPTRON)
     activation: Literal["tanh", "relu"] = key("tanh", "of the hidden units", only=PERCEPTRON | {
         "model.hidden": Not([])})
 

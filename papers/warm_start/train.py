@@ -11,6 +11,7 @@ happens: the steps that remain cost nothing.
 from __future__ import annotations
 
 import math
+from common.entry import exit_with
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ from torch import Tensor
 from common import data
 from common.config import start_of
 from common.data import DataSet, Split, generator
-from common.errors import UserError, exit_with
+from common.errors import UserError
 from common.running.cli import main
 from common.training import distributed, start
 from common.training.recipe import Batch, Row, Supervised

@@ -83,12 +83,14 @@ def test_a_current_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys
         "error: the current folder is not there any more: change to another one\n")
 
 
-def test_ctrl_c_says_how_to_go_on(capsys):
+@pytest.mark.parametrize(("error", "said"), [
+    (KeyboardInterrupt(), "interrupted"), (KeyboardInterrupt("x: kept"), "x: kept")])
+def test_ctrl_c_says_what_is_known_of_what_is_kept(capsys, error, said):
     def interrupt():
-        raise KeyboardInterrupt
+        raise error
     with pytest.raises(SystemExit) as e:
         exit_with(interrupt)
-    assert e.value.code == 130 and "continues" in capsys.readouterr().err
+    assert e.value.code == 130 and capsys.readouterr().err == f"{said}\n"
 
 
 @pytest.mark.parametrize(("name", "expected"), [
@@ -101,6 +103,8 @@ def test_nearest(name, expected):
 def test_nearest_of_many_says_what_they_look_like():
     many = [f"run_{k:02}" for k in range(50)]
     assert nearest("zzz", many) == "; expected one of 50 names such as 'run_00' or 'run_49'"
+    assert nearest("zzz", many, "x --help") == "; x --help lists the 50 that there are"
+    assert nearest("run_4", many, "x --help").startswith("; did you mean 'run_")
     assert nearest("nope", ["hopfield", "lbfgs"]) == "; known: hopfield, lbfgs"
 
 
@@ -154,6 +158,7 @@ def test_help_is_asked_for_anywhere(argv, asked, capsys):
     assert asks_for_help(argv, "\nWhat it does.\n") is asked
     assert capsys.readouterr().out == "What it does.\n" * asked
     assert asks_for_help(argv, None) is asked, "python -OO leaves docstrings out"
+    assert ("-OO" in capsys.readouterr().out) is asked
 
 
 @pytest.mark.parametrize(("text", "line"), [

@@ -8,7 +8,16 @@ import pytest
 
 from common import data
 from common.errors import UserError, exit_with
-from common.files import cache_root, empty_folder, locked, read_text, sha256, shown, write_atomic
+from common.files import (
+    cache_root,
+    empty_folder,
+    locked,
+    read_text,
+    renewed,
+    sha256,
+    shown,
+    write_atomic,
+)
 from common.running import cli
 from tests.common.toy import Toy, experiments
 
@@ -30,10 +39,41 @@ def test_a_failure_leaves_the_old_content_and_no_rest(tmp_path):
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["f"]
 
 
+def test_an_interrupt_leaves_the_old_content_and_no_rest(tmp_path):
+    def interrupt(path):
+        path.write_text("half")
+        raise KeyboardInterrupt
+    write_atomic(tmp_path / "a", "old")
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(tmp_path / "a", interrupt)
+    assert [p.name for p in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "old"
+
+
 def test_keep_moves_the_old_file(tmp_path):
     write_atomic(tmp_path / "f", "1", keep=tmp_path / "g")
     write_atomic(tmp_path / "f", "2", keep=tmp_path / "g")
     assert ((tmp_path / "f").read_text(), (tmp_path / "g").read_text()) == ("2", "1")
+
+
+@pytest.mark.parametrize("bytes_left", [0, 700, 1300])
+def test_files_are_renewed_when_all_new_ones_are_written(tmp_path, bytes_left):
+    """On a disk with room for none, one or two of three."""
+    for name in ("a.1.tar", "a.2.tar", "other"):
+        (tmp_path / name).write_text("old")
+
+    def renew(room):
+        with renewed(tmp_path, "a.*.tar") as new:
+            for k in (1, 3, 4):
+                if (room := room - 600) < 0:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                (new / f"a.{k}.tar").write_text("new")
+    with pytest.raises(UserError, match=r"cannot write .*No space left.*what was there is kept"):
+        renew(bytes_left)
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == dict.fromkeys(
+        ("a.1.tar", "a.2.tar", "other"), "old")
+    renew(10_000)
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {
+        "a.1.tar": "new", "a.3.tar": "new", "a.4.tar": "new", "other": "old"}
 
 
 def test_what_is_synced_is_open_for_writing(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from common.typed import (
     Model,
     Open,
     checked,
+    form,
     parse_json,
     read_json,
     read_yaml,
@@ -69,12 +70,43 @@ def test_what_fits_is_frozen_and_typed():
     assert checked(Loose, {"name": "n", "other": [1]}, "a file").model_extra == {"other": [1]}
 
 
+@pytest.mark.parametrize(("text", "said"), [
+    ("train: {steps: 0010}", "steps: 0010: expected a decimal number, without leading zeros"),
+    ("a: {b: 1}\ntimes:\n  - 1:30", "times: 1:30: expected a decimal number, without colons"),
+    ("optim: {lr: 1e-400}", "lr: 1e-400: expected a number that is not rounded to 0"),
+    ("", "is empty: expected a mapping"), (" \n", "is empty: expected a mapping"),
+    ("a: &a [1]\n" + "".join(f"k{n}: &k{n} [{', '.join(['*a' if not n else f'*k{n - 1}'] * 9)}]\n"
+                             for n in range(9)), "its aliases (*name) repeat too much")])
+def test_what_yaml_would_misread_is_named_with_its_key(tmp_path, text, said):
+    (tmp_path / "f.yaml").write_text(text)
+    with pytest.raises(UserError) as e:
+        read_yaml(tmp_path / "f.yaml")
+    assert f"f.yaml: {said}" in str(e.value) and "max_yaml" not in str(e.value)
+
+
+class Forms(Model):
+    names: dict[str, int] = Field(default_factory=dict)
+    word: str = Field("a", pattern=form("^[a-z]+$", "small letters alone"))
+    several: list[int] = Field([1], min_length=1)
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    ({"names": {False: 1}}, 'the name False: expected text, in quotes here: "false"'),
+    ({"names": {12: 1}}, 'the name 12: expected text, in quotes here: "12"'),
+    ({"word": "A"}, "word: 'A': expected small letters alone"),
+    ({"several": []}, "several: []: expected at least 1 in it")])
+def test_forms_are_said_in_words(content, said):
+    with pytest.raises(UserError) as e:
+        checked(Forms, content, "f")
+    assert said in str(e.value) and "^" not in str(e.value)
+
+
 @pytest.mark.parametrize("number", ["0010", "-01", "1:30", "+1:30:59", "1:30.5", "00", "0_1",
                                     "1e-400", "-2.5E-9999", ".5e-400", "1e-324"])
 def test_numbers_that_yaml_reads_as_others_are_refused_wherever_they_stand(tmp_path, number):
     for text in ("a: {}", "a: [1, {}]", "a: {{b: {}}}", "{}: a"):
         (tmp_path / "f.yaml").write_text(text.format(number))
-        with pytest.raises(UserError, match=r"f\.yaml: .*expected a decimal number"):
+        with pytest.raises(UserError, match=r"f\.yaml: .*expected a (decimal )?number"):
             read_yaml(tmp_path / "f.yaml")
     (tmp_path / "f.yaml").write_text(f"a: '{number}'\nb: x {number}\n# {number}\nc: 10:65:a")
     assert read_yaml(tmp_path / "f.yaml") == {"a": number, "b": f"x {number}", "c": "10:65:a"}

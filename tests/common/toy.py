@@ -63,7 +63,8 @@ def share(from_step=0, commit="0" * 40, **hardware):
 def recorded(**parts):
     """A result file's content with these parts, as it is read."""
     return Record.model_validate({
-        "paper": "toy", "experiment": "base", "seed": 0, "metrics": {"accuracy": 0.5}, "curves": {"train_loss": [[1], [1.0]]},
+        "paper": "toy", "experiment": "base", "seed": 0,
+        "metrics": {"accuracy": 0.5}, "curves": {"train_loss": [[1], [1.0]]},
         "config": {"train": {"steps": 100}, "data": {"name": "digits"}},
         "data": {"name": "digits", "fingerprint": "f"}, "seconds": 1.0,
         "segments": [share()]} | parts)

@@ -29,6 +29,7 @@ from common.errors import UserError, asks_for_help, nearest, say
 from common.evidence.paper import Paper, papers
 from common.files import ROOT, read_text, shown, write_atomic
 from common.running.site import beside, explorer, pages, search, steps
+from common.running.words import texts_of
 from common.typed import parse_json
 
 HERE = Path(__file__).parent
@@ -246,15 +247,29 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def expect_free(to: Path, said: str) -> None:
+    """Refuse a folder for the site that holds something else.
+
+    Args:
+        to: the folder.
+        said: as the user wrote it.
+
+    Raises:
+        UserError: it does, or is no folder.
+    """
+    if not said or (to.exists() and (not to.is_dir() or any(to.iterdir()))
+                    and not (to / MARK).is_file()):
+        raise UserError(f"to={said}: expected a folder that is missing, empty or made by papers "
+                        "site")
+
+
 def cleared(to: Path) -> Path:
     """The folder for the site, emptied if it holds an earlier one.
 
     Raises:
         UserError: it holds something else, or cannot be written.
     """
-    if to.exists() and (not to.is_dir() or any(to.iterdir())) and not (to / MARK).is_file():
-        raise UserError(f"to={to}: expected a folder that is missing, empty or made by papers "
-                        "site")
+    expect_free(to, str(to))
     try:
         if to.exists():
             shutil.rmtree(to)
@@ -278,13 +293,13 @@ def main(argv: Sequence[str]) -> int:
     if asks_for_help(argv, __doc__):
         return 0
     keys = {"to": str(ROOT / "site"), "only": ""}
-    for word in (w for w in argv if "=" in w):
-        k, _, v = word.partition("=")
+    for k, v in texts_of(w for w in argv if "=" in w).items():
         if k not in keys:
             raise UserError(f"unknown key {k!r}{nearest(k, keys)}")
         keys[k] = v
     if keys["only"] not in ("", "claims"):
         raise UserError(f"only={keys['only']}: expected claims, or nothing for the whole site")
+    expect_free(Path(keys["to"]), keys["to"])  # before the papers are read, which takes long
     chosen = papers([w for w in argv if "=" not in w])
     if not keys["only"]:
         needed()

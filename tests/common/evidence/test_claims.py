@@ -45,7 +45,7 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
     (GOOD.replace("published: 1", "published: abc"), "published: 'abc': expected a number"),
     (GOOD.replace("{within: [-1, 1], why: x}", "[1]"), "judge: [1]: expected a mapping"),
     (GOOD.replace("[-1, 1]", "[1, -1]"), "the band ends at 0, below its beginning 2"),
-    (GOOD.replace("[-1, 1]", "[-1]"), "judge.within: [-1]: expected at least 2 of them"),
+    (GOOD.replace("[-1, 1]", "[-1]"), "judge.within: [-1]: expected at least 2 in it"),
     (GOOD.replace("[-1, 1]", "[-.inf, 1]"), "judge.within.0: -inf: expected a finite number"),
     (GOOD.replace("published: 1", "published: .nan"), "published: nan: expected a finite number"),
     (GOOD.replace("within: [-1, 1]", "at_least: 2, at_most: 1"), "ends at 1, below its beginning"),
@@ -79,8 +79,8 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
       for show in ("%d", "%", "", "d", "s", "c", "x", "n", ".2", "f", "|>9.2f", "0>9f", ".999f")),
     (GOOD.replace("obtained: printed", "obtained: quoted by"), "beginning with one of printed, "),
     (GOOD.replace("id: a", "id: 3"), "claim 3: id: 3: expected text"),
-    (GOOD.replace("id: a", "id: ../x"), "id: '../x': expected text of the form"),
-    (GOOD.replace("id: a", "id: 'a b'"), "id: 'a b': expected text of the form"),
+    (GOOD.replace("id: a", "id: ../x"), "id: '../x': expected text of letters"),
+    (GOOD.replace("id: a", "id: 'a b'"), "id: 'a b': expected text of letters"),
     (GOOD.replace("why: x}", "why: x}, show: '99999999'"), "'99999999': expected a format of"),
     ("- a", "claim 'without id': 'a': expected a mapping"),
     ("", "claims: None: expected a list"),
@@ -156,7 +156,7 @@ CURVE = "{table: t, steps: run, values: [n], metric: m, experiments: [e]}"
     (CURVE.replace("table: t", "table: u"), "published/u.csv"),
     *((CURVE.replace("table: t", f"table: {name}"), "curves.0.table: ") for name in (
         r'"t\0"', "../t", "''")),
-    (CURVE.replace("[n]", "[]"), "values: []: expected at least 1 of them"),
+    (CURVE.replace("[n]", "[]"), "values: []: expected at least 1 in it"),
     (CURVE.replace("metric", "meric"), "expected 'curves.0.metric'"),
     (CURVE.replace("}", ", sais: x}"), "unknown part 'curves.0.sais'; did you mean 'says'"),
     (CURVE.replace("metric: m", "metric: m, each: 0"), "each: 0: expected above 0")])

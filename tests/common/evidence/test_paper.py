@@ -1,5 +1,7 @@
 """A paper's folder: which results count, and when they are stale."""
 
+import sys
+
 import pytest
 
 from common.errors import UserError
@@ -8,6 +10,7 @@ from common.evidence import results
 from common.evidence.claims import Judge, Measure
 from common.evidence.paper import NEEDED, Paper, paper_names, papers
 from common.evidence.verdicts import decide
+from common.running import command
 
 
 @pytest.fixture(params=paper_names())
@@ -178,6 +181,32 @@ def test_what_is_half_made_is_left_out_with_a_word(tmp_path, monkeypatch, capsys
     assert papers(["whole"]) == ["whole"] and not capsys.readouterr().err
     with pytest.raises(UserError, match=r"papers/planned is half-made: expected README\.md, c"):
         papers(["planned"])
+
+
+@pytest.mark.parametrize("files", [NEEDED, ("claims.yaml", "train.py"), ()])
+@pytest.mark.parametrize("words", [
+    ["train", "cut"], ["reproduce", "cut", "--dry-run"], ["report", "cut"], ["recheck", "cut"],
+    ["bench", "cut"], ["bundle", "pack", "cut"], ["site", "cut"]], ids=" ".join)
+def test_no_command_takes_a_paper_whose_creation_was_cut_short(
+        tmp_path, monkeypatch, end_of, words, files):
+    for module in (paper_module, command):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    folder = tmp_path / "papers/cut"
+    folder.mkdir(parents=True)
+    for file in (paper_module.UNFINISHED, *files):
+        (folder / file).touch()
+    (folder / "train.py").write_text(
+        "import sys\nfrom common.errors import exit_with\nfrom common.running import cli\n"
+        "cli.one_clone = lambda root: None\n"
+        "exit_with(lambda: cli.main(None, None, __file__, sys.argv[1:]))\n")
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    code, said = end_of(lambda: command.main(words))
+    assert code == 2 and said.err == (
+        "error: papers/cut is half-made: expected papers new cut to be finished by the same "
+        "command\n")
+    assert paper_names() == []
+    monkeypatch.setattr(paper_module, "CREATING", {"cut"})
+    assert (paper_names() == ["cut"]) is (files == NEEDED)
 
 
 @pytest.mark.parametrize("files", [NEEDED, ("claims.yaml", "config.yaml")])

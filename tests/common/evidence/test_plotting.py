@@ -32,6 +32,13 @@ def test_learning_curves_are_a_png(tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("run", [{}, {"accuracy": [[2], [0.9]]}, {"train_loss": [[1], [0.5]]}])
+def test_curves_that_are_not_there_are_left_out(run, tmp_path):
+    path = plotting.learning_curves({"a": run}, ["accuracy"], tmp_path / "c.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
 def test_learning_curves_draw_what_they_are_asked_for_and_say_what_it_is(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(plotting, "png", lambda made: drawn.append(made) or b"")

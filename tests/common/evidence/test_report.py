@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 
 import pytest
 
@@ -184,3 +185,21 @@ def test_a_readme_without_gallery_is_refused(copy):
     (copy / "README.md").write_text("# nothing")
     with pytest.raises(UserError, match="expected the lines <!-- gallery"):
         report.main(["batchnorm"])
+
+
+@pytest.mark.parametrize(("terminal", "slow", "before", "after"), [
+    (True, 10.0, "papers/a …\n", ""), (True, -1.0, "papers/a …\n", ""),
+    (False, -1.0, "", "papers/a: 0 s\n"), (False, 10.0, "", "")])
+def test_a_report_says_where_it_is(monkeypatch, capsys, terminal, slow, before, after):
+    monkeypatch.setattr(report, "SLOW", slow)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    names = report.announced(["a"])
+    assert next(names) == "a" and capsys.readouterr().err == before
+    assert list(names) == [] and capsys.readouterr().err == after
+
+
+def test_every_paper_of_a_report_is_announced(monkeypatch):
+    seen = []
+    monkeypatch.setattr(report, "announced", lambda names: seen.extend(names) or [])
+    report.build([])
+    assert seen == paper_module.paper_names()

@@ -292,3 +292,16 @@ def test_the_kept_paces_are_of_todays_configurations():
             name = path.parent.name
             assert results.read_pace(path.parent, paper.config(name)), f"{path} is stale or damaged"
             assert not paper.results.get(name), f"{path} says less than the results beside it"
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("{a: 1}", "is damaged: it is not JSON: Expecting property name"),
+    ("", "is damaged: it is not JSON: Expecting value"),
+    ("[" * 100_000, "is damaged: it is not JSON: it is nested too deeply"),
+    (None, "is damaged: No such file or directory; ")])
+def test_what_is_no_json_is_said_without_pythons_names(tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "r.json").write_text(text)
+    with pytest.raises(UserError) as e:
+        results.parse(tmp_path / "r.json", Config)
+    assert said in str(e.value) and "Error" not in str(e.value)

@@ -9,8 +9,9 @@ import pytest
 
 from common.errors import UserError
 from common.evidence import provenance
-from common.files import ROOT
+from common.files import ROOT, empty_folder, locked
 from common.running import cli
+from common.training.budget import Budget
 from common.training.loop import Ended
 from tests.common.toy import Config, Toy, experiments
 
@@ -33,7 +34,7 @@ def run(*words, **environment):
     (["experiment=quick", "train.steps=-3"], "train.steps=-3: expected a whole number"),
     (["experiment=quick", "model.unit=100"], "model.unit=100: expected a unit"),
     (["experiment=quick", "budget=0"], "budget=0: expected a time such as 90s"),
-    (["experiment=quick", "budget=false"], "budget=False: expected a time such as 90s"),
+    (["experiment=quick", "budget=false"], "budget=false: expected a time such as 90s"),
     (["quick"], "cannot read 'quick': expected key=value"),
     (["experiment=quick", "train.vectorize=true", "train.side_by_side=4"],
      "train.side_by_side=4: not with train.vectorize=true"),
@@ -53,10 +54,13 @@ def test_an_unwritable_run_folder(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_divergence_is_one_line_and_exit_status_2():
-    done = run("experiment=quick_plain", "optim.lr=1e38", "train.steps=50")
-    assert done.returncode == 2 and "training stopped" in done.stderr
-    assert done.stderr.strip().count("\n") == 0
+@pytest.mark.parametrize(("experiment", "rate", "what"), [
+    ("quick_plain", "1e38", "the loss is inf"), ("quick_bn", "1e30", "is nan at step 50")])
+def test_divergence_is_one_line_and_exit_status_2(tmp_path, experiment, rate, what):
+    done = run(f"experiment={experiment}", f"optim.lr={rate}", "train.steps=50",
+               PAPERS_RUNS=str(tmp_path))
+    assert done.returncode == 2 and "training stopped" in done.stderr and what in done.stderr
+    assert done.stderr.strip().count("\n") == 0 and not list(tmp_path.rglob("result.json"))
 
 
 def test_help_needs_no_data():
@@ -84,21 +88,48 @@ def test_quick_trains_offline_and_says_what_is_next(tmp_path):
 
 def test_runs_that_measure_different_things_each_have_a_table(tmp_path, capsys):
     """Recorded before, so that the earlier value is named: of the run's own first metric."""
-    done = []
-    for name, metric in (("one", "mean"), ("other", "more")):
-        folder = tmp_path / name / "seed0"
-        folder.mkdir(parents=True)
-        (folder / "metrics.jsonl").write_text(
-            json.dumps({"step": 1, "loss": 2.0, f"eval/{metric}": 3.0}) + "\n", encoding="utf-8")
-        done.append(cli.Finished(
-            cli.RequestedRun(Config(), folder, True), Ended({metric: 3.0}, 1.0, [], []),
-            {metric: 4.0}, ([metric], [metric]), "loss", there=True, by="4f2e7ce"))
+    done = [cli.Finished(
+        cli.RequestedRun(Config(), tmp_path / name / "seed0", True),
+        Ended({metric: 3.0}, 1.0, [], []), {metric: 4.0}, ([metric], [metric]), "loss",
+        {"train_loss": [[1], [2.0]], metric: [[1], [3.0]]}, there=True, by="4f2e7ce")
+        for name, metric in (("one", "mean"), ("other", "more"))]
     cli.print_finished(done, "train.py", experiments(tmp_path))
     said = capsys.readouterr().out
     assert "/one/seed0: mean 3; the result that stood here before: 4" in said
     assert "/other/seed0: more 3; the result that stood here before: 4" in said
     assert "/one/seed0 (by the code of 4f2e7ce), " in said
     assert "nan" not in said and len(list(tmp_path.rglob("curves.png"))) == 2
+
+
+@pytest.mark.parametrize("record", [False, True])
+def test_a_process_that_begins_anew_takes_nothing_of_a_finished_run(
+        tmp_path, monkeypatch, capsys, record):
+    """While the result is written the folder is locked; afterwards nothing of it is read."""
+    known, write, tried = experiments(tmp_path / "toy"), cli.record, []
+
+    def begin_anew(folder):
+        with locked(folder, "busy"):
+            empty_folder(folder)
+
+    def attacked(experiments, of, *rest):
+        with pytest.raises(UserError, match="busy"):
+            begin_anew(of.folder)
+        tried.append(of.folder)
+        return write(experiments, of, *rest)
+    monkeypatch.setattr(cli, "record", attacked)
+
+    class Second(Toy):
+        def build(self):
+            super().build()
+            for folder in tried:  # the first run is finished, this one begins
+                begin_anew(folder)
+    done = cli.train_requested(Second, known, ["base"], [0, 1], {"record": record}, Budget(""))
+    begin_anew(done[1].request.folder)
+    cli.print_finished(done, "train.py", known)
+    assert len(tried) == 2 and all(len(d.curves["train_loss"][0]) > 3 for d in done)
+    assert "learning curves: " in capsys.readouterr().out
+    for path in (tmp_path / "toy").rglob("seed*.json"):
+        assert json.loads(path.read_text())["curves"]["train_loss"]
 
 
 def test_everything_is_checked_before_anything_is_trained(monkeypatch):

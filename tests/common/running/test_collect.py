@@ -1,8 +1,10 @@
 """What is carried home, in files of a given size, the most useful first."""
 
+import errno
 import io
 import os
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,24 @@ def test_no_file_is_larger_and_a_run_stays_together(tree, tmp_path):
     assert "runs/batchnorm/plain/seed0/checkpoint.safetensors" in names(whole)
     again, _ = collect.collect(tmp_path / "out", 10**6)
     assert sorted((tmp_path / "out").iterdir()) == again, "those of before are gone"
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_a_full_disk_leaves_what_was_collected_before(tree, tmp_path, monkeypatch, room):
+    earlier, _ = collect.collect(tmp_path / "out", 110_000)
+    before = {p: p.read_bytes() for p in earlier}
+    (tree / "papers/batchnorm/results/bn/seed2.json").write_bytes(os.urandom(3000))
+    write, written = Path.write_bytes, []
+
+    def full(path, content):
+        if len(written) == room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        written.append(path)
+        return write(path, content)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        collect.collect(tmp_path / "out", 110_000)
+    assert {p: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
 
 
 def test_what_is_too_large_is_said(tree, tmp_path):

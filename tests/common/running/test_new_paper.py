@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -261,6 +262,28 @@ def test_what_was_cut_short_is_finished_and_what_the_user_wrote_is_left(clone, c
         new_paper.create("zzz", ABOUT)
 
 
+@pytest.mark.parametrize("changed", [
+    {"title": "Second"}, {"authors": "b"}, {"year": "2001"}, {"title": "Second", "year": "2001"}])
+def test_what_was_cut_short_goes_on_as_it_was_begun(clone, cut_short, changed):
+    there = files_in(clone)
+    key, value = next(iter(changed.items()))
+    with pytest.raises(UserError, match=f"{key}={value}: expected {key}={ABOUT[key]}, with which"):
+        new_paper.create("zzz", new_paper.unknown("zzz") | changed)
+    assert files_in(clone) == there
+    new_paper.create("zzz", new_paper.unknown("zzz"))  # nothing is asked for: as it was begun
+    assert "t (a, 1999)" in (cut_short / "bench.py").read_text() + (
+        cut_short / "README.md").read_text() and not (cut_short / new_paper.UNFINISHED).exists()
+
+
+@pytest.mark.parametrize("mark", ["{", "[]", '{"title": 3}', '{"title": "a"}', "x"])
+def test_a_damaged_mark_is_one_line(clone, cut_short, mark):
+    (cut_short / new_paper.UNFINISHED).write_text(mark)
+    there = files_in(clone)
+    with pytest.raises(UserError, match=re.escape(new_paper.UNFINISHED)):
+        new_paper.create("zzz", ABOUT)
+    assert files_in(clone) == there
+
+
 def test_what_was_cut_short_survives_a_bad_value_and_a_failure(clone, cut_short, monkeypatch):
     there = files_in(clone)
     with pytest.raises(UserError, match="year=0010"):
@@ -279,5 +302,6 @@ def test_what_somebody_writes_meanwhile_survives_a_failure(clone, monkeypatch):
     monkeypatch.setattr(report, "main", fails)
     with pytest.raises(UserError, match=r"^no$"):
         new_paper.create("zzz", ABOUT)
-    assert files_in(clone) == {"papers/zzz/notes": "mine", "papers/zzz/.unfinished": ""}
+    assert files_in(clone) == {"papers/zzz/notes": "mine",
+                               "papers/zzz/.unfinished": json.dumps(ABOUT) + "\n"}
     new_paper.check_free("zzz")  # so the same command may be tried again

@@ -174,7 +174,7 @@ def test_ctrl_c_ends_the_runs_too(clone):
     log = clone / "runs/demo/wide/seed0/metrics.jsonl"
     wait_for(log.exists)
     process.terminate()
-    assert b"the same command continues" in process.communicate(timeout=60)[1]
+    assert b"interrupted; the same command goes on: " in process.communicate(timeout=60)[1]
     assert process.returncode == 130
     size = log.stat().st_size
     time.sleep(0.5)
@@ -203,6 +203,11 @@ def wait_for(condition):
     (["seeds=0"], "seeds=0: expected a whole number"), (["jobs=x"], "jobs=x: expected a whole"),
     (["experiments=bm"], "'bm'"), (["experiments=bn", "claims=fig1a-bn-10k"], "not both"),
     (["experiment=narrow"], "unknown key 'experiment'"), (["--fast"], "unknown option '--fast'"),
+    (["claims=true"], "claims=true: expected names, such as claims=a,b"),
+    (["claims=[a,b]"], "claims=[a,b]: expected names, such as claims=a,b"),
+    (["claims="], "claims=: expected names"), (["experiments={a: 1}"], "experiments={a: 1}: expe"),
+    (["seeds=2147483648"], "seeds=2147483648: expected at most 10,000"),
+    (["seeds=1e1"], "seeds=1e1: expected a whole number"), (["budget=no"], "budget=no: expected"),
     (["pace=3"], "pace=3: expected true or false"),
     (["seeds="], "seeds=: expected a whole number"), (["seeds=²"], "seeds=²: expected a whole"),
     (["seeds=true"], "seeds=true: expected a whole"), (["launcher="], "launcher=: expected one of"),

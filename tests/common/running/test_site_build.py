@@ -335,3 +335,12 @@ def test_the_whole_site(browser, tmp_path):
         assert not beyond, f"{paper.name}: verdicts beyond the screen's edge: {beyond}"
     browser.open(site / "claims.html")
     assert len(browser.all("#list li")) == 100 and not browser.errors
+
+
+@pytest.mark.parametrize("to", ["", "full", "file"])
+def test_a_folder_that_is_not_free_is_refused_before_papers_are_read(tmp_path, monkeypatch, to):
+    (tmp_path / "full/a").mkdir(parents=True)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(build, "papers", lambda names: pytest.fail("they were read"))
+    with pytest.raises(UserError, match=r"to=.*: expected a folder that is missing, empty"):
+        build.main([f"to={tmp_path / to}" if to else "to=", "only=claims"])

@@ -1,12 +1,22 @@
 """The words of a command line, and its help."""
 
+import sys
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.config import keys
 from common.errors import UserError
-from common.running.words import help_text, parse_arguments, parse_seeds
+from common.running import bundle, command, export, recheck, reproduce
+from common.running.words import (
+    as_typed,
+    help_text,
+    parse_arguments,
+    parse_options,
+    parse_seeds,
+    texts_of,
+)
 from tests.common.test_experiments import Own, planned
 
 
@@ -46,6 +56,7 @@ def test_help_lists_every_experiment_and_key(tmp_path):
     for name in ["a", "b", "rate", "both", *keys(Own)]:
         assert f"  {name} " in text
     assert "learning rate" in text
+    assert f"(str, {experiments.default!r})" in text, "what is run when none is named"
     assert "(float, 0.99; only where optim.adam=true)" in text
     assert "(int, 100; not used by this paper)" in text and "(float32|bfloat16, 'float32')" in text
 
@@ -55,7 +66,7 @@ def test_help_lists_every_experiment_and_key(tmp_path):
     "model.hidden=[1:30:00]", "optim.lr=1:30.5", "train.steps=0_10", "optim.lr=1e-400",
     "optim.betas=[0.9, -2.5E-999]"])
 def test_numbers_that_yaml_reads_as_others_are_refused(word):
-    with pytest.raises(UserError, match="without leading zeros or colons"):
+    with pytest.raises(UserError, match=r"without leading zeros|without colons|not rounded to 0"):
         parse_arguments([word])
 
 
@@ -73,6 +84,66 @@ def test_more_seeds_than_anybody_means_are_refused_at_once(text):
         parse_seeds(text)
 
 
+TWICE = {
+    "bench": ["batchnorm", "blocks=1", "blocks=2"], "export": ["batchnorm/bn", "to=a", "to=b"],
+    "recheck": ["batchnorm", "at_most=1m", "at_most=2m"], "site": ["to=a", "to=b"],
+    "reproduce": ["batchnorm", "seeds=1", "seeds=2"], "new": ["resnet", "title=A", "title=B"],
+    "notebook": ["to=a", "to=b"], "train": ["batchnorm", "seed=1", "seed=2"],
+    "bundle pack": ["nopaper", "part=1M", "part=40M"], "bundle unpack": [".", "to=a", "to=b"],
+    "bundle collect": ["size=1M", "size=2M"], "bundle accept": ["replace=true", "replace=true"]}
+"""Of every command, words of which a key is given twice."""
+
+UNUSED = {
+    "bench": ["batchnorm", "seed=3"], "export": ["batchnorm/bn", "seed=7"],
+    "recheck": ["batchnorm", "seed=3"], "reproduce": ["batchnorm", "seed=3"],
+    "new": ["resnet", "seed=3"], "site": ["seed=3"], "notebook": ["seed=3"],
+    "train": ["batchnorm", "experiment=quick", "--pace", "seed=3"],
+    "bundle pack": ["nopaper", "seed=3"], "bundle unpack": [".", "seed=3"],
+    "bundle collect": ["seed=3"], "bundle accept": ["a", "seed=3"]}
+"""Of every command, words of which it does not use the last."""
+
+
+@pytest.mark.parametrize("words", [[*c.split(), *w] for c, w in (*TWICE.items(), *UNUSED.items())],
+                         ids=" ".join)
+def test_no_command_drops_a_word_it_was_given(end_of, monkeypatch, tmp_path, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    code, said = end_of(lambda: command.main(words))
+    assert code == 2 and said.err.count("\n") == 1 and not said.out
+    assert words[-1].split("=")[0] in said.err
+    twice = words[-2].split("=")[0] == words[-1].split("=")[0]
+    assert not twice or " once" in said.err
+
+
+OWN = [["export", "batchnorm/bn", k] for k in export.KEYS] + [
+    ["reproduce", "batchnorm", k] for k in reproduce.OPTIONS] + [
+    ["recheck", "batchnorm", k] for k in recheck.OPTIONS] + [["bench", "batchnorm", "blocks"]] + [
+    ["train", "batchnorm", k] for k in ("experiment", "seed", "budget", "train.steps", "optim.lr")]
+
+
+@pytest.mark.parametrize("value", ["[torch]", "[]", "{a: 1}", "[[1], {b: [2]}]", "!!binary YQ=="])
+@pytest.mark.parametrize("words", OWN, ids=" ".join)
+def test_a_value_of_any_kind_is_one_line(end_of, monkeypatch, tmp_path, words, value):
+    """A list cannot be looked up in a table, a mapping has no letters."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    code, said = end_of(lambda: command.main([*words[:-1], f"{words[-1]}={value}"]))
+    assert code == 2 and said.err.count("\n") == 1 and "expected" in said.err
+
+
+def test_every_command_is_held_to_that():
+    commands = {*command.COMMANDS, "train"} - {"bundle", "report"}  # report takes names alone
+    assert TWICE.keys() == UNUSED.keys() == commands | {f"bundle {w}" for w in bundle.WORDS}
+
+
+def test_options_are_the_commands_own():
+    assert parse_options(["a=3", "x.b=[1, 2]"], ["a"], "x.") == {"a": 3, "x.b": [1, 2]}
+    for word in ("b=1", "seed=1", "experiment=1", "x.b=1"):
+        with pytest.raises(UserError, match="unknown key"):
+            parse_options([word], ["a"])
+    assert texts_of(["python=3.10", "to="]) == {"python": "3.10", "to": ""}
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (["seed=" + "9" * 5000], "expected a whole number"),
     (["seed=" + "0-9999,10000-19999"], "expected at most 10,000 seeds"),
@@ -85,3 +156,36 @@ def test_what_says_two_things_or_nothing_is_refused(words, message):
     with pytest.raises(UserError) as e:
         parse_arguments(words)
     assert message in str(e.value) and len(str(e.value)) < 200
+
+
+@pytest.mark.parametrize(("typed", "message", "said"), [
+    ("train.steps=1e2", "train.steps=100.0: expected a whole number",
+     "train.steps=1e2: expected a whole number"),
+    ("optim.lr=-1", "optim.lr=-1.0: expected a number above 0",
+     "optim.lr=-1: expected a number above 0"),
+    ("budget=no", "budget=False: expected a time", "budget=no: expected a time"),
+    ("a={b: 1}", "a={'b': 1}: expected a number", "a={b: 1}: expected a number"),
+    ("b=2", "a=1.0: expected c", "a=1.0: expected c"), ("a=2", "a is odd", "a is odd")])
+def test_a_value_is_shown_as_it_was_typed(typed, message, said):
+    with pytest.raises(UserError) as e, as_typed(["experiment=quick", typed, "--pace"]):
+        raise UserError(message)
+    assert str(e.value) == said
+
+
+@pytest.mark.parametrize(("word", "said"), [
+    ("--experiment=quick", "such as experiment=quick"), ("-seed=3", "such as seed=3"),
+    ("--quick", "try --help"), ("--=3", "try --help"), ("=3", "try --help")])
+def test_a_word_with_dashes_is_shown_without(word, said):
+    with pytest.raises(UserError, match=f"expected key=value.*{said}"):
+        parse_arguments([word])
+
+
+@pytest.mark.parametrize(("word", "said"), [
+    ("train.steps=0010", "cannot read 'train.steps=0010': 0010: expected a decimal number, "
+     "without leading zeros"),
+    ("optim.lr=1e-400", "cannot read 'optim.lr=1e-400': 1e-400: expected a number that is not "
+     "rounded to 0")])
+def test_what_yaml_would_misread_says_why(word, said):
+    with pytest.raises(UserError) as e:
+        parse_arguments([word])
+    assert str(e.value) == said

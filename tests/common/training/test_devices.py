@@ -37,3 +37,10 @@ def test_a_paper_that_needs_float64_is_told_in_one_line(accelerator_without_floa
 def test_devices_that_cannot_compute_are_refused(name):
     with pytest.raises(UserError, match=f"train.device={name}: not available here"):
         choose_device(name)
+
+
+@pytest.mark.parametrize("card", [True, False])
+def test_only_devices_that_are_there_are_offered(monkeypatch, card):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: card)
+    with pytest.raises(UserError, match="; try auto or cpu" + " or cuda" * card + "$"):
+        choose_device("meta")

@@ -183,6 +183,12 @@ MET = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT"
     ({"WORLD_SIZE": "1000000"}, "below a million"),
     (MET | {"RANK": "x"}, "RANK='x' in the environment: expected a whole number"),
     (MET | {"RANK": "2"}, "RANK=2 in the environment: expected less than WORLD_SIZE=2"),
+    (MET | {"MASTER_ADDR": "x y"}, "MASTER_ADDR=x y, MASTER_PORT=29999 in the environ"),
+    (MET | {"MASTER_ADDR": "nowhere.invalid"}, "MASTER_ADDR=nowhere.invalid, "),
+    (MET | {"MASTER_ADDR": "a" * 300}, "in the environment: no place"),
+    (MET | {"MASTER_ADDR": "\udcff"}, "in the environment: no place"),
+    (MET | {"MASTER_PORT": "0"}, "MASTER_PORT=0 in the environment: no place where 2 processes"),
+    (MET | {"LOCAL_RANK": "x"}, "LOCAL_RANK='x' in the environment: expected a whole number"),
     (MET | {"MASTER_PORT": "x"}, "MASTER_PORT=x in the environment: no place where 2 processes"),
     (MET | {"MASTER_PORT": "-5"}, "MASTER_PORT=-5 in the environment"),
     (MET | {"MASTER_PORT": "99999"}, "MASTER_PORT=99999 in the environment")])

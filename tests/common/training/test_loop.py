@@ -140,6 +140,34 @@ def test_nan_stops_at_its_step_and_keeps_the_last_good_checkpoint(trial, tmp_pat
     assert checkpoint.load(tmp_path / "run")["step"] == 20
 
 
+@pytest.mark.parametrize(("at", "kept"), [
+    (5, "there is no checkpoint yet, the same command begins anew"),
+    (25, "the checkpoint of step 20 is kept, the same command goes on from there")])
+def test_ctrl_c_says_what_is_kept(trial, at, kept):
+    class Interrupted(Toy):
+        def step(self, number):
+            if number == at:
+                raise KeyboardInterrupt
+            return super().step(number)
+    with pytest.raises(KeyboardInterrupt, match=f"^toy: interrupted; {kept}$"):
+        trial(recipe=Interrupted)
+
+
+@pytest.mark.parametrize(("at", "kept"), [
+    (10, "there is no checkpoint yet"), (20, "the checkpoint of step 10 is kept"),
+    (40, "the checkpoint of step 40 is kept")])
+def test_a_metric_that_is_nan_stops_as_a_loss_does(trial, tmp_path, at, kept):
+    class Breaking(Toy):
+        def evaluate(self, step, final):
+            found = super().evaluate(step, final)
+            return found | {"accuracy": math.nan, "loss": math.inf} if step == at else found
+    with pytest.raises(UserError) as e:
+        trial(recipe=Breaking)
+    assert str(e.value) == (
+        f"toy: the metric 'accuracy' is nan at step {at}; training stopped, {kept}")
+    assert "NaN" not in (tmp_path / "run" / tracking.FILE).read_text()
+
+
 def test_an_infinite_weight_is_never_checkpointed(trial, tmp_path):
     class Breaking(Toy):
         def step(self, number):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from common.errors import UserError
 from common.training.progress import Progress, duration
 
 
@@ -25,6 +26,13 @@ def test_it_is_said_as_often_as_is_asked(capsys, monkeypatch):
     progress.update(32)
     progress.update(64)
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", ["x", "nan", "-1", "inf", "1,5", "9" * 5000])
+def test_how_often_is_a_number_of_seconds(text, monkeypatch):
+    monkeypatch.setenv("PAPERS_SAYS_EVERY", text)
+    with pytest.raises(UserError, match=r"PAPERS_SAYS_EVERY=.* in the environment: expected sec"):
+        Progress("a run", 0, 96)
 
 
 @pytest.mark.parametrize(("seconds", "said"), [

@@ -18,10 +18,11 @@ def run(tmp_path):
     """A run of the toy that has not begun; ``companions`` take turns with it."""
     opened = []
 
-    def go(companions=1):
+    def go(companions=1, precisions=()):
         made = Toy(experiments(tmp_path / "papers/toy").resolve("base"))
         (tmp_path / "run").mkdir(exist_ok=True)
-        opened.append(Run(made, tmp_path / "run", "toy", results.origin(made.device), companions))
+        opened.append(Run(made, tmp_path / "run", "toy", results.origin(made.device), companions,
+                          precisions=precisions))
         return opened[-1]
     yield go
     for each in opened:
@@ -65,6 +66,33 @@ def test_a_state_that_is_no_runs_is_one_line(run, part, value, message):
         run()
     assert message in str(e.value) and "\n" not in str(e.value)
     assert str(e.value).startswith("checkpoint in "), "it says where"
+
+
+@pytest.mark.parametrize(("good", "said"), [
+    (0, "toy: interrupted; there is no checkpoint yet, the same command begins anew"),
+    (5, "toy: interrupted; the checkpoint of step 5 is kept, the same command goes on "
+        "from there")])
+def test_an_interrupt_says_what_is_kept(run, good, said):
+    made = run()
+    if good:
+        made.save(good)
+    assert made.interrupted == said
+
+
+def test_a_run_that_goes_on_says_where_and_in_which_precision(run, capsys):
+    made = run()
+    assert not capsys.readouterr().err
+    made.save(5)
+    run()
+    assert capsys.readouterr().err == "toy: goes on at step 5 of 40\n"
+    made.fixed = made.fixed | {"train.precision": "tf32"}
+    made.save(5)
+    run(precisions=("tf32", "float32"))
+    assert capsys.readouterr().err == "toy: goes on at step 5 of 40, in float32, begun in tf32\n"
+    made.finished, made.metrics = True, {"accuracy": 0.5}
+    made.save(40)
+    run(precisions=("tf32", "float32"))
+    assert not capsys.readouterr().err, "a finished run does not go on"
 
 
 def test_a_state_comes_back_as_it_was(run):

@@ -42,6 +42,8 @@ def test_resuming_removes_what_came_after_and_half_lines(tmp_path):
     ('{"loss": 1.0}', "expected 'step'"), ('{"step": "two"}', "step: 'two': expected a whole"),
     ('{"step": true}', "step: True: expected a whole"), ('{"step": -1}', "expected at least 0"),
     ('{"step": 2, "loss": "low"}', "expected a number"), ('{"step": 2, "loss": []}', "a number"),
+    ('{"step": 2, "loss": NaN}', "loss: nan: expected a number"),
+    ('{"step": 2, "eval/error": NaN}', "eval/error: nan: expected a number"),
     ('{"step": 2, "eval/error": "low"}', "eval/error: 'low': expected a number"),
     ('{"step": 2, "eval/error": {}}', "eval/error: '{}': expected a number")])
 def test_a_line_that_is_no_measurement_is_named(tmp_path, line, message):

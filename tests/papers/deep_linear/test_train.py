@@ -221,7 +221,7 @@ def test_measures_over_runs():
     (dict(optim__ε=3.0), "optim.ε=3.0: expected less than 1.0"),
     (dict(model__start="random", model__layers=4), "expected 3, or model.start=decoupled"),
     (dict(optim__ε=1e-17), "optim.ε=1e-17: expected at least 2e-12"),
-    (dict(model__u0=1e-320), "model.u0=1e-320: expected at least 2e-12"),
+    (dict(model__u0=1e-32), "model.u0=1e-32: expected at least 2e-12"),
     (dict(name="quick_sweep", sweep__fastest=math.inf), "sweep.fastest=inf: expected a finite"),
     (dict(name="quick_sweep", sweep__depths=[10, 3, 10]), "expected each depth once"),
     (dict(name="quick_sweep", sweep__slowest=2.0), "sweep.slowest=2.0: expected less than"),

@@ -30,7 +30,7 @@ from papers.hopfield.model import (
     whole_hebb,
     zero_one_bias,
 )
-from papers.hopfield.train import Config, HopfieldRecipe
+from papers.hopfield.train import Config, HopfieldRecipe, ModelConfig
 
 EXPERIMENTS = Experiments(Config, ROOT / "papers/hopfield/config.yaml")
 
@@ -325,3 +325,8 @@ def test_sweeps_on_a_device_wait_once_for_a_block(accelerator_without_float64):
                       overlap(patterns, patterns).tolist(), pseudo_inverse(patterns).tolist(),
                       modern_update(patterns, states, 0.5).tolist()])
     assert found[0] == found[1]
+
+
+def test_neurons_0_and_1_are_not_updated_at_once():
+    with pytest.raises(UserError, match=r"states=zero_one: expected model.update=asynchronous"):
+        Config(model=ModelConfig(states="zero_one", update="synchronous")).check()

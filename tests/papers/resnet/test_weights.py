@@ -8,9 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
+from common import data
 from common.data import generator, load
+from common.decoded import Split, assemble
 from common.errors import UserError, exit_with
 from common.experiments import Experiments
 from common.files import ROOT
@@ -246,6 +249,45 @@ def test_evaluate_wants_a_number_for_every_channel(tmp_path, network, word):
     words = [str(tmp_path / "n.th"), "mean=[0]", "data=digits", word]
     with pytest.raises(UserError, match="numbers: expected one for each of the 1 channels"):
         evaluate.main(words if word[0] == "s" else [words[0], *words[2:]])
+
+
+@pytest.mark.parametrize(("channels", "size", "classes", "words", "message"), [
+    (3, 32, 10, ["data=digits"], "data=digits: its images have 1 channel: expected 3, which"),
+    (3, 32, 10, ["data=digits", "mean=[0.5]"], "data=digits: its images have 1 channel: expected"),
+    (1, 28, 10, ["data=digits"], "data=digits: its images have 8×8 pixels: expected 28×28, as"),
+    (1, 8, 7, ["data=digits"], "data=digits: its images are of 10 classes: expected at most 7"),
+    (1, 8, 10, ["data=mushroom"], "data=mushroom: expected a data set of images")])
+def test_evaluate_refuses_images_that_do_not_fit(tmp_path, monkeypatch, channels, size, classes,
+                                                 words, message, end_of):
+    flat = Split(torch.zeros(4, 117, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
+    monkeypatch.setitem(data.ELSEWHERE, "mushroom", lambda: assemble("mushroom", flat, flat))
+    made = cifar_resnet(8, channels=channels, classes=classes)
+    save_file(made.state_dict() | {"input.mean": torch.zeros(channels, size, size)},
+              tmp_path / "n.safetensors")
+    code, said = end_of(lambda: evaluate.main([str(tmp_path / "n.safetensors"), *words]))
+    assert code == 2 and said.err.startswith(f"error: {message}") and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize(("shortcut", "word", "message"), [
+    ("none", "plain=false", "says shortcut: none: expected plain=true, or nothing"),
+    ("A", "plain=true", "says shortcut: A: expected plain=false, or nothing"),
+    ("none", "padding=behind", "padding=behind: not used without shortcuts")])
+def test_evaluate_refuses_what_the_file_contradicts(tmp_path, shortcut, word, message, beside):
+    made, path = cifar_resnet(8, channels=1), tmp_path / "n.safetensors"
+    said = weights.Sidecar(**WHOLE | {"shortcut": shortcut})
+    weights.save(path, made, torch.zeros(1, 8, 8), said)
+    if not beside:
+        path.with_suffix(".json").unlink()
+    with pytest.raises(UserError, match=message):
+        evaluate.main([str(path), "data=digits", word])
+
+
+def test_an_error_is_reported_beside_another_one_of_the_same_data_only(tmp_path, capsys):
+    weights.save(tmp_path / "n.safetensors", cifar_resnet(8, channels=1), torch.zeros(1, 8, 8),
+                 weights.Sidecar(**WHOLE | {"data": "cifar10"}))
+    assert evaluate.main([str(tmp_path / "n.safetensors"), "data=digits"]) == 0
+    assert "as reported" not in capsys.readouterr().out
 
 
 def test_per_channel_normalisation(tmp_path):

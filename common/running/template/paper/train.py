@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from common.entry import exit_with
 
 import torch
 
 from common.config import Config as BaseConfig
 from common.config import key
 from common.data import generator
-from common.errors import exit_with
 from common.running.cli import main
 from common.training.recipe import Supervised
 from papers.NAME.model import Network
