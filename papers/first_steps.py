@@ -72,7 +72,7 @@ judgements = {j.claim.id: j for j in paper.judgements()}
 shown = [j for j in judgements.values() if j.claim.id.startswith("fig1a")]
 display(Markdown(tables.table(
     ["what the paper says", "published", "measured (runs)", "verdict"],
-    [[j.claim.says, tables.published(j), tables.brief(j), j.verdict] for j in shown])))
+    [[j.claim.says, tables.as_published(j), tables.brief(j), j.verdict] for j in shown])))
 
 # %% [markdown]
 # All of them in one picture: the band in grey, the published value a bar, the measured one a mark.

@@ -25,6 +25,7 @@ from common.evidence.paper import Judgement, Paper
 from common.evidence.places import ELSEWHERE, by_place, place_in_paper, places
 from common.evidence.story import story
 from common.evidence.tables import (
+    as_published,
     band,
     brief,
     cell,
@@ -35,7 +36,6 @@ from common.evidence.tables import (
     measured,
     number,
     percent,
-    published,
     spread,
     table,
 )
@@ -131,7 +131,7 @@ def statements(judgements: Sequence[Judgement], ours: str, apart: bool = False) 
         apart: whether their places in the paper differ, so that a column gives each one's.
     """
     return table(["statement", *["where"] * apart, "published", ours, "verdict"], [
-        [escaped(j.claim.says), *[escaped(place_in_paper(j.claim.where))] * apart, published(j),
+        [escaped(j.claim.says), *[escaped(place_in_paper(j.claim.where))] * apart, as_published(j),
          brief(j), verdict(j)] for j in judgements])
 
 
@@ -152,7 +152,7 @@ def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
             + (f"; for {of_them} of them the experiments are ready" if ready else "")
             + f". Minutes on two cores: {all_runs.words}."
             + (" Nobody has measured what an untimed run costs." if all_runs.unknown else ""))
-    rows = [[escaped(j.claim.says), published(j),
+    rows = [[escaped(j.claim.says), as_published(j),
              in_words(*to_go([j.claim], paper)) or "no experiment",
              linked(place_in_paper(j.claim.where), f"#{j.claim.id}")] for j in judgements]
     return ["## Not run", said, fold("Which, why, and what each would cost", "\n\n".join([
@@ -202,7 +202,7 @@ def row_by_row(judgements: Sequence[Judgement]) -> str:
             f"{', '.join(escaped(c) for c, j in found.items() if j.verdict == v)} **{v}**"
             for v in verdicts if v != "reproduced")
         cells = [text for c in columns for text in (
-            (published(found[c]), number(found[c].middle, found[c].claim.show)) if c in found
+            (as_published(found[c]), number(found[c].middle, found[c].claim.show)) if c in found
             else ("", ""))]
         lines.append([escaped(label), *cells, said])
     return table(["run", *(h for c in columns for h in (escaped(c), "measured")), "verdict"], lines)

@@ -131,7 +131,7 @@ def fold(title: str, text: str) -> str:
     return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
-def published(j: Judgement) -> str:
+def as_published(j: Judgement) -> str:
     """The published number, marked † if it was derived rather than printed."""
     if j.claim.published is None:
         return "–"

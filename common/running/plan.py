@@ -75,20 +75,20 @@ class Wanting(Protocol):
 
 
 @dataclass(frozen=True)
-class Named:
+class AskedFor:
     """Experiments whose runs a command asks for, whatever the claims need."""
 
     experiments: list[str]
     repeatable: bool = False
 
 
-def named(paper: Paper, names: str) -> Named:
+def named(paper: Paper, names: str) -> AskedFor:
     """The experiments that comma-separated names of experiments and groups stand for.
 
     Raises:
         UserError: there is no such experiment.
     """
-    return Named([e for name in names.split(",") for e in paper.experiments.expand(name)])
+    return AskedFor([e for name in names.split(",") for e in paper.experiments.expand(name)])
 
 
 def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, again: bool = False,

@@ -59,7 +59,7 @@ def run(recipe: Recipe, folder: Path, name: str, origin: Origin,
 
 def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[str],
             origin: Origin, together: Callable[[Sequence[Recipe]], Any] | None = None,
-            budget: Budget | None = None, source: start.Source | None = None,
+            budget: Budget | None = None, source: start.LoadWeights | None = None,
             precisions: Mapping[str, Collection[str]] | None = None,
             record: Callable[[int, Ended], None] = lambda k, ended: None) -> list[Ended]:
     """Train several runs in this process, each with a folder of its own.

@@ -55,7 +55,7 @@ class Run:
     """
 
     def __init__(self, recipe: Recipe, folder: Path, name: str, origin: Origin,
-                 companions: int = 1, source: start.Source | None = None,
+                 companions: int = 1, source: start.LoadWeights | None = None,
                  precisions: Collection[str] = ()):
         self.recipe, self.folder, self.name, self.companions = recipe, folder, name, companions
         self.fixed = identity(recipe.config) | {"data.fingerprint": recipe.data.fingerprint}

@@ -53,11 +53,11 @@ class Weights:
 MEAN = "input.mean"
 """The name of the mean image (of pixels in 0 … 1) in files of weights."""
 
-Source = Callable[[Config], Weights]
+LoadWeights = Callable[[Config], Weights]
 """Loads the weights that a configuration starts from; see :func:`load`."""
 
 
-def begin(recipe: Recipe, source: Source | None) -> None:
+def begin(recipe: Recipe, source: LoadWeights | None) -> None:
     """Load the weights that a recipe's configuration names, and record them in ``started_from``.
 
     Does nothing without ``start_from``.

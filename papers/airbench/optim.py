@@ -78,9 +78,11 @@ class Muon(torch.optim.Optimizer):
         half: whether to iterate in bfloat16, as in the author's script; the result is off by about
             a percent.
 
+    Norms are taken in the tensors' own type: in float16 none may exceed 65,504.
+
     Raises:
-        ValueError: a number is out of range, weight decay is given, or a parameter has fewer than
-            two dimensions.
+        ValueError: a number is out of range, weight decay is given, a gradient is sparse, or a
+            parameter has fewer than two dimensions, no entries or complex ones.
     """
 
     def __init__(self, params: Iterable[Any], lr: float | Tensor = 0.24, momentum: float = 0.6,
@@ -93,8 +95,9 @@ class Muon(torch.optim.Optimizer):
         """Add parameters with options of their own; raises as the class does."""
         group = {**self.defaults, **param_group}
         lr, momentum, steps = group["lr"], group["momentum"], group["steps"]
-        if not isinstance(lr, Tensor) and not 0 <= lr < math.inf:
-            raise ValueError(f"lr={lr}: expected at least 0")
+        if (lr.numel() != 1 if isinstance(lr, Tensor) else
+                not isinstance(lr, int | float) or not 0 <= lr < math.inf):
+            raise ValueError(f"lr={lr}: expected one finite number of at least 0")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum={momentum}: expected at least 0 and below 1")
         if group["nesterov"] and momentum == 0:
@@ -103,11 +106,14 @@ class Muon(torch.optim.Optimizer):
             raise ValueError(f"steps={steps}: expected at least 1, a whole number")
         if group.get("weight_decay"):
             raise ValueError(f"weight_decay={group['weight_decay']}: Muon has none")
-        super().add_param_group(param_group)
-        for p in self.param_groups[-1]["params"]:
-            if p.dim() < 2:
-                raise ValueError(f"a parameter of shape {tuple(p.shape)}: expected two or more "
-                                 "dimensions; give it to another optimiser")
+        given = param_group["params"]
+        params = [given] if isinstance(given, Tensor) else list(given)
+        for p in (entry[1] if isinstance(entry, tuple) else entry for entry in params):
+            if isinstance(p, Tensor) and (p.dim() < 2 or not p.numel() or p.is_complex()):
+                raise ValueError(f"a parameter of shape {tuple(p.shape)} and {p.dtype}: expected "
+                                 "real numbers in two or more dimensions; give it to another "
+                                 "optimiser")
+        super().add_param_group({**param_group, "params": params})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -117,8 +123,13 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            if group.get("weight_decay"):
+                raise ValueError(f"weight_decay={group['weight_decay']}: Muon has none")
             for p in group["params"]:
                 if p.grad is not None:
+                    if p.grad.is_sparse:
+                        raise ValueError(f"the gradient of a parameter of shape {tuple(p.shape)} "
+                                         "is sparse: expected a dense one")
                     self._update(p, p.grad, group)
         return loss
 
@@ -254,8 +265,8 @@ def groups(model: AirNet, optim: OptimConfig, batch_size: int) -> list[dict[str,
         head = optim.lr * scale
         shift, decay = head * optim.bias_scale, optim.weight_decay * scale
         others = [*filters(model), model.head.weight]
-        if model.first.weight.requires_grad:
-            others.append(model.first.weight)
+    if model.first.weight.requires_grad:  # SGD's under either rule: Muon's are the 3×3 filters
+        others.append(model.first.weight)
     parts = [(shifts(model), shift, "height"), (others, head, "height"),
              (first, shift if optim.rule == "muon" else head, "first")]
     return [{"params": params, "lr": top, "top": top, "rate": rate,

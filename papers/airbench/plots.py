@@ -22,7 +22,7 @@ COLOUR = dict(zip(("baseline", "whiten", "dirac", "scalebias", "lookahead", "mir
 
 LABELS = {"baseline": "baseline", "whiten": "+ whitening", "dirac": "+ identity start",
           "scalebias": "+ shifts × 64", "freeze": "+ first bias rests", "lookahead": "+ Lookahead",
-          "tta": "+ six views", "mirror": "+ alternating flips", "muon": "Muon instead of SGD",
+          "tta": "+ six views", "mirror": "+ alternating flips", "muon": "Muon's recipe",
           "airbench94": "the script airbench94"}
 
 
@@ -67,7 +67,7 @@ def chain(paper: Paper) -> tuple[str, str, Figure]:
     ticks = (7, 8, 9, 10, 12, 14, 18, 21, 27, 35)
     left.set(xlabel="epochs", ylabel="test accuracy (%)", xscale="log", xlim=(6.5, 39),
              ylim=(91.5, 94.5) if ran else (93.5, 94.5),
-             title="full size: where the rows end, published")
+             title="full size: where the rows end")
     left.set_xticks(ticks, [f"{t}" for t in ticks])
     left.minorticks_off()
     for k, (row, colour) in enumerate(COLOUR.items()):
@@ -80,7 +80,8 @@ def chain(paper: Paper) -> tuple[str, str, Figure]:
     return "chain", (
         "Test accuracy against epochs. Left: where the published rows end, means of 25 to 700 runs "
         "with two or six views of a test image, larger signs around others of the same length; "
-        "curves are the ends of full-size runs of ours, single views, and diamonds beside the "
+        "curves are the ends of full-size runs of ours, single views, from the lowest to the "
+        "highest shaded, and diamonds beside the "
         "published marks what these runs reach with as many views. Right: the same "
         "additions in a network of 16, 64 and 64 channels "
         "that is trained for three epochs, single views, mean over seeds; bars reach from the "
@@ -159,7 +160,7 @@ def spectrum() -> tuple[str, str, Figure]:
     g = torch.randn(256, 576, generator=generator(0, "spectrum"), dtype=torch.float64)
     before = torch.linalg.svdvals(g / g.norm()).numpy()
     after = np.sort(quintic(before, 3))[::-1]
-    right.plot(before / before.max(), color=COLOURS[6], label="a Gaussian matrix, over its largest")
+    right.plot(before, color=COLOURS[6], label="a Gaussian matrix, over its norm")
     right.plot(after, color=COLOURS[2], label="after three steps")
     right.axhspan(0.5, 1.5, color="grey", alpha=0.15, lw=0)
     right.set(xlabel="singular values of 256 × 576 entries, in order", ylim=(0, 1.6),
@@ -168,4 +169,5 @@ def spectrum() -> tuple[str, str, Figure]:
     return "spectrum", (
         "What Newton and Schulz's iteration does to singular values. Left: the quintic of "
         "airbench94_muon, applied once to five times; grey is 0.5 to 1.5. Right: the singular "
-        "values of a matrix of Gaussian entries, before and after three steps."), made
+        "values of a matrix of Gaussian entries over its Frobenius norm, before and after three "
+        "steps, each in its own order."), made

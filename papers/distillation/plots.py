@@ -41,7 +41,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield knowledge(paper)
 
 
-def published(paper: Paper, claim: str) -> float:
+def printed(paper: Paper, claim: str) -> float:
     """The published value of a claim."""
     return next(c.published for c in paper.claims
                 if c.id == claim and c.published is not None)
@@ -56,7 +56,7 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
     """The headline: a dot a run, published values as bars."""
     made, axes = figure(width=6.6, height=3.4)
     for k, (_, experiment, metric, claim, colour) in enumerate(ARMS):
-        published_bar(axes, k, published(paper, claim), 0.32)
+        published_bar(axes, k, printed(paper, claim), 0.32)
         values = final(paper, experiment, metric)
         dots(axes, k, values, colour, spread=0.18, ms=5)
         if values:
@@ -87,8 +87,8 @@ def bias(paper: Paper) -> tuple[str, str, Figure]:
                       color=COLOURS[2], ms=4)
             axes.plot(run.at("shift_train", None), run.at("errors_train", None) / unit, "s",
                       color=COLOURS[1], ms=4, fillstyle="none")
-        axes.plot([0, config.shift], [published(paper, f"sec3-{name}"),
-                                      published(paper, f"sec3-{name}-shifted")], "kX", ms=7)
+        axes.plot([0, config.shift], [printed(paper, f"sec3-{name}"),
+                                      printed(paper, f"sec3-{name}-shifted")], "kX", ms=7)
         if not paper.results.get(name):
             empty(axes)
         axes.set(xlabel=label, title=title, ylim=(0, None),

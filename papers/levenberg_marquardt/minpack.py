@@ -23,7 +23,7 @@ TOLERANCE = math.sqrt(EPSILON)
 
 
 @dataclass(frozen=True)
-class Run:
+class PublishedRun:
     """One published run: a problem in a size, started at ``factor`` times its published start."""
 
     problem: problems.Problem
@@ -45,11 +45,11 @@ class Run:
         return damped(self.F, self.J, x, TOLERANCE, μ, β, scaled=method == "marquardt")
 
 
-def minpack_runs() -> list[Run]:
+def minpack_runs() -> list[PublishedRun]:
     """The 53 published runs in their order."""
     sized = {"linear_full_rank": "nm", "linear_rank_1": "nm", "linear_rank_1_zeros": "nm",
              "chebyquad": "nm", "watson": "n", "brown_almost_linear": "n"}
-    return [Run(problems.problem(row["problem"], **{
+    return [PublishedRun(problems.problem(row["problem"], **{
         k: int(row[k]) for k in sized.get(row["problem"], "")}), float(row["factor"]))
         for row in read_table(PUBLISHED)]
 
@@ -65,10 +65,10 @@ class MinpackRecipe(Worklist):
     columns, loss_name = ("nfev", "njev", "info", "norm"), "norm of the residuals"
     collection = "moré, garbow & hillstrom"
 
-    def listed(self) -> list[Run]:
+    def listed(self) -> list[PublishedRun]:
         return minpack_runs()
 
-    def start_of(self, job: Run) -> Tensor:
+    def start_of(self, job: PublishedRun) -> Tensor:
         return job.problem.x(job.factor)
 
     def build(self) -> None:
@@ -78,7 +78,7 @@ class MinpackRecipe(Worklist):
             raise UserError(f"optim.method={method}: expected more, plain or marquardt for "
                             "task.name=minpack")
 
-    def do(self, job: Run) -> list[float]:
+    def do(self, job: PublishedRun) -> list[float]:
         o = self.config.optim
         s = job.solve(o.method, o.damping, o.factor)
         # LMDER1, which the published runs called, reports 8 as 4

@@ -17,7 +17,7 @@ import yaml
 from common.evidence.paper import Paper
 from common.evidence.tables import escaped
 from common.files import ROOT, read_text
-from common.running.site.names import Named, Row, rows
+from common.running.site.names import CodeName, TableRow, rows
 from common.running.site.pages import Pages, fenced
 
 
@@ -77,7 +77,7 @@ def breaking(code: str) -> str:
         r"([._/=])(?=\w)", r"\1<wbr>", html.escape(m[1])) + "</code>", code)
 
 
-def pair(paper: Paper, pages: Pages, row: Row) -> str:
+def pair(paper: Paper, pages: Pages, row: TableRow) -> str:
     """A row: what the paper has, beside what the code has."""
     code = "\n\n".join(dict.fromkeys(shown(paper, pages, n, row) for n in row.names))
     says = f"{stated(row.says)}\n\n{breaking(row.code)}"
@@ -85,7 +85,7 @@ def pair(paper: Paper, pages: Pages, row: Row) -> str:
             f":::::{{container}} code\n{code}\n:::::\n::::::")
 
 
-def shown(paper: Paper, pages: Pages, named: Named, row: Row) -> str:
+def shown(paper: Paper, pages: Pages, named: CodeName, row: TableRow) -> str:
     """What a name of the table stands for: its lines, or what is said about it."""
     source = named.source
     if source is None or named.kind in ("key", "experiment"):
@@ -166,7 +166,7 @@ def entries(path: Path, part: str, chosen: Callable[[str], bool]) -> str:
     return textwrap.dedent("\n".join(found))
 
 
-def said(paper: Paper, pages: Pages, named: Named, row: Row) -> str:
+def said(paper: Paper, pages: Pages, named: CodeName, row: TableRow) -> str:
     """A key, an experiment or a file, by its help, the page that shows it and its lines, if few."""
     config = paper.folder / "config.yaml"
     path = (named.path or config).relative_to(ROOT).as_posix()

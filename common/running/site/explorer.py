@@ -25,7 +25,7 @@ from common.evidence.paper import Judgement, Paper
 from common.evidence.results import Result
 from common.evidence.verdicts import VERDICTS
 from common.files import ROOT
-from common.running.site.names import Source, find, functions, measuring, parsed
+from common.running.site.names import Code, find, functions, measuring, parsed
 
 HERE = Path(__file__).parent
 
@@ -72,7 +72,7 @@ def skills(text: str) -> Study:
 
 # ---- a claim -------------------------------------------------------------------------------------
 
-def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
+def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Code]]:
     """What the page knows about a claim, and the code that measures it."""
     claim, (low, high) = j.claim, j.claim.band
     code = measure_of(paper, claim)
@@ -80,7 +80,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
         "paper": paper.name, "id": claim.id, "kind": kind(j), "verdict": j.verdict,
         "row": [claim.each, claim.row] if claim.each else None,
         "where": claim.where, "says": claim.says, "obtained": claim.obtained,
-        "published": tables.published(j).removesuffix(" †"),  # what derived means is said in words
+        "published": tables.as_published(j).removesuffix(" †"),  # derived is said in words
         "band": tables.band(j), "measured": tables.measured(j), "spread": tables.spread(j),
         "why": claim.judge.why, "because": claim.because,
         "afterwards": claim.afterwards, "stale": j.stale, "by": j.by,
@@ -98,7 +98,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Source]]:
             for k, v in said.items() if v not in (None, "", [], False)}, code
 
 
-def of_source(source: Source, modules: Container[str]) -> dict[str, Any]:
+def of_source(source: Code, modules: Container[str]) -> dict[str, Any]:
     """What the page knows about a piece of code; its page in the API, where there is one."""
     said = {"path": source.path.relative_to(ROOT).as_posix(), "line": source.first,
             "text": textwrap.dedent(source.text)}
@@ -129,12 +129,12 @@ def command(paper: Paper, j: Judgement) -> str:
     return f'python -c "from papers.{paper.name}.facts import {name}; print({name}({given}))"'
 
 
-def key(source: Source) -> str:
+def key(source: Code) -> str:
     """A piece of code's dotted name."""
     return f"{source.module}.{source.name}"
 
 
-def measure_of(paper: Paper, claim: Claim) -> list[Source]:
+def measure_of(paper: Paper, claim: Claim) -> list[Code]:
     """The code that measures a claim: its function and what that calls in the same file, or the
     functions that make its metric, at most three."""
     if claim.function:
@@ -145,7 +145,7 @@ def measure_of(paper: Paper, claim: Claim) -> list[Source]:
     return (found or evaluations(paper))[:3]
 
 
-def evaluations(paper: Paper) -> list[Source]:
+def evaluations(paper: Paper) -> list[Code]:
     """Where metrics come from whose names are made at run time: a worklist's jobs, evaluations."""
     found = [find(path, name) for path in sorted(paper.folder.glob("*.py"))
              for name, _ in functions(parsed(path)[1])
@@ -153,7 +153,7 @@ def evaluations(paper: Paper) -> list[Source]:
     return [s for s in found if s]
 
 
-def called(path: Path, name: str, seen: tuple[str, ...] = ()) -> list[Source]:
+def called(path: Path, name: str, seen: tuple[str, ...] = ()) -> list[Code]:
     """A function of a file, then those functions of the file that it calls, at most six."""
     source = find(path, name)
     if source is None or name in seen:
@@ -168,7 +168,7 @@ def called(path: Path, name: str, seen: tuple[str, ...] = ()) -> list[Source]:
 
 # ---- its runs ------------------------------------------------------------------------------------
 
-def metrics_of(paper: Paper, j: Judgement, code: Sequence[Source]) -> list[str]:
+def metrics_of(paper: Paper, j: Judgement, code: Sequence[Code]) -> list[str]:
     """The metrics whose curves show what a claim is about: at most three."""
     runs = [r for e in j.claim.experiments for r in paper.results.get(e, [])[:1]]
     known = [m for m in dict.fromkeys(m for r in runs for m in r.curves) if drawn(runs, m)]

@@ -25,7 +25,7 @@ SPAN = re.compile(r"`([^`]+)`")
 
 
 @dataclass(frozen=True)
-class Source:
+class Code:
     """Lines of a file.
 
     Attributes:
@@ -48,7 +48,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Named:
+class CodeName:
     """A name of a table.
 
     Attributes:
@@ -60,12 +60,12 @@ class Named:
 
     name: str
     kind: str
-    source: Source | None = None
+    source: Code | None = None
     path: Path | None = None
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A line of the table.
 
     Attributes:
@@ -76,10 +76,10 @@ class Row:
 
     says: str
     code: str
-    names: tuple[Named, ...]
+    names: tuple[CodeName, ...]
 
 
-def rows(paper: Paper) -> list[Row]:
+def rows(paper: Paper) -> list[TableRow]:
     """A paper's table, every name in it resolved.
 
     Raises:
@@ -97,17 +97,17 @@ def rows(paper: Paper) -> list[Row]:
         if len(cells) != 2:
             raise UserError(f"{shown(readme)}: row {number} of the table from the paper to the "
                             f"code has {len(cells)} cells: expected 2")
-        found.append(Row(cells[0], cells[1], tuple(of_cell(paper, cells[1]))))
+        found.append(TableRow(cells[0], cells[1], tuple(of_cell(paper, cells[1]))))
     return found
 
 
-def of_cell(paper: Paper, cell: str) -> Iterator[Named]:
+def of_cell(paper: Paper, cell: str) -> Iterator[CodeName]:
     """What the names of a cell stand for.
 
     Raises:
         UserError: one of them stands for nothing.
     """
-    before: list[Source] = []  # the objects so far, for siblings and parameters
+    before: list[Code] = []  # the objects so far, for siblings and parameters
     for name in SPAN.findall(cell):
         inside = re.search(rf"`{re.escape(name)}` in `([^`]+)`", cell)
         found = resolve(paper, name, before, inside[1] if inside else "")
@@ -120,7 +120,7 @@ def of_cell(paper: Paper, cell: str) -> Iterator[Named]:
         yield found
 
 
-def resolve(paper: Paper, name: str, before: list[Source], inside: str = "") -> Named | None:
+def resolve(paper: Paper, name: str, before: list[Code], inside: str = "") -> CodeName | None:
     """What one name stands for; None if nothing.
 
     Args:
@@ -133,21 +133,21 @@ def resolve(paper: Paper, name: str, before: list[Source], inside: str = "") -> 
     for path in (paper.folder / file, ROOT / file):
         if member and path.suffix == ".py" and path.is_file():
             source = find(path, member)
-            return Named(name, "object", source) if source else None
+            return CodeName(name, "object", source) if source else None
         if path.exists() and re.search(r"[./]", file) and not file.startswith("."):
             if path.suffix == ".py" or path.is_dir():
-                return Named(name, "module", whole(path))
-            return Named(name, "file", path=path)
+                return CodeName(name, "module", whole(path))
+            return CodeName(name, "file", path=path)
     if name.startswith(".") and before:
         owner = before[-1].name.rpartition(".")[0]
         source = find(before[-1].path, f"{owner}{name}" if owner else name[1:])
-        return Named(name, "object", source) if source else None
+        return CodeName(name, "object", source) if source else None
     if source := of_paper(paper, name):
-        return Named(name, "object" if source.name else "module", source)
+        return CodeName(name, "object" if source.name else "module", source)
     return setting(paper, name, before, inside)
 
 
-def of_paper(paper: Paper, name: str) -> Source | None:
+def of_paper(paper: Paper, name: str) -> Code | None:
     """A module of the paper, an object of one, or a class's member without its module."""
     first, _, rest = name.partition(".")
     path = paper.folder / f"{first}.py"
@@ -159,22 +159,22 @@ def of_paper(paper: Paper, name: str) -> Source | None:
     return next((s for s in found if s), None)
 
 
-def setting(paper: Paper, name: str, before: list[Source], inside: str) -> Named | None:
+def setting(paper: Paper, name: str, before: list[Code], inside: str) -> CodeName | None:
     """A key, an experiment (``name…``: several), a parameter or a word of the code."""
     known = {*paper.experiments.names(), *paper.experiments.experiments}
     experiment = name.removeprefix("experiment=")
     if experiment in known or (experiment.endswith("…") and any(
             e.startswith(experiment[:-1]) for e in known)):
-        return Named(name, "experiment", path=paper.folder / "config.yaml")
+        return CodeName(name, "experiment", path=paper.folder / "config.yaml")
     if name in paper.experiments.known:
-        return Named(name, "key", path=paper.folder / "config.yaml")
+        return CodeName(name, "key", path=paper.folder / "config.yaml")
     sources = [found] if (found := of_paper(paper, inside) if inside else None) else before
     word = re.compile(rf"(?<!\w){re.escape(name.partition('=')[0])}(?!\w)")
     for source in sources if inside or "=" in name else []:
         if word.search(source.text):
-            return Named(name, "word", source)
+            return CodeName(name, "word", source)
     for source in measuring(paper, name) if not inside else []:
-        return Named(name, "word", source)  # a metric
+        return CodeName(name, "word", source)  # a metric
     return None
 
 
@@ -182,12 +182,12 @@ READERS = ("plots", "bench")
 """Modules that read metrics and make none."""
 
 
-def measuring(paper: Paper, metric: str) -> list[Source]:
+def measuring(paper: Paper, metric: str) -> list[Code]:
     """The functions of the paper's modules that make a metric: those with its name in their text.
 
     ``facts.py`` reads most metrics and makes some: its functions count where no other has the name.
     """
-    found: list[Source] = []
+    found: list[Code] = []
     for path in sorted(paper.folder.glob("*.py"), key=lambda p: p.stem == "facts"):
         if path.stem not in READERS and not (path.stem == "facts" and found):
             made = [find(path, name) for name, texts, forms in named_in(path)
@@ -234,14 +234,14 @@ def parsed(path: Path) -> tuple[list[str], ast.Module]:
     return text.splitlines(), ast.parse(text)
 
 
-def whole(path: Path) -> Source:
+def whole(path: Path) -> Code:
     """All of a module, or of the module that a package begins with."""
     path = path / "__init__.py" if path.is_dir() else path
-    return Source(path, "", 1, "\n".join(parsed(path)[0]))
+    return Code(path, "", 1, "\n".join(parsed(path)[0]))
 
 
 @functools.cache
-def find(path: Path, name: str) -> Source | None:
+def find(path: Path, name: str) -> Code | None:
     """An object of a module by its dotted name: a class, function, method or constant."""
     lines, node = parsed(path)
     body: list[ast.stmt] = node.body
@@ -255,7 +255,7 @@ def find(path: Path, name: str) -> Source | None:
         return None
     first = min([chosen.lineno, *(d.lineno for d in getattr(chosen, "decorator_list", []))])
     text = lines[first - 1:chosen.end_lineno]
-    return Source(path, name, first, "\n".join(text))
+    return Code(path, name, first, "\n".join(text))
 
 
 def names_of(node: ast.stmt) -> list[str]:

@@ -16,7 +16,7 @@ def test_a_published_number_that_is_not_printed_has_a_mark(obtained, mark):
     claim = Claim(id="a", where="Table 1", says="so", published=0.5, obtained=obtained,
                   show=".2f")
     judgement = Judgement(claim, "reproduced", (0.5,))
-    assert tables.published(judgement) == "0.50" + mark
+    assert tables.as_published(judgement) == "0.50" + mark
 
 
 def test_tables_hold_any_text():

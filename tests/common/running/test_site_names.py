@@ -107,7 +107,7 @@ def test_formulas_are_typeset(text, shown):
 def test_the_page_has_each_place_beside_its_lines():
     text = beside.page(paper(), Pages(set(), {"papers.batchnorm.model"}))
     says = text.index("section 3, the six gradient equations")
-    code = text.index("def backward(ctx, dy")
+    code = text.index("def backward(ctx: Any, dy")
     assert says < code < text.index("Algorithm 2, lines 7–10")
     name = "papers.batchnorm.model"
     assert f"/api/{name}.html#{name}.BatchNormByHand.backward" in text

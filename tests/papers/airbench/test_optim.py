@@ -166,7 +166,9 @@ def test_muons_rate_may_be_a_tensor():
 
 
 @pytest.mark.parametrize(("wrong", "said"), [
-    ({"lr": -1.0}, "lr=-1.0: expected at least 0"),
+    ({"lr": -1.0}, "lr=-1.0: expected one finite number of at least 0"),
+    ({"lr": math.inf}, "lr=inf: expected one finite"), ({"lr": "a"}, "lr=a: expected one finite"),
+    ({"lr": torch.ones(4)}, "expected one finite number"),
     ({"momentum": 1.0}, "momentum=1.0: expected at least 0 and below 1"),
     ({"momentum": 0.0}, "nesterov=True: expected a momentum above 0"),
     ({"steps": 0}, "steps=0: expected at least 1"), ({"lr": math.nan}, "lr=nan: expected"),
@@ -191,9 +193,28 @@ def test_a_matrix_of_zeros_takes_its_step():
     assert w.isfinite().all() and w.norm() > 0.1
 
 
-def test_vectors_are_refused():
-    with pytest.raises(ValueError, match=r"shape \(4,\): expected two or more dimensions"):
-        Muon(nn.Linear(3, 4).parameters())
+@pytest.mark.parametrize("p", [torch.zeros(4), torch.zeros(0, 3),
+                               torch.zeros(2, 2, dtype=torch.complex64)])
+def test_what_has_no_matrix_of_real_numbers_is_refused_and_not_kept(p):
+    with pytest.raises(ValueError, match=r"expected real numbers in two or more dimensions"):
+        Muon([nn.Parameter(p)])
+    made = Muon([nn.Parameter(torch.ones(2, 2))])
+    for params in (nn.Parameter(p), [nn.Parameter(p)], iter([("name", nn.Parameter(p))])):
+        with pytest.raises(ValueError, match=r"expected real numbers in two or more dimensions"):
+            made.add_param_group({"params": params})
+    assert len(made.param_groups) == 1
+
+
+def test_what_only_a_step_can_see_is_refused_there():
+    embedding = nn.Embedding(3, 2, sparse=True)
+    made = Muon(embedding.parameters())
+    embedding(torch.tensor([1])).sum().backward()
+    with pytest.raises(ValueError, match=r"of shape \(3, 2\) is sparse: expected a dense one"):
+        made.step()
+    decayed = Muon([nn.Parameter(torch.ones(2, 2))])
+    decayed.param_groups[0]["weight_decay"] = 0.1
+    with pytest.raises(ValueError, match=r"weight_decay=0\.1: Muon has none"):
+        decayed.step()
 
 
 # ---- SGD, rates, averages ------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The author's recipes: their values, rates and decays, and what every addition does."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -128,6 +129,44 @@ def test_muons_half_and_sgds_half_are_the_scripts():
     made.step(5)
     assert made.muon.param_groups[0]["lr"] == pytest.approx(0.24 * 15 / 20)
     assert made.rate(5) == pytest.approx(0.24 * 15 / 20)
+
+
+@pytest.mark.parametrize("rule", ["sgd", "muon"])
+@pytest.mark.parametrize("first", ["whitening", "learned"])
+def test_every_weight_that_is_learned_has_one_optimiser(rule, first):
+    made = recipe(f"quick_{rule}", model__first=first)
+    held = [id(p) for o in (made.optimizer, made.muon) if o is not None
+            for g in o.param_groups for p in g["params"]]
+    assert sorted(held) == sorted(id(p) for p in made.model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_in_bfloat16_iterates_and_predicts_in_it(precision):
+    made = recipe("quick_muon", train__precision=precision)
+    assert [g["half"] for g in made.muon.param_groups] == [precision == "bfloat16"]
+    x = torch.rand(4, 1, 32, 32)
+    wanted = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    seen = []
+    handle = made.model.head.register_forward_hook(lambda m, i, y: seen.append(y.dtype))
+    made.predict(x)
+    handle.remove()
+    assert seen and {*seen} == {wanted}
+
+
+@pytest.mark.parametrize(("name", "epochs"), [
+    ("airbench94", 9.9), ("airbench95", 15), ("airbench95_random", 15),
+    ("airbench95_random_16", 16), ("airbench95_random_17", 17)])
+def test_the_scripts_train_for_their_published_epochs(name, epochs):
+    config = EXPERIMENTS.resolve(name)
+    assert config.train.steps == math.ceil(round(48 * epochs, 9))  # 48 whole batches an epoch
+    assert (config.augment.flip == "random") == ("random" in name)
+
+
+def test_unscaled_differs_in_the_shifts_rate_alone():
+    scaled, unscaled = (EXPERIMENTS.resolve(n) for n in ("small_mirror", "small_unscaled"))
+    assert (scaled.optim.bias_scale, unscaled.optim.bias_scale) == (64.0, 1.0)
+    unscaled.optim.bias_scale = 64.0
+    assert unscaled.optim == scaled.optim and unscaled.train == scaled.train
 
 
 def test_what_decays_and_how_fast_under_sgd():
