@@ -254,10 +254,6 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
             exponent = f"e$^{{-{float(values[0]):g}}}$" if float(values[0]) else "1"
             σ = f"σ={values[0]}" if kind == "gaussian" else f"σ1={exponent}"
             mark(left, runs[0], σ, colours[kind], markers[float(values[1])])
-    for ρ, marker in markers.items():
-        left.plot([], [], marker, color="grey", label=f"ρ = −{-ρ:g}")
-    for kind, label in (("gaussian", "Gaussian prior"), ("mixture", "scale mixture")):
-        left.plot([], [], "o", color=colours[kind], label=label)
     for run in paper.results.get("search_mixture_1.0_-4.0", []):
         mark(right, run, "as it is", COLOURS[0], "s")
     for axes, title in ((left, "prior and initial ρ"),
@@ -266,7 +262,11 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(xlabel="sd of sampled weights", title=title, xlim=(0, 0.13))
     left.set(ylabel="lowest validation cost (nats an image)")
     right.margins(y=0.12)  # room for the lowest label
-    legend(left)
+    legend_below(
+        made, *((f"ρ = −{-ρ:g}", {"marker": marker, "ls": "", "color": "grey"})
+                for ρ, marker in markers.items()),
+        *((label, {"marker": "o", "ls": "", "color": colours[kind]}) for kind, label in (
+            ("gaussian", "Gaussian prior"), ("mixture", "scale mixture"))), columns=5)
     for axes, marked in points.items():
         label_points(axes, marked)
     return "search", (

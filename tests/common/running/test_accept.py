@@ -125,7 +125,7 @@ def altered(made, commit, **changes):
     (PLACE, lambda m, h: result(m, h.first, experiment="faster"), "it belongs to toy/faster/seed0"),
     (PLACE, lambda m, h: result(m, h.first, segments=[{}]), "segments.0.versions"),
     (PLACE, lambda m, h: result(m, h.first, metrics={}),
-     "not a readable result: metrics: {}: expected at least 1 of them"),
+     "not a readable result: metrics: {}: expected at least 1 in it"),
     (PLACE, lambda m, h: b"[" * 100_000, "not a readable result"),
     (PLACE, lambda m, h: json.dumps(json.loads(result(m, h.first)) | {"config": {
         "optim": {"lr": 0.7}, "train": {"steps": 40}}}).encode(),

@@ -66,6 +66,8 @@ def test_there_and_back(tmp_path):
     config = home / "papers/demo/config.yaml"
     config.write_text(config.read_text().replace("name: mnist", "name: digits").replace(
         "steps: 10000,", "steps: 50,").replace("eval_every: 500", "eval_every: 50"))
+    claims = home / "papers/demo/claims.yaml"
+    claims.write_text(claims.read_text().replace("step: 5000", "step: 50"))
     git(home, "init", "-q")
     git(home, "add", ".")
     git(home, "commit", "-qm", "first")
