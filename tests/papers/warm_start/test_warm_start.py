@@ -265,3 +265,36 @@ def test_figures_without_runs_are_left_out():
     assert len(both["gradients"].axes) == 2
     labels = [t.get_text() for t in both["table1"].axes[0].get_xticklabels()]
     assert ["(not run)" in t for t in labels] == [False] * 3 + [True] * 4
+
+
+# ---- its pace ------------------------------------------------------------------------------------
+
+
+def test_the_pace_of_resnet18_is_two_updates_of_an_epoch(monkeypatch):
+    """The digits' 958 images to fit in batches of 64: an epoch has 15 updates."""
+    made = recipe("quick_half", model__kind="resnet18", train__batch_size=64)
+    whole, updates = len(made.inputs), []
+    monkeypatch.setattr(made, "update", lambda row: updates.append(len(row["index"]))
+                        or torch.zeros(()))
+    part = made.shorten()
+    made.step(0)
+    assert updates == [64, 64] and part == 128 / whole
+    assert recipe("quick_half").shorten() == 1.0
+
+
+def test_a_shortened_step_counts_as_the_whole_that_it_is_part_of(monkeypatch):
+    made = recipe("quick_half")
+    ticks = iter([0.0, *(2.0 * k for k in range(1, 1000))])
+    monkeypatch.setattr(cli, "steps_of", lambda recipe, n: FourSteps())
+    monkeypatch.setattr(cli.time, "perf_counter", lambda: next(ticks))
+    whole = cli.seconds_per_step([made])
+    made.shorten, ticks = lambda: 0.1, iter([0.0, *(2.0 * k for k in range(1, 1000))])
+    assert cli.seconds_per_step([made]) == pytest.approx(10 * whole)
+
+
+class FourSteps:
+    def take(self, first, last):
+        yield from range(first + 1, last + 1)
+
+    def losses(self):
+        return []
