@@ -249,7 +249,7 @@ def seconds_per_step(recipes: Sequence[Recipe]) -> float:
 
     Where steps take minutes, a part of each is made (:meth:`Recipe.shorten`) and its time scaled.
     """
-    part = [r.shorten() for r in recipes][0]
+    part = min(r.shorten() for r in recipes)  # all alike
     taking = [steps_of(r, WARM_UP + PACE_STEPS) for r in recipes]
     for steps, r in zip(taking, recipes, strict=True):
         r.train_mode()

@@ -1,6 +1,7 @@
 """Warm starts: what is taken over, what shrinking does, when training stops."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -282,17 +283,25 @@ def test_the_pace_of_resnet18_is_two_updates_of_an_epoch(monkeypatch):
     assert recipe("quick_half").shorten() == 1.0
 
 
-def test_a_shortened_step_counts_as_the_whole_that_it_is_part_of(monkeypatch):
-    made = recipe("quick_half")
-    ticks = iter([0.0, *(2.0 * k for k in range(1, 1000))])
-    monkeypatch.setattr(cli, "steps_of", lambda recipe, n: FourSteps())
-    monkeypatch.setattr(cli.time, "perf_counter", lambda: next(ticks))
-    whole = cli.seconds_per_step([made])
-    made.shorten, ticks = lambda: 0.1, iter([0.0, *(2.0 * k for k in range(1, 1000))])
-    assert cli.seconds_per_step([made]) == pytest.approx(10 * whole)
+@pytest.mark.parametrize("beside", [1, 2])
+def test_a_shortened_step_counts_as_the_whole_that_it_is_part_of(monkeypatch, beside):
+    """The clock moves on by a second whenever it is asked."""
+    made = [recipe("quick_half", seed) for seed in range(beside)]
+    monkeypatch.setattr(cli, "steps_of", lambda recipe, n: Idle())
+
+    def measured():
+        clock = itertools.count()
+        monkeypatch.setattr(cli.time, "perf_counter", lambda: float(next(clock)))
+        return cli.seconds_per_step(made)
+
+    whole, shortened = measured(), []
+    for r in made:
+        r.shorten = lambda r=r: shortened.append(r) or 0.1
+    assert measured() == pytest.approx(10 * whole)
+    assert shortened == made
 
 
-class FourSteps:
+class Idle:
     def take(self, first, last):
         yield from range(first + 1, last + 1)
 
