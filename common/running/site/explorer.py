@@ -274,18 +274,18 @@ def runs_of(paper: Paper) -> dict[str, list[list[Any]]]:
 
 # ---- the page ------------------------------------------------------------------------------------
 
-def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
+def page(judged: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
          modules: Container[str] = ()) -> str:
     """The explorer's HTML.
 
     Args:
-        found: the papers with their judgements.
+        judged: the papers with their judgements.
         study: the skills, see :func:`skills`.
         modules: those with a page in the site's API; without any the page stands alone.
     """
     sources: dict[str, dict[str, Any]] = {}
     papers, claims, curves, published = [], [], {}, {}
-    for paper, judgements in found:
+    for paper, judgements in judged:
         own = []
         for said, code in (of_claim(paper, j) for j in judgements):
             own.append(said)
