@@ -21,13 +21,13 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, asks_for_help, nearest, say
 from common.evidence.paper import Paper, papers
-from common.files import ROOT, read_text, shown, write_atomic
+from common.files import ROOT, read_text, shown
 from common.running.site import beside, explorer, pages, search, steps
 from common.running.words import texts_of
 from common.typed import parse_json
@@ -264,20 +264,28 @@ def expect_free(to: Path, said: str) -> None:
                         "site")
 
 
-def cleared(to: Path) -> Path:
-    """The folder for the site, emptied if it holds an earlier one.
+@contextlib.contextmanager
+def instead_of(to: Path) -> Iterator[Path]:
+    """A folder to build in, which takes the place of an earlier site once it is whole.
 
     Raises:
-        UserError: it holds something else, or cannot be written.
+        UserError: ``to`` holds something else, or cannot be written.
     """
     expect_free(to, str(to))
     try:
-        if to.exists():
-            shutil.rmtree(to)
-        write(to / MARK, "")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        begun = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
     except OSError as e:
         raise UserError(f"cannot write {shown(to)}: {e.strerror}") from e
-    return to
+    try:
+        begun.chmod(0o755)  # others may read a site
+        write(begun / MARK, "")
+        yield begun
+        if to.exists():
+            shutil.rmtree(to)
+        begun.replace(to)
+    finally:
+        shutil.rmtree(begun, ignore_errors=True)
 
 
 def with_reports(chosen: Sequence[Paper]) -> list[Paper]:
@@ -305,9 +313,9 @@ def main(argv: Sequence[str]) -> int:
     if not keys["only"]:
         needed()
         chosen = with_reports(chosen)
-    to = cleared(Path(keys["to"]))
     warnings: list[str] = []
     with contextlib.ExitStack() as stack:
+        to = stack.enter_context(instead_of(Path(keys["to"])))
         if not keys["only"]:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             executed = stack.enter_context(steps.executing(Path(folder)))
@@ -321,7 +329,8 @@ def main(argv: Sequence[str]) -> int:
             stage("the notebook, which is executed meanwhile")
             notebook, failed = executed()
             warnings = [*filter(None, [failed]), *build(judged, listed, to, notebook)]
-    write_atomic(to / "claims.html", claims_page)
+        write(to / "claims.html", claims_page)
+    to = Path(keys["to"])
     for warning in warnings:
         say(warning)
     size, claims, words = (sum(p.stat().st_size for p in to.glob(form) if p.is_file()) / 1e6
