@@ -113,6 +113,9 @@ def nearest(name: str, known: Iterable[str], listing: str = "") -> str:
 OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory")
 """torch's messages when the processor's or a card's memory runs out."""
 
+COMPILER = ("torch._inductor", "torch._dynamo")
+"""Where the errors of torch's compiler come from."""
+
 
 def exit_with(main: Callable[[], int | None]) -> None:
     """Run ``main`` and exit: with status 0, or with 2 after a one-line message for bad input.
@@ -141,6 +144,11 @@ def exit_with(main: Callable[[], int | None]) -> None:
         say(str(e) or "interrupted")
         sys.exit(130)
     except (MemoryError, RuntimeError) as e:
+        if type(e).__module__.startswith(COMPILER):
+            reason = " ".join(str(e).split("\n\n")[0].split())[:200]
+            say(f"error: train.compile=true: torch's compiler failed ({reason}); "
+                "train.compile=false trains without it")
+            sys.exit(2)
         if not isinstance(e, MemoryError) and not OUT_OF_MEMORY.search(str(e)):
             raise
         say("error: there is not enough memory for what was asked: expected a smaller network, "

@@ -104,14 +104,14 @@ class Cost:
     """The computing time of a report's runs.
 
     Attributes:
-        made: core-seconds of the finished runs.
+        spent: core-seconds of the finished runs.
         missing: core-seconds of the missing runs whose speed is known.
         unknown: number of missing runs whose speed on a processor is not known.
         on_card: seconds that processes used a graphics card for the finished runs, see
             :func:`card_seconds`.
     """
 
-    made: float
+    spent: float
     missing: float
     unknown: int
     on_card: float = 0.0
@@ -122,7 +122,7 @@ class Cost:
 
         A missing run whose speed is not known is called untimed.
         """
-        said = f"{self.made / 120:,.0f} spent"
+        said = f"{self.spent / 120:,.0f} spent"
         said += f", {self.on_card / 60:,.1f} process-minutes on a card" if self.on_card else ""
         left = in_words(self.missing, self.unknown)
         return said + (f"; to go: {left}" if left else "")
@@ -141,7 +141,7 @@ def in_words(missing: float, unknown: int) -> str:
 
 def cost(paper: Paper) -> Cost:
     """The cost of all runs of a paper: those recorded, and those its claims plan."""
-    records = [r.record for found in paper.results.values() for r in found]
+    records = [r.record for runs in paper.results.values() for r in runs]
     return Cost(sum(map(core_seconds, records)), *to_go(paper.claims, paper),
                 sum(map(card_seconds, records)))
 
@@ -175,8 +175,8 @@ def runs_wanted(claims: Sequence[Claim], paper: Paper) -> dict[str, int]:
 
 def of_one(paper: Paper, name: str) -> float | None:
     """Core-seconds of one run of an experiment; None if its speed is not known."""
-    if made := [r.record for r in paper.results.get(name, []) if not card_seconds(r.record)]:
-        return sum(map(core_seconds, made)) / len(made)
+    if records := [r.record for r in paper.results.get(name, []) if not card_seconds(r.record)]:
+        return sum(map(core_seconds, records)) / len(records)
     config = paper.config(name)
     pace = results.read_pace(paper.folder / "results" / name, config)
     if pace is None:

@@ -100,7 +100,7 @@ def load_yaml(text: str) -> dict[str, Any]:
 
 def broken(paper: Paper, history: History) -> list[str]:
     """Every violation in a paper's results, claims and plans, one line each."""
-    made = [r for found in paper.results.values() for r in found]
+    made = [r for runs in paper.results.values() for r in runs]
     return [*(line for r in made for line in of_result(r, history)), *of_claims(paper, history),
             *of_plans(paper, history)]
 
@@ -151,8 +151,8 @@ def of_plans(paper: Paper, history: History) -> Iterator[str]:
     """
     file = (paper.folder / "config.yaml").relative_to(history.root).as_posix()
     now = plans((paper.folder / "config.yaml").read_text(encoding="utf-8-sig"))
-    for name, found in paper.results.items():
-        for commit in {made_by(paper, history, r) for r in found} & history.commits:
+    for name, runs in paper.results.items():
+        for commit in {made_by(paper, history, r) for r in runs} & history.commits:
             before = plans(history.text(history.blob(commit, file)))
             if before is None:
                 continue

@@ -14,7 +14,7 @@ SHARED = (" Runs that take turns in one process divide its minutes; a process co
 
 def how_made(paper: Paper) -> list[str]:
     """How the results were made: time and machines in a sentence, every run in a fold."""
-    records = [r.record for found in paper.results.values() for r in found]
+    records = [r.record for runs in paper.results.values() for r in runs]
     if not records:
         return ["No run has finished yet."]
     segments = [s for r in records for s in r.segments]
@@ -42,9 +42,9 @@ def how_made(paper: Paper) -> list[str]:
 def runs(paper: Paper) -> str:
     """The table of provenance: the runs, their commits, versions and hardware."""
     rows = []
-    for experiment, found in paper.results.items():
+    for experiment, runs in paper.results.items():
         alike: dict[str, list[results.Result]] = {}
-        for r in found:
+        for r in runs:
             alike.setdefault("; ".join(dict.fromkeys(
                 on_what(s.hardware) + in_turn(s.side_by_side) for s in r.record.segments)),
                 []).append(r)

@@ -17,13 +17,13 @@ class Lookup(dict[str, T]):
     """A dictionary of what a file holds, for figures and facts that read it by name.
 
     Args:
-        found: the values by name.
+        values: the values by name.
         where: the file, for the message.
         what: what a value is, such as ``metric``.
     """
 
-    def __init__(self, found: Mapping[str, T], where: str, what: str):
-        super().__init__(found)
+    def __init__(self, values: Mapping[str, T], where: str, what: str):
+        super().__init__(values)
         self.where, self.what = where, what
 
     def __missing__(self, name: str) -> T:

@@ -156,34 +156,34 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
     return made
 
 
-def heading(found: Sequence[Judgement]) -> str:
+def heading(judgements: Sequence[Judgement]) -> str:
     """What stands above a published table's rows: how many agree, and the names of its columns."""
-    columns, counted = dict.fromkeys(j.claim.column for j in found), of_table(found)
+    columns, counted = dict.fromkeys(j.claim.column for j in judgements), of_table(judgements)
     said = f"{counted.place}: {counted.words}"
     return "\n".join((textwrap.fill(said, LETTERS), textwrap.fill(
         "; ".join(f"{k} {c}" for k, c in enumerate(columns, 1)), LETTERS))).replace("$", r"\$")
 
 
-def table_height(found: Sequence[Judgement]) -> float:
+def table_height(judgements: Sequence[Judgement]) -> float:
     """The height of a published table in inches."""
-    rows = len({j.claim.row for j in found})
-    return LINE * (heading(found).count("\n") + 1.6 + rows + 1) + 2 * GAP
+    rows = len({j.claim.row for j in judgements})
+    return LINE * (heading(judgements).count("\n") + 1.6 + rows + 1) + 2 * GAP
 
 
-def table(axes: plotting.Axes, top: float, found: Sequence[Judgement]) -> None:
+def table(axes: plotting.Axes, top: float, judgements: Sequence[Judgement]) -> None:
     """Draw a published table: a line for every row, a mark for every number."""
     small: dict[str, Any] = {"fontsize": plotting.SMALLEST, "in_layout": False}
-    text = heading(found)
+    text = heading(judgements)
     axes.text(-EDGE, top + GAP, text, va="top", linespacing=1.1, **small)
-    columns = list(dict.fromkeys(j.claim.column for j in found))
-    rows = list(dict.fromkeys(j.claim.row for j in found))
+    columns = list(dict.fromkeys(j.claim.column for j in judgements))
+    rows = list(dict.fromkeys(j.claim.row for j in judgements))
     x = {c: LAST_COLUMN - COLUMN * k for k, c in enumerate(reversed(columns))}
     first = top + GAP + LINE * (text.count("\n") + 1.6)
     for k, c in enumerate(columns, 1):
         axes.text(x[c], first, f"{k}", ha="center", va="center", **small)
     for n, name in enumerate(rows, 1):
         axes.text(-EDGE, first + LINE * n, name.replace("$", r"\$"), va="center", **small)
-    for j in found:
+    for j in judgements:
         mark, colour = MARKS[j.verdict]
         axes.plot([x[j.claim.column]], [first + LINE * (1 + rows.index(j.claim.row))], mark,
                   color=colour, ms=5)

@@ -204,9 +204,9 @@ def curves(lines: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
             for name, points in series.items()}
 
 
-def thinned(points: Sequence[P]) -> list[P]:
-    """At most :data:`POINTS` of the points of a curve, evenly apart."""
-    chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), POINTS)).round())
+def thinned(points: Sequence[P], most: int = POINTS) -> list[P]:
+    """At most ``most`` of the points of a curve, evenly apart, with both its ends."""
+    chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), most)).round())
     return [points[int(i)] for i in chosen]
 
 

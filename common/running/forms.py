@@ -159,17 +159,17 @@ def compare(ready: Ready) -> Compared:
                   for form, t in trials.items()}})
 
 
-def keep(ready: Ready, found: Compared) -> Path:
+def keep(ready: Ready, compared: Compared) -> Path:
     """Write a comparison into the paper's folder and redraw the picture, for papers/STUDY.md."""
     say_uncommitted()
     path = ROOT / "papers" / ready.paper / "exports" / f"{ready.name}.json"
     path.parent.mkdir(exist_ok=True)
-    write_atomic(path, json.dumps(found.written(), indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, json.dumps(compared.written(), indent=1, ensure_ascii=False) + "\n")
     write_atomic(ROOT / PICTURE, drawn(recorded()))
     return path
 
 
-def picture(found: Sequence[Compared]) -> Figure:
+def picture(compared: Sequence[Compared]) -> Figure:
     """Plot test error against time per image at batch size 1, in a panel for each data set.
 
     Every form has a mark of its own, whose area shows the size. Times are divided by that of the
@@ -177,14 +177,14 @@ def picture(found: Sequence[Compared]) -> Figure:
     name) have one colour. Within a family, the marks of the second network are hollow; networks of
     equal size and error coincide and share a label.
     """
-    first = found[0].forms["torch"].milliseconds["1"]
-    sets = list(dict.fromkeys(f.data for f in found))
-    colours = dict(zip(dict.fromkeys(map(family, found)), plotting.COLOURS, strict=False))
+    first = compared[0].forms["torch"].milliseconds["1"]
+    sets = list(dict.fromkeys(f.data for f in compared))
+    colours = dict(zip(dict.fromkeys(map(family, compared)), plotting.COLOURS, strict=False))
     with plotting.style():
         made, panels = plotting.figure(len(sets), width=4.6, height=3.6, squeeze=False)
         for axes, data in zip(panels[0], sets, strict=True):
             seen: dict[str, list[Line2D]] = {}  # by family, the lines of different networks
-            for f in (f for f in found if f.data == data):
+            for f in (f for f in compared if f.data == data):
                 points = [(m.milliseconds["1"] / first, m.error, m.bytes)
                           for m in f.forms.values()]
                 x, y, size = zip(*points, strict=True)
@@ -238,10 +238,10 @@ def area(size: float) -> float:
     return 12 + size / 20000
 
 
-def drawn(found: Sequence[Compared]) -> bytes:
+def drawn(compared: Sequence[Compared]) -> bytes:
     """The picture as SVG."""
     with plotting.style():
-        return plotting.svg(picture(found))
+        return plotting.svg(picture(compared))
 
 
 def recorded() -> list[Compared]:
@@ -250,8 +250,8 @@ def recorded() -> list[Compared]:
     Raises:
         UserError: a file is damaged.
     """
-    found = [read_json(Compared, p) for p in sorted(ROOT.glob("papers/*/exports/*.json"))]
-    return sorted(found, key=lambda f: (f.data, -f.forms["torch"].bytes))
+    compared = [read_json(Compared, p) for p in sorted(ROOT.glob("papers/*/exports/*.json"))]
+    return sorted(compared, key=lambda f: (f.data, -f.forms["torch"].bytes))
 
 
 def downloadable() -> list[tuple[Path, str, float]]:
@@ -264,18 +264,18 @@ def downloadable() -> list[tuple[Path, str, float]]:
     Raises:
         UserError: a JSON file is missing or damaged.
     """
-    found = [(path.relative_to(ROOT), *read_json(model, path.with_suffix(".json")).told())
+    files = [(path.relative_to(ROOT), *read_json(model, path.with_suffix(".json")).told())
              for pattern, model in DOWNLOADABLE.items() for path in ROOT.glob(pattern)]
-    return sorted(found, key=lambda f: (f[1], (ROOT / f[0]).stat().st_size))
+    return sorted(files, key=lambda f: (f[1], (ROOT / f[0]).stat().st_size))
 
 
-def downloads(found: Sequence[tuple[Path, str, float]]) -> str:
+def downloads(files: Sequence[tuple[Path, str, float]]) -> str:
     """A Markdown table of what :func:`downloadable` lists, with links for papers/STUDY.md."""
     return tables.table(["file", "data set", "KB", "test error, %"], [
         [f"[{path.parts[1]} `{path.name if path.parts[2] == 'weights' else path.parts[3]}`]"
          f"({path.with_suffix('.md').relative_to('papers')})", data,
          f"{(ROOT / path).stat().st_size / 1000:,.1f}", f"{error:.2f}"]
-        for path, data, error in found])
+        for path, data, error in files])
 
 
 def ratio(value: float) -> str:
@@ -283,14 +283,14 @@ def ratio(value: float) -> str:
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
-def table(found: Sequence[Compared]) -> str:
+def table(compared: Sequence[Compared]) -> str:
     """A Markdown table of networks and forms; times are divided by the first network's in torch.
 
     The forms of a network were timed in turn; all networks were timed on the same machine.
     """
-    first = found[0].forms["torch"].milliseconds
+    first = compared[0].forms["torch"].milliseconds
     return tables.table(HEAD, [
         [f"{f.paper} `{f.name}`", LABELS[form], f"{m.bytes / 1000:,.0f}",
          f"{m.error:.2f}", f"{100 * m.same:.2f}", f"{m.furthest:.2g}" if m.furthest else "0",
          *(ratio(m.milliseconds[n] / first[n]) for n in first)]
-        for f in found for form, m in f.forms.items()])
+        for f in compared for form, m in f.forms.items()])

@@ -127,21 +127,21 @@ def measure(source: str) -> Measured:
         "samples": SAMPLES, "made": origin(torch.device("cpu")), "ways": ways})
 
 
-def table(found: Sequence[Measured]) -> str:
+def table(measured: Sequence[Measured]) -> str:
     """A Markdown table of networks."""
     return tables.table(HEAD, [
         [f"{f.paper} `{f.name}`", WAYS[way], f"{m.error:.2f}", f"{100 * m.confidence:.2f}",
          f"{100 * m.ece:.2f}", f"{m.nll:.4f}", f"{m.entropy:.3f}", f"{m.turned:.3f}"]
-        for f in found for way, m in (("one", f.ways.one), ("drawn", f.ways.drawn))
+        for f in measured for way, m in (("one", f.ways.one), ("drawn", f.ways.drawn))
         if m is not None])
 
 
-def keep(found: Measured) -> Path:
+def keep(measured: Measured) -> Path:
     """Write measurements into the paper's folder, for papers/STUDY.md."""
     say_uncommitted()
-    path = ROOT / "papers" / found.paper / FOLDER / f"{found.name}.json"
+    path = ROOT / "papers" / measured.paper / FOLDER / f"{measured.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(found.written(), indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, json.dumps(measured.written(), indent=1, ensure_ascii=False) + "\n")
     return path
 
 
@@ -151,14 +151,14 @@ def recorded() -> list[Measured]:
     Raises:
         UserError: a file is damaged.
     """
-    found = [read_json(Measured, p) for p in sorted(ROOT.glob(f"papers/*/{FOLDER}/*.json"))]
-    return sorted(found, key=lambda f: (f.data, f.ways.one.ece))
+    measured = [read_json(Measured, p) for p in sorted(ROOT.glob(f"papers/*/{FOLDER}/*.json"))]
+    return sorted(measured, key=lambda f: (f.data, f.ways.one.ece))
 
 
 def main(source: str, record: bool) -> int:
     """Print the table of a network, and store the measurements if ``record`` is set."""
-    found = measure(source)
-    print(table([found]))
+    measured = measure(source)
+    print(table([measured]))
     if record:
-        print(f"kept: {shown(keep(found))}")
+        print(f"kept: {shown(keep(measured))}")
     return 0

@@ -112,7 +112,7 @@ FORMS = {"commit": ('"[0-9a-f]{40,64}"', "40 to 64 hexadecimal digits"),
 """The values in a manifest: what their JSON looks like, and the same in words."""
 
 
-def check_manifest(found: Any) -> None:
+def check_manifest(manifest: Any) -> None:
     """Check a manifest by hand, for want of a library; raises ValueError where it is damaged."""
     def check(value: Any, place: str, names: set[str], perhaps: set[str]) -> None:
         if type(value) is not dict or not names <= set(value) <= names | perhaps:
@@ -123,10 +123,10 @@ def check_manifest(found: Any) -> None:
             if not re.fullmatch(form, json.dumps(v)):
                 raise ValueError(f"{place}.{k}: {json.dumps(v)[:60]}: expected {words}")
 
-    check(found, "manifest", {"commit", "paper", "experiments", "parts"}, {"python"})
-    for k, part in enumerate(found["parts"]):
+    check(manifest, "manifest", {"commit", "paper", "experiments", "parts"}, {"python"})
+    for k, part in enumerate(manifest["parts"]):
         check(part, f"manifest.parts.{k}", {"name", "bytes", "sha256"}, set())
-        if part["name"] in [p["name"] for p in found["parts"][:k]]:
+        if part["name"] in [p["name"] for p in manifest["parts"][:k]]:
             raise ValueError(f"manifest.parts.{k}: {part['name']} is listed twice")
 
 
@@ -147,12 +147,12 @@ def read_manifest(folders: list[Path]) -> dict[str, Any]:
     for path in (f / MANIFEST for f in folders):
         if path.is_file():
             try:
-                found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
-                check_manifest(found)
+                manifest = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+                check_manifest(manifest)
             except (OSError, ValueError, RecursionError) as e:
                 raise Refused(f"{path} is damaged: {' '.join(str(e).split())[:300]}; expected the "
                               "manifest of a bundle") from e
-            return found
+            return manifest
     raise Refused(f"no {MANIFEST} in {', '.join(map(str, folders))}: expected the folder of a "
                   "bundle")
 

@@ -61,26 +61,26 @@ def edges(rates: Sequence[float] | np.ndarray, accuracies: Sequence[float] | np.
     rise = mean[peak] - floor
     if not rise > 0:
         return None
-    made = (mean - floor) / rise
-    lower = lowest + int(np.flatnonzero(made[lowest:] >= STARTED)[0])
-    slowed = lowest + int(np.flatnonzero(made[lowest:] >= SLOWED)[0])
+    share = (mean - floor) / rise
+    lower = lowest + int(np.flatnonzero(share[lowest:] >= STARTED)[0])
+    slowed = lowest + int(np.flatnonzero(share[lowest:] >= SLOWED)[0])
     below = np.maximum.accumulate(a) - a > RAGGED * rise
-    ragged = np.flatnonzero(below & (np.maximum.accumulate(made) >= 0.5))
+    ragged = np.flatnonzero(below & (np.maximum.accumulate(share) >= 0.5))
     upper = min(slowed, int(ragged[0]) - 1) if len(ragged) else slowed
     return float(rates[lower]), float(rates[max(upper, lower)])
 
 
 def draw(axes: Axes, rates: Sequence[float] | np.ndarray,
          accuracies: Sequence[float] | np.ndarray,
-         found: tuple[float, float] | None, colour: str = COLOURS[0], label: str = "") -> None:
+         bounds: tuple[float, float] | None, colour: str = COLOURS[0], label: str = "") -> None:
     """Plot accuracy against rate, with the edges as lines."""
     axes.plot(rates, accuracies, ".-", color=colour, lw=1, ms=4, label=label or None)
-    if found is not None:
-        for x, text, height in zip(found, ("base_lr", "max_lr"), (0.02, 0.1), strict=True):
+    if bounds is not None:
+        for x, text, height in zip(bounds, ("base_lr", "max_lr"), (0.02, 0.1), strict=True):
             axes.axvline(x, color=colour, ls="--", lw=1)
             axes.annotate(f"{text} {x:.2g}", (x, height), xycoords=("data", "axes fraction"),
                           xytext=(3, 0), textcoords="offset points", color=colour)
-        axes.axvspan(*found, color=colour, alpha=0.08, lw=0)
+        axes.axvspan(*bounds, color=colour, alpha=0.08, lw=0)
     axes.set(xlabel="learning rate, rising in a straight line", ylabel="accuracy (%)")
 
 
@@ -112,13 +112,13 @@ def main(argv: list[str]) -> int:
                         "runs/cyclical_lr/range_test/seed0")
     path = Path(argv[0])
     rates, accuracies = read(path)
-    found = edges(rates, accuracies)
+    bounds = edges(rates, accuracies)
     print(f"the rate rose to {rates.max():.2g}")
-    print("the accuracy never rose: try other rates" if found is None else
-          f"schedule.base_lr={found[0]:.2g} schedule.max_lr={found[1]:.2g}")
+    print("the accuracy never rose: try other rates" if bounds is None else
+          f"schedule.base_lr={bounds[0]:.2g} schedule.max_lr={bounds[1]:.2g}")
     with style():
         made, axes = figure(width=6.4, height=4)
-        draw(axes, rates, accuracies, found)
+        draw(axes, rates, accuracies, bounds)
         picture = (path if path.is_dir() else path.parent) / "range_test.png"
         write_atomic(picture, png(made))
     print(f"accuracy against rate: {shown(picture)}")

@@ -94,8 +94,12 @@ class ResNetRecipe(Cropped):
         return torch.channels_last if cores else torch.preserve_format
 
     def compiled(self) -> Any:
-        """As a whole on a CPU; elsewhere block by block, whatever the depth."""
-        if self.device.type == "cpu" or not self.config.train.compile:
+        """As a whole on a CPU, up to 110 layers; otherwise block by block, whatever the depth.
+
+        Of 1202 layers as a whole the compiler's recursion is too deep, after minutes.
+        """
+        whole = self.device.type == "cpu" and self.config.model.depth <= 110
+        if whole or not self.config.train.compile:
             return super().compiled()
         return compile_parts(self.model, Block)
 

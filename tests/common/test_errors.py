@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from common.errors import (
     Paused,
@@ -64,6 +65,17 @@ def test_too_little_memory_is_one_line(capsys, error):
     said = capsys.readouterr().err
     assert e.value.code == 2 and said.startswith("error: there is not enough memory")
     assert said.count("\n") == 1
+
+
+def test_what_the_compiler_cannot_do_is_one_line(capsys):
+    def refused(*_):
+        raise RecursionError("maximum recursion depth exceeded")
+    with pytest.raises(SystemExit) as e:
+        exit_with(lambda: torch.compile(lambda x: x + 1, backend=refused)(torch.ones(1)))
+    said = capsys.readouterr().err
+    assert e.value.code == 2 and said.count("\n") == 1
+    assert said.startswith("error: train.compile=true: torch's compiler failed (")
+    assert "recursion" in said and said.endswith("train.compile=false trains without it\n")
 
 
 def test_another_error_of_torch_keeps_its_traceback():

@@ -21,13 +21,13 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, asks_for_help, nearest, say
 from common.evidence.paper import Paper, papers
-from common.files import ROOT, read_text, shown, write_atomic
+from common.files import ROOT, read_text, shown
 from common.running.site import beside, explorer, pages, search, steps
 from common.running.words import texts_of
 from common.typed import parse_json
@@ -48,21 +48,21 @@ EXTRAS = ("bench", "plots", "facts", "__main__")
 """Modules that the API leaves out: nobody calls them but a report, which shows what they make."""
 
 
-def documents(found: pages.Found) -> set[str]:
+def documents(judged: pages.JudgedPapers) -> set[str]:
     """The committed Markdown files that are part of the site, from the root."""
     globs = [ROOT.glob("*.md"), (ROOT / "common").glob("*.md"), (ROOT / "common").glob("*/*.md"),
              (ROOT / "papers").glob("*.md"),
-             *(p.folder.rglob("*.md") for p, _ in found)]
+             *(p.folder.rglob("*.md") for p, _ in judged)]
     return {p.relative_to(ROOT).as_posix() for g in globs for p in g}
 
 
-def modules(found: pages.Found) -> dict[str, str]:
+def modules(judged: pages.JudgedPapers) -> dict[str, str]:
     """The modules of the API with the first line of what each says about itself.
 
     Raises:
         UserError: a module cannot be imported.
     """
-    folders = [ROOT / "common", *(p.folder for p, _ in found)]
+    folders = [ROOT / "common", *(p.folder for p, _ in judged)]
     listed: dict[str, str] = {}
     for path in sorted(p for folder in folders for p in folder.rglob("*.py")):
         if "template" in path.parts or path.stem in EXTRAS or not path.read_text().strip():
@@ -114,28 +114,29 @@ def readable(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
 
 # ---- building ------------------------------------------------------------------------------------
 
-def sources(found: pages.Found, listed: dict[str, str], notebook: str = "") -> dict[str, str]:
+def sources(judged: pages.JudgedPapers, listed: dict[str, str],
+            notebook: str = "") -> dict[str, str]:
     """The text of every page, that of the notebook given."""
-    made = pages.Pages(documents(found), set(listed))
+    site = pages.Pages(documents(judged), set(listed))
     if notebook:
-        made.add(f"{NOTEBOOK}.md", notebook)
-    for path in sorted(made.documents):
+        site.add(f"{NOTEBOOK}.md", notebook)
+    for path in sorted(site.documents):
         text = read_text(ROOT / path)
         if path == "README.md":  # whose title is the site's
             text = re.sub("^# .*", f"# {REST['README']}", text, count=1)
-        made.add(path, text)
-    for paper, judgements in found:
+        site.add(path, text)
+    for paper, judgements in judged:
         base = f"papers/{paper.name}"
         own = [m for m in listed if m.startswith(f"papers.{paper.name}.")]
-        made.made[f"{base}/code.md"] = beside.page(paper, made)
-        made.add(f"{base}/index.md", pages.of_paper(paper, judgements, own))
+        site.texts[f"{base}/code.md"] = beside.page(paper, site)
+        site.add(f"{base}/index.md", pages.of_paper(paper, judgements, own))
     for name in listed:
-        made.made[f"api/{name}.md"] = of_module(name)
-    made.made["api/index.md"] = api_index(listed)
+        site.texts[f"api/{name}.md"] = of_module(name)
+    site.texts["api/index.md"] = api_index(listed)
     rest = [f"{title} </{path}>" for path, title in REST.items()
-            if f"{path}.md" in {*made.documents, *made.made}]
-    made.add("index.md", pages.front(found, [*rest, "The code </api/index>"]))
-    return made.made
+            if f"{path}.md" in {*site.documents, *site.texts}]
+    site.add("index.md", pages.front(judged, [*rest, "The code </api/index>"]))
+    return site.texts
 
 
 CONF = '''"""Made by papers site."""
@@ -188,12 +189,12 @@ def needed() -> None:
                             "pip install -e '.[site]'") from e
 
 
-def build(found: pages.Found, listed: dict[str, str], to: Path,
+def build(judged: pages.JudgedPapers, listed: dict[str, str], to: Path,
           notebook: dict[str, Any] | None = None) -> list[str]:
     """Have Sphinx build the site into an empty folder; returns its warnings.
 
     Args:
-        found: the papers.
+        judged: the papers.
         listed: the modules of the API, see :func:`modules`.
         to: the folder.
         notebook: of first steps, executed, as JSON; None for the committed one, without outputs.
@@ -209,7 +210,7 @@ def build(found: pages.Found, listed: dict[str, str], to: Path,
         stage("the text of every page")
         notebook = notebook or parse_json(read_text(ROOT / f"{NOTEBOOK}.ipynb"))
         text_of_steps, pictures = steps.page(notebook)
-        written = sources(found, listed, text_of_steps)
+        written = sources(judged, listed, text_of_steps)
         for path, text in written.items():
             write(work / path, text)
         write(work / "conf.py", CONF)
@@ -263,20 +264,28 @@ def expect_free(to: Path, said: str) -> None:
                         "site")
 
 
-def cleared(to: Path) -> Path:
-    """The folder for the site, emptied if it holds an earlier one.
+@contextlib.contextmanager
+def instead_of(to: Path) -> Iterator[Path]:
+    """A folder to build in, which takes the place of an earlier site once it is whole.
 
     Raises:
-        UserError: it holds something else, or cannot be written.
+        UserError: ``to`` holds something else, or cannot be written.
     """
     expect_free(to, str(to))
     try:
-        if to.exists():
-            shutil.rmtree(to)
-        write(to / MARK, "")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        begun = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
     except OSError as e:
         raise UserError(f"cannot write {shown(to)}: {e.strerror}") from e
-    return to
+    try:
+        begun.chmod(0o755)  # others may read a site
+        write(begun / MARK, "")
+        yield begun
+        if to.exists():
+            shutil.rmtree(to)
+        begun.replace(to)
+    finally:
+        shutil.rmtree(begun, ignore_errors=True)
 
 
 def with_reports(chosen: Sequence[Paper]) -> list[Paper]:
@@ -304,23 +313,24 @@ def main(argv: Sequence[str]) -> int:
     if not keys["only"]:
         needed()
         chosen = with_reports(chosen)
-    to = cleared(Path(keys["to"]))
     warnings: list[str] = []
     with contextlib.ExitStack() as stack:
+        to = stack.enter_context(instead_of(Path(keys["to"])))
         if not keys["only"]:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             executed = stack.enter_context(steps.executing(Path(folder)))
         stage(f"the verdicts of {len(chosen)} paper{'s' * (len(chosen) != 1)}")
-        found = [(p, p.judgements()) for p in chosen]
-        listed = {} if keys["only"] else modules(found)
+        judged = [(p, p.judgements()) for p in chosen]
+        listed = {} if keys["only"] else modules(judged)
         stage("the claims explorer")
         study = explorer.skills(read_text(ROOT / "papers" / "STUDY.md"))
-        claims_page = explorer.page(found, study, listed)
+        claims_page = explorer.page(judged, study, listed)
         if not keys["only"]:
             stage("the notebook, which is executed meanwhile")
             notebook, failed = executed()
-            warnings = [*filter(None, [failed]), *build(found, listed, to, notebook)]
-    write_atomic(to / "claims.html", claims_page)
+            warnings = [*filter(None, [failed]), *build(judged, listed, to, notebook)]
+        write(to / "claims.html", claims_page)
+    to = Path(keys["to"])
     for warning in warnings:
         say(warning)
     size, claims, words = (sum(p.stat().st_size for p in to.glob(form) if p.is_file()) / 1e6

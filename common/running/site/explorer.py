@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import on_one_line
-from common.evidence import tables
+from common.evidence import results, tables
 from common.evidence.claims import Claim
 from common.evidence.counting import is_formula
 from common.evidence.paper import Judgement, Paper
@@ -233,7 +233,7 @@ def line_of(run: Result, metric: str, end: float) -> list[Any]:
         metric: one of its curves.
         end: the step where it :func:`settled`.
     """
-    steps, values = thinned(*run.curves[metric])
+    steps, values = on_screen(*run.curves[metric])
     kept = sum(s <= end for s in steps if s is not None) if len(steps) > 2 else len(steps)
     return [run.seed, steps[:kept], values[:kept], *[True] * (kept < len(steps))]
 
@@ -244,20 +244,18 @@ def published_of(paper: Paper) -> dict[str, Any]:
     for curve in paper.about.curves:
         table = paper.published(curve.table)
         for name in curve.values:
-            line = [curve.says, *thinned(curve.each * table[curve.steps], table[name])]
+            line = [curve.says, *on_screen(curve.each * table[curve.steps], table[name])]
             for experiment in curve.experiments:
                 found.setdefault(experiment, {}).setdefault(curve.metric, []).append(line)
     return found
 
 
-def thinned(steps: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray
-            ) -> list[list[float | None]]:
-    """A curve's steps and values, rounded to four digits, evenly chosen, with both its ends."""
-    n = len(steps)
-    every = max(1.0, (n - 1) / (SHOWN_POINTS - 1))
-    chosen = [round(k * every) for k in range(min(n, SHOWN_POINTS))]
-    return [[int(steps[i]) for i in chosen],
-            [float(f"{values[i]:.4g}") if math.isfinite(values[i]) else None for i in chosen]]
+def on_screen(steps: Sequence[float] | np.ndarray, values: Sequence[float] | np.ndarray
+              ) -> list[list[float | None]]:
+    """A curve's steps and values, thinned to :data:`SHOWN_POINTS` and rounded to four digits."""
+    points = results.thinned(list(zip(steps, values, strict=True)), SHOWN_POINTS)
+    return [[int(step) for step, _ in points],
+            [float(f"{value:.4g}") if math.isfinite(value) else None for _, value in points]]
 
 
 def runs_of(paper: Paper) -> dict[str, list[list[Any]]]:
@@ -274,18 +272,18 @@ def runs_of(paper: Paper) -> dict[str, list[list[Any]]]:
 
 # ---- the page ------------------------------------------------------------------------------------
 
-def page(found: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
+def page(judged: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
          modules: Container[str] = ()) -> str:
     """The explorer's HTML.
 
     Args:
-        found: the papers with their judgements.
+        judged: the papers with their judgements.
         study: the skills, see :func:`skills`.
         modules: those with a page in the site's API; without any the page stands alone.
     """
     sources: dict[str, dict[str, Any]] = {}
     papers, claims, curves, published = [], [], {}, {}
-    for paper, judgements in found:
+    for paper, judgements in judged:
         own = []
         for said, code in (of_claim(paper, j) for j in judgements):
             own.append(said)

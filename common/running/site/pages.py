@@ -23,7 +23,7 @@ from common.evidence.tables import escaped
 from common.evidence.verdicts import VERDICTS
 from common.files import ROOT, read_text
 
-Found = Sequence[tuple[Paper, Sequence[Judgement]]]
+JudgedPapers = Sequence[tuple[Paper, Sequence[Judgement]]]
 
 FENCE = re.compile(r"(^ *```.*?^ *```[^\S\n]*$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
@@ -39,18 +39,18 @@ class Pages:
     Attributes:
         documents: the committed Markdown files that are part of it, from the root.
         modules: dotted names of the modules the API has.
-        made: the text of each page.
+        texts: the text of each page.
     """
 
     documents: set[str]
     modules: set[str]
-    made: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
 
     def add(self, path: str, text: str) -> None:
         """Take a page, its links led to where their targets are in the site."""
         parts = FENCE.split(text)
         anchors = set(re.findall(r'\bid="([^"]+)"', text))
-        self.made[path] = "".join(
+        self.texts[path] = "".join(
             part if k % 2 else self.linked(part, PurePosixPath(path), anchors)
             for k, part in enumerate(parts))
 
@@ -70,12 +70,12 @@ class Pages:
 
     def led(self, label: str, target: str, fragment: str, page: PurePosixPath) -> str:
         """A link to a file of the repository as one to its page; without one the bare label."""
-        if target in self.documents or target in self.made:
+        if target in self.documents or target in self.texts:
             if fragment and f'id="{fragment}"' in read_text(ROOT / target):
                 to = relative(target.removesuffix(".md") + ".html", page)
                 return f'<a href="{to}#{fragment}">{label}</a>'
             return f"[{label}](/{target}{'#' * bool(fragment)}{fragment})"
-        if target.endswith(".ipynb") and target.replace(".ipynb", ".md") in self.made:
+        if target.endswith(".ipynb") and target.replace(".ipynb", ".md") in self.texts:
             return f"[{label}](/{target.replace('.ipynb', '.md')})"
         module = target.removesuffix(".py").replace("/", ".")
         if target.endswith(".py") and module in self.modules:
@@ -90,10 +90,10 @@ class Pages:
     def add_file(self, target: str) -> str:
         """The page that shows a text file of the repository; returns its path."""
         path = f"files/{target}.md"
-        if path not in self.made:
+        if path not in self.texts:
             content = (ROOT / target).read_text(encoding="utf-8", errors="replace")
             language = LANGUAGES.get(PurePosixPath(target).suffix, "text")
-            self.made[path] = (f"---\norphan: true\nhide-toc: true\n---\n# {target}\n\n"
+            self.texts[path] = (f"---\norphan: true\nhide-toc: true\n---\n# {target}\n\n"
                                f":::::{{container}} file\n{fenced(content, language)}\n:::::\n")
         return path
 
@@ -159,16 +159,16 @@ def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
             f'{html.escape(cost(paper).words)}</span></a>')
 
 
-def front(found: Found, rest: Sequence[str]) -> str:
+def front(judged: JudgedPapers, rest: Sequence[str]) -> str:
     """The front page.
 
     Args:
-        found: the papers.
+        judged: the papers.
         rest: further documents for the sidebar, as ``title <path>``.
     """
     about = read_text(ROOT / "README.md").split("\n\n")[1]
-    cards = "\n".join(card(p, js) for p, js in found)
-    papers = [f"{p.about.title} </papers/{p.name}/index>" for p, _ in found]
+    cards = "\n".join(card(p, js) for p, js in judged)
+    papers = [f"{p.about.title} </papers/{p.name}/index>" for p, _ in judged]
     return "\n".join([
         "---\nhide-toc: true\n---", "# Papers to code", "", about, "",
         '<p class="ways"><a href="claims.html">Every claim</a> · <a href="papers/STUDY.html">What '

@@ -57,7 +57,7 @@ def test_the_cost_is_of_all_planned_runs(tmp_path, monkeypatch):
     seconds = [counting.core_seconds(r.record) for r in paper.results["bn"]]
     paper.results["bn"] = paper.results["bn"][:4]
     some = counting.cost(paper)
-    assert whole.made - some.made == pytest.approx(sum(seconds[4:]))
+    assert whole.spent - some.spent == pytest.approx(sum(seconds[4:]))
     assert some.missing == pytest.approx(6 * sum(seconds[:4]) / 4)
     paper.results.pop("bn")
     assert counting.cost(paper).unknown == 10
@@ -101,4 +101,4 @@ def test_time_on_a_card_is_counted_apart(monkeypatch):
     after = counting.cost(paper)
     one = counting.core_seconds(paper.results["bn"][0].record)
     assert after.missing == pytest.approx(one), "what a card took says nothing of processors"
-    assert before.made - after.made > 8 * one / 2 and after.on_card > 0
+    assert before.spent - after.spent > 8 * one / 2 and after.on_card > 0

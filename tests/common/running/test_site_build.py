@@ -37,9 +37,10 @@ def small(tmp_path_factory):
     pytest.importorskip("furo", reason="Sphinx's theme is not installed")
     found = [(p, p.judgements()) for p in papers([NAME])]
     listed = {k: v for k, v in build.modules(found).items() if k.startswith(f"papers.{NAME}.")}
-    to = build.cleared(tmp_path_factory.mktemp("sites") / "small")
-    warnings = build.build(found, listed, to)
-    (to / "claims.html").write_text(explorer.page(found, {}, listed))
+    to = tmp_path_factory.mktemp("sites") / "small"
+    with build.instead_of(to) as begun:
+        warnings = build.build(found, listed, begun)
+        (begun / "claims.html").write_text(explorer.page(found, {}, listed))
     return to, warnings
 
 
@@ -278,10 +279,17 @@ def test_it_says_what_it_is_at(tmp_path, capsys):
     assert said[-1].startswith(str(tmp_path)) and len(said) == 3
 
 
-def test_an_earlier_site_is_replaced(tmp_path):
-    build.cleared(tmp_path / "site")
-    (tmp_path / "site" / "old.html").write_text("")
-    assert not [p for p in build.cleared(tmp_path / "site").iterdir() if p.name != build.MARK]
+def test_an_earlier_site_is_replaced_once_the_new_one_is_whole(tmp_path):
+    site = tmp_path / "site"
+    for page in ("old", "new"):
+        with build.instead_of(site) as begun:
+            (begun / f"{page}.html").write_text("")
+            assert (site / "old.html").exists() == (page == "new")
+    assert {p.name for p in site.iterdir()} == {"new.html", build.MARK}
+    assert [*tmp_path.iterdir()] == [site] and site.stat().st_mode & 0o777 == 0o755
+    with pytest.raises(KeyboardInterrupt), build.instead_of(site):
+        raise KeyboardInterrupt
+    assert (site / "new.html").exists() and [*tmp_path.iterdir()] == [site]
 
 
 def test_without_sphinx_one_line_says_what_to_install(tmp_path, monkeypatch, end_of):

@@ -145,7 +145,7 @@ def test_every_published_curve_is_drawn_beside_some_claim(name):
 
 @pytest.mark.parametrize("length", [1, 2, 3, 120, 121, 1000])
 def test_thinning_keeps_both_ends(length):
-    steps, values = explorer.thinned(np.arange(length), np.full(length, math.inf))
+    steps, values = explorer.on_screen(np.arange(length), np.full(length, math.inf))
     assert steps[0] == 0 and steps[-1] == length - 1 and len(steps) == min(length, 120)
     assert sorted(set(steps)) == steps and set(values) == {None}
 

@@ -22,7 +22,7 @@ DOCUMENTS = {"README.md", "papers/README.md", "papers/batchnorm/README.md",
 def linked(text, page="papers/batchnorm/README.md"):
     made = Pages(DOCUMENTS, {"papers.batchnorm.model"})
     made.add(page, text)
-    return made.made.pop(page), made.made
+    return made.texts.pop(page), made.texts
 
 
 @pytest.mark.parametrize("text, expected", [
@@ -58,7 +58,7 @@ def test_a_file_that_is_no_page_gets_one():
 def test_the_notebook_is_led_to_as_a_page():
     made = Pages(DOCUMENTS, set(), {"papers/first_steps.md": "# First steps"})
     made.add("README.md", "[a](papers/first_steps.ipynb)")
-    assert made.made["README.md"] == "[a](/papers/first_steps.md)" and len(made.made) == 2
+    assert made.texts["README.md"] == "[a](/papers/first_steps.md)" and len(made.texts) == 2
 
 
 def test_a_notebooks_page_has_cells_and_their_outputs():

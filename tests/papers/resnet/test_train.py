@@ -1,5 +1,7 @@
 """Section 4.2's recipe: its values, its schedule, and that the fast path is the plain path."""
 
+import functools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -149,6 +151,14 @@ def test_the_compiled_path_equals_the_plain_path():
         assert a.item() == pytest.approx(b.item(), rel=1e-4)
     for p, q in zip(plain.model.parameters(), fast.model.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("depth", "whole"), [(8, True), (110, True), (116, False)])
+def test_the_deepest_networks_are_compiled_block_by_block(depth, whole):
+    """As a whole the compiler fails at 1202 layers: its recursion is too deep."""
+    made = recipe(train__compile=True, model__depth=depth)
+    assert (made.net is made.model) != whole
+    assert any(isinstance(m.forward, functools.partial) for m in made.model.modules()) != whole
 
 
 def test_channels_last_weights_are_the_same_network_and_stay_so_when_resumed(tmp_path, monkeypatch):

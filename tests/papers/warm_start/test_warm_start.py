@@ -1,6 +1,7 @@
 """Warm starts: what is taken over, what shrinking does, when training stops."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -265,3 +266,44 @@ def test_figures_without_runs_are_left_out():
     assert len(both["gradients"].axes) == 2
     labels = [t.get_text() for t in both["table1"].axes[0].get_xticklabels()]
     assert ["(not run)" in t for t in labels] == [False] * 3 + [True] * 4
+
+
+# ---- its pace ------------------------------------------------------------------------------------
+
+
+def test_the_pace_of_resnet18_is_two_updates_of_an_epoch(monkeypatch):
+    """The digits' 958 images to fit in batches of 64: an epoch has 15 updates."""
+    made = recipe("quick_half", model__kind="resnet18", train__batch_size=64)
+    whole, updates = len(made.inputs), []
+    monkeypatch.setattr(made, "update", lambda row: updates.append(len(row["index"]))
+                        or torch.zeros(()))
+    part = made.shorten()
+    made.step(0)
+    assert updates == [64, 64] and part == 128 / whole
+    assert recipe("quick_half").shorten() == 1.0
+
+
+@pytest.mark.parametrize("beside", [1, 2])
+def test_a_shortened_step_counts_as_the_whole_that_it_is_part_of(monkeypatch, beside):
+    """The clock moves on by a second whenever it is asked."""
+    made = [recipe("quick_half", seed) for seed in range(beside)]
+    monkeypatch.setattr(cli, "steps_of", lambda recipe, n: Idle())
+
+    def measured():
+        clock = itertools.count()
+        monkeypatch.setattr(cli.time, "perf_counter", lambda: float(next(clock)))
+        return cli.seconds_per_step(made)
+
+    whole, shortened = measured(), []
+    for r in made:
+        r.shorten = lambda r=r: shortened.append(r) or 0.1
+    assert measured() == pytest.approx(10 * whole)
+    assert shortened == made
+
+
+class Idle:
+    def take(self, first, last):
+        yield from range(first + 1, last + 1)
+
+    def losses(self):
+        return []
