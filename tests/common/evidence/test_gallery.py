@@ -53,6 +53,8 @@ def test_pictures_are_as_wide_as_meant_in_830_pixels():
     (paper,) = papers(["deep_compression"])
     picture, said = gallery.cells(paper, count(paper.judgements()))
     assert f'width="{gallery.PIXELS}"' in picture
+    assert 'src="papers/deep_compression/figures/gallery.svg"' in picture
+    assert f'href="papers/deep_compression/figures/{paper.about.picture}.svg"' in picture
     texts = [re.sub(r"<[^>]*>|\]\([^)]*\)|[*\\[]", "", t) for t in said.split("<br>")]
     assert max(map(len, texts)) <= gallery.LETTERS and len(texts) > 6
     assert paper.about.authors in " ".join(texts) and gallery.MINUTES in " ".join(texts)
