@@ -31,7 +31,7 @@ def legend(axes: Axes, loc: str = "", **options: Any) -> Legend:
     Args:
         axes: the axes with labelled lines.
         loc: the preferred location, used if it covers no data there; empty: no preference.
-        options: passed to the legend.
+        options: passed to the legend; below the axes ``ncols`` is its largest number of columns.
     """
     made = whole(axes)
     made.draw_without_rendering()  # once is enough: a legend inside does not move the axes
@@ -45,8 +45,8 @@ def legend(axes: Axes, loc: str = "", **options: Any) -> Legend:
     left = axes.bbox.x0 - beside.x0 if beside else 0.0  # the space under the y label is free
     below = axes.transAxes + ScaledTranslation(
         -left / 2 / made.dpi, -depth / made.dpi - 3 / 72, made.dpi_scale_trans)
-    return fitted(axes, axes.bbox.width + left, loc="upper center", bbox_to_anchor=(0.5, 0),
-                  bbox_transform=below, **options)
+    return fitted(axes, axes.bbox.width + left, options.pop("ncols", 8), loc="upper center",
+                  bbox_to_anchor=(0.5, 0), bbox_transform=below, **options)
 
 
 def fitted(owner: Axes | Figure, room: float, columns: int = 8, **options: Any) -> Legend:

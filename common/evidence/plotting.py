@@ -30,6 +30,9 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 WIDEST = 738 / 96
 """The largest width in inches: a page shows 738 pixels of 1/96 inch and shrinks wider figures."""
 
+GALLERY = 320 / 96
+"""The width in inches of a paper's picture in README's gallery, which shows it in full size."""
+
 SMALLEST = 8
 """The smallest font size, in points."""
 
@@ -61,6 +64,11 @@ def figure(columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 
     size = min(width * columns, WIDEST), height * rows
     made = Figure(figsize=size, layout="constrained")
     return made, made.subplots(rows, columns, **options)
+
+
+def gallery_figure(columns: int = 1, height: float = 2.2, **options: Any) -> tuple[Figure, Any]:
+    """Create a figure with axes for README's gallery; options as those of :func:`figure`."""
+    return figure(columns, width=GALLERY / columns, height=height, **options)
 
 
 def svg(made: Figure) -> bytes:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from common.data import digits, generator
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, over_seeds
+from common.evidence.plotting import COLOURS, figure, gallery_figure, over_seeds
 from papers.airbench.augment import Flip, Flips
 from papers.airbench.facts import configuration, quintic
 
@@ -32,6 +32,33 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield gains(paper)
     yield flips()
     yield spectrum()
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: epochs to 94 %, and where our full runs end."""
+    made, axes = gallery_figure()
+    table = paper.published("chain", text=("row", "feature"))
+    epochs = dict(zip(table["row"], table["epochs"], strict=True)) | {"muon": 8.0}
+    ends = {"mirror": "airbench94", "muon": "muon"}
+    ours = {row: f" (ours: {np.mean([r.metrics['accuracy'] for r in runs]):.1f} %)"
+            for row, name in ends.items() if (runs := paper.results.get(name))}
+    bars(axes, epochs, ours)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set(xlabel="epochs to 94 %, published", xlim=(0, 40), ylim=(-0.6, len(epochs) - 0.4))
+    return made
+
+
+def bars(axes: Axes, epochs: dict[str, float], ours: dict[str, str]) -> None:
+    """A bar of epochs for every row, its number beside it, and what is said of our runs."""
+    places = np.arange(len(epochs))[::-1]
+    axes.barh(places, list(epochs.values()), color=[COLOUR.get(r, "lightgrey") for r in epochs],
+              alpha=0.8)
+    for y, (row, number) in zip(places, epochs.items(), strict=True):
+        axes.annotate(f"{number:g}{ours.get(row, '')}", (number, y), (3, 0),
+                      textcoords="offset points", va="center", fontsize=8)
+    axes.set_yticks(places, [LABELS[r] for r in epochs])
+    axes.grid(axis="y", alpha=0)
 
 
 def curve(axes: Axes, paper: Paper, name: str, label: str, colour: str) -> None:
@@ -102,15 +129,8 @@ def spread(axes: Axes, paper: Paper, name: str, label: str, colour: str, shift: 
 def gains(paper: Paper) -> tuple[str, str, Figure]:
     made, (left, right) = figure(2, height=3.0)
     table = paper.published("chain", text=("row", "feature"))
-    places = np.arange(len(table["row"]))[::-1]
-    left.barh(places, table["epochs"], color=[COLOUR.get(r, "lightgrey") for r in table["row"]],
-              alpha=0.8)
-    for y, epochs in zip(places, table["epochs"], strict=True):
-        left.annotate(f"{epochs:g}", (epochs, y), (3, 0), textcoords="offset points", va="center",
-                      fontsize=8)
-    left.set_yticks(places, [LABELS[r] for r in table["row"]])
+    bars(left, dict(zip(table["row"], table["epochs"], strict=True)), {})
     left.set(xlabel="epochs to 94 %, published", xlim=(0, 39))
-    left.grid(axis="y", alpha=0)
     rows = list(COLOUR)
     for y, row in zip(np.arange(len(rows))[::-1], rows, strict=True):
         found = [r.metrics["accuracy"] for r in paper.results.get(f"small_{row}", [])]

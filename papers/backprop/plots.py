@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, legend_below
+from common.evidence.plotting import COLOURS, empty, figure, gallery_figure, legend_below
 from papers.backprop.facts import sweeps
 from papers.backprop.model import Loss
 from papers.backprop.tasks import ENGLISH, ITALIAN, symmetry
@@ -33,6 +33,35 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield fig4(paper)
     yield histograms(paper)
     yield plateau(paper)
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: the weights of a solved symmetry network."""
+    made, axes = gallery_figure()
+    grid = symmetry_weights(paper)
+    axes.set(yticks=range(3), yticklabels=["hidden 1", "hidden 2", "output"])
+    if grid is None:
+        empty(axes)
+        return made
+    hinton(axes, grid, np.abs(grid).max())
+    least, *more = sorted(np.abs(grid[0, :3]))
+    ratio = " : ".join(f"{w / least:.1f}" for w in more)
+    axes.set_title("weights: white positive, black negative", fontsize=9)
+    axes.set(xticks=range(7), xticklabels=[*"123456", "bias"],
+             xlabel=f"weights from the inputs 1 : {ratio}\npublished 1 : 2 : 4")
+    axes.tick_params(length=0)
+    return made
+
+
+def symmetry_weights(paper: Paper) -> np.ndarray | None:
+    """Weights and biases of a solved symmetry network: a row for each unit, (3, 7)."""
+    state = solved_weights(paper, "symmetry")
+    if state is None:
+        return None
+    grid = np.zeros((3, 7))
+    grid[:2, :6], grid[:2, 6] = state["w.0-1"], state["b.1"]
+    grid[2, :2], grid[2, 6] = state["w.1-2"][0], state["b.2"][0]
+    return grid
 
 
 def hinton(axes: Axes, weights: np.ndarray, scale: float) -> None:
@@ -60,12 +89,9 @@ def solved_weights(paper: Paper, experiment: str) -> dict[str, np.ndarray] | Non
 
 def fig1(paper: Paper) -> tuple[str, str, Figure]:
     made, axes = figure(width=7.6, height=3.2)
-    state = solved_weights(paper, "symmetry")
+    grid = symmetry_weights(paper)
     axes.set(yticks=range(3), yticklabels=["hidden 1", "hidden 2", "output"])
-    if state is not None:
-        grid = np.zeros((3, 7))
-        grid[:2, :6], grid[:2, 6] = state["w.0-1"], state["b.1"]
-        grid[2, :2], grid[2, 6] = state["w.1-2"][0], state["b.2"][0]
+    if grid is not None:
         hinton(axes, grid, np.abs(grid).max())
         for (row, column), w in np.ndenumerate(grid):
             if w:

@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, legend_below, over_seeds
+from common.evidence.plotting import (
+    COLOURS,
+    explain,
+    figure,
+    gallery_figure,
+    legend_below,
+    over_seeds,
+)
 from common.evidence.results import Result
 
 ARMS = [("plain", "without BN", COLOURS[1]), ("bn", "with BN", COLOURS[0])]
@@ -28,21 +35,37 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield sweep(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: Fig. 1(a) with one learning rate for both."""
+    made, axes = gallery_figure()
+    accuracies(axes, paper, "", named=False)
+    for (_, label, colour), (x, y) in zip(ARMS, ((9.5, 0.87), (1.5, 0.983)), strict=True):
+        axes.text(x, y, label, color=colour)
+    explain(axes, ("ours", {"color": "grey"}), ("published", {"color": "grey", "ls": "--"}))
+    legend(axes, loc="lower right")
+    return made
+
+
 def accuracy_panel(axes: Axes, paper: Paper, suffix: str, title: str) -> None:
-    """Fig. 1(a) with the arms of one choice of learning rates."""
+    """Fig. 1(a) with the arms of one choice of learning rates, and a legend."""
+    accuracies(axes, paper, suffix)
+    axes.set_title(title)
+    legend(axes, loc="lower right")
+
+
+def accuracies(axes: Axes, paper: Paper, suffix: str, named: bool = True) -> None:
+    """Test accuracies of one choice of learning rates, ours and published ones."""
     for arm, label, colour in ARMS:
         runs = paper.results.get(arm + suffix, [])
         if runs:
             steps, values = curves(runs, "accuracy")
             lr = runs[0].config["optim.lr"]
-            over_seeds(axes, steps / 1000, values, f"{label}, lr {lr:g}", colour)
+            over_seeds(axes, steps / 1000, values, f"{label}, lr {lr:g}" if named else "_", colour)
         name = "fig1a_with_bn" if arm == "bn" else "fig1a_without_bn"
         line = paper.published(name)
         axes.plot(line["steps_thousand"], line["test_accuracy"], "--", color=colour, lw=1,
-                  label=f"{label}, published")
-    axes.set(xlabel="training steps (thousands)", ylabel="test accuracy", ylim=(0.7, 1.0),
-             title=title)
-    legend(axes, loc="lower right")
+                  label=f"{label}, published" if named else "_")
+    axes.set(xlabel="training steps (thousands)", ylabel="test accuracy", ylim=(0.7, 1.0))
 
 
 def accuracy(paper: Paper) -> tuple[str, str, Figure]:

@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, label_points, legend_below, over_seeds
+from common.evidence.plotting import (
+    COLOURS,
+    figure,
+    gallery_figure,
+    label_points,
+    legend_below,
+    over_seeds,
+)
 from common.evidence.results import Result
 from papers.bayes_by_backprop.facts import (
     SPREAD,
@@ -40,6 +47,16 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     if any(f"{arm}_400" in paper.results for arm, _, _ in ARMS):
         yield uncertainty(paper)
     yield search(paper)
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: Fig. 5, what is predicted beyond the data."""
+    made, panels = gallery_figure(2, sharey=True)
+    regressions(panels, paper, ("data", "quartiles", "median"))
+    for axes in panels:
+        axes.set(xticks=(0, 0.5, 1), yticks=(0, 1))
+        legend(axes, loc="lower right")
+    return made
 
 
 def table1(paper: Paper) -> tuple[str, str, Figure]:
@@ -114,24 +131,31 @@ def posterior(paper: Paper) -> tuple[str, str, Figure]:
                          "of the mean network with the noisiest weights set to zero."), made
 
 
+REGRESSION = (("regression_bbb", "BBB", COLOURS[0]),
+              ("regression_sgd", "plain network", COLOURS[1]))
+
+
 def fig5(paper: Paper) -> tuple[str, str, Figure]:
     made, panels = figure(2, sharey=True)
-    points, x = paper.published("fig5_points"), GRID.squeeze().numpy()
-    for axes, (name, label, colour) in zip(panels, (
-            ("regression_bbb", "BBB", COLOURS[0]),
-            ("regression_sgd", "plain network", COLOURS[1])), strict=True):
-        axes.plot(points["x"], points["y"], ".", color="black", markersize=1.5,
-                  label="the paper's 598 points")
-        for run in paper.results.get(name, [])[:1]:
-            low, median, high = quartiles(run)
-            axes.fill_between(x, low, high, color=colour, alpha=0.3, linewidth=0,
-                              label="interquartile range")
-            axes.plot(x, median, color=colour, label="median")
+    regressions(panels, paper, ("the paper's 598 points", "interquartile range", "median"))
+    for axes in panels:
         legend(axes)
-        axes.set(xlabel="x", title=label, xlim=(-0.25, 1.25), ylim=(-0.6, 1.4))
     panels[0].set(ylabel="y")
     return "fig5", ("Fig. 5: median and interquartile range of the predictions (first seed), and "
                     "the paper's 598 points."), made
+
+
+def regressions(panels: np.ndarray, paper: Paper, names: tuple[str, str, str]) -> None:
+    """A panel for each network of the regression: points, quartiles and medians, so named."""
+    points, x = paper.published("fig5_points"), GRID.squeeze().numpy()
+    for axes, (name, label, colour) in zip(panels, REGRESSION, strict=True):
+        axes.plot(points["x"], points["y"], ".", color="black", markersize=1.5, label=names[0])
+        for run in paper.results.get(name, [])[:1]:
+            low, median, high = quartiles(run)
+            axes.fill_between(x, low, high, color=colour, alpha=0.3, linewidth=0,
+                              label=names[1])
+            axes.plot(x, median, color=colour, label=names[2])
+        axes.set(xlabel="x", title=label, xlim=(-0.25, 1.25), ylim=(-0.6, 1.4))
 
 
 def of_agents(runs: list[Result]) -> list[float]:

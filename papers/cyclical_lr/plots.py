@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, over_seeds
+from common.evidence.plotting import COLOURS, explain, figure, gallery_figure, over_seeds
 from papers.cyclical_lr import range_test
 from papers.cyclical_lr.policies import rate
 
@@ -31,6 +31,23 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield policies(paper)
     yield table1(paper)
     yield table3(paper)
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: one row of Table 1 with cycles, one without."""
+    made, axes = gallery_figure()
+    for name, label, y in (("fixed", "a rate that falls twice", 74),
+                           ("triangular2", "cycles", 83.5)):
+        accuracy_curve(axes, paper, name, "_")
+        axes.plot(*TABLE1[name], "o", color=COLOUR[name], ms=6, markeredgecolor="black",
+                  markeredgewidth=0.8)
+        axes.text(TABLE1[name][0], y, label, color=COLOUR[name], ha="right")
+    axes.set(xlabel="iterations (thousands)", ylabel="test accuracy (%)", xlim=(0, 73),
+             ylim=(60, 86))
+    explain(axes, ("ours", {"color": "grey"}),
+            ("published", {"color": "grey", "marker": "o", "ls": "", "markeredgecolor": "black"}))
+    legend(axes, loc="lower right")
+    return made
 
 
 def range_test_figure(paper: Paper) -> tuple[str, str, Figure]:

@@ -10,7 +10,15 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, empty, explain, figure, legend_below, over_seeds
+from common.evidence.plotting import (
+    COLOURS,
+    empty,
+    explain,
+    figure,
+    gallery_figure,
+    legend_below,
+    over_seeds,
+)
 from papers.deep_compression.coding import SharedTensor, Tensors, code_lengths, read
 from papers.deep_compression.facts import SHAPES, kilobytes
 
@@ -28,6 +36,33 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield codebook(paper)
     yield tickets(paper)
     yield published_rounds(paper)
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: error over size, from training to the file."""
+    made, axes = gallery_figure()
+    claims = {c.id: c.published for c in paper.claims if c.published is not None}
+    for (name, network, title, (short, prunings)), colour, y in zip(
+            NETWORKS, COLOURS, (1.92, 1.2), strict=False):
+        walks = [walk(paper, name, network, prunings, r.seed)
+                 for r in paper.results.get(f"{name}_reference", [])]
+        ends = [stage for stage in ("trained", f"pruned {prunings}", "file")
+                if any(stage == p[0] for points in walks for p in points)]
+        means = [np.mean([p[1:] for points in walks for p in points if p[0] == stage], axis=0)
+                 for stage in ends]
+        if means:
+            axes.plot(*np.transpose(means), "o-", color=colour, ms=5)
+        known = [(kb, claims[i]) for kb, i in PUBLISHED[short]]
+        axes.plot(*zip(*known, strict=True), "*--", color=colour, ms=8, lw=1)
+        axes.text(1700, y, title, color=colour)
+    explain(axes, ("ours", {"marker": "o", "color": "grey"}),
+            ("published", {"marker": "*", "ms": 8, "lw": 1, "ls": "--", "color": "grey"}))
+    axes.set(xscale="log", xlabel="size (KB)", ylabel="test error (%)", xlim=(2500, 20),
+             ylim=(0.5, 2.2))
+    axes.set_xticks((1000, 100, 30), ("1,000", "100", "30"))
+    axes.minorticks_off()
+    legend(axes)
+    return made
 
 
 def walk(paper: Paper, name: str, network: str, prunings: int, seed: int,

@@ -14,7 +14,7 @@ from matplotlib.ticker import NullLocator
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, explain, figure
+from common.evidence.plotting import COLOURS, explain, figure, gallery_figure
 from common.experiments import Experiments
 from papers.deep_linear.model import (
     curvature,
@@ -39,6 +39,16 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield chaos(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: modes learned one after another, and theory."""
+    made, axes = gallery_figure()
+    learned(axes, paper, "random", lw=4)
+    axes.set(ylabel="strength", ylim=(-0.1, 4.9))
+    axes.set_xticks((0, 3000, 6000), ("0", "3,000", "6,000"))
+    legend(axes, loc="upper left")
+    return made
+
+
 R = TypeVar("R")
 
 
@@ -53,27 +63,33 @@ def modes(paper: Paper) -> tuple[str, str, Figure]:
     made, panels = figure(2, width=3.9, sharey=True)
     for axes, name, title in zip(panels, ("modes", "random"),
                                  ("decoupled start", "small random weights"), strict=True):
-        for run in paper.results.get(name, [])[:1]:
-            s, λ = run.config["model.strengths"], run.config["optim.lr"]
-            u0s = recipe(name, ModesRecipe).growing()
-            updates = run.config["optim.updates"]
-            for k, colour in zip(range(len(s)), COLOURS, strict=False):
-                steps, u = run.curves[f"u_{k}"]
-                t = np.linspace(0, steps[-1] * updates, 400)
-                u0 = run.config["model.u0"] if name == "modes" else u0s[k]
-                axes.plot(steps * updates, u, color=colour, lw=3.2, alpha=0.45)
-                axes.annotate(f"s = {s[k]:.0f}", (6900, s[k]), (0, 4), ha="right", color=colour,
-                              textcoords="offset points", fontsize=8)
-                axes.plot(t, strength(t, s[k], u0, 1 / λ), color="black", lw=0.9, ls="--")
-        axes.plot([], [], color="grey", lw=3.2, alpha=0.45, label="network")
-        axes.plot([], [], color="black", lw=0.9, ls="--", label="theory, eq. (12)")
-        axes.set(xlabel="updates of gradient descent", title=title, xlim=(0, 7000))
+        learned(axes, paper, name)
+        axes.set_title(title)
     panels[0].set_ylabel("strength of the mode, u")
     panels[0].set_ylim(-0.1, 4.9)
     legend(panels[0], loc="upper left")
     return "modes", ("Four modes learned by a linear network with one hidden layer (colours) and "
                      "theory (dashed), from the invariant set and from small random weights: "
                      "plateaus and jumps, the strongest mode first."), made
+
+
+def learned(axes: Axes, paper: Paper, name: str, lw: float = 3.2) -> None:
+    """The strength of every mode over the updates, in lines of width ``lw``, and theory."""
+    for run in paper.results.get(name, [])[:1]:
+        s, λ = run.config["model.strengths"], run.config["optim.lr"]
+        u0s = recipe(name, ModesRecipe).growing()
+        updates = run.config["optim.updates"]
+        for k, colour in zip(range(len(s)), COLOURS, strict=False):
+            steps, u = run.curves[f"u_{k}"]
+            t = np.linspace(0, steps[-1] * updates, 400)
+            u0 = run.config["model.u0"] if name == "modes" else u0s[k]
+            axes.plot(steps * updates, u, color=colour, lw=lw, alpha=0.45)
+            axes.annotate(f"s = {s[k]:.0f}", (6900, s[k]), (0, 4), ha="right", color=colour,
+                          textcoords="offset points", fontsize=8)
+            axes.plot(t, strength(t, s[k], u0, 1 / λ), color="black", lw=0.9, ls="--")
+    axes.plot([], [], color="grey", lw=lw, alpha=0.45, label="network")
+    axes.plot([], [], color="black", lw=0.9, ls="--", label="theory, eq. (12)")
+    axes.set(xlabel="updates of gradient descent", xlim=(0, 7000))
 
 
 def path(a: float, b: float, s: float, λ: float = 0.01, updates: int = 3000) -> np.ndarray:

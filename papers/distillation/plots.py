@@ -13,7 +13,15 @@ from safetensors.numpy import load_file
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, dots, empty, explain, figure, published_bar
+from common.evidence.plotting import (
+    COLOURS,
+    dots,
+    empty,
+    explain,
+    figure,
+    gallery_figure,
+    published_bar,
+)
 from papers.distillation.model import softened
 
 ARMS = (
@@ -41,6 +49,30 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield knowledge(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: what soft targets save, and a 3 never seen."""
+    made, axes = gallery_figure()
+    shown = (ARMS[1], ARMS[2], ARMS[4])
+    columns(axes, paper, shown)
+    explain(axes, ("a run here", {"marker": "o", "ls": "", "color": "grey", "ms": 5}))
+    axes.set_xticks(range(3), ["student,\nlabels", "student,\nsoft targets",
+                               "no 3 seen,\nbias raised"])
+    axes.set(ylabel="errors in 10,000", ylim=(0, 180), xlim=(-0.5, 2.8))
+    legend(axes, loc="lower left", ncols=2)
+    return made
+
+
+def columns(axes: Axes, paper: Paper, arms: Sequence[tuple[str, str, str, str, str]]) -> None:
+    """A column for every one of some :data:`ARMS`: a dot a run, their mean, a published bar."""
+    for k, (_, experiment, metric, claim, colour) in enumerate(arms):
+        published_bar(axes, k, printed(paper, claim), 0.32)
+        values = final(paper, experiment, metric)
+        dots(axes, k, values, colour, spread=0.18, ms=5)
+        if values:
+            axes.annotate(f"{np.mean(values):.0f}", (k + 0.36, float(np.mean(values))),
+                          va="center", color=colour, fontsize=9)
+
+
 def printed(paper: Paper, claim: str) -> float:
     """The published value of a claim."""
     return next(c.published for c in paper.claims
@@ -55,13 +87,7 @@ def final(paper: Paper, experiment: str, metric: str) -> list[float]:
 def errors(paper: Paper) -> tuple[str, str, Figure]:
     """The headline: a dot a run, published values as bars."""
     made, axes = figure(width=6.6, height=3.4)
-    for k, (_, experiment, metric, claim, colour) in enumerate(ARMS):
-        published_bar(axes, k, printed(paper, claim), 0.32)
-        values = final(paper, experiment, metric)
-        dots(axes, k, values, colour, spread=0.18, ms=5)
-        if values:
-            axes.annotate(f"{np.mean(values):.0f}", (k + 0.36, float(np.mean(values))),
-                          va="center", color=colour, fontsize=9)
+    columns(axes, paper, ARMS)
     explain(axes, ("a run here (number: their mean)",
                    {"marker": "o", "ls": "", "color": "grey", "ms": 5}))
     axes.set_xticks(range(len(ARMS)), [label for label, *_ in ARMS])

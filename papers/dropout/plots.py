@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, explain, figure, over_seeds
+from common.evidence.plotting import COLOURS, explain, figure, gallery_figure, over_seeds
 from common.evidence.results import Result
 from papers.dropout.measures import BINS
 
@@ -30,20 +31,48 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield search(paper)
 
 
-def fig4(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=6)
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: Fig. 4 with dropout and without."""
+    made, axes = gallery_figure()
+    bands(axes, paper, ("_", "_"))
+    for (arm, label, colour), name, y in zip(
+            ARMS, ("table2_relu_maxnorm_1024", "standard"), (0.78, 1.97), strict=True):
+        if runs := paper.results.get(name):
+            errors(axes, runs, "_", colour)
+        axes.text(980, y, label if arm == "dropout" else "without dropout", color=colour,
+                  ha="right")
+    axes.set(xlabel="weight updates (thousands)", ylabel="test error (%)", ylim=(0.7, 2.6))
+    explain(axes, ("ours", {"color": "grey"}))
+    axes.fill_between([], [], [], facecolor="none", edgecolor="grey", hatch="////", lw=0.8,
+                      label="published")
+    legend(axes, loc="upper right", ncols=2)
+    return made
+
+
+def bands(axes: Axes, paper: Paper, labels: Sequence[str]) -> None:
+    """Fig. 4's range of six architectures, with dropout and without."""
     points = paper.published("fig4")
-    for arm, label, colour in ARMS:
+    for (arm, _, colour), label in zip(ARMS, labels, strict=True):
         axes.fill_between(points["updates"] / 1000, points[f"{arm}_low"], points[f"{arm}_high"],
                           facecolor="none", edgecolor=colour, hatch="////", lw=0.8, alpha=0.5,
-                          label=f"{label}, six published nets")
+                          label=label)
+
+
+def errors(axes: Axes, runs: list[Result], label: str, colour: str) -> None:
+    """Test errors during training."""
+    over_seeds(axes, runs[0].curves["error"][0] / 1000,
+               np.stack([r.curves["error"][1] for r in runs]), label, colour)
+
+
+def fig4(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure(width=6)
+    bands(axes, paper, [f"{label}, six published nets" for _, label, _ in ARMS])
     for name, label, colour in (
             *((arm, f"{label}, 3×1024", colour) for arm, label, colour in ARMS),
             ("standard_slow", "without, a third of the rate", COLOURS[3]),
             ("table2_relu_maxnorm_1024", "with dropout, 3×1024 to 1,000,000", COLOURS[2])):
         if runs := paper.results.get(name):
-            over_seeds(axes, runs[0].curves["error"][0] / 1000,
-                       np.stack([r.curves["error"][1] for r in runs]), label, colour)
+            errors(axes, runs, label, colour)
     axes.set(xlabel="weight updates (thousands)", ylabel="test error on MNIST (%)", ylim=(0.8, 2.6))
     legend(axes)
     return "fig4", (

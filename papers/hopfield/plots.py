@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure
+from common.evidence.plotting import COLOURS, figure, gallery_figure
 from common.experiments import Experiments
 from papers.hopfield.facts import critical, critical_load, load_of, mean_field_overlap
 from papers.hopfield.model import asynchronous, energy, whole_hebb
@@ -31,6 +32,18 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield recall(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: recall collapses at a load of 0.138."""
+    made, axes = gallery_figure()
+    theory(axes)
+    overlaps(axes, paper, (500, 1000, 5000))
+    axes.text(critical_load() - 0.003, 0.5, f"{critical_load():.3f}", ha="right", color="grey")
+    axes.set(xlabel="patterns a neuron", ylabel="overlap after recall", ylim=(0, 1.03),
+             xticks=(0.05, 0.1, 0.15, 0.2))
+    legend(axes, loc="lower left")
+    return made
+
+
 def means(paper: Paper, names: list[str], metric: str) -> tuple[list[int], list[float]]:
     """Means over seeds of a metric, of those experiments that have results."""
     values = [[r.metrics[metric] for r in paper.results.get(n, [])] for n in names]
@@ -38,19 +51,31 @@ def means(paper: Paper, names: list[str], metric: str) -> tuple[list[int], list[
     return [k for k, _ in found], [v for _, v in found]
 
 
-def load(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
+def theory(axes: Axes) -> None:
+    """The overlap in mean-field theory, up to the critical load."""
     loads = np.linspace(0.02, critical_load(), 200, endpoint=False)
     axes.plot(loads, [mean_field_overlap(a) for a in loads], color="black", label="theory")
-    unstable = np.linspace(0.9, critical(), 60)
-    axes.plot([load_of(y) for y in unstable], [float(torch.erf(torch.tensor(y))) for y in unstable],
-              ":", color="black", lw=1, label="theory, unstable")
+
+
+def overlaps(axes: Axes, paper: Paper, sizes: Sequence[int]) -> None:
+    """The overlap that networks of some of :data:`SIZES` keep, and the critical load."""
     for n, colour in zip(SIZES, COLOURS, strict=False):
+        if n not in sizes:
+            continue
         at, m = means(paper, [f"load_{n}_{a}" for a in LOADS], "overlap")
         if at:
             axes.plot([LOADS[k] for k in at], m, "o-", ms=3, lw=0.8, color=colour,
                       label=f"N = {n}")
     axes.axvline(critical_load(), color="grey", lw=0.8, ls="--")
+
+
+def load(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure()
+    theory(axes)
+    unstable = np.linspace(0.9, critical(), 60)
+    axes.plot([load_of(y) for y in unstable], [float(torch.erf(torch.tensor(y))) for y in unstable],
+              ":", color="black", lw=1, label="theory, unstable")
+    overlaps(axes, paper, SIZES)
     axes.set(xlabel="load α = p/N", ylabel="overlap with the pattern, m", ylim=(0, 1.03))
     legend(axes)
     return "load", ("Overlap after relaxing from a stored pattern against the load, means over "

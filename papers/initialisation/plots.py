@@ -8,12 +8,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, explain, figure, legend_below, over_seeds
+from common.evidence.plotting import (
+    COLOURS,
+    explain,
+    figure,
+    gallery_figure,
+    legend_below,
+    over_seeds,
+)
 from common.evidence.results import Result
 from common.experiments import Experiments
 from papers.initialisation.learning import BINS
@@ -41,6 +49,23 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield loss()
     yield errors(paper)
     yield deep(paper)
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: rectifiers before learning and while they learn."""
+    made, (before, learning) = gallery_figure(2)
+    rectifiers(before, paper, "_", ls="", markevery=4, ms=4)
+    before.set_title("signal, fresh weights", fontsize=9)
+    before.set(xticks=(1, 10, 20, 29), yticks=(1e-8, 1e-4, 1), ylim=(1e-9, 10))
+    deep_rectifiers(learning, paper, 30, "_")
+    learning.set_title("test error (%)", fontsize=9)
+    learning.set_xticks((0, 3000, 6000), ("0", "3,000", "6,000"))
+    for label, x, y, colour in (("Xavier", 900, 68, COLOURS[1]), ("He", 2200, 22, COLOURS[0])):
+        learning.text(x, y, label, color=colour)
+    explain(before, ("ours", {"color": "grey", "marker": "o", "ms": 4, "ls": ""}),
+            ("theory", {"color": "grey", "ls": "--", "lw": 0.9}))
+    legend(before, loc="lower left", handlelength=1.2, borderaxespad=0.2)
+    return made
 
 
 def over_layers(runs: list[Result], name: str) -> np.ndarray:
@@ -113,18 +138,24 @@ def histograms() -> tuple[str, str, Figure]:
                      "the same in all. (Bins of equal width; what leaves the frame is cut.)"), made
 
 
-def depth(paper: Paper) -> tuple[str, str, Figure]:
-    made, (relu, selus) = figure(2, width=3.9)
-    for init, label, colour in (("xavier", "Xavier, 1/n", COLOURS[1]), ("he", "He, 2/n",
-                                                                        COLOURS[0])):
+def rectifiers(axes: Axes, paper: Paper, label: str, ms: float = 3,
+               **look: Any) -> None:
+    """The mean square that reaches each layer; start and factor are put into the label."""
+    for init, kept, colour in (("xavier", 1, COLOURS[1]), ("he", 2, COLOURS[0])):
         runs = paper.results.get(f"start_relu_{init}", [])
         if runs:
             v = over_layers(runs, "s")
             k = np.arange(1, len(v) + 1)
-            relu.plot(k, v / v[0], "o-", ms=3, color=colour, label=label)
-            relu.plot(k, (0.5 if init == "xavier" else 1.0) ** (k - 1), "--", color=colour, lw=0.9)
-    relu.set(yscale="log", xlabel="layer", ylabel="mean square of s, over layer 1's",
-             title="500 rectifiers a layer")
+            axes.plot(k, v / v[0], marker="o", ms=ms, color=colour,
+                      label=label.format(init.capitalize(), kept), **look)
+            axes.plot(k, (kept / 2) ** (k - 1), "--", color=colour, lw=0.9)
+    axes.set(yscale="log", xlabel="layer")
+
+
+def depth(paper: Paper) -> tuple[str, str, Figure]:
+    made, (relu, selus) = figure(2, width=3.9)
+    rectifiers(relu, paper, "{}, {}/n")
+    relu.set(ylabel="mean square of s, over layer 1's", title="500 rectifiers a layer")
     for name, start, colour in (("low", (-0.1, 0.8), COLOURS[2]), ("high", (0.1, 1.5),
                                                                    COLOURS[3])):
         runs = paper.results.get(f"start_selu_{name}", [])
@@ -280,16 +311,21 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
 def deep(paper: Paper) -> tuple[str, str, Figure]:
     made, panels = figure(2, width=3.9, sharey=True)
     for axes, n in zip(panels, (22, 30), strict=True):
-        for init, colour in (("xavier", COLOURS[1]), ("he", COLOURS[0])):
-            for k, run in enumerate(paper.results.get(f"deep_{n}_{init}", [])):
-                label = f"{init.capitalize()}, ε = {run.config['optim.lr']:g}"
-                axes.plot(*run.curves["error"], color=colour, lw=0.9, alpha=0.7,
-                          label=None if k else label)
-        axes.set(xlabel="updates", title=f"{n} layers (Fig. {2 if n == 22 else 3})", ylim=(0, 100))
+        deep_rectifiers(axes, paper, n, "{}, ε = {:g}")
+        axes.set_title(f"{n} layers (Fig. {2 if n == 22 else 3})")
         legend(axes)
     panels[0].set_ylabel("test error (%)")
     return "deep", ("Figs. 2 and 3 of He et al. with 100 rectifiers a layer, fully connected, on "
                     "MNIST: every seed."), made
+
+
+def deep_rectifiers(axes: Axes, paper: Paper, n: int, label: str) -> None:
+    """Every run of n layers; start and rate are put into the label."""
+    for init, colour in (("xavier", COLOURS[1]), ("he", COLOURS[0])):
+        for k, run in enumerate(paper.results.get(f"deep_{n}_{init}", [])):
+            axes.plot(*run.curves["error"], color=colour, lw=0.9, alpha=0.7,
+                      label=None if k else label.format(init.capitalize(), run.config["optim.lr"]))
+    axes.set(xlabel="updates", ylim=(0, 100))
 
 
 def choices(paper: Paper) -> dict[str, tuple[float, int]]:

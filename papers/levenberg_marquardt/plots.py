@@ -6,11 +6,18 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, explain, figure, performance_profile
+from common.evidence.plotting import (
+    COLOURS,
+    explain,
+    figure,
+    gallery_figure,
+    performance_profile,
+)
 from papers.levenberg_marquardt.facts import PENALTY, cost
 
 METHODS = {"lm": "Levenberg-Marquardt", "bfgs": "BFGS", "lbfgs": "L-BFGS", "adam": "Adam",
@@ -27,6 +34,17 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield networks(paper)
     yield width(paper)
     yield profile(paper)
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: the lead of small networks, lost in wide ones."""
+    made, axes = gallery_figure()
+    widths(axes, paper, named=False)
+    for method, y in (("lm", 0.01), ("lbfgs", 0.8), ("adam", 3)):
+        axes.text(150, y, METHODS[method], color=WIDE[method])
+    axes.set(xlim=(50, 5000), ylim=(0.005, 100))
+    legend(axes, loc="upper right")
+    return made
 
 
 def networks(paper: Paper) -> tuple[str, str, Figure]:
@@ -53,9 +71,13 @@ def networks(paper: Paper) -> tuple[str, str, Figure]:
                         "the best one found. Ours: the paper's tables are not at hand."), made
 
 
-def width(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
-    for method, colour in (("lm", COLOURS[0]), ("lbfgs", COLOURS[2]), ("adam", COLOURS[3])):
+WIDE = {"lm": COLOURS[0], "lbfgs": COLOURS[2], "adam": COLOURS[3]}
+"""The methods that train wider networks, and their colours."""
+
+
+def widths(axes: Axes, paper: Paper, named: bool = True) -> None:
+    """Seconds to the goal against weights, every seed and medians."""
+    for method, colour in WIDE.items():
         points = sorted((r.metrics["weights"], cost(r, "seconds"))
                         for h in (15, 30, 60, 120, 240, 480, 960)
                         for r in paper.results.get(f"width_{method}_{h}", []))
@@ -64,9 +86,14 @@ def width(paper: Paper) -> tuple[str, str, Figure]:
         weights = sorted({w for w, _ in points})
         axes.plot([w for w, _ in points], [s for _, s in points], ".", color=colour, alpha=0.5)
         axes.plot(weights, [np.median([s for w, s in points if w == at]) for at in weights],
-                  color=colour, label=METHODS[method])
+                  color=colour, label=METHODS[method] if named else "_")
     axes.set(xscale="log", yscale="log", xlabel="weights", ylabel="seconds to the goal")
     explain(axes, ("a seed", {"marker": ".", "ls": "", "color": "grey"}))
+
+
+def width(paper: Paper) -> tuple[str, str, Figure]:
+    made, axes = figure()
+    widths(axes, paper)
     legend(axes)
     return "width", ("Seconds until networks of more and more hidden units fit sin(r)/r to a mean "
                      "square error of 0.001, seeds and their medians; a run that did not get there "

@@ -82,8 +82,19 @@ def of_file(path: Path) -> View | None:
         return None
 
 
-def plane(axes: Axes, view: View, low: float, high: float) -> Any:
+CONTOURS = (0.1, 0.5, 1, 2, 4, 8, 16, 32)
+
+
+def plane(axes: Axes, view: View, low: float, high: float,
+          at: tuple[float, ...] = CONTOURS, centre: str = "+") -> Any:
     """Draw the loss on a plane as colour, on a logarithmic scale from low to high, and contours.
+
+    Args:
+        axes: where to draw.
+        view: the losses.
+        low, high: the ends of the scale.
+        at: the contours.
+        centre: the marker of the trained weights.
 
     Returns:
         The image, for a colour bar.
@@ -93,10 +104,10 @@ def plane(axes: Axes, view: View, low: float, high: float) -> Any:
     image = axes.contourf(view.at, view.at, np.ma.masked_invalid(f), levels, cmap=MAP,
                           norm=LogNorm(low, high))
     lines = axes.contour(view.at, view.at, np.ma.masked_invalid(f),
-                         [v for v in (0.1, 0.5, 1, 2, 4, 8, 16, 32) if low < v < high],
+                         [v for v in at if low < v < high],
                          colors="white", linewidths=0.8)
     axes.clabel(lines, fontsize=8, fmt="%g")
-    axes.plot(0, 0, "+", color="white", ms=8)
+    axes.plot(0, 0, centre, color="white", ms=8)
     axes.set(xlabel="α", ylabel="β", aspect="equal")
     axes.grid(False)
     return image

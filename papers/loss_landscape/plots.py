@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure
+from common.evidence.plotting import COLOURS, empty, figure, gallery_figure
 from common.evidence.results import Result
 from papers.loss_landscape import facts, look
 from papers.loss_landscape.model import Normalisation, grid
@@ -34,6 +34,29 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield paths(paper)
     yield straight(paper)
     yield invariance()
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: a plane of the loss, and two minima's widths."""
+    made, (plane, lines) = gallery_figure(2)
+    found = views(paper, "surface")
+    if "resnet20" in found:
+        look.plane(plane, found["resnet20"], *look.bounds(found), at=(1, 8, 32), centre="")
+    else:
+        empty(plane)
+    plane.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    plane.set_title("loss of ResNet-20", fontsize=9)
+    for name, label, colour, y in (("sb_wd", "batch 128", COLOURS[0], -0.32),
+                                   ("lb_wd", "batch 8192", COLOURS[1], 0.75)):
+        for run in paper.results.get(name, [])[:1]:
+            loss = curve(run, "filter_loss")
+            lines.plot(grid(len(loss), 1.0).numpy(), loss, color=colour)
+            lines.text(0, y, label, color=colour, ha="center")
+    if not lines.lines:
+        empty(lines)
+    lines.set_title("loss on MNIST", fontsize=9)
+    lines.set(xlabel="α", ylim=(-0.45, 2.6), yticks=(0, 1, 2))
+    return made
 
 
 def missing(axes: Axes, experiment: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
 from common.evidence.lookup import Lookup
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, legend_below
+from common.evidence.plotting import COLOURS, figure, gallery_figure, legend_below
 from papers.resnet.facts import responses
 
 DEPTHS = {20: COLOURS[4], 32: COLOURS[5], 44: COLOURS[2], 56: COLOURS[1], 110: COLOURS[0]}
@@ -28,6 +29,28 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     """Yield (name, caption, figure) of every figure."""
     yield curves(paper)
     yield layer_responses(paper)
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: the error at the end against the depth."""
+    made, axes = gallery_figure()
+    points = by_network(paper, "fig6")
+    for family, sign, style, label, side in (("plain", "s", "--", "plain, published", "left"),
+                                             ("resnet", "o", "-", "residual, published", "right")):
+        known = [d for d in DEPTHS if f"{family}{d}" in points]
+        ends = [points[f"{family}{d}"]["test_end"] for d in known]
+        axes.plot(known, ends, sign + style, color="grey", mfc="white", lw=1, ms=5, label=label)
+        axes.annotate(label, (known[-1], ends[-1]), (0, 8), textcoords="offset points", ha=side,
+                      color="grey")
+        for depth, colour in DEPTHS.items():
+            if runs := paper.results.get(f"{family}{depth}"):
+                axes.plot(depth, np.mean([r.at("error", None) for r in runs]), sign, color=colour,
+                          markeredgecolor="black", ms=7)
+                if family == "resnet":
+                    axes.text(depth, 5.6, "ours", ha="center", color=colour)
+    axes.set(xlabel="layers", ylabel="test error (%)", xlim=(10, 115), ylim=(0, 15.5),
+             xticks=list(DEPTHS), yticks=(0, 5, 10, 15))
+    return made
 
 
 def curves(paper: Paper) -> tuple[str, str, Figure]:

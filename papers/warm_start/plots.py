@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, dots, empty, explain, figure, published_bar
+from common.evidence.plotting import (
+    COLOURS,
+    dots,
+    empty,
+    explain,
+    figure,
+    gallery_figure,
+    published_bar,
+)
 from common.evidence.results import Result
 
 HALF, RANDOM, WARM, SHRUNK = COLOURS[6], COLOURS[1], COLOURS[0], COLOURS[2]
@@ -27,6 +36,30 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
         yield phases(paper, "mlp", "phases")
     yield table1(paper)
     yield gradients(paper)
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: Table 1's MLP from three beginnings."""
+    made, axes = gallery_figure()
+    for k, (arm, _, colour) in enumerate(ARMS):
+        column(axes, paper, "mlp", arm, k, colour)
+    axes.set_xticks(range(3), [label.replace(" ", "\n", 1) for _, label, _ in ARMS], fontsize=9)
+    axes.set(ylabel="test accuracy (%)", xlim=(-0.6, 2.6), ylim=(35, 43))
+    explain(axes, ("a run here", {"marker": "o", "ls": "", "color": "grey", "ms": 4.5}))
+    legend(axes, loc="lower right")
+    return made
+
+
+def column(axes: Axes, paper: Paper, network: str, arm: str, at: float, colour: str,
+           ) -> list[float]:
+    """A network's accuracies from one beginning, and the published one; returns our values."""
+    values = [100 * r.at("accuracy", None) for r in paper.results.get(f"{network}_{arm}", [])]
+    dots(axes, at, values, colour, spread=0.15, ms=4.5)
+    claims = {c.id: c for c in paper.claims}
+    claim = claims.get(f"table1-{network.replace('_', '-')}-{arm}")
+    if claim and claim.published:
+        published_bar(axes, at, 100 * claim.published)
+    return values
 
 
 def way(run: Result) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +98,7 @@ def phases(paper: Paper, network: str, name: str) -> tuple[str, str, Figure]:
 def table1(paper: Paper) -> tuple[str, str, Figure]:
     """Table 1's columns that were run: a dot a seed, published means and deviations as bars."""
     made, axes = figure(width=6.4, height=3.3)
-    claims, ticks, labels = {c.id: c for c in paper.claims}, [], []
+    ticks, labels = [], []
     for g, (network, title) in enumerate((("mlp", "MLP, Adam"), ("logistic", "logistic, Adam"),
                                           ("logistic_sgd", "logistic, SGD"))):
         for a, (arm, label, colour) in enumerate(ARMS):
@@ -73,13 +106,8 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
                 continue
             at = 3.6 * g + a
             ticks.append(at)
-            values = [100 * r.at("accuracy", None)
-                      for r in paper.results.get(f"{network}_{arm}", [])]
+            values = column(axes, paper, network, arm, at, colour)
             labels.append(label.replace(" ", "\n", 1) + ("" if values else "\n(not run)"))
-            dots(axes, at, values, colour, spread=0.15, ms=4.5)
-            claim = claims.get(f"table1-{network.replace('_', '-')}-{arm}")
-            if claim and claim.published:
-                published_bar(axes, at, 100 * claim.published)
         axes.annotate(title, (3.6 * g + (1 if network == "mlp" else 0.5), 1.01),
                       xycoords=("data", "axes fraction"), ha="center", va="bottom")
     axes.set_xticks(ticks, labels, fontsize=8)

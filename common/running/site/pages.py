@@ -152,7 +152,7 @@ def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
     about = {k: html.escape(str(v)) for k, v in paper.about.model_dump(exclude={"claims"}).items()}
     base = f"papers/{paper.name}"
     return (f'<a class="card" href="{base}/index.html">'
-            f'<img src="{base}/figures/{about["picture"]}.svg" alt="" loading="lazy">'
+            f'<img src="{base}/figures/{gallery.PICTURE}.svg" alt="" loading="lazy">'
             f'<strong>{about["title"]}</strong> <span>{about["authors"]} {about["year"]}</span> '
             f'<span class="result">{html.escape(result(paper)) or about["shows"]}</span> '
             f'{strip(judgements)} <span class="counted">{gallery.MINUTES}: '

@@ -128,6 +128,21 @@ def test_figures_that_cannot_be_drawn_say_where(fault, monkeypatch):
         [*report.drawn(paper)]
 
 
+def test_a_picture_for_the_gallery_that_cannot_be_drawn_says_where(monkeypatch):
+    (paper,) = papers(["backprop"])
+    plots = paper.module("plots")
+
+    def gallery(paper):
+        raise KeyError("x")
+
+    monkeypatch.setattr(plots, "gallery", gallery)
+    with pytest.raises(UserError, match=r"backprop/plots\.py cannot draw .*: KeyError 'x'"):
+        report.for_gallery(paper)
+    monkeypatch.delattr(plots, "gallery")
+    with pytest.raises(UserError, match=r"backprop/plots\.py has no function 'gallery'"):
+        report.for_gallery(paper)
+
+
 def test_a_half_edited_file_of_one_paper_is_not_anothers_business(copy, capsys):
     """The other's row in README.md stays as it was."""
     readme = copy / "README.md"
