@@ -181,7 +181,7 @@ def picture(compared: Sequence[Compared]) -> Figure:
     sets = list(dict.fromkeys(f.data for f in compared))
     colours = dict(zip(dict.fromkeys(map(family, compared)), plotting.COLOURS, strict=False))
     with plotting.style():
-        made, panels = plotting.figure(len(sets), width=4.6, height=3.6, squeeze=False)
+        fig, panels = plotting.figure(len(sets), width=4.6, height=3.6, squeeze=False)
         for axes, data in zip(panels[0], sets, strict=True):
             seen: dict[str, list[Line2D]] = {}  # by family, the lines of different networks
             for f in (f for f in compared if f.data == data):
@@ -209,12 +209,12 @@ def picture(compared: Sequence[Compared]) -> Figure:
             axes.xaxis.set_minor_formatter("")
             axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=1)
         panels[0][0].set_ylabel("test error (%)")
-        plotting.legend_below(made, *((LABELS[form], {"marker": mark, "color": "black", "ls": ""})
+        plotting.legend_below(fig, *((LABELS[form], {"marker": mark, "color": "black", "ls": ""})
                                       for form, mark in MARKS.items()),
                               *((f"{size / 1e6:g} MB", {"marker": "o", "color": "grey", "ls": "",
                                                         "ms": area(size) ** 0.5})
                                 for size in SIZES), columns=6 if len(sets) > 1 else 3)
-    return made
+    return fig
 
 
 def label(f: Compared) -> str:

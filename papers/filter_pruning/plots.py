@@ -38,7 +38,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
 
 def gallery(paper: Paper) -> Figure:
     """The paper's picture for README's gallery: filters go, and some accuracy comes back."""
-    made, axes = gallery_figure()
+    fig, axes = gallery_figure()
     pruned(axes, paper)
     ends = {k: float(np.mean([run.at("error", None) for run in runs]))
             for k, (name, *_) in enumerate(WHICH)
@@ -50,7 +50,7 @@ def gallery(paper: Paper) -> Figure:
     axes.set_xlim(-0.3, 2.9)
     explain(axes, ("a seed", {"marker": "o", "ms": 4, "color": "grey", "lw": 1.0}))
     legend(axes, loc="upper left")
-    return made
+    return fig
 
 
 def errors(run: Result) -> tuple[list[int], list[float], np.ndarray]:
@@ -65,7 +65,7 @@ def errors(run: Result) -> tuple[list[int], list[float], np.ndarray]:
 
 def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
     """Fig. 2 and Fig. 5 of ResNet-20: norms, each layer by itself, and what to prune."""
-    made, (norms, single, compared) = figure(3, width=3.3, height=3.6)
+    fig, (norms, single, compared) = figure(3, width=3.3, height=3.6)
     network, tensors = resnet20()
     for layer in prunable(network):
         s = l1_norms(tensors[f"{layer.conv}.weight"]).sort(descending=True).values
@@ -101,7 +101,7 @@ def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
         "weights of the first filters of each block; middle as Fig. 5, the error of 1,000 test "
         "images when one layer (its number at the line's end) loses its smallest filters and "
         "nothing is retrained; right the mean over layers when other filters go. The paper draws "
-        "larger networks and prints no numbers beside them."), made
+        "larger networks and prints no numbers beside them."), fig
 
 
 def apart(ends: dict[int, float], least: float = 4.0) -> dict[int, float]:
@@ -114,14 +114,14 @@ def apart(ends: dict[int, float], least: float = 4.0) -> dict[int, float]:
 
 def half(paper: Paper) -> tuple[str, str, Figure]:
     """Half of every block's first filters: before and after a short retraining; a line a seed."""
-    made, axes = figure(width=4.8, height=3.1)
+    fig, axes = figure(width=4.8, height=3.1)
     pruned(axes, paper, "without {}")
     if axes.lines:
         legend(axes)
     return "half", (
         "ResNet-20 without half of every block's first filters, chosen in three ways: test error "
         "before pruning, after it, and after 200 steps of retraining at 0.001. A line is a seed; "
-        "only random filters differ between seeds before retraining."), made
+        "only random filters differ between seeds before retraining."), fig
 
 
 def pruned(axes: Axes, paper: Paper, label: str = "_") -> None:
@@ -140,7 +140,7 @@ def pruned(axes: Axes, paper: Paper, label: str = "_") -> None:
 
 def plans(paper: Paper) -> tuple[str, str, Figure]:
     """What each plan saves; published values as bars."""
-    made, axes = figure(width=6.4, height=2.9)
+    fig, axes = figure(width=6.4, height=2.9)
     claims = {c.id: c for c in paper.claims}
     for k, (name, _) in enumerate(PLANS):
         for j, (what, colour) in enumerate((("flop", COLOURS[0]), ("weights", COLOURS[2]))):
@@ -156,4 +156,4 @@ def plans(paper: Paper) -> tuple[str, str, Figure]:
     legend(axes, loc="upper left")
     return "plans", (
         "What the paper's plans save, counted on the networks that are left, ⌊w(1 − p)⌋ filters a "
-        "layer, beside Table 1, and the plan of our own for ResNet-20."), made
+        "layer, beside Table 1, and the plan of our own for ResNet-20."), fig

@@ -53,7 +53,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
 
 def gallery(paper: Paper) -> Figure:
     """The paper's picture for README's gallery: rectifiers before learning and while they learn."""
-    made, (before, learning) = gallery_figure(2)
+    fig, (before, learning) = gallery_figure(2)
     rectifiers(before, paper, "_", ls="", markevery=4, ms=4)
     before.set_title("signal, fresh weights", fontsize=9)
     before.set(xticks=(1, 10, 20, 29), yticks=(1e-8, 1e-4, 1), ylim=(1e-9, 10))
@@ -65,7 +65,7 @@ def gallery(paper: Paper) -> Figure:
     explain(before, ("ours", {"color": "grey", "marker": "o", "ms": 4, "ls": ""}),
             ("theory", {"color": "grey", "ls": "--", "lw": 0.9}))
     legend(before, loc="lower left", handlelength=1.2, borderaxespad=0.2)
-    return made
+    return fig
 
 
 def over_layers(runs: list[Result], name: str) -> np.ndarray:
@@ -75,7 +75,7 @@ def over_layers(runs: list[Result], name: str) -> np.ndarray:
 
 
 def signals(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(3, width=3.1)
+    fig, panels = figure(3, width=3.1)
     k = np.arange(1, 6)
     for init, colour in STARTS:
         runs = paper.results.get(f"start_tanh_{init}", [])
@@ -91,11 +91,11 @@ def signals(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(yscale="log", xlabel="hidden layer", title=title, ylim=(0.005, 5))
         axes.set_xticks(k)
     panels[0].set_ylabel("variance, relative")
-    legend_of_all(made, ("theory", {"color": "grey", "ls": "--", "lw": 0.9}))
+    legend_of_all(fig, ("theory", {"color": "grey", "ls": "--", "lw": 0.9}))
     return "signals", ("Fresh tanh networks, 5 × 1000 units, on MNIST images: "
                        "variance of activations (over the first layer's), of back-propagated "
                        "gradients and of the weights' gradients (over the last layer's), and eqs. "
-                       "(5), (13) and (14) of Glorot & Bengio (dashed)."), made
+                       "(5), (13) and (14) of Glorot & Bengio (dashed)."), fig
 
 
 R = TypeVar("R")
@@ -114,7 +114,7 @@ def shares(values: torch.Tensor, end: float, bins: int = 81) -> np.ndarray:
 
 
 def histograms() -> tuple[str, str, Figure]:
-    made, panels = figure(2, 2, width=3.9, height=2.5)
+    fig, panels = figure(2, 2, width=3.9, height=2.5)
     for row, (init, _) in zip(panels, STARTS, strict=True):
         r = recipe(f"start_tanh_{init}", LayersRecipe, data__name="digits", measure__jacobians=0)
         with torch.no_grad():
@@ -135,7 +135,7 @@ def histograms() -> tuple[str, str, Figure]:
     return "fig67", ("Figs. 6 and 7: activations and back-propagated gradients of one fresh tanh "
                      "network, 5 × 1000 units, on scikit-learn's digits. Standard: activations "
                      "crowd at 0 in higher layers, gradients in lower ones. Normalised: nearly "
-                     "the same in all. (Bins of equal width; what leaves the frame is cut.)"), made
+                     "the same in all. (Bins of equal width; what leaves the frame is cut.)"), fig
 
 
 def rectifiers(axes: Axes, paper: Paper, label: str, ms: float = 3,
@@ -153,7 +153,7 @@ def rectifiers(axes: Axes, paper: Paper, label: str, ms: float = 3,
 
 
 def depth(paper: Paper) -> tuple[str, str, Figure]:
-    made, (relu, selus) = figure(2, width=3.9)
+    fig, (relu, selus) = figure(2, width=3.9)
     rectifiers(relu, paper, "{}, {}/n")
     relu.set(ylabel="mean square of s, over layer 1's", title="500 rectifiers a layer")
     for name, start, colour in (("low", (-0.1, 0.8), COLOURS[2]), ("high", (0.1, 1.5),
@@ -175,11 +175,11 @@ def depth(paper: Paper) -> tuple[str, str, Figure]:
     return "depth", ("Left: the mean square that reaches each of 29 layers of rectifiers, halved "
                      "by each with Xavier's weights, kept with He's (dashed: theory). Right: "
                      "variance in 32 layers of SELUs from two starts (mean, variance), and the "
-                     "map of eqs. (4), (5) (dashed)."), made
+                     "map of eqs. (4), (5) (dashed)."), fig
 
 
 def selu(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(1, width=5.2, height=3.9)
+    fig, axes = figure(1, width=5.2, height=3.9)
     for μ in np.linspace(-0.1, 0.1, 5):
         for ν in np.linspace(0.6, 1.6, 11):
             to = moments(μ, ν)
@@ -197,12 +197,12 @@ def selu(paper: Paper) -> tuple[str, str, Figure]:
     legend(axes, loc="upper left")
     return "selu", ("Fig. 2 of Klambauer et al.: where a layer of SELUs takes mean and variance "
                     "(arrows, eqs. (4) and (5) with ω = 0, τ = 1), and networks on their way."
-                    ), made
+                    ), fig
 
 
 def sigmoids(paper: Paper) -> tuple[str, str, Figure]:
     known = [n for n in (4, 5) if f"saturation_{n}" in paper.results]
-    made, panels = figure(len(known), width=3.9, sharey=True, squeeze=False)
+    fig, panels = figure(len(known), width=3.9, sharey=True, squeeze=False)
     for axes, n in zip(panels[0], known, strict=True):
         for run in paper.results.get(f"saturation_{n}", [])[:1]:
             for k in range(1, n + 1):
@@ -213,14 +213,14 @@ def sigmoids(paper: Paper) -> tuple[str, str, Figure]:
                                   alpha=0.15, lw=0)
         axes.set(xlabel="updates (thousands)", title=f"{n} hidden layers", ylim=(0, 1))
     panels[0, 0].set_ylabel("activation,\nmean ± standard deviation")
-    legend_of_all(made)
+    legend_of_all(fig)
     return "fig2", ("Fig. 2: sigmoid networks of 100 units a layer on MNIST, seed 0. The top "
                     "hidden layer is pushed to 0, where its slope is nearly none; at the first "
-                    "evaluation, after 1,000 updates, it is half-way there from 0.5."), made
+                    "evaluation, after 1,000 updates, it is half-way there from 0.5."), fig
 
 
 def layers(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(3, width=3.1, sharey=True)
+    fig, panels = figure(3, width=3.1, sharey=True)
     for axes, (name, title) in zip(panels, (("tanh", "tanh (Fig. 3, top)"), (
             "softsign", "softsign (Fig. 3, bottom)"), (
             "tanh_n", "tanh, normalised (Fig. 10)")), strict=True):
@@ -232,15 +232,15 @@ def layers(paper: Paper) -> tuple[str, str, Figure]:
                           color=COLOURS[k - 1])
         axes.set(xlabel="updates (thousands)", title=title, ylim=(0, 1.05))
     panels[0].set_ylabel("activation")
-    legend_below(made, *((f"layer {k}", {"color": COLOURS[k - 1]}) for k in range(1, 6)),
+    legend_below(fig, *((f"layer {k}", {"color": COLOURS[k - 1]}) for k in range(1, 6)),
                  ("standard deviation", {"color": "black"}),
                  ("98th percentile", {"color": "black", "marker": ".", "ls": ""}), columns=7)
     return "fig3", ("Figs. 3 and 10: standard deviation (lines) and 98th percentile (dots) of "
-                    "each hidden layer's activations, 100 units a layer on MNIST, seed 0."), made
+                    "each hidden layer's activations, 100 units a layer on MNIST, seed 0."), fig
 
 
 def knees(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, width=3.9, sharey=True)
+    fig, panels = figure(2, width=3.9, sharey=True)
     at = (np.arange(BINS) + 0.5) * 2 / BINS - 1
     for axes, name in zip(panels, ("tanh", "softsign"), strict=True):
         runs = paper.results.get(name, [])
@@ -253,11 +253,11 @@ def knees(paper: Paper) -> tuple[str, str, Figure]:
     panels[0].set_ylabel("part of the values")
     legend(panels[0])
     return "fig4", ("Fig. 4: activations at the end of learning, 100 units a layer on MNIST, mean "
-                    "over seeds; grey: 0.6 to 0.8, softsign's knees."), made
+                    "over seeds; grey: 0.6 to 0.8, softsign's knees."), fig
 
 
 def loss() -> tuple[str, str, Figure]:
-    made, panels = figure(2, 2, width=3.9, height=3.1)
+    fig, panels = figure(2, 2, width=3.9, height=3.1)
     for row, name, network in zip(panels, ("surface", "surface_trained"), (
             "fresh", "trained"), strict=True):
         r = recipe(name, SurfaceRecipe)
@@ -277,17 +277,17 @@ def loss() -> tuple[str, str, Figure]:
         row[0].set_ylabel("a weight of layer 1")
     for axes in panels[1]:
         axes.set_xlabel("a weight of layer 2")
-    made.legend(handles=[Patch(fill=False, hatch="////", lw=0, label="plateau")],
+    fig.legend(handles=[Patch(fill=False, hatch="////", lw=0, label="plateau")],
                 loc="outside lower center")
     return "fig5", ("Fig. 5: both costs of a tanh network over a weight of each layer, fresh and "
                     "after 500 updates on the cross-entropy (dark is low, each from its lowest to "
                     "its highest). Hatched: plateaus, where the slope is less than a tenth of the "
                     "steepest and the cost above the middle. The trained network is about the mean "
-                    "of a hundred, of which many have no plateau at all."), made
+                    "of a hundred, of which many have no plateau at all."), fig
 
 
 def errors(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(1, width=5.6, height=3.6)
+    fig, axes = figure(1, width=5.6, height=3.6)
     for name, label, printed, colour in ROWS:
         runs = paper.results.get(name, [])
         if runs:
@@ -305,18 +305,18 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
     return "fig12", ("Test error on MNIST of five hidden layers of 100 units (sigmoid: the better "
                      "of four and five) at the best of four or five rates, mean and range over "
                      "seeds; triangles: Table 1, of 1000 units a layer and 250 times as many "
-                     "updates."), made
+                     "updates."), fig
 
 
 def deep(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, width=3.9, sharey=True)
+    fig, panels = figure(2, width=3.9, sharey=True)
     for axes, n in zip(panels, (22, 30), strict=True):
         deep_rectifiers(axes, paper, n, "{}, ε = {:g}")
         axes.set_title(f"{n} layers (Fig. {2 if n == 22 else 3})")
         legend(axes)
     panels[0].set_ylabel("test error (%)")
     return "deep", ("Figs. 2 and 3 of He et al. with 100 rectifiers a layer, fully connected, on "
-                    "MNIST: every seed."), made
+                    "MNIST: every seed."), fig
 
 
 def deep_rectifiers(axes: Axes, paper: Paper, n: int, label: str) -> None:

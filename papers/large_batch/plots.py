@@ -39,7 +39,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
 
 def gallery(paper: Paper) -> Figure:
     """The paper's picture for README's gallery: loss between the minima, and their sharpness."""
-    made, (line, sharp) = gallery_figure(2, width_ratios=(3, 2))
+    fig, (line, sharp) = gallery_figure(2, width_ratios=(3, 2))
     profile(line, paper, "loss", 1, {"train": ("-", "_")})
     losses = [drawn.get_data() for drawn in line.lines]
     claims = {c.id: c for c in paper.claims}
@@ -60,7 +60,7 @@ def gallery(paper: Paper) -> Figure:
     sharp.text(-0.4, 60, "ours" if losses else "", color=SMALL)
     for axes in (line, sharp):
         axes.set_xticks((0, 1), ("256", "6,000"))
-    return made
+    return fig
 
 
 WAYS = {"train": ("-", "training"), "test": ("--", "test")}
@@ -90,7 +90,7 @@ def on_line(run: Result, split: str, metric: str) -> np.ndarray:
 
 def between(paper: Paper) -> tuple[str, str, Figure]:
     """Fig. 3(a), all seeds: loss above, accuracy below."""
-    made, (above, below) = figure(1, 2, width=6.2, height=2.6, sharex=True)
+    fig, (above, below) = figure(1, 2, width=6.2, height=2.6, sharex=True)
     runs = paper.results.get("f1_lb", [])
     profile(above, paper, "loss", 1, WAYS)
     profile(below, paper, "accuracy", 100, WAYS)
@@ -109,12 +109,12 @@ def between(paper: Paper) -> tuple[str, str, Figure]:
         f"mean and range of {len(runs)} pair{'s' * (len(runs) != 1)} with the same first weights: "
         "about the small batches' minimum nothing happens, a quarter of the way beyond the large "
         "batches' the network is lost. Loss (it goes on beyond the picture) and accuracy of 5,000 "
-        "training images and of the test images, batch normalisation by their statistics."), made
+        "training images and of the test images, batch normalisation by their statistics."), fig
 
 
 def sharpness(paper: Paper) -> tuple[str, str, Figure]:
     """Tables 3 and 4 and the largest eigenvalue: a dot a seed, published means as bars."""
-    made, grid = figure(2, 2, height=2.7)
+    fig, grid = figure(2, 2, height=2.7)
     panels = grid.flat[:3]
     claims = {c.id: c for c in paper.claims}
     for axes, space, number, title in zip(panels, ("full", "random", ""), "34 ",
@@ -150,12 +150,12 @@ def sharpness(paper: Paper) -> tuple[str, str, Figure]:
         "F1's minima after batches of 256 and of 6,000: metric (3) in the full space and in random "
         "directions, and the largest eigenvalue of the Hessian. A dot is a seed; full ones by "
         "statistics of the images, as the authors' program evaluates, open ones by moving "
-        "averages; bars are the published means."), made
+        "averages; bars are the published means."), fig
 
 
 def answers(paper: Paper) -> tuple[str, str, Figure]:
     """F1's row of Hoffer et al.'s Table 1, and the same with a tenth of the images."""
-    made, panels = figure(2, width=3.9)
+    fig, panels = figure(2, width=3.9)
     claims = {c.id: c for c in paper.claims}
     for axes, name, title in zip(panels, ("hoffer", "tenth"),
                                  ("60,000 images, 128 against 4,096",
@@ -183,4 +183,4 @@ def answers(paper: Paper) -> tuple[str, str, Figure]:
         "Hoffer et al.'s answers to the gap: small batches, large ones for as many epochs, then "
         "one after another a rate that grows with the root of the batch, batch normalisation over "
         "ghosts, and as many updates. Left F1's row of their Table 1 (no dot: not run), right the "
-        "same regime with a tenth of MNIST's training images."), made
+        "same regime with a tenth of MNIST's training images."), fig

@@ -45,7 +45,7 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
 
 def gallery(paper: Paper) -> Figure:
     """The paper's picture for README's gallery: curvature or not, in Rosenbrock's valley."""
-    made, axes = gallery_figure()
+    fig, axes = gallery_figure()
     _, f, start, _, rate = LANDSCAPES[0]
     valley(axes, LANDSCAPES[0])
     for name, colour, lw, at in (("L-BFGS", PALETTE[0], 3.5, (0.75, -0.5)),
@@ -58,7 +58,7 @@ def gallery(paper: Paper) -> Figure:
                               strict=False):
         sign.set_label(said)
         axes.text(*at, said, path_effects=RIM)
-    return made
+    return fig
 
 
 RIM = [withStroke(linewidth=3, foreground="white")]
@@ -139,7 +139,7 @@ def path(f: Callable[[Tensor], Tensor], start: tuple[float, float],
 
 
 def paths() -> tuple[str, str, Figure]:
-    made, panels = figure(2, len(LANDSCAPES), width=3.8, height=2.4, sharex="row", sharey="row")
+    fig, panels = figure(2, len(LANDSCAPES), width=3.8, height=2.4, sharex="row", sharey="row")
     signs: list[tuple[str, dict[str, Any]]] = [
         (name, {"marker": ".", "color": colour, "lw": wide, "ls": dashes,
                 "zorder": 2 if dashes == "-" else 2.1})
@@ -151,12 +151,12 @@ def paths() -> tuple[str, str, Figure]:
         for axes, kind in zip(row, ("second order", "first order"), strict=True):
             valley(axes, (title, f, start, window, rate))
             axes.set_title(f"{title}, {kind}")
-    legend_below(made, *signs, ("minimum", STAR), columns=5)
+    legend_below(fig, *signs, ("minimum", STAR), columns=5)
     return "paths", (f"Paths of every method, up to {STEPS} steps, from the black dots: at left "
                      "those that estimate or know the curvature, at right those of gradients "
                      "alone; where some coincide the wider ones lie below, and at left those above "
                      "are dashed. At the saddle most first go right to it; they differ in how soon "
-                     "they leave. Ours: the papers draw no paths."), made
+                     "they leave. Ours: the papers draw no paths."), fig
 
 
 def valley(axes: Axes, landscape: Landscape) -> None:
@@ -197,7 +197,7 @@ def contours(axes: Axes, f: Callable[[Tensor], Tensor], window: tuple[float, ...
 
 
 def profile(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=5.6, height=3.6)
+    fig, axes = figure(width=5.6, height=3.6)
     names = [label(problem(name, **sizes)) for name, sizes in SETS["published"]]
     costs = {}
     for method, title in METHODS.items():
@@ -210,7 +210,7 @@ def profile(paper: Paper) -> tuple[str, str, Figure]:
                        "within a factor of the fewest evaluations any method needed. Solved: f "
                        "within 1e-5 of the way from the start to a minimum. A Hessian counts as "
                        "one evaluation; momentum, Nesterov and Adam count only their best of "
-                       "nine rates."), made
+                       "nine rates."), fig
 
 
 def in_words(name: str) -> str:
@@ -219,7 +219,7 @@ def in_words(name: str) -> str:
 
 
 def memory(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=5.2)
+    fig, axes = figure(width=5.2)
     for k, (name, sizes) in enumerate(SETS["large"]):
         key = label(problem(name, **sizes))
         runs = [(m, run) for m in (3, 5, 7, 9, 17, 29)
@@ -236,4 +236,4 @@ def memory(paper: Paper) -> tuple[str, str, Figure]:
     legend(axes)
     return "memory", ("How many evaluations L-BFGS needs until ‖g‖ ≤ 1e-9 max(1, ‖x‖), on problems "
                       "of 1,000 unknowns, by the number of pairs it keeps; what the budget of "
-                      "2,000 ended is left out."), made
+                      "2,000 ended is left out."), fig

@@ -38,17 +38,17 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
 
 def gallery(paper: Paper) -> Figure:
     """The paper's picture for README's gallery: the lead of small networks, lost in wide ones."""
-    made, axes = gallery_figure()
+    fig, axes = gallery_figure()
     widths(axes, paper, named=False)
     for method, y in (("lm", 0.01), ("lbfgs", 0.8), ("adam", 3)):
         axes.text(150, y, METHODS[method], color=WIDE[method])
     axes.set(xlim=(50, 5000), ylim=(0.005, 100))
     legend(axes, loc="upper right")
-    return made
+    return fig
 
 
 def networks(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2, width=5.2)
+    fig, (left, right) = figure(2, width=5.2)
     for axes, metric in ((left, "iterations"), (right, "seconds")):
         for k, (method, name) in enumerate(METHODS.items()):
             for row, task in enumerate(TASKS):
@@ -63,12 +63,12 @@ def networks(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(xscale="log", xlabel=f"{metric} to the goal", yticks=range(len(TASKS)),
                  yticklabels=TASKS.values() if axes is left else [])
         axes.grid(axis="y", visible=False)
-    legend_of_all(made, ("goal reached", {"marker": "o", "ls": "", "color": "grey"}),
+    legend_of_all(fig, ("goal reached", {"marker": "o", "ls": "", "color": "grey"}),
                   ("not reached", {"marker": "x", "ls": "", "color": "grey"}), columns=5)
     return "networks", ("Iterations and seconds until the mean square error is at its goal, five "
                         "initialisations (dots), the same for every method; crosses did not reach "
                         "it. Seconds of the processor, one thread, compiled; methods of a rate at "
-                        "the best one found. Ours: the paper's tables are not at hand."), made
+                        "the best one found. Ours: the paper's tables are not at hand."), fig
 
 
 WIDE = {"lm": COLOURS[0], "lbfgs": COLOURS[2], "adam": COLOURS[3]}
@@ -92,16 +92,16 @@ def widths(axes: Axes, paper: Paper, named: bool = True) -> None:
 
 
 def width(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
+    fig, axes = figure()
     widths(axes, paper)
     legend(axes)
     return "width", ("Seconds until networks of more and more hidden units fit sin(r)/r to a mean "
                      "square error of 0.001, seeds and their medians; a run that did not get there "
-                     f"counts {PENALTY:.0f} times."), made
+                     f"counts {PENALTY:.0f} times."), fig
 
 
 def profile(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
+    fig, axes = figure()
     costs = {}
     lowest = {k: min((r.metrics[f"norm_{k}"] for name in MINPACK
                       for r in paper.results.get(name, [])[:1]), default=math.nan)
@@ -114,4 +114,4 @@ def profile(paper: Paper) -> tuple[str, str, Figure]:
     if costs:
         performance_profile(axes, costs)
     return "profile", ("MINPACK's 53 runs by evaluations of F: fraction that ends at the lowest "
-                       "norm any of the three found, within a factor of the cheapest."), made
+                       "norm any of the three found, within a factor of the cheapest."), fig

@@ -126,11 +126,11 @@ def ratios(axes: Axes, view: View) -> Any:
 
 def bar(panels: np.ndarray, image: Any, label: str) -> None:
     """Add a colour bar beside some panels, with ticks at powers of ten."""
-    made = panels.flat[0].figure.colorbar(image, ax=list(panels.flat), label=label)
+    fig = panels.flat[0].figure.colorbar(image, ax=list(panels.flat), label=label)
     low, high = image.norm.vmin, image.norm.vmax
-    made.set_ticks([t for t in (0.001, 0.01, 0.1, 1, 10, 100) if low <= t <= high])
-    made.ax.set_yticklabels([f"{t:g}" for t in made.get_ticks()])
-    made.minorticks_off()
+    fig.set_ticks([t for t in (0.001, 0.01, 0.1, 1, 10, 100) if low <= t <= high])
+    fig.ax.set_yticklabels([f"{t:g}" for t in fig.get_ticks()])
+    fig.minorticks_off()
 
 
 def line(axes: Axes, other: Axes, x: np.ndarray, loss: np.ndarray, accuracy: np.ndarray,
@@ -161,20 +161,20 @@ def draw(views: dict[str, View], path: Path) -> Path:
     (kind,) = kinds
     with style():
         if kind[-1] == 1:
-            made, axes = figure()
+            fig, axes = figure()
             other = second(axes)
             for (name, v), colour in zip(views.items(), COLOURS, strict=False):
                 line(axes, other, v.at, v.columns["loss"], v.columns["accuracy"], name, colour)
             axes.set(xlabel="α", ylabel="loss")
-            legend_of_all(made, *KINDS)
+            legend_of_all(fig, *KINDS)
         else:
-            made, panels = figure(len(views), squeeze=False)
+            fig, panels = figure(len(views), squeeze=False)
             for axes, (name, v) in zip(panels[0], views.items(), strict=True):
                 image = ratios(axes, v) if kind[0] == "smallest" else plane(
                     axes, v, *bounds(views))
                 axes.set_title(folded("/".join(Path(name).parts[-2:])))
             bar(panels, image, "|λ_min / λ_max|" if kind[0] == "smallest" else "loss")
-        write_atomic(path, png(made))
+        write_atomic(path, png(fig))
     return path
 
 

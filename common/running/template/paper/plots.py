@@ -15,16 +15,16 @@ from common.evidence.plotting import COLOURS, figure, gallery_figure, over_seeds
 
 def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     """Yield (name, caption, figure) of every figure."""
-    made, axes = figure()
+    fig, axes = figure()
     accuracy(axes, paper)
-    yield "accuracy", "Test accuracy, mean and range over seeds, and the published values.", made
+    yield "accuracy", "Test accuracy, mean and range over seeds, and the published values.", fig
 
 
 def gallery(paper: Paper) -> Figure:
     """The paper's picture for README's gallery: what it is about and what came out, at a glance."""
-    made, axes = gallery_figure()
+    fig, axes = gallery_figure()
     accuracy(axes, paper)
-    return made
+    return fig
 
 
 def accuracy(axes: Axes, paper: Paper) -> None:
