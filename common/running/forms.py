@@ -202,7 +202,7 @@ def picture(compared: Sequence[Compared]) -> Figure:
                     axes.scatter(*at[:2], s=area(at[2]), marker=MARKS[form], edgecolors=colour,
                                  facecolors="white" if hollow else colour, zorder=2)
             axes.set(title=TITLES.get(data, data), xscale="log",
-                     xlabel="time an image, one at a time (ratio)")
+                     xlabel=f"time an image, one at a time ({compared[0].paper}'s in torch = 1)")
             axes.margins(0.12)  # marks are large
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter("{x:g}")
@@ -286,11 +286,15 @@ def ratio(value: float) -> str:
 def table(compared: Sequence[Compared]) -> str:
     """A Markdown table of networks and forms; times are divided by the first network's in torch.
 
-    The forms of a network were timed in turn; all networks were timed on the same machine.
+    The forms of a network were timed in turn; all networks were timed on the same machine. A
+    sentence below gives the times of the first network, by which the others are divided.
     """
     first = compared[0].forms["torch"].milliseconds
-    return tables.table(HEAD, [
+    rows = tables.table(HEAD, [
         [f"{f.paper} `{f.name}`", LABELS[form], f"{m.bytes / 1000:,.0f}",
          f"{m.error:.2f}", f"{100 * m.same:.2f}", f"{m.furthest:.2g}" if m.furthest else "0",
          *(ratio(m.milliseconds[n] / first[n]) for n in first)]
         for f in compared for form, m in f.forms.items()])
+    return (f"{rows}\n\nThe first row's times, by which all are divided, were {first['1']:.2g} ms "
+            f"an image one at a time and {first['256']:.2g} ms 256 at a time, on one core of "
+            f"{compared[0].made.hardware.cpu}.")
