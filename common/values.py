@@ -18,6 +18,15 @@ NUMBERS = ("int", "float", "list[int]", "list[float]")
 """Types of keys that no text may stand for."""
 
 
+EXACT = {"int": int, "float": float, "bool": bool, "str": str}
+"""Types of keys whose values need no conversion if they are of this type already."""
+
+
+def is_placeholder(value: Any) -> bool:
+    """Whether omegaconf would put another value for this one."""
+    return isinstance(value, str) and ("${" in value or value == "???")
+
+
 def put(config: Any, key: Key, value: Any) -> None:
     """Give a key its value, converted to the key's type.
 
@@ -30,7 +39,7 @@ def put(config: Any, key: Key, value: Any) -> None:
         UserError: the value is of another type, or a text in which omegaconf would put another.
     """
     values = value if isinstance(value, list) else [value]
-    if any(isinstance(v, str) and ("${" in v or v == "???") for v in values):
+    if any(is_placeholder(v) for v in values):
         raise UserError(f"{key.name}={value}: expected the value itself; ${{…}} and ??? are not "
                         "replaced")
     try:
@@ -41,6 +50,24 @@ def put(config: Any, key: Key, value: Any) -> None:
         OmegaConf.update(config, key.name, value)
     except OmegaConfBaseException as e:
         raise UserError(f"{key.name}={conditions.written(value)}: expected {wanted(key)}") from e
+
+
+def converted(blank: Any, key: Key, value: Any) -> Any:
+    """A value as a key takes it: 3 as 3.0 where the key is a number.
+
+    Args:
+        blank: a configuration of omegaconf with the paper's types.
+        key: the key.
+        value: as YAML reads it.
+
+    Raises:
+        UserError: see :func:`put`.
+    """
+    if type(value) is EXACT.get(key.type) and not is_placeholder(value):
+        return value  # most are, and a file may have hundreds
+    config = copy.deepcopy(blank)
+    put(config, key, value)
+    return OmegaConf.select(config, key.name)
 
 
 def check_varied(vary: Mapping[str, Any], known: Mapping[str, Key], blank: Any, most: int) -> None:
@@ -63,7 +90,6 @@ def check_varied(vary: Mapping[str, Any], known: Mapping[str, Key], blank: Any, 
             raise UserError(f"{k}: {values}: expected a list of values")
     if (made := math.prod(map(len, vary.values()))) > most:
         raise UserError(f"{made:,} experiments: expected at most {most:,}")
-    config = copy.deepcopy(blank)
     for k, values in vary.items():
         key = known[k]
         if not key.only:
@@ -78,8 +104,7 @@ def check_varied(vary: Mapping[str, Any], known: Mapping[str, Key], blank: Any, 
         for value in values:
             if value is None:
                 raise UserError(f"{k}: null: expected {wanted(key)}")
-            put(config, key, value)
-            found.append(OmegaConf.select(config, k))
+            found.append(converted(blank, key, value))
             check_value(key, found[-1])
             if found[-1] in found[:-1]:
                 raise UserError(f"{k}: {conditions.written(value)} is given twice: expected each "

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from common.config import keys
 from common.errors import UserError
-from common.values import check_varied, put
+from common.values import check_varied, converted, put
 from tests.common.test_experiments import Own
 
 KNOWN, BLANK = keys(Own), OmegaConf.structured(Own)
@@ -23,8 +23,8 @@ def given(name, value):
     ("optim.lr", 3, 3.0), ("train.steps", 3, 3), ("optim.betas", [1, 0.5], [1.0, 0.5]),
     ("optim.betas", [], []), ("optim.adam", 1, True), ("data.name", "x", "x")])
 def test_a_value_takes_its_keys_type(name, value, taken):
-    made = given(name, value)
-    assert made == taken and type(made) in (type(taken), type(OmegaConf.create([])))
+    for made in (given(name, value), converted(BLANK, KNOWN[name], value)):
+        assert made == taken and type(made) in (type(taken), type(OmegaConf.create([])))
 
 
 @pytest.mark.parametrize("value", [
