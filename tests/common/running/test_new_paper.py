@@ -106,10 +106,28 @@ def test_its_report_agrees_and_the_gallery_lists_it(copy):
 @pytest.mark.parametrize(("name", "message"), [
     ("Big", "cannot be a paper's name"), ("1st", "cannot be"), ("class", "cannot be"),
     ("a-b", "cannot be"), ("../x", "cannot be"), ("", "cannot be"),
-    ("x" * 51, "at most 50 lower-case letters")])
+    ("x" * 51, "at most 50 lower-case letters"), ("lambda", "no Python keyword"),
+    *((name, f"'{name}' cannot be a paper's name: Windows allows no folder of this name")
+      for name in ("con", "aux", "nul", "prn", "com1", "lpt1")),
+    *((name, f"'{name}' cannot be a paper's name: expected another than those of this repository's")
+      for name in ("common", "papers", "tests"))])
 def test_names_that_are_impossible_are_refused(name, message):
     with pytest.raises(UserError, match=message):
         new_paper.main([name])
+
+
+@pytest.mark.parametrize("name", ["match", "print", "type", "case", "console", "com", "lpt10"])
+def test_names_that_break_nothing_are_taken(name):
+    new_paper.check_name(name)
+
+
+@pytest.mark.parametrize("taken", ["papers/zzz.py", "tests/papers/zzz.py"])
+def test_the_name_of_a_module_is_refused(taken, clone):
+    (clone / taken).parent.mkdir(parents=True)
+    (clone / taken).write_text("")
+    with pytest.raises(UserError, match=f"{taken} exists: choose another name"):
+        new_paper.main(["zzz"])
+    assert files_in(clone) == {taken: ""}
 
 
 @pytest.mark.parametrize("taken", ["papers/zzz", "tests/papers/zzz"])
