@@ -204,10 +204,10 @@ def write(name: str, about: dict[str, str]) -> list[Path]:
         put(folder / "results" / ".gitkeep", "", made)  # git keeps no empty folders
         say(f"{shown(folder)} and {shown(tests)} are there; judging every paper, for its line in "
             "README's table …")
-        from common.evidence import report  # imported here because it takes seconds
+        from common.evidence import generated  # imported here because it takes seconds
         from common.evidence.paper import papers, verdict_table
         put(verdicts, yaml.safe_dump(verdict_table(papers([name])[0])), made)
-        report.main([name])  # README comes last: no line of a paper that is not there
+        generated.main([name])  # README comes last: no line of a paper that is not there
         (folder / UNFINISHED).unlink()
     except Exception:
         made += {folder / "REPORT.md", *folder.glob("figures/*.svg"),

@@ -15,9 +15,9 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from common.evidence import picture, plotting
+from common.evidence.generated import for_gallery
 from common.evidence.legends import covered, data
 from common.evidence.paper import Paper, paper_names, papers
-from common.evidence.report import for_gallery
 from common.running import forms
 
 NAMES = {"o": ("circle", "dot", "ring"), ".": ("dot", "circle"), ",": ("dot",), "x": ("cross",),
