@@ -8,7 +8,7 @@ code uses it. Elsewhere it is refused, and it is not part of the run's :func:`id
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
@@ -209,15 +209,21 @@ def wanted(key: Key) -> str:
     return f"{kind} such as {key.name}=[{example}]"
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one mapping from dotted names to leaves (lists are leaves)."""
-    flat: dict[str, Any] = {}
+def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings with their dotted names; lists and empty mappings are leaves.
+
+    A name comes twice if the mappings spell it in two ways, as ``{"a": {"b": 1}, "a.b": 2}`` do.
+    """
     for k, v in tree.items():
-        if isinstance(v, dict):
-            flat |= flatten(v, f"{prefix}{k}.")
+        if isinstance(v, dict) and v:
+            yield from leaves(v, f"{prefix}{k}.")
         else:
-            flat[f"{prefix}{k}"] = v
-    return flat
+            yield f"{prefix}{k}", v
+
+
+def flatten(tree: dict[str, Any]) -> dict[str, Any]:
+    """Nested mappings as one mapping from dotted names to leaves, without empty mappings."""
+    return {k: v for k, v in leaves(tree) if v != {}}
 
 
 def as_dict(config: Config) -> dict[str, Any]:
@@ -290,29 +296,37 @@ def check_bounds(config: Config) -> None:
             expected.
     """
     known = keys(type(config))
-    precision = config.train.precision
-    if precision not in type(config).precisions:
-        raise UserError(f"train.precision={precision}: expected {known['train.precision'].type}")
     for name, value in flatten(as_dict(config)).items():
-        bounds, kind = known[name].bounds, known[name].type
-        listed = isinstance(value, list)
-        values = value if listed else [value]
-        if bounds.some and not value:
-            raise UserError(f"{name}={value}: expected at least one number")
-        if str(bounds) and any(v not in bounds for v in values):
-            number = "whole number" if "int" in kind else "number"
-            said = f"of {bounds}" if str(bounds).startswith("at") else bounds
-            raise UserError(f"{name}={value}: expected " + (
-                f"{number}s, each {bounds}" if listed else f"a {number} {said}"))
-        if any(isinstance(v, float) and not math.isfinite(v) for v in values):
-            raise UserError(f"{name}={value}: expected a finite number")
-        if kind in ("int", "list[int]") and any(abs(v) > MOST_WHOLE for v in values):
-            raise UserError(f"{name}={shorten(str(value))}: expected whole numbers of at most "
-                            f"{MOST_WHOLE:,}")
-        if kind in ("float", "list[float]") and any(
-                v and not LEAST_FLOAT <= abs(v) <= MOST_FLOAT for v in values):
-            raise UserError(f"{name}={value}: expected 0 or a number that float32 can hold, from "
-                            f"{LEAST_FLOAT:g} to {MOST_FLOAT:g}")
+        check_value(known[name], value)
+
+
+def check_value(key: Key, value: Any) -> None:
+    """Check a value that is of its key's type.
+
+    Raises:
+        UserError: it is not allowed, as :func:`check_bounds` says.
+    """
+    name, bounds, kind = key.name, key.bounds, key.type
+    if name == "train.precision" and value not in kind.split("|"):
+        raise UserError(f"{name}={value}: expected {kind}")
+    listed = isinstance(value, list)
+    values = value if listed else [value]
+    if bounds.some and not value:
+        raise UserError(f"{name}={value}: expected at least one number")
+    if str(bounds) and any(v not in bounds for v in values):
+        number = "whole number" if "int" in kind else "number"
+        said = f"of {bounds}" if str(bounds).startswith("at") else bounds
+        raise UserError(f"{name}={value}: expected " + (
+            f"{number}s, each {bounds}" if listed else f"a {number} {said}"))
+    if any(isinstance(v, float) and not math.isfinite(v) for v in values):
+        raise UserError(f"{name}={value}: expected a finite number")
+    if kind in ("int", "list[int]") and any(abs(v) > MOST_WHOLE for v in values):
+        raise UserError(f"{name}={shorten(str(value))}: expected whole numbers of at most "
+                        f"{MOST_WHOLE:,}")
+    if kind in ("float", "list[float]") and any(
+            v and not LEAST_FLOAT <= abs(v) <= MOST_FLOAT for v in values):
+        raise UserError(f"{name}={value}: expected 0 or a number that float32 can hold, from "
+                        f"{LEAST_FLOAT:g} to {MOST_FLOAT:g}")
 
 
 def one_line(error: BaseException) -> str:

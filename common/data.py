@@ -203,14 +203,17 @@ class BatchOrder:
         n: number of examples.
         batch_size: examples per batch, at most n.
         seed: the run's seed.
+        given: what leaves no more examples, such as ``data.validation=1000``, for the message.
 
     Raises:
         UserError: the batch is larger than the data.
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int):
+    def __init__(self, n: int, batch_size: int, seed: int, given: str = ""):
         if batch_size > n:
-            raise UserError(f"train.batch_size={batch_size}: expected at most the {n} examples")
+            raise UserError(f"train.batch_size={batch_size}: expected at most " + (
+                f"{n}, all the examples there are with {given}" if given else
+                f"the {n} examples"))
         self.n, self.batch_size, self.seed = n, batch_size, seed
         self._epochs: dict[int, Tensor] = {}  # at most two are needed at a time
 

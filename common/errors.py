@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import TextIO
 
@@ -51,6 +52,11 @@ def on_one_line(text: str) -> str:
 def shorten(text: str, most: int = 60) -> str:
     """A text as a message shows it: its beginning, where it is long."""
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def cut(text: str, most: int = 200) -> str:
+    """A text on one line, without the words that are too many."""
+    return textwrap.shorten(text, most, placeholder=" …")
 
 
 LONGEST_WORD, LONGEST = 400, 4000
@@ -145,14 +151,14 @@ def exit_with(main: Callable[[], int | None]) -> None:
         sys.exit(130)
     except (MemoryError, RuntimeError) as e:
         if type(e).__module__.startswith(COMPILER):
-            reason = " ".join(str(e).split("\n\n")[0].split())[:200]
+            reason = cut(str(e).split("\n\n")[0])
             say(f"error: train.compile=true: torch's compiler failed ({reason}); "
                 "train.compile=false trains without it")
             sys.exit(2)
         if not isinstance(e, MemoryError) and not OUT_OF_MEMORY.search(str(e)):
             raise
         say("error: there is not enough memory for what was asked: expected a smaller network, "
-            f"batch or data ({str(e).splitlines()[0][-120:] if str(e) else 'MemoryError'})")
+            f"batch or data ({cut(str(e).splitlines()[0]) if str(e) else 'MemoryError'})")
         sys.exit(2)
     except BrokenPipeError:
         discard(sys.stdout)

@@ -10,6 +10,7 @@
       bn: {help: ..., model: {...}}                      # what differs from the defaults
       bn_fast: {help: ..., from: bn, train: {...}}       # what differs from another experiment
       sweep: {help: ..., from: bn, vary: {optim.lr: [0.1, 1.0]}}   # sweep_0.1, sweep_1.0
+      sweep_0.1: {help: ..., from: sweep_0.1, model: {...}}        # changes one of these
       paper: {help: ..., runs: [plain, bn]}              # several, one after the other
 
 and ``experiment=bn,plain seed=0-9 optim.lr=0.5`` on the command line chooses and overrides.
@@ -17,17 +18,16 @@ and ``experiment=bn,plain seed=0-9 optim.lr=0.5`` on the command line chooses an
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
-import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException, ValidationError
 from pydantic import Field
 
 from common import conditions
@@ -38,6 +38,7 @@ from common.config import (
     flatten,
     identity,
     keys,
+    leaves,
     names_file,
     start_of,
     unused,
@@ -45,15 +46,15 @@ from common.config import (
 )
 from common.errors import UserError, nearest
 from common.files import shown
-from common.groups import MOST, check_groups
+from common.groups import MOST, Names, check_groups, repeated
 from common.typed import FORMS, Model, Open, checked, form, read_yaml
+from common.values import check_varied, put
 
 NAME = r"[A-Za-z][\w.+-]{0,99}"
 """Allowed names of experiments; they become folder names under ``results/``."""
 
 NAMED = form(f"^{NAME}$", "text: a letter, then at most 99 letters, digits or signs of _ . + -")
 
-NUMBERS = ("int", "float", "list[int]", "list[float]")  # types that no text may stand for
 OF_A_COMMAND = ("experiment", "seed", "fresh", "budget")  # allowed on the command line only
 MOST_SEEDS = 10_000  # limit of seeds in one command, and in a plan
 LAST_SEED = 2**31 - 1  # the largest seed that the random generators accept
@@ -122,33 +123,37 @@ class Experiments(Generic[C]):
         self._precisions = self._check_precisions(content.precisions, "the top")
         self.experiments: dict[str, Experiment] = {}
         self.groups: dict[str, tuple[str, list[str]]] = {}
+        taken = Names()
         for name, entry in content.experiments.items():
-            self._add(name, entry)
+            self._add(name, entry, taken)
         check_groups({name: members for name, (_, members) in self.groups.items()},
                      self.experiments, self.names(), shown(path))
         if self.default not in self.names():
             raise UserError(f"{shown(path)}: default: unknown experiment {self.default!r}"
                             f"{nearest(self.default, self.names())}")
-        try:
+        with self._within("defaults"):
             self._typed(self.defaults)
-        except UserError as e:
-            raise UserError(f"{shown(self.path)}: defaults: {e}") from e
         self._planned = self._read_plan(content.seeds)
 
-    def _add(self, name: str, entry: Entry) -> None:
+    def _add(self, name: str, entry: Entry, taken: Names) -> None:
+        with self._within("experiments"):
+            taken.add(name, changes=entry.from_ == name and entry.vary is None)
+        place = f"{shown(self.path)}: experiment {name!r}"
         overrides = self._check(entry.model_extra or {}, f"experiment {name!r}")
         help_, own, precisions = entry.help, tuple(overrides), self._precisions
         if entry.runs is not None:
             if beside := sorted(entry.model_fields_set - {"help", "runs"}):
-                raise UserError(f"{shown(self.path)}: experiment {name!r} has runs: expected "
-                                f"nothing but help beside it, not {beside[0].rstrip('_')}")
+                raise UserError(f"{place} has runs: expected nothing but help beside it, not "
+                                f"{beside[0].rstrip('_')}")
+            if twice := repeated(entry.runs):
+                raise UserError(f"{place} runs {twice!r} twice: expected it once")
             self.groups[name] = (help_, entry.runs)
             return
         if entry.from_ is not None:
             base = entry.from_
             if base not in self.experiments:
-                raise UserError(f"{shown(self.path)}: experiment {name!r} is made from {base!r}, "
-                                f"which must stand before it{nearest(base, self.experiments)}")
+                raise UserError(f"{place} is made from {base!r}, which must stand before it"
+                                f"{nearest(base, self.experiments)}")
             overrides = self.experiments[base].overrides | overrides
             precisions = self.experiments[base].precisions
         if entry.precisions is not None:
@@ -156,39 +161,46 @@ class Experiments(Generic[C]):
         if entry.vary is None:
             self.experiments[name] = Experiment(name, help_, overrides, own, precisions)
             return
-        vary = self._check(entry.vary, f"experiment {name!r}")
-        for k, values in vary.items():
-            if not isinstance(values, list) or not values:
-                raise UserError(f"{shown(self.path)}: experiment {name!r}: vary: {k}: {values}: "
-                                "expected a list of values")
-        if (made := math.prod(map(len, vary.values()))) > MOST:
-            raise UserError(f"{shown(self.path)}: experiment {name!r}: vary makes {made:,} "
-                            f"experiments: expected at most {MOST:,}")
+        vary = self._check(entry.vary, f"experiment {name!r}", varied=True)
+        if twice := repeated([*own, *vary]):
+            raise UserError(f"{place} gives {twice} twice")
         members = []
-        for values in itertools.product(*vary.values()):
-            member = "_".join([name, *map(str, values)])
-            if member in self.experiments or not re.fullmatch(NAME, member):
-                raise UserError(f"{shown(self.path)}: experiment {name!r}: vary: the name "
-                                f"{member!r}: expected one of its own: {FORMS[NAMED]}")
-            varied = dict(zip(vary, values, strict=True))
-            said = ", ".join(f"{k}={v}" for k, v in varied.items())
-            self.experiments[member] = Experiment(member, f"{name} with {said}",
-                                                  overrides | varied, (*own, *varied), precisions)
-            members.append(member)
+        with self._within(f"experiment {name!r}: vary"):
+            check_varied(vary, self.known, self._blank, MOST)
+            for values in itertools.product(*vary.values()):
+                members.append(member := "_".join([name, *map(str, values)]))
+                if not re.fullmatch(NAME, member):
+                    raise UserError(f"the name {member!r}: expected {FORMS[NAMED]}")
+                taken.add(member, name)
+                varied = dict(zip(vary, values, strict=True))
+                said = f"{name} with " + ", ".join(f"{k}={v}" for k, v in varied.items())
+                self.experiments[member] = Experiment(member, said, overrides | varied,
+                                                      (*own, *varied), precisions)
         self.groups[name] = (help_, members)
 
-    def _check(self, tree: dict[str, Any], where: str) -> dict[str, Any]:
-        """One part of the file as a flat mapping; refuses unknown and duplicate keys."""
-        flat = flatten(tree)
-        for k in tree:
-            if isinstance(tree[k], dict) and (twice := flatten({k: tree[k]}).keys() & tree.keys()):
-                raise UserError(f"{shown(self.path)}: {where} gives {min(twice)} twice")
-        for k in flat:
+    @contextlib.contextmanager
+    def _within(self, where: str) -> Iterator[None]:
+        """A context whose errors name the file and a place in it."""
+        try:
+            yield
+        except UserError as e:
+            raise UserError(f"{shown(self.path)}: {where}: {e}") from e
+
+    def _check(self, tree: dict[str, Any], where: str, varied: bool = False) -> dict[str, Any]:
+        """One part of the file as a flat mapping; refuses unknown, duplicate and empty keys."""
+        flat, place = dict[str, Any](), f"{shown(self.path)}: {where}"
+        for k, value in leaves(tree):
+            if value == {} and any(name.startswith(f"{k}.") for name in self.known):
+                continue
             if k not in self.known:
-                raise UserError(f"{shown(self.path)}: {where} has an unknown key {k!r}"
-                                f"{nearest(k, self.known)}")
+                raise UserError(f"{place} has an unknown key {k!r}{nearest(k, self.known)}")
+            if k in flat:
+                raise UserError(f"{place} gives {k} twice")
             if k in OF_A_COMMAND:
-                raise UserError(f"{shown(self.path)}: {where} gives {k}: expected in commands only")
+                raise UserError(f"{place} gives {k}: expected in commands only")
+            if value == {} and not varied:
+                raise UserError(f"{place}: {k}: {{}}: expected {wanted(self.known[k])}")
+            flat[k] = value
         return flat
 
     def _check_precisions(self, given: list[str], where: str) -> tuple[str, ...]:
@@ -236,7 +248,8 @@ class Experiments(Generic[C]):
             UserError: no experiment or group has that name.
         """
         if name in self.groups:
-            return [m for member in self.groups[name][1] for m in self.expand(member)]
+            return list(dict.fromkeys(
+                m for member in self.groups[name][1] for m in self.expand(member)))
         if name not in self.experiments:
             raise UserError(f"unknown experiment {name!r}{nearest(name, self.names())}")
         return [name]
@@ -275,10 +288,8 @@ class Experiments(Generic[C]):
 
     def _sound_one(self, experiment: Experiment, where: str) -> C:
         """An experiment's own configuration; refuses mistakes in its entry, naming the file."""
-        try:
+        with self._within(experiment.name):
             config = self._made(experiment, 0, {})
-        except UserError as e:
-            raise UserError(f"{where}{e}") from e
         self._refuse_unused(config, experiment.own, where)
         if config.train.precision not in experiment.precisions:
             raise UserError(f"{where}train.precision={config.train.precision}: expected one of its "
@@ -293,7 +304,8 @@ class Experiments(Generic[C]):
         while (name := start_of(at)) and not names_file(name):
             said = f"{where}start_from={name}: "
             if name not in self.experiments:
-                raise UserError(f"{said}unknown experiment{nearest(name, self.experiments)}")
+                raise UserError(f"{said}unknown experiment, and no file that ends in "
+                                f".safetensors{nearest(name, self.experiments)}")
             if name in led:
                 raise UserError(said + (
                     "expected another experiment than itself" if name == led[-1]
@@ -312,19 +324,7 @@ class Experiments(Generic[C]):
         """An object of the schema with these values; the schema's defaults fill the rest."""
         config = copy.deepcopy(self._blank)
         for k, v in chosen.items():
-            if any(isinstance(t, str) and ("${" in t or t == "???")
-                   for t in (v if isinstance(v, list) else [v])):
-                raise UserError(f"{k}={v}: expected the value itself; ${{…}} and ??? are not "
-                                "replaced")
-            try:
-                kind, values = self.known[k].type, v if isinstance(v, list) else [v]
-                if (kind == "bool" and isinstance(v, int) and v not in (0, 1)) or (
-                        kind in NUMBERS and any(isinstance(t, str) for t in values)):
-                    raise ValidationError  # omegaconf would convert these
-                OmegaConf.update(config, k, v)
-            except OmegaConfBaseException as e:
-                raise UserError(f"{k}={conditions.written(v)}: expected "
-                                f"{wanted(self.known[k])}") from e
+            put(config, self.known[k], v)
         resolved: Any = OmegaConf.to_object(config)
         check_bounds(resolved)
         return resolved

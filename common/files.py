@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -39,6 +40,15 @@ def cache_root() -> Path:
         raise UserError("there is no home folder for decoded data: set $PAPERS_CACHE to a folder "
                         "for them") from e
     return Path(base) / "papers-to-code"
+
+
+WINDOWS = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?|.*\.", re.IGNORECASE)
+"""Names of letters, digits and signs that Windows gives to devices, or shortens."""
+
+
+def no_name_on_windows(name: str) -> bool:
+    """Whether Windows has no file or folder of this name: ``con``, ``aux.txt``, ``a.``."""
+    return WINDOWS.fullmatch(name) is not None
 
 
 def shown(path: Path) -> str:

@@ -84,15 +84,17 @@ from pydantic import Field, model_validator
 
 from common.config import one_line
 from common.errors import UserError, nearest
+from common.evidence.lookup import Lookup
 from common.evidence.verdicts import Judge as Judge
 from common.files import shown
 from common.segments import MOST_STEPS
 from common.typed import Line, Model, checked, form, read_yaml
 
-NAME = form(r"^[\w.+-]+$", "text of letters, digits and signs of _ . + - alone")
+NAME = form(r"^\w[\w.+-]*$", "text of letters, digits and signs of _ . + - alone, no sign first")
 """Allowed names of claims and of tables in ``published/``."""
 
-LINK = form(r"^[^\s<>\[\]]+$", "an address without spaces, angle or square brackets")
+LINK = form(r"^https?://[^\s<>\[\]]+$",
+            "an address from http:// or https:// on, without spaces, angle or square brackets")
 
 
 class Measure(Model):
@@ -111,6 +113,8 @@ class Measure(Model):
         of = "metric" if self.function is None else "function"
         unused = (("experiments", "arguments") if self.function is None else
                   ("experiment", "metric", "step", "versus"))
+        if self.versus is not None and self.versus == self.experiment:
+            raise ValueError(f"versus: {self.versus}: expected another experiment than the first")
         for k in unused:
             if getattr(self, k) not in (None, [], {}):
                 raise ValueError(f"{k} is not used with a {of}: expected it left out")
@@ -144,7 +148,7 @@ class About(Model):
     year: int = Field(ge=0, le=2999)  # 0: not filled in yet, as in a new paper
     link: str = Field(pattern=LINK)
     shows: Line
-    picture: Line
+    picture: str = Field(pattern=NAME)
     result: str = ""
     story: str = ""
     curves: list[Curve] = Field(default_factory=list)
@@ -214,7 +218,8 @@ def read_table(path: Path) -> list[dict[str, str]]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as f:
             reader = csv.DictReader(f)
-            names, rows = list(reader.fieldnames or []), list(reader)
+            names = list(reader.fieldnames or [])
+            rows: list[dict[str, str]] = [Lookup(r, shown(path), "column") for r in reader]
     except OSError as e:
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
     except (UnicodeDecodeError, csv.Error) as e:
@@ -244,8 +249,8 @@ def read_claims(path: Path) -> tuple[About, list[Claim]]:
         name = entry.get("id", "without id") if isinstance(entry, dict) else "without id"
         where = f"{shown(path)}: claim {name!r}"
         claim = checked(Claim, entry, where)
-        if any(c.id == name for c in claims):
-            raise UserError(f"{where}: expected a unique id")
+        if any(c.id.casefold() == claim.id.casefold() for c in claims):
+            raise UserError(f"{where}: expected a unique id, whether in capitals or not")
         _check(claim, where)
         claims.append(claim)
     for curve in about.curves:
@@ -275,7 +280,7 @@ def spread(entry: Any, path: Path) -> list[Any]:
         if not isinstance(part, str) or "{" not in part:
             return part
         try:
-            return part.format_map(row)
+            return part.format_map(dict(row))
         except (KeyError, ValueError, AttributeError, IndexError, TypeError) as e:
             raise UserError(f"{where}: published/{entry['each']}.csv has no column for {part!r}"
                             ) from e
@@ -321,6 +326,9 @@ def _check(claim: Claim, where: str) -> None:
         return
     if measure.function is None and None in (measure.experiment, measure.metric):
         raise UserError(f"{where}: expected 'function', or 'experiment' and 'metric', in 'measure'")
+    if judge.by != "mean" and not claim.experiments:
+        raise UserError(f"{where}: by: {judge.by}: expected experiments in 'measure', whose runs "
+                        "it judges")
     around = judge.within is not None or judge.exactly is not None
     bounded = judge.at_least is not None or judge.at_most is not None
     if not around and not bounded:

@@ -1,5 +1,7 @@
 """README's table of papers: a picture of each, beside what came out and a strip of its verdicts.
 
+The picture is drawn for this table by the paper's ``plots.py`` and leads to the headline figure.
+
 A code host shows README in 830 to 1,010 pixels, and shrinks the pictures of a table whose texts ask
 for more. So there are two columns, and the text of the second is broken into short lines.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import html
 import textwrap
 
+from common.evidence import plotting
 from common.evidence.counting import Count, cost
 from common.evidence.paper import Paper
 from common.evidence.picture import MARKS
@@ -16,16 +19,16 @@ from common.evidence.story import result
 from common.evidence.tables import escaped, linked
 from common.evidence.verdicts import VERDICTS
 
-NAME = "strip"
-"""The name of the strip's file, without suffix."""
+PICTURE, STRIP = "gallery", "strip"
+"""The names of the files of a paper's picture and of its strip, without suffix."""
 
 HEAD = ("picture", "paper, what came out, and its verdicts")
 
 MINUTES = "minutes on two cores"
 """What the numbers of a cost are."""
 
-PICTURE = 320
-"""The width of a paper's picture, in pixels."""
+PIXELS = round(96 * plotting.GALLERY)
+"""The width of a paper's picture."""
 
 WIDTH, HEIGHT, LEAST = 430, 20, 22
 """Width and height of a strip, and the least width of a part, enough for two digits; in pixels."""
@@ -73,12 +76,13 @@ def cells(paper: Paper, counted: Count) -> list[str]:
     """The cells of a paper's row, in the columns of :data:`HEAD`."""
     base, about = f"papers/{paper.name}", paper.about
     said = html.escape("; ".join(counted.words))
-    picture = html.escape(f"{base}/figures/{about.picture}.svg")
-    return [f'<a href="{picture}"><img src="{picture}" width="{PICTURE}" alt="{paper.name}"></a>',
+    figures = f"{base}/figures"
+    return [f'<a href="{html.escape(f"{figures}/{about.picture}.svg")}">'
+            f'<img src="{figures}/{PICTURE}.svg" width="{PIXELS}" alt="{paper.name}"></a>',
             "<br>".join([
                 f"**{linked(about.title, f'{base}/README.md')}**",
                 *lines(f"{about.authors} {about.year}"), *lines(result(paper) or about.shows),
-                f'<img src="{base}/figures/{NAME}.svg" width="{WIDTH}" alt="{said}">',
+                f'<img src="{figures}/{STRIP}.svg" width="{WIDTH}" alt="{said}">',
                 *lines(f"{MINUTES}: {cost(paper).words}"), f"[report]({base}/REPORT.md)"])]
 
 

@@ -31,10 +31,10 @@ def legend(axes: Axes, loc: str = "", **options: Any) -> Legend:
     Args:
         axes: the axes with labelled lines.
         loc: the preferred location, used if it covers no data there; empty: no preference.
-        options: passed to the legend.
+        options: passed to the legend; below the axes ``ncols`` is its largest number of columns.
     """
-    made = whole(axes)
-    made.draw_without_rendering()  # once is enough: a legend inside does not move the axes
+    fig = whole(axes)
+    fig.draw_without_rendering()  # once is enough: a legend inside does not move the axes
     for where in (loc, *INSIDE) if loc else INSIDE:
         placed = axes.legend(**options | {"loc": where})
         box = placed.get_window_extent()
@@ -44,9 +44,9 @@ def legend(axes: Axes, loc: str = "", **options: Any) -> Legend:
     depth = axes.bbox.y0 - under.y0 if under else 0.0
     left = axes.bbox.x0 - beside.x0 if beside else 0.0  # the space under the y label is free
     below = axes.transAxes + ScaledTranslation(
-        -left / 2 / made.dpi, -depth / made.dpi - 3 / 72, made.dpi_scale_trans)
-    return fitted(axes, axes.bbox.width + left, loc="upper center", bbox_to_anchor=(0.5, 0),
-                  bbox_transform=below, **options)
+        -left / 2 / fig.dpi, -depth / fig.dpi - 3 / 72, fig.dpi_scale_trans)
+    return fitted(axes, axes.bbox.width + left, options.pop("ncols", 8), loc="upper center",
+                  bbox_to_anchor=(0.5, 0), bbox_transform=below, **options)
 
 
 def fitted(owner: Axes | Figure, room: float, columns: int = 8, **options: Any) -> Legend:
@@ -70,28 +70,28 @@ def fitted(owner: Axes | Figure, room: float, columns: int = 8, **options: Any) 
     return placed
 
 
-def legend_of_all(made: Figure, *signs: tuple[str, dict[str, Any]], columns: int = 8) -> Legend:
+def legend_of_all(fig: Figure, *signs: tuple[str, dict[str, Any]], columns: int = 8) -> Legend:
     """Add one legend for all panels, below them, with each label once.
 
     Args:
-        made: a figure with labelled lines in its panels.
+        fig: a figure with labelled lines in its panels.
         signs: further entries: the text of each, and the options of the line shown beside it.
         columns: the largest number of columns.
     """
     named: dict[str, Any] = {}
-    for axes in made.axes:
+    for axes in fig.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)
     named |= {text: Line2D([], [], **options) for text, options in signs}
-    return fitted(made, made.bbox.width, columns, handles=list(named.values()),
+    return fitted(fig, fig.bbox.width, columns, handles=list(named.values()),
                   labels=list(named), loc="outside lower center")
 
 
 def whole(owner: Axes | Figure | Legend) -> Figure:
     """The figure that contains an artist."""
-    made = owner.get_figure(root=True)
-    assert isinstance(made, Figure)
-    return made
+    fig = owner.get_figure(root=True)
+    assert isinstance(fig, Figure)
+    return fig
 
 
 def covered(placed: Legend) -> list[Artist]:

@@ -38,7 +38,9 @@ FAULTS = (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError, Sto
 def located(e: BaseException) -> str:
     """An exception in words, with the file and the line where it arose."""
     (*_, last) = traceback.extract_tb(e.__traceback__)
+    said = type(e).__name__ if not str(e) else f"{type(e).__name__} {one_line(e)}"
+    if isinstance(e, SyntaxError):  # its own words end with the file and the line
+        return said
     own = [f for f in traceback.extract_tb(e.__traceback__) if "papers" in Path(f.filename).parts]
     frame = own[-1] if own else last
-    said = type(e).__name__ if not str(e) else f"{type(e).__name__} {one_line(e)}"
     return f"{said} ({Path(frame.filename).name}, line {frame.lineno})"

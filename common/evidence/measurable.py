@@ -6,8 +6,12 @@ Which metrics a run measures only the run itself tells, see :func:`unknown_metri
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Sequence
+import json
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from common.config import Config
 from common.errors import UserError, nearest
@@ -51,25 +55,61 @@ def near(step: int, steps: Sequence[int]) -> str:
     return f"another step such as {' or '.join(map(str, below + above))}"
 
 
+def functions(facts: Any) -> list[str]:
+    """The names of what a claim can call in a paper's ``facts.py``."""
+    return [name for name, it in vars(facts).items()
+            if callable(it) and not isinstance(it, type) and not name.startswith("_")]
+
+
 def check_function(function: Callable[..., Any], claim: Claim) -> None:
-    """Refuse arguments that a claim's function does not have, or does not get.
+    """Refuse arguments that a claim's function does not have, does not get or cannot take.
 
     Raises:
-        UserError: the message names the argument and those that the function has.
+        UserError: the message names the argument and those that the function has, or its type.
     """
     arguments = (claim.measure or Measure()).arguments
-    parameters = inspect.signature(function).parameters.values()
+    parameters = list(inspect.signature(function).parameters.values())
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
-    own = [p for p in parameters][1 if claim.experiments else 0:]  # the first takes the runs
+    hints = typing.get_type_hints(function)
+    if claim.experiments and not (parameters and takes_runs(hints.get(parameters[0].name))):
+        raise UserError(f"experiments: {claim.function} of facts.py takes no runs: expected a "
+                        "function whose first argument they are, or no experiments")
+    own = parameters[1 if claim.experiments else 0:]
     known = [p.name for p in own]
-    for name in arguments:
+    for name, value in arguments.items():
         if name not in known:
             raise UserError(f"arguments: {claim.function} of facts.py has no argument {name!r}"
                             f"{nearest(name, known) if known else ': expected none'}")
+        check_argument(value, name, hints.get(name, Any))
     for p in own:
         if p.name not in arguments and p.default is p.empty and p.kind is not p.VAR_POSITIONAL:
             raise UserError(f"arguments: {claim.function} of facts.py expects {p.name!r}")
+
+
+def takes_runs(hint: Any) -> bool:
+    """Whether an argument of this type can be a seed's runs by their experiments."""
+    return hint in (None, Any) or typing.get_origin(hint) in (dict, Mapping)
+
+
+def check_argument(value: Any, name: str, hint: Any) -> None:
+    """Refuse a claim's argument that is not of the type that the function says.
+
+    Raises:
+        UserError: it is not, or contains a number that is not finite.
+    """
+    try:
+        text = json.dumps(value, allow_nan=False)
+        TypeAdapter(hint).validate_json(text, strict=True)
+    except (ValidationError, ValueError) as e:
+        said = e.errors()[0]["msg"] if isinstance(e, ValidationError) else "a number is not finite"
+        raise UserError(f"arguments: {name}: {value!r}: expected {readable(hint)} ({said})") from e
+
+
+def readable(hint: Any) -> str:
+    """A type as a reader of claims would call it."""
+    names = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
+    return names.get(hint, str(hint))
 
 
 def unknown_metrics(claims: Iterable[Claim], experiment: str, runs: Collection[Result]

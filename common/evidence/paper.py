@@ -19,7 +19,7 @@ from common.errors import UserError, nearest, say
 from common.evidence import results
 from common.evidence.claims import Claim, Measure, read_claims, read_table
 from common.evidence.lookup import FAULTS, Lookup, located
-from common.evidence.measurable import check_function, check_step
+from common.evidence.measurable import check_function, check_step, functions
 from common.evidence.results import Result
 from common.evidence.verdicts import Interval, decide
 from common.experiments import Experiments
@@ -113,8 +113,17 @@ class Paper:
             raise UserError(f"{where}: claim {claim.id!r}: {e}") from e
 
     def module(self, name: str) -> Any:
-        """One of the paper's modules: model, train, facts, plots or bench."""
-        return importlib.import_module(f"papers.{self.name}.{name}")
+        """One of the paper's modules: model, train, facts, plots or bench.
+
+        Raises:
+            UserError: it cannot be imported.
+        """
+        try:
+            return importlib.import_module(f"papers.{self.name}.{name}")
+        except UserError:
+            raise
+        except (Exception, SystemExit) as e:
+            raise UserError(f"papers/{self.name}/{name}.py cannot be imported: {located(e)}") from e
 
     def published(self, name: str, text: Sequence[str] = ()) -> Lookup[np.ndarray]:
         """A table in ``published/`` by columns, which are numbers.
@@ -227,9 +236,9 @@ class Paper:
             UserError: there is no such function.
         """
         name, facts = claim.function, self.module("facts")
-        if not callable(getattr(facts, name, None)):
+        if name not in functions(facts):
             raise UserError(f"papers/{self.name}/facts.py has no function {name!r}"
-                            f"{nearest(name, vars(facts))}")
+                            f"{nearest(name, functions(facts))}")
         return getattr(facts, name)
 
 
@@ -261,7 +270,10 @@ def number(cell: str) -> float | None:
 @functools.cache
 def exact(function: Callable[..., float], arguments: str) -> float:
     """The value of a fact for some arguments, given as JSON; computed once per process."""
-    return float(function(**json.loads(arguments)))
+    value = float(function(**json.loads(arguments)))
+    if math.isnan(value):
+        raise ValueError("its value is no number")
+    return value
 
 
 def verdict_table(paper: Paper) -> dict[str, str]:

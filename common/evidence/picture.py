@@ -130,7 +130,7 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
     heights = [LINE * (1.15 + text.count("\n")) + BAR + GAP for text in texts]
     end = sum(heights)
     size = end + sum(table_height(found) for found in of_tables.values())
-    made, axes = plotting.figure(width=WIDTH, height=size + 1.15)
+    fig, axes = plotting.figure(width=WIDTH, height=size + 1.15)
     axes.set(xlim=(-EDGE, EDGE), ylim=(size, 0))
     axes.grid(False)
     axes.set_yticks([])
@@ -149,11 +149,11 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
     for found in of_tables.values():
         table(axes, top, found)
         top += table_height(found)
-    fitted(made, made.bbox.width, len(MARKS), loc="outside upper center", handles=[
+    fitted(fig, fig.bbox.width, len(MARKS), loc="outside upper center", handles=[
         Line2D([], [], ls="", marker=mark, color=colour, ms=5, label=f"{verdict} ({n})")
         for verdict, (mark, colour) in MARKS.items()
         if (n := sum(j.verdict == verdict for j in drawn))])
-    return made
+    return fig
 
 
 def heading(judgements: Sequence[Judgement]) -> str:

@@ -30,6 +30,9 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 WIDEST = 738 / 96
 """The largest width in inches: a page shows 738 pixels of 1/96 inch and shrinks wider figures."""
 
+GALLERY = 320 / 96
+"""The width in inches of a paper's picture in README's gallery, which shows it in full size."""
+
 SMALLEST = 8
 """The smallest font size, in points."""
 
@@ -59,14 +62,19 @@ def figure(columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 
     The figure is never wider than a page, so its text keeps its font size.
     """
     size = min(width * columns, WIDEST), height * rows
-    made = Figure(figsize=size, layout="constrained")
-    return made, made.subplots(rows, columns, **options)
+    fig = Figure(figsize=size, layout="constrained")
+    return fig, fig.subplots(rows, columns, **options)
 
 
-def svg(made: Figure) -> bytes:
+def gallery_figure(columns: int = 1, height: float = 2.2, **options: Any) -> tuple[Figure, Any]:
+    """Create a figure with axes for README's gallery; options as those of :func:`figure`."""
+    return figure(columns, width=GALLERY / columns, height=height, **options)
+
+
+def svg(fig: Figure) -> bytes:
     """The figure as SVG; the same content always gives the same bytes."""
     buffer = io.BytesIO()
-    made.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     lines = buffer.getvalue().decode().splitlines()
     return ("\n".join(line.rstrip() for line in lines) + "\n").encode()
 
@@ -94,10 +102,10 @@ def taken_apart(picture: bytes) -> tuple[list[str], list[float]]:
     return parts[::2], [float(p) for p in parts[1::2]]
 
 
-def png(made: Figure, dpi: int = 130) -> bytes:
+def png(fig: Figure, dpi: int = 130) -> bytes:
     """The figure as PNG."""
     buffer = io.BytesIO()
-    made.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -203,16 +211,16 @@ def explain(axes: Axes, *signs: tuple[str, dict[str, Any]]) -> None:
         axes.plot([], [], label=text, **options)
 
 
-def legend_below(made: Figure, *signs: tuple[str, dict[str, Any]], columns: int = 4) -> None:
+def legend_below(fig: Figure, *signs: tuple[str, dict[str, Any]], columns: int = 4) -> None:
     """Add a legend of the whole figure below its panels, where it covers no data.
 
     Args:
-        made: a figure created by :func:`figure`.
+        fig: a figure created by :func:`figure`.
         signs: the text of each entry, and the options of the line shown beside it.
         columns: the largest number of columns.
     """
     handles = [Line2D([], [], label=text, **options) for text, options in signs]
-    fitted(made, made.bbox.width, columns, handles=handles, loc="outside lower center")
+    fitted(fig, fig.bbox.width, columns, handles=handles, loc="outside lower center")
 
 
 def performance_profile(axes: Axes, costs: dict[str, list[float]]) -> None:
@@ -256,7 +264,7 @@ def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metrics: Se
         loss_name: the axis label of the losses.
     """
     with style():
-        made, (left, right) = figure(2)
+        fig, (left, right) = figure(2)
         for name, run in curves.items():
             if "train_loss" in run:
                 left.plot(*run["train_loss"], label=folded(name))
@@ -268,5 +276,5 @@ def learning_curves(curves: dict[str, dict[str, list[list[float]]]], metrics: Se
         right.set(xlabel="step", ylabel=", ".join(metrics).replace("_", " "))
         if 0 < len(right.lines) <= 10:
             legend(right)
-        write_atomic(path, png(made))
+        write_atomic(path, png(fig))
     return path

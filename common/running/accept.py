@@ -45,6 +45,7 @@ class Home:
     Attributes:
         taken: the names of the files and runs that were accepted.
         refused: the names of those that were not, each with the reason.
+        unreadable: whether one of the files given is damaged, or none that was collected.
         papers: the papers loaded so far, by name.
 
     Raises:
@@ -58,6 +59,7 @@ class Home:
         self.replace = replace
         self.taken: list[str] = []
         self.refused: list[tuple[str, str]] = []
+        self.unreadable = False
         self.papers: dict[str, Paper] = {}
 
     def accept(self, file: Path) -> None:
@@ -66,6 +68,7 @@ class Home:
             files = collect.read(file)
         except UserError as e:
             self.refused.append((file.name, str(e)))
+            self.unreadable = True
             return
         runs: dict[str, dict[str, bytes]] = {}
         for name, content in files.items():  # results come before the files that go with them

@@ -16,7 +16,8 @@ pack writes the committed code, the data, checkpoints of unfinished runs, and wh
 unpack takes parts as they arrive and says which are missing; to=FOLDER is the tree it makes.
 collect takes to=FOLDER (collected) and size=15M; the newest results are in the first file.
 accept refuses what is damaged or not of this repository's history, and a result that differs from
-the one that is here unless replace=true.
+the one that is here unless replace=true. Exit status: 1 if it refused something, 2 if a file that
+it was given is damaged or was not made by collect; what is in the others is accepted all the same.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def accept(argv: list[str]) -> int:
     changed = sorted({n.split("/")[1] for n in home.taken if n.startswith("papers/")})
     if changed:
         print(f"next: papers report {' '.join(changed)}")
-    return 1 if home.refused else 0
+    return 2 if home.unreadable else 1 if home.refused else 0
 
 
 WORDS = {"pack": pack, "unpack": unpack, "collect": collect, "accept": accept}
@@ -130,7 +131,8 @@ def main(argv: list[str]) -> int:
     """The command line; see the module's docstring.
 
     Returns:
-        0; 1 if parts are missing or something was refused.
+        0; 1 if parts are missing or something was refused; 2 if a file to accept is damaged, or
+        none that was collected.
 
     Raises:
         UserError: see the subcommands.

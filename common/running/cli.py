@@ -27,7 +27,7 @@ from common.running.requested import (
     requested_folder,
     requested_run,
 )
-from common.running.words import as_typed, help_text, parse_arguments
+from common.running.words import as_typed, help_text, names_of, parse_arguments
 from common.segments import Origin
 from common.training import checkpoint, distributed, start, tracking
 from common.training import loop as training
@@ -155,8 +155,8 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
         raise UserError("--keep: expected --pace beside it, whose measurement it keeps")
     chosen, seeds, overrides = parse_arguments(
         [a for a in argv if a not in ("--pace", "--keep")])
-    names = [n for word in (chosen or experiments.default).split(",")
-             for n in experiments.expand(word)]
+    names = list(dict.fromkeys(n for word in names_of("experiment", chosen or experiments.default)
+                               for n in experiments.expand(word)))
     with as_typed(argv):
         for name in names:  # check everything before training anything
             for seed in seeds:

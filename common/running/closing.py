@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from common.evidence import report
+from common.evidence import generated
 from common.evidence.paper import Paper
 from common.running.plan import Wanting, finished_here, left_over
 from common.running.runs import Outcome
@@ -51,7 +51,7 @@ def report_in_time(paper: str, budget: Budget) -> str:
     """Make a paper's report, or leave it out where the budget ends first; returns a line on it."""
     try:
         with ended_in(budget.left):
-            report.main([paper])
+            generated.main([paper])
     except Late:
         return f"the budget is used up before the report is made: papers report {paper} makes it"
     except KeyboardInterrupt as e:

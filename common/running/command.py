@@ -46,7 +46,7 @@ def run_train_py(argv: list[str]) -> int:
     """Run ``papers/<paper>/train.py`` as a script; it exits the process.
 
     Raises:
-        UserError: there is no such paper.
+        UserError: there is no such paper, or it lacks a file to train by.
     """
     known = sorted(p.parent.name for p in (ROOT / "papers").glob("*/train.py"))
     if asks_for_help(argv[:1] or ["--help"],
@@ -56,7 +56,12 @@ def run_train_py(argv: list[str]) -> int:
         return 0
     if argv[0] not in known:
         raise UserError(f"unknown paper {argv[0]!r}{nearest(argv[0], known)}")
-    path = str(ROOT / "papers" / argv[0] / "train.py")
+    folder = ROOT / "papers" / argv[0]
+    if missing := [f for f in ("model.py", "config.yaml") if not (folder / f).is_file()]:
+        from common.evidence.paper import cut_short  # imported here because it takes a second
+        raise UserError(f"papers/{argv[0]} is half-made: expected "
+                        f"{cut_short(folder) or ', '.join(missing)}")
+    path = str(folder / "train.py")
     sys.argv = [path, *argv[1:]]
     runpy.run_path(path, run_name="__main__")
     return 0

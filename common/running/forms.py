@@ -181,7 +181,7 @@ def picture(compared: Sequence[Compared]) -> Figure:
     sets = list(dict.fromkeys(f.data for f in compared))
     colours = dict(zip(dict.fromkeys(map(family, compared)), plotting.COLOURS, strict=False))
     with plotting.style():
-        made, panels = plotting.figure(len(sets), width=4.6, height=3.6, squeeze=False)
+        fig, panels = plotting.figure(len(sets), width=4.6, height=3.6, squeeze=False)
         for axes, data in zip(panels[0], sets, strict=True):
             seen: dict[str, list[Line2D]] = {}  # by family, the lines of different networks
             for f in (f for f in compared if f.data == data):
@@ -202,19 +202,19 @@ def picture(compared: Sequence[Compared]) -> Figure:
                     axes.scatter(*at[:2], s=area(at[2]), marker=MARKS[form], edgecolors=colour,
                                  facecolors="white" if hollow else colour, zorder=2)
             axes.set(title=TITLES.get(data, data), xscale="log",
-                     xlabel="time an image, one at a time (ratio)")
+                     xlabel=f"time an image, one at a time ({compared[0].paper}'s in torch = 1)")
             axes.margins(0.12)  # marks are large
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter("")
             axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=1)
         panels[0][0].set_ylabel("test error (%)")
-        plotting.legend_below(made, *((LABELS[form], {"marker": mark, "color": "black", "ls": ""})
+        plotting.legend_below(fig, *((LABELS[form], {"marker": mark, "color": "black", "ls": ""})
                                       for form, mark in MARKS.items()),
                               *((f"{size / 1e6:g} MB", {"marker": "o", "color": "grey", "ls": "",
                                                         "ms": area(size) ** 0.5})
                                 for size in SIZES), columns=6 if len(sets) > 1 else 3)
-    return made
+    return fig
 
 
 def label(f: Compared) -> str:
@@ -286,11 +286,15 @@ def ratio(value: float) -> str:
 def table(compared: Sequence[Compared]) -> str:
     """A Markdown table of networks and forms; times are divided by the first network's in torch.
 
-    The forms of a network were timed in turn; all networks were timed on the same machine.
+    The forms of a network were timed in turn; all networks were timed on the same machine. A
+    sentence below gives the times of the first network, by which the others are divided.
     """
     first = compared[0].forms["torch"].milliseconds
-    return tables.table(HEAD, [
+    rows = tables.table(HEAD, [
         [f"{f.paper} `{f.name}`", LABELS[form], f"{m.bytes / 1000:,.0f}",
          f"{m.error:.2f}", f"{100 * m.same:.2f}", f"{m.furthest:.2g}" if m.furthest else "0",
          *(ratio(m.milliseconds[n] / first[n]) for n in first)]
         for f in compared for form, m in f.forms.items()])
+    return (f"{rows}\n\nThe first row's times, by which all are divided, were {first['1']:.2g} ms "
+            f"an image one at a time and {first['256']:.2g} ms 256 at a time, on one core of "
+            f"{compared[0].made.hardware.cpu}.")

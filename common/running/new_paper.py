@@ -19,7 +19,7 @@ import yaml
 
 from common.errors import UserError, asks_for_help, nearest, on_one_line, say
 from common.evidence.paper import CREATING, UNFINISHED
-from common.files import ROOT, locked, shown, write_atomic
+from common.files import ROOT, locked, no_name_on_windows, shown, write_atomic
 from common.running.words import texts_of
 from common.typed import Model, read_json
 
@@ -68,7 +68,7 @@ def left_in(folder: Path) -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that cannot be a Python package.
+    """Refuse a name that cannot be a Python package and a folder everywhere.
 
     Raises:
         UserError: the name is refused.
@@ -77,6 +77,11 @@ def check_name(name: str) -> None:
         raise UserError(f"{name!r} cannot be a paper's name: expected at most 50 lower-case "
                         "letters, digits and underscores, starting with a letter, and no Python "
                         "keyword")
+    if no_name_on_windows(name):
+        raise UserError(f"{name!r} cannot be a paper's name: Windows allows no folder of this name")
+    if name in ("common", "papers", "tests"):
+        raise UserError(f"{name!r} cannot be a paper's name: expected another than those of this "
+                        "repository's packages")
 
 
 def check_free(name: str) -> None:
@@ -87,9 +92,10 @@ def check_free(name: str) -> None:
     """
     if (ROOT / "papers" / name / UNFINISHED).exists():
         return
-    for folder in (ROOT / "papers" / name, ROOT / "tests" / "papers" / name):
-        if folder.exists():
-            raise UserError(f"{shown(folder)} exists: choose another name")
+    for folder in (ROOT / "papers", ROOT / "tests" / "papers"):
+        for there in (folder / name, folder / f"{name}.py"):
+            if there.exists():
+                raise UserError(f"{shown(there)} exists: choose another name")
 
 
 class Begun(Model):
@@ -198,10 +204,10 @@ def write(name: str, about: dict[str, str]) -> list[Path]:
         put(folder / "results" / ".gitkeep", "", made)  # git keeps no empty folders
         say(f"{shown(folder)} and {shown(tests)} are there; judging every paper, for its line in "
             "README's table …")
-        from common.evidence import report  # imported here because it takes seconds
+        from common.evidence import generated  # imported here because it takes seconds
         from common.evidence.paper import papers, verdict_table
         put(verdicts, yaml.safe_dump(verdict_table(papers([name])[0])), made)
-        report.main([name])  # README comes last: no line of a paper that is not there
+        generated.main([name])  # README comes last: no line of a paper that is not there
         (folder / UNFINISHED).unlink()
     except Exception:
         made += {folder / "REPORT.md", *folder.glob("figures/*.svg"),

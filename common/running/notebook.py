@@ -113,7 +113,8 @@ def main(argv: Sequence[str]) -> int:
     if asks_for_help(argv, __doc__):
         return 0
     if other := [w for w in argv if w != "--check" and not re.match("to=.", w)]:
-        raise UserError(f"unknown word {other[0]!r}: expected --check, to=FILE or nothing")
+        raise UserError("to=: expected a file, such as to=first_steps.ipynb" if other[0] == "to="
+                        else f"unknown word {other[0]!r}: expected --check, to=FILE or nothing")
     to = texts_of(w for w in argv if w != "--check").get("to", "")
     if to and "--check" in argv:
         raise UserError(f"to={to}: not used with --check, which writes nothing: expected one of "

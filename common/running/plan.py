@@ -28,6 +28,7 @@ from common.running.runs import Outcome as Outcome
 from common.running.runs import PendingRun, run_folder, train_command
 from common.running.runs import batched as batched
 from common.running.runs import in_turns as in_turns
+from common.running.words import names_of
 from common.training import checkpoint, start
 from common.training.progress import duration
 
@@ -52,10 +53,10 @@ def chosen_claims(paper: Paper, ids: str | None) -> list[Claim]:
     """The claims with these comma-separated ids; None: all claims.
 
     Raises:
-        UserError: there is no such claim.
+        UserError: there is no such claim, or one is named twice.
     """
     known = {c.id: c for c in paper.claims}
-    names = list(known) if ids is None else str(ids).split(",")
+    names = list(known) if ids is None else names_of("claims", str(ids))
     for name in names:
         if name not in known:
             raise UserError(f"claims={name}: {paper.name} has no such claim{nearest(name, known)}")
@@ -86,9 +87,10 @@ def named(paper: Paper, names: str) -> AskedFor:
     """The experiments that comma-separated names of experiments and groups stand for.
 
     Raises:
-        UserError: there is no such experiment.
+        UserError: there is no such experiment, or a name is given twice.
     """
-    return AskedFor([e for name in names.split(",") for e in paper.experiments.expand(name)])
+    return AskedFor(list(dict.fromkeys(e for name in names_of("experiments", names)
+                                       for e in paper.experiments.expand(name))))
 
 
 def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, again: bool = False,

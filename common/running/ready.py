@@ -122,28 +122,37 @@ def trained(source: str) -> tuple[str, str, Supervised]:
     if not isinstance(recipe, Supervised):
         raise UserError(f"{source}: expected a network that classifies images")
     published = isinstance(weights, Path) and weights.parent.name == "weights"
-    try:
-        take(recipe, weights, source)
-    except UserError as e:
-        raise UserError(f"{source}: does not fit {paper}/{experiment}: {e}") from e
+    if isinstance(weights, Path) and isinstance(recipe, Coded) and path.suffix == recipe.suffix:
+        try:
+            recipe.load_coded(weights)
+        except UserError as e:
+            raise UserError(f"{source}: cannot be loaded as {paper}/{experiment}: {e}") from e
+    else:
+        take(recipe, weights, source, f"{paper}/{experiment}")
     return paper, path.stem if published else f"{experiment}-seed{seed}", recipe
 
 
-def take(recipe: Supervised, weights: Path | dict[str, Tensor], source: str) -> None:
+def take(recipe: Supervised, weights: Path | dict[str, Tensor], source: str, run: str) -> None:
     """Give a recipe's network weights as they are; ``start_with`` may prune or shrink them.
+
+    Args:
+        recipe: of the run that made the weights.
+        weights: the tensors, or their file.
+        source: what the user wrote.
+        run: the name of that run, for messages.
 
     Raises:
         UserError: they are damaged or of another network.
     """
-    if isinstance(weights, dict):
+    if isinstance(weights, Path):
+        if weights.suffix != WEIGHTS:
+            also = f" or {recipe.suffix}" if isinstance(recipe, Coded) else ""
+            raise UserError(f"{source}: expected a {WEIGHTS}{also} file")
+        weights = start.read_file(weights.resolve())
+    try:
         start.fit(recipe.model, weights)
-    elif weights.suffix == WEIGHTS:
-        start.fit(recipe.model, start.read_file(weights.resolve(), source))
-    elif isinstance(recipe, Coded) and weights.suffix == recipe.suffix:
-        recipe.load_coded(weights)
-    else:
-        also = f" or {recipe.suffix}" if isinstance(recipe, Coded) else ""
-        raise UserError(f"expected a {WEIGHTS}{also} file")
+    except UserError as e:
+        raise UserError(f"{source}: does not fit {run}: {e}") from e
 
 
 def run_beside(source: str, path: Path) -> tuple[str, str, int]:
@@ -159,8 +168,8 @@ def run_beside(source: str, path: Path) -> tuple[str, str, int]:
                         f"{shown(ROOT / 'papers')}/<paper>/")
     paper = at.relative_to(ROOT / "papers").parts[0]
     sidecar = at.with_suffix(".json")
-    if not sidecar.exists():  # beside weights0.safetensors it is the result, seed0.json
-        sidecar = at.with_name(re.sub(r"^\D+", "seed", at.stem) + ".json")
+    if beside_result := re.fullmatch(r"weights([0-9]+)", at.stem):  # of seed 0: seed0.json
+        sidecar = at.with_name(f"seed{beside_result[1]}.json")
     try:
         said = read_json(start.SourceRun, sidecar)
     except UserError as e:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import asks_for_help
-from common.evidence import report
+from common.evidence import generated
 from common.files import ROOT, read_text
 from common.running import forms, notebook, sure
 
@@ -41,7 +41,7 @@ def shared_files() -> dict[Path, bytes]:
     """
     text = read_text(STUDY)
     for name, made in TABLES.items():
-        text = report.between(STUDY, text, *markers(name), f"\n{made().strip()}\n")
+        text = generated.between(STUDY, text, *markers(name), f"\n{made().strip()}\n")
     files = {STUDY: text.encode(), ROOT / forms.PICTURE: forms.drawn(forms.recorded())}
     if importlib.util.find_spec("nbformat"):
         written = notebook.written(read_text(notebook.SOURCE))
@@ -53,4 +53,4 @@ def main(argv: list[str]) -> int:
     """The command line; see the module's docstring."""
     if asks_for_help(argv, __doc__):
         return 0
-    return report.main(argv, shared_files)
+    return generated.main(argv, shared_files)

@@ -12,7 +12,7 @@ from typing import Any
 
 from common.conditions import written
 from common.config import Config, identity
-from common.errors import UserError, shorten
+from common.errors import UserError, cut, shorten
 from common.experiments import Experiments
 from common.files import is_clone, runs_root
 from common.training.loop import Ended
@@ -57,7 +57,7 @@ def computable(overrides: Mapping[str, Any]) -> Iterator[None]:
             raise
         given = ", ".join(f"{k}={written(v)}" for k, v in numbers.items())
         raise UserError(f"{shorten(given, 200)}: expected numbers that can be computed with here "
-                        f"({type(e).__name__}: {(str(e).splitlines() or [''])[0][:120]})") from e
+                        f"({type(e).__name__}: {cut((str(e).splitlines() or [''])[0])})") from e
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from common import conditions
 from common.config import one_line
 from common.errors import UserError, nearest, shorten
 from common.experiments import LAST_SEED, MOST_SEEDS, Experiments
+from common.groups import repeated
 from common.typed import misread
 
 
@@ -114,6 +115,18 @@ def after_value(message: str) -> int:
     return 0
 
 
+def names_of(key: str, text: str) -> list[str]:
+    """Split the names that a key is given, such as ``a,b``.
+
+    Raises:
+        UserError: one of them is given twice.
+    """
+    names = text.split(",")
+    if (twice := repeated(names)) is not None:
+        raise UserError(f"{key}={shorten(text)}: {twice!r} is named twice; expected it once")
+    return names
+
+
 def parse_seeds(text: str) -> list[int]:
     """Parse ``"3"``, ``"0-9"`` or ``"0,2,5-7"`` as a list of seeds.
 
@@ -123,6 +136,9 @@ def parse_seeds(text: str) -> list[int]:
     seeds: dict[int, None] = {}
     for part in text.split(","):
         match = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part.strip())
+        if match and any(n and n[0] == "0" != n for n in match.groups()):
+            raise UserError(f"seed={shorten(text)}: {part.strip()}: expected decimal numbers, "
+                            "without leading zeros")
         if not match or (match[2] and int(match[2]) < int(match[1])):
             raise UserError(f"seed={shorten(text)}: expected a whole number, a range 0-9 or a list "
                             "0,2,5")

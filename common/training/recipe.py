@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.config import Config
+from common.config import Config, unused
 from common.data import BatchOrder, DataSet, Split, evaluation_splits, generator
 from common.training import distributed, start
 from common.training.compiling import compile_apart
@@ -274,7 +274,9 @@ class Supervised(Planned):
     @functools.cached_property
     def order(self) -> BatchOrder:
         """Which examples make up the batch of each step."""
-        return BatchOrder(len(self.inputs), self.config.train.batch_size, self.config.seed)
+        held_out = "data.validation" not in unused(self.config)
+        return BatchOrder(len(self.inputs), self.config.train.batch_size, self.config.seed,
+                          f"data.validation={self.config.data.validation}" if held_out else "")
 
     def row(self, step: int) -> Row:
         """The base class's row, and ``index``, the examples of the batch."""

@@ -23,6 +23,7 @@ from common.experiments import Experiments
 from common.files import ROOT, runs_root, shown
 from common.finite import expect_finite
 from common.training import checkpoint
+from common.training.weight_files import expect_described
 from common.typed import Open, checked, read_json
 
 if TYPE_CHECKING:
@@ -184,18 +185,21 @@ def is_of(sidecar: Path, experiments: Experiments, own: Config) -> bool:
     return said.seed == own.seed and experiments.counts(completed(flat, own), own)
 
 
-def read_file(path: Path, name: str) -> dict[str, Tensor]:
+def read_file(path: Path, name: str = "") -> dict[str, Tensor]:
     """Read the tensors of a file of weights, or the model's tensors from a checkpoint.
 
     Args:
         path: the file.
-        name: the value of ``start_from``, for messages.
+        name: the value of ``start_from``, for messages; empty if another key names the file.
 
     Raises:
-        UserError: the file is missing or damaged, or a weight is not finite.
+        UserError: the file is missing or damaged, a weight is not finite, or the JSON file beside
+            it describes another.
     """
+    asked = f"start_from={name}: " if name else ""
     if not path.is_file():
-        raise UserError(f"start_from={name}: there is no file {shown(path)}")
+        raise UserError(f"{asked}there is no file {shown(path)}")
+    expect_described(path)
     try:
         with safe_open(path, "pt") as f:
             if "state" not in (f.metadata() or {}):
@@ -204,7 +208,7 @@ def read_file(path: Path, name: str) -> dict[str, Tensor]:
                 return tensors
         return networks_of(checked(checkpoint.Saved, checkpoint.read(path), "its state"))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, UserError) as e:
-        raise UserError(f"start_from={name}: {shown(path)} is damaged or no file of weights: "
+        raise UserError(f"{asked}{shown(path)} is damaged or no file of weights: "
                         f"{one_line(e)[:160]}") from e
 
 

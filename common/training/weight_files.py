@@ -13,9 +13,9 @@ from torch import Tensor
 
 from common.config import one_line
 from common.errors import UserError
-from common.files import reason, shown, write_atomic
+from common.files import reason, sha256, shown, write_atomic
 from common.finite import expect_finite
-from common.typed import Model
+from common.typed import Model, Open, read_json
 
 
 class Sidecar(Model):
@@ -25,6 +25,7 @@ class Sidecar(Model):
         experiment, seed, config: the run that made the weights.
         data: the name of the data set it was trained on.
         commits: the commit of each segment of the run.
+        sha256: of the file of weights; empty where none has been written yet.
     """
 
     experiment: str
@@ -32,6 +33,7 @@ class Sidecar(Model):
     data: str
     config: dict[str, Any]
     commits: list[str] = Field(min_length=1)
+    sha256: str = ""
 
 
 class RecordedRun(Sidecar):
@@ -42,7 +44,7 @@ class RecordedRun(Sidecar):
     @property
     def by(self) -> dict[str, Any]:
         """The fields that every :class:`Sidecar` has."""
-        return self.model_dump(exclude={"metrics"})
+        return self.model_dump(exclude={"metrics", "sha256"})
 
 
 def save(path: Path, tensors: dict[str, Tensor], about: dict[str, str], sidecar: Sidecar,
@@ -63,7 +65,8 @@ def save(path: Path, tensors: dict[str, Tensor], about: dict[str, str], sidecar:
                      "seed": str(sidecar.seed), "commit": sidecar.commits[-1]}
     held = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     write_atomic(path, lambda p: save_file(held, p, about))
-    write_atomic(path.with_suffix(".json"), json.dumps(sidecar.written(), indent=1) + "\n")
+    said = sidecar.written() | {"sha256": sha256(path)}
+    write_atomic(path.with_suffix(".json"), json.dumps(said, indent=1) + "\n")
     write_atomic(path.with_suffix(".md"), card)
 
 
@@ -82,18 +85,39 @@ def expect_weights(path: Path) -> None:
                         f"expected the weights, {path.with_suffix('.safetensors').name}")
 
 
+class Digest(Open):
+    """The part of the JSON file beside weights that says which file it describes."""
+
+    sha256: str = ""
+
+
+def expect_described(path: Path) -> None:
+    """Refuse weights that are not those which the JSON file beside them describes.
+
+    Weights without such a file, or whose JSON has no digest, are taken as they are.
+
+    Raises:
+        UserError: their digests differ, or the JSON file is damaged.
+    """
+    beside = path.with_suffix(".json")
+    said = read_json(Digest, beside).sha256 if beside.is_file() else ""
+    if said and sha256(path) != said:
+        raise UserError(f"{shown(path)} is not the file that {beside.name} beside it describes: "
+                        f"expected SHA-256 {said[:12]}…, not {sha256(path)[:12]}…")
+
+
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a file of weights; returns its tensors and its metadata.
 
     Raises:
-        UserError: it is missing or damaged, or a weight is not finite.
+        UserError: it is missing or damaged, a weight is not finite, or the JSON file beside it
+            describes another.
     """
     expect_weights(path)
     try:
         with safe_open(path, "pt") as f:
             tensors, about = {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
         expect_finite(tensors)
-        return tensors, about
     except UserError as e:
         raise UserError(f"{shown(path)}: {e}") from e
     except OSError as e:
@@ -101,3 +125,5 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except SafetensorError as e:
         raise UserError(f"{shown(path)} is damaged or no file of weights: "
                         f"{one_line(e)[:160]}") from e
+    expect_described(path)
+    return tensors, about

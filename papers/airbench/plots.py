@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from common.data import digits, generator
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, over_seeds
+from common.evidence.plotting import COLOURS, figure, gallery_figure, over_seeds
 from papers.airbench.augment import Flip, Flips
 from papers.airbench.facts import configuration, quintic
 
@@ -34,6 +34,33 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield spectrum()
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: epochs to 94 %, and where our full runs end."""
+    fig, axes = gallery_figure()
+    table = paper.published("chain", text=("row", "feature"))
+    epochs = dict(zip(table["row"], table["epochs"], strict=True)) | {"muon": 8.0}
+    ends = {"mirror": "airbench94", "muon": "muon"}
+    ours = {row: f" (ours: {np.mean([r.metrics['accuracy'] for r in runs]):.1f} %)"
+            for row, name in ends.items() if (runs := paper.results.get(name))}
+    bars(axes, epochs, ours)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set(xlabel="epochs to 94 %, published", xlim=(0, 40), ylim=(-0.6, len(epochs) - 0.4))
+    return fig
+
+
+def bars(axes: Axes, epochs: dict[str, float], ours: dict[str, str]) -> None:
+    """A bar of epochs for every row, its number beside it, and what is said of our runs."""
+    places = np.arange(len(epochs))[::-1]
+    axes.barh(places, list(epochs.values()), color=[COLOUR.get(r, "lightgrey") for r in epochs],
+              alpha=0.8)
+    for y, (row, number) in zip(places, epochs.items(), strict=True):
+        axes.annotate(f"{number:g}{ours.get(row, '')}", (number, y), (3, 0),
+                      textcoords="offset points", va="center", fontsize=8)
+    axes.set_yticks(places, [LABELS[r] for r in epochs])
+    axes.grid(axis="y", alpha=0)
+
+
 def curve(axes: Axes, paper: Paper, name: str, label: str, colour: str) -> None:
     """Accuracy of single views against epochs of an experiment's runs, where there are any.
 
@@ -51,7 +78,7 @@ def curve(axes: Axes, paper: Paper, name: str, label: str, colour: str) -> None:
 
 
 def chain(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2, height=4.6)
+    fig, (left, right) = figure(2, height=4.6)
     table = paper.published("chain", text=("row", "feature"))
     ends = [*zip(table["row"], table["epochs"], table["accuracy"], strict=True),
             ("airbench94", 9.9, 94.01), ("muon", 8, 94.01)]
@@ -85,7 +112,7 @@ def chain(paper: Paper) -> tuple[str, str, Figure]:
         "published marks what these runs reach with as many views. Right: the same "
         "additions in a network of 16, 64 and 64 channels "
         "that is trained for three epochs, single views, mean over seeds; bars reach from the "
-        "lowest seed to the highest, beside each other to be seen."), made
+        "lowest seed to the highest, beside each other to be seen."), fig
 
 
 def spread(axes: Axes, paper: Paper, name: str, label: str, colour: str, shift: float) -> None:
@@ -100,17 +127,10 @@ def spread(axes: Axes, paper: Paper, name: str, label: str, colour: str, shift: 
 
 
 def gains(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2, height=3.0)
+    fig, (left, right) = figure(2, height=3.0)
     table = paper.published("chain", text=("row", "feature"))
-    places = np.arange(len(table["row"]))[::-1]
-    left.barh(places, table["epochs"], color=[COLOUR.get(r, "lightgrey") for r in table["row"]],
-              alpha=0.8)
-    for y, epochs in zip(places, table["epochs"], strict=True):
-        left.annotate(f"{epochs:g}", (epochs, y), (3, 0), textcoords="offset points", va="center",
-                      fontsize=8)
-    left.set_yticks(places, [LABELS[r] for r in table["row"]])
+    bars(left, dict(zip(table["row"], table["epochs"], strict=True)), {})
     left.set(xlabel="epochs to 94 %, published", xlim=(0, 39))
-    left.grid(axis="y", alpha=0)
     rows = list(COLOUR)
     for y, row in zip(np.arange(len(rows))[::-1], rows, strict=True):
         found = [r.metrics["accuracy"] for r in paper.results.get(f"small_{row}", [])]
@@ -123,11 +143,11 @@ def gains(paper: Paper) -> tuple[str, str, Figure]:
     return "gains", (
         "What each addition buys. Left: the epochs after which the published rows reach 94 %. "
         "Right: the accuracy that our small network reaches in three epochs, two views of a test "
-        "image; strokes are runs, circles their means."), made
+        "image; strokes are runs, circles their means."), fig
 
 
 def flips() -> tuple[str, str, Figure]:
-    made, panels = figure(2, width=4.0, height=3.4)
+    fig, panels = figure(2, width=4.0, height=3.4)
     images = digits().train.images[:10, 0][[2, 3, 4, 5, 7]].numpy() / 255
     kinds: tuple[Flip, ...] = ("random", "alternating")
     for axes, kind in zip(panels, kinds, strict=True):
@@ -144,11 +164,11 @@ def flips() -> tuple[str, str, Figure]:
     return "flips", (
         "Five images in six epochs. With a coin for every image and epoch two epochs in a row show "
         "half of the images the same way round; alternating flips show all of them both ways, "
-        "whatever the first coin was."), made
+        "whatever the first coin was."), fig
 
 
 def spectrum() -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2)
+    fig, (left, right) = figure(2)
     x = np.linspace(0, 1, 1001)
     for steps, colour in zip((1, 2, 3, 5), COLOURS, strict=False):
         left.plot(x, quintic(x, steps), color=colour, lw=1.8 if steps == 3 else 1.0,
@@ -170,4 +190,4 @@ def spectrum() -> tuple[str, str, Figure]:
         "What Newton and Schulz's iteration does to singular values. Left: the quintic of "
         "airbench94_muon, applied once to five times; grey is 0.5 to 1.5. Right: the singular "
         "values of a matrix of Gaussian entries over its Frobenius norm, before and after three "
-        "steps, each in its own order."), made
+        "steps, each in its own order."), fig

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, legend_below
+from common.evidence.plotting import COLOURS, empty, figure, gallery_figure, legend_below
 from papers.backprop.facts import sweeps
 from papers.backprop.model import Loss
 from papers.backprop.tasks import ENGLISH, ITALIAN, symmetry
@@ -33,6 +33,35 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield fig4(paper)
     yield histograms(paper)
     yield plateau(paper)
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: the weights of a solved symmetry network."""
+    fig, axes = gallery_figure()
+    grid = symmetry_weights(paper)
+    axes.set(yticks=range(3), yticklabels=["hidden 1", "hidden 2", "output"])
+    if grid is None:
+        empty(axes)
+        return fig
+    hinton(axes, grid, np.abs(grid).max())
+    least, *more = sorted(np.abs(grid[0, :3]))
+    ratio = " : ".join(f"{w / least:.1f}" for w in more)
+    axes.set_title("weights: white positive, black negative", fontsize=9)
+    axes.set(xticks=range(7), xticklabels=[*"123456", "bias"],
+             xlabel=f"weights from the inputs 1 : {ratio}\npublished 1 : 2 : 4")
+    axes.tick_params(length=0)
+    return fig
+
+
+def symmetry_weights(paper: Paper) -> np.ndarray | None:
+    """Weights and biases of a solved symmetry network: a row for each unit, (3, 7)."""
+    state = solved_weights(paper, "symmetry")
+    if state is None:
+        return None
+    grid = np.zeros((3, 7))
+    grid[:2, :6], grid[:2, 6] = state["w.0-1"], state["b.1"]
+    grid[2, :2], grid[2, 6] = state["w.1-2"][0], state["b.2"][0]
+    return grid
 
 
 def hinton(axes: Axes, weights: np.ndarray, scale: float) -> None:
@@ -59,13 +88,10 @@ def solved_weights(paper: Paper, experiment: str) -> dict[str, np.ndarray] | Non
 
 
 def fig1(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=7.6, height=3.2)
-    state = solved_weights(paper, "symmetry")
+    fig, axes = figure(width=7.6, height=3.2)
+    grid = symmetry_weights(paper)
     axes.set(yticks=range(3), yticklabels=["hidden 1", "hidden 2", "output"])
-    if state is not None:
-        grid = np.zeros((3, 7))
-        grid[:2, :6], grid[:2, 6] = state["w.0-1"], state["b.1"]
-        grid[2, :2], grid[2, 6] = state["w.1-2"][0], state["b.2"][0]
+    if grid is not None:
         hinton(axes, grid, np.abs(grid).max())
         for (row, column), w in np.ndenumerate(grid):
             if w:
@@ -76,11 +102,11 @@ def fig1(paper: Paper) -> tuple[str, str, Figure]:
     return "fig1", (
         "Fig. 1: the weights of the first solved symmetry network of seed 0 after 15,000 sweeps; "
         "white positive, black negative, area proportional to magnitude. Mirror inputs have equal "
-        "and opposite weights, in the paper in the ratio 1 : 2 : 4 in some order."), made
+        "and opposite weights, in the paper in the ratio 1 : 2 : 4 in some order."), fig
 
 
 def fig4(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(1, 6, width=6.2, height=1.05, sharex=True)
+    fig, axes = figure(1, 6, width=6.2, height=1.05, sharex=True)
     state = solved_weights(paper, "family_learns")
     for unit, panel in enumerate(axes):
         panel.set(yticks=[0, 1], yticklabels=["English", "Italian"], xticks=range(12),
@@ -91,18 +117,18 @@ def fig4(paper: Paper) -> tuple[str, str, Figure]:
     axes[-1].set_xticklabels([f"{e}\n{i}" for e, i in zip(ENGLISH, ITALIAN, strict=True)],
                              rotation=45, ha="right", fontsize=8)
     square: dict[str, Any] = {"marker": "s", "ls": "", "ms": 8, "mec": "black", "mew": 0.6}
-    legend_below(made, ("positive weight", square | {"color": "white"}),
+    legend_below(fig, ("positive weight", square | {"color": "white"}),
                  ("negative weight; a square's area is its weight's size",
                   square | {"color": "black"}))
     return "fig4", (
         "Fig. 4: weights from the 24 persons to the six units that learn to represent them, in a "
         "network that solved the family trees (changed recipe, seed 0). A unit whose two rows have "
         "opposite colours encodes nationality; one whose rows are alike encodes what the trees "
-        "share, such as generation or branch."), made
+        "share, such as generation or branch."), fig
 
 
 def histograms(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, 3, width=3.8, height=2.1)
+    fig, panels = figure(2, 3, width=3.8, height=2.1)
     for axes, (experiment, (published, title)) in zip(panels.flat, PUBLISHED.items(),
                                                       strict=False):
         found = [s for r in paper.results.get(experiment, []) for s in sweeps(r)]
@@ -133,7 +159,7 @@ def histograms(paper: Paper) -> tuple[str, str, Figure]:
     legend(axes)
     return "sweeps", (
         "Sweeps until every case is right, over all networks of all seeds, with the one published "
-        "run of each task."), made
+        "run of each task."), fig
 
 
 STARTS = [(0.3, -3.0), (0.1, -1.0)]
@@ -170,7 +196,7 @@ def descent(start: tuple[float, float], loss: str, rate: float = 0.01) -> torch.
 
 def plateau(paper: Paper) -> tuple[str, str, Figure]:
     """E of the ideal symmetry network against the scale of its weights, for both losses."""
-    made, panels = figure(2, width=4.2)
+    fig, panels = figure(2, width=4.2)
     hidden, output = (torch.linspace(low, high, 66, dtype=torch.float64)
                       for low, high in ((-0.5, 6), (-4, 14)))
     a, v = torch.meshgrid(hidden, output, indexing="ij")
@@ -179,7 +205,7 @@ def plateau(paper: Paper) -> tuple[str, str, Figure]:
         levels = np.linspace(0, float(e.max()), 15) if name == "squared" else np.geomspace(
             1, float(e.max()), 15)
         drawn = axes.contourf(hidden, output, e.T, levels=levels, cmap="viridis", extend="min")
-        made.colorbar(drawn, ax=axes, label="E")
+        fig.colorbar(drawn, ax=axes, label="E")
         for start, colour in zip(STARTS, ("white", COLOURS[1]), strict=True):
             points = descent(start, name).numpy().round(4)  # the same figure on every processor
             axes.plot(*points.T, color=colour, lw=1.5, path_effects=RIM)
@@ -187,7 +213,7 @@ def plateau(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(xlabel="scale of the hidden weights", ylabel="scale of the output's weights",
                  title=name.replace("_", "-"), xlim=(-0.5, 6), ylim=(-4, 14))
         axes.grid(False)
-    legend_below(made, ("a start that arrives", {"color": "white", "path_effects": RIM}),
+    legend_below(fig, ("a start that arrives", {"color": "white", "path_effects": RIM}),
                  ("one that ends on the level", {"color": COLOURS[1], "path_effects": RIM}),
                  ("after 0, 10, 100, 1,000 updates", {
                      "color": "white", "marker": "o", "ms": 4, "ls": "", "path_effects": RIM}))
@@ -200,4 +226,4 @@ def plateau(paper: Paper) -> tuple[str, str, Figure]:
         "way to the solution at the upper right goes on falling long after squared error is flat. "
         "Paths: gradient descent on the two scales alone, at a rate of 0.01, from two starts; dots "
         "after 0, 10, 100 and 1,000 updates. The white one arrives; the other ends on the level."
-    ), made
+    ), fig

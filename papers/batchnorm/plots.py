@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, legend_below, over_seeds
+from common.evidence.plotting import (
+    COLOURS,
+    explain,
+    figure,
+    gallery_figure,
+    legend_below,
+    over_seeds,
+)
 from common.evidence.results import Result
 
 ARMS = [("plain", "without BN", COLOURS[1]), ("bn", "with BN", COLOURS[0])]
@@ -28,34 +35,50 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield sweep(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: Fig. 1(a) with one learning rate for both."""
+    fig, axes = gallery_figure()
+    accuracies(axes, paper, "", named=False)
+    for (_, label, colour), (x, y) in zip(ARMS, ((9.5, 0.87), (1.5, 0.983)), strict=True):
+        axes.text(x, y, label, color=colour)
+    explain(axes, ("ours", {"color": "grey"}), ("published", {"color": "grey", "ls": "--"}))
+    legend(axes, loc="lower right")
+    return fig
+
+
 def accuracy_panel(axes: Axes, paper: Paper, suffix: str, title: str) -> None:
-    """Fig. 1(a) with the arms of one choice of learning rates."""
+    """Fig. 1(a) with the arms of one choice of learning rates, and a legend."""
+    accuracies(axes, paper, suffix)
+    axes.set_title(title)
+    legend(axes, loc="lower right")
+
+
+def accuracies(axes: Axes, paper: Paper, suffix: str, named: bool = True) -> None:
+    """Test accuracies of one choice of learning rates, ours and published ones."""
     for arm, label, colour in ARMS:
         runs = paper.results.get(arm + suffix, [])
         if runs:
             steps, values = curves(runs, "accuracy")
             lr = runs[0].config["optim.lr"]
-            over_seeds(axes, steps / 1000, values, f"{label}, lr {lr:g}", colour)
+            over_seeds(axes, steps / 1000, values, f"{label}, lr {lr:g}" if named else "_", colour)
         name = "fig1a_with_bn" if arm == "bn" else "fig1a_without_bn"
         line = paper.published(name)
         axes.plot(line["steps_thousand"], line["test_accuracy"], "--", color=colour, lw=1,
-                  label=f"{label}, published")
-    axes.set(xlabel="training steps (thousands)", ylabel="test accuracy", ylim=(0.7, 1.0),
-             title=title)
-    legend(axes, loc="lower right")
+                  label=f"{label}, published" if named else "_")
+    axes.set(xlabel="training steps (thousands)", ylabel="test accuracy", ylim=(0.7, 1.0))
 
 
 def accuracy(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2)
+    fig, (left, right) = figure(2)
     accuracy_panel(left, paper, "", "one learning rate for both")
     accuracy_panel(right, paper, "_best", "each network's best learning rate")
     return "fig1a", (
         "Fig. 1(a): test accuracy on MNIST, mean over seeds with the band from the lowest to the "
-        "highest, over the curves read off the paper's figure (dashed)."), made
+        "highest, over the curves read off the paper's figure (dashed)."), fig
 
 
 def percentiles(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(2, sharey=True)
+    fig, axes = figure(2, sharey=True)
     for panel, (arm, label, _) in zip(axes, ARMS, strict=True):
         for q, colour in (("p85", COLOURS[5]), ("p50", COLOURS[6]), ("p15", COLOURS[2])):
             runs = paper.results.get(arm, [])
@@ -67,14 +90,14 @@ def percentiles(paper: Paper) -> tuple[str, str, Figure]:
                        ms=4)
         panel.set(xlabel="training (%)", title=label)
     axes[0].set(ylabel="input of a sigmoid\nin the last hidden layer")
-    legend_below(made, *((f"{q}th percentile", {"color": colour}) for q, colour in (
+    legend_below(fig, *((f"{q}th percentile", {"color": colour}) for q, colour in (
         (85, COLOURS[5]), (50, COLOURS[6]), (15, COLOURS[2]))),
         ("published", {"color": "black", "ls": "--", "marker": ".", "lw": 1}))
     return "fig1bc", (
         "Fig. 1(b, c): {15, 50, 85}th percentiles of the input of one unit of the last hidden "
         "layer, mean and range over seeds, over the values read off the paper's figure (dashed). "
         "Each seed has a unit of its own, so the bands without BN also show how much units "
-        "differ."), made
+        "differ."), fig
 
 
 def searched(paper: Paper, bn: bool) -> list[Result]:
@@ -85,7 +108,7 @@ def searched(paper: Paper, bn: bool) -> list[Result]:
 
 
 def sweep(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2)
+    fig, (left, right) = figure(2)
     line = paper.published("fig1a_without_bn")
     for arm, label, colour in ARMS:
         runs = searched(paper, arm == "bn")
@@ -106,7 +129,7 @@ def sweep(paper: Paper) -> tuple[str, str, Figure]:
         "The search for the unstated learning rate and initial scale σ on 10,000 held-out "
         "training images, one seed: final accuracy of both networks (left), and how far the plain "
         "network's validation curve is from the published curve without BN (right), which chose "
-        "the scale and the shared rate."), made
+        "the scale and the shared rate."), fig
 
 
 def distance(run: Result, line: dict[str, np.ndarray]) -> float:

@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, label_points, legend_below, over_seeds
+from common.evidence.plotting import (
+    COLOURS,
+    figure,
+    gallery_figure,
+    label_points,
+    legend_below,
+    over_seeds,
+)
 from common.evidence.results import Result
 from papers.bayes_by_backprop.facts import (
     SPREAD,
@@ -42,8 +49,18 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield search(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: Fig. 5, what is predicted beyond the data."""
+    fig, panels = gallery_figure(2, sharey=True)
+    regressions(panels, paper, ("data", "quartiles", "median"))
+    for axes in panels:
+        axes.set(xticks=(0, 0.5, 1), yticks=(0, 1))
+        legend(axes, loc="lower right")
+    return fig
+
+
 def table1(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(3, width=2.9, height=3.4, sharey=True)
+    fig, panels = figure(3, width=2.9, height=3.4, sharey=True)
     published = paper.published("table1")
     for axes, units in zip(panels, UNITS, strict=True):
         at_units = list(published["units"]).index(units)
@@ -58,17 +75,17 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
                                            for _, label, _ in ARMS], fontsize=8)
         axes.set(title=f"{units} units a layer", ylim=(1.0, 2.4), xlim=(-0.6, len(ARMS) - 0.4))
     panels[0].set_ylabel("test error on MNIST (%)")
-    legend_below(made, *((text, {"marker": sign, "ls": "", "color": "black",
+    legend_below(fig, *((text, {"marker": sign, "ls": "", "color": "black",
                                  "markerfacecolor": "none" if sign == "o" else "black"})
                          for text, sign in (("published", "o"), (
                              "at the lowest validation cost", "x"), (
                              "at the lowest validation error", "^"), ("at the last epoch", "."))))
     return "table1", ("Table 1: test error by method and width, published and measured, one sign a "
-                      "seed."), made
+                      "seed."), fig
 
 
 def fig2(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, sharey=True)
+    fig, panels = figure(2, sharey=True)
     levels = {"sgd": 1.856, "dropout": 1.40, "mixture": 1.32}  # at 500 to 600 epochs, 1200 units
     for axes, units in zip(panels, (400, 1200), strict=True):
         lines = [(arm, f"{arm}_{units}", label, colour) for arm, label, colour in ARMS]
@@ -85,13 +102,13 @@ def fig2(paper: Paper) -> tuple[str, str, Figure]:
                           label=f"{label}, published")
         axes.set(xlabel="epochs", title=f"{units} units", ylim=(0.8, 3))
     panels[0].set(ylabel="test error on MNIST (%)")
-    legend_of_all(made)
+    legend_of_all(fig)
     return "fig2", ("Fig. 2: test error during training, mean and range over seeds; dashed: the "
-                    "paper's level from epoch 500 to 600."), made
+                    "paper's level from epoch 500 to 600."), fig
 
 
 def posterior(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2, height=3.6)
+    fig, (left, right) = figure(2, height=3.6)
     snr, pruning = paper.published("fig4"), paper.published("table2")
     left.plot(snr["log_snr"], snr["percent"], "o--", color="black", label="published, 1200 units")
     right.plot(pruning["removed"], pruning["error"], "o--", color="black",
@@ -109,29 +126,36 @@ def posterior(paper: Paper) -> tuple[str, str, Figure]:
     left.set(xlabel="log10 |μ|/σ", ylabel="% of weights below")
     right.set(xlabel="% of weights removed, lowest |μ|/σ first", ylabel="test error (%)",
               ylim=(1, 4))
-    legend_of_all(made)
+    legend_of_all(fig)
     return "posterior", ("Fig. 4 and Table 2: the signal-to-noise ratio of weights, and the error "
-                         "of the mean network with the noisiest weights set to zero."), made
+                         "of the mean network with the noisiest weights set to zero."), fig
+
+
+REGRESSION = (("regression_bbb", "BBB", COLOURS[0]),
+              ("regression_sgd", "plain network", COLOURS[1]))
 
 
 def fig5(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, sharey=True)
+    fig, panels = figure(2, sharey=True)
+    regressions(panels, paper, ("the paper's 598 points", "interquartile range", "median"))
+    for axes in panels:
+        legend(axes)
+    panels[0].set(ylabel="y")
+    return "fig5", ("Fig. 5: median and interquartile range of the predictions (first seed), and "
+                    "the paper's 598 points."), fig
+
+
+def regressions(panels: np.ndarray, paper: Paper, names: tuple[str, str, str]) -> None:
+    """A panel for each network of the regression: points, quartiles and medians, so named."""
     points, x = paper.published("fig5_points"), GRID.squeeze().numpy()
-    for axes, (name, label, colour) in zip(panels, (
-            ("regression_bbb", "BBB", COLOURS[0]),
-            ("regression_sgd", "plain network", COLOURS[1])), strict=True):
-        axes.plot(points["x"], points["y"], ".", color="black", markersize=1.5,
-                  label="the paper's 598 points")
+    for axes, (name, label, colour) in zip(panels, REGRESSION, strict=True):
+        axes.plot(points["x"], points["y"], ".", color="black", markersize=1.5, label=names[0])
         for run in paper.results.get(name, [])[:1]:
             low, median, high = quartiles(run)
             axes.fill_between(x, low, high, color=colour, alpha=0.3, linewidth=0,
-                              label="interquartile range")
-            axes.plot(x, median, color=colour, label="median")
-        legend(axes)
+                              label=names[1])
+            axes.plot(x, median, color=colour, label=names[2])
         axes.set(xlabel="x", title=label, xlim=(-0.25, 1.25), ylim=(-0.6, 1.4))
-    panels[0].set(ylabel="y")
-    return "fig5", ("Fig. 5: median and interquartile range of the predictions (first seed), and "
-                    "the paper's 598 points."), made
 
 
 def of_agents(runs: list[Result]) -> list[float]:
@@ -143,7 +167,7 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
     priors = sorted(((runs[0].config["prior.minus_log_sigma1"], name)
                      for name, runs in paper.results.items()
                      if name.startswith("search_bandit_prior")), reverse=True)
-    made, panels = figure(2, 2, height=3.2)
+    fig, panels = figure(2, 2, height=3.2)
     axes, named, searches, *more = panels.flat
     published = paper.published("fig6")
     for k, (name, label) in enumerate((("bandit_5", "5 % random"), ("bandit_1", "1 % random"),
@@ -163,7 +187,7 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
     handles, labels = axes.get_legend_handles_labels()
     named.set_axis_off()
     named.legend(handles, labels, loc="center left", ncols=2)
-    legend_below(made, ("an agent at the end", {"marker": "x", "ls": "", "color": "black"}),
+    legend_below(fig, ("an agent at the end", {"marker": "x", "ls": "", "color": "black"}),
                  ("an agent of the search", {"marker": ".", "ls": "", "color": "black"}),
                  ("mean of a setting's agents", {"marker": "_", "ls": "", "color": "black",
                                                  "markersize": 14}))
@@ -182,7 +206,7 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(title="search: regret after 10,000")
     return "fig6", ("Fig. 6: cumulative regret, mean over agents, published (dots, of five) and "
                     "measured; crosses: every agent at the end. Beside it: what the agents were "
-                    "given; a dot is an agent, a bar their mean."), made
+                    "given; a dot is an agent, a bar their mean."), fig
 
 
 def settings(axes: Axes, paper: Paper, names: list[str], labels: list[str]) -> None:
@@ -199,7 +223,7 @@ def settings(axes: Axes, paper: Paper, names: list[str], labels: list[str]) -> N
 
 
 def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(3, width=3.2)
+    fig, panels = figure(3, width=3.2)
     quantities = (("entropy", "predictive entropy (nats)", 1),
                   ("epistemic", "epistemic part (nats)", 1),
                   ("ece", "calibration error (%)", 100))
@@ -216,7 +240,7 @@ def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(title=label, xlim=(-0.5, 3.5), ylim=(0, None), xticks=range(len(ARMS)))
         axes.set_xticklabels([label.replace(", ", ",\n").replace(" ", "\n")
                               for _, label, _ in ARMS], fontsize=8)
-    legend_below(made, ("test images", {"marker": "o", "ls": "", "color": "grey"}),
+    legend_below(fig, ("test images", {"marker": "o", "ls": "", "color": "grey"}),
                  ("turned by 90°", {"marker": "s", "ls": "", "color": "grey"}),
                  ("400 units", {"marker": "o", "ls": "", "color": "black"}),
                  ("1200 units", {"marker": "o", "ls": "", "color": "black",
@@ -224,11 +248,11 @@ def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
     return "uncertainty", (
         "How sure the networks are: on the test images (circles) and on the same turned by 90° "
         "(squares), which they have not learned; 400 units filled, 1200 open, one mark "
-        "a seed."), made
+        "a seed."), fig
 
 
 def search(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2, height=4.5)
+    fig, (left, right) = figure(2, height=4.5)
     markers = {-3.0: "o", -4.0: "s", -5.0: "^"}
     colours = {"gaussian": COLOURS[4], "mixture": COLOURS[0]}
     names = {"pi": "π", "sigma2": "−ln σ2", "mu": "initial μ sd", "lr": "lr", "kl": "KL weights",
@@ -263,7 +287,7 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
     left.set(ylabel="lowest validation cost (nats an image)")
     right.margins(y=0.12)  # room for the lowest label
     legend_below(
-        made, *((f"ρ = −{-ρ:g}", {"marker": marker, "ls": "", "color": "grey"})
+        fig, *((f"ρ = −{-ρ:g}", {"marker": marker, "ls": "", "color": "grey"})
                 for ρ, marker in markers.items()),
         *((label, {"marker": "o", "ls": "", "color": colours[kind]}) for kind, label in (
             ("gaussian", "Gaussian prior"), ("mixture", "scale mixture"))), columns=5)
@@ -273,4 +297,4 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
         "The search, 60 epochs a setting at 400 units, each panel with a scale of its own: cost on "
         "the validation split, and what "
         "Fig. 3 shows of the posterior. Left of the dotted line a posterior counts as "
-        "collapsed."), made
+        "collapsed."), fig

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, over_seeds
+from common.evidence.plotting import COLOURS, explain, figure, gallery_figure, over_seeds
 from papers.cyclical_lr import range_test
 from papers.cyclical_lr.policies import rate
 
@@ -33,8 +33,25 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield table3(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: one row of Table 1 with cycles, one without."""
+    fig, axes = gallery_figure()
+    for name, label, y in (("fixed", "a rate that falls twice", 74),
+                           ("triangular2", "cycles", 83.5)):
+        accuracy_curve(axes, paper, name, "_")
+        axes.plot(*TABLE1[name], "o", color=COLOUR[name], ms=6, markeredgecolor="black",
+                  markeredgewidth=0.8)
+        axes.text(TABLE1[name][0], y, label, color=COLOUR[name], ha="right")
+    axes.set(xlabel="iterations (thousands)", ylabel="test accuracy (%)", xlim=(0, 73),
+             ylim=(60, 86))
+    explain(axes, ("ours", {"color": "grey"}),
+            ("published", {"color": "grey", "marker": "o", "ls": "", "markeredgecolor": "black"}))
+    legend(axes, loc="lower right")
+    return fig
+
+
 def range_test_figure(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=6.4, height=3.8)
+    fig, axes = figure(width=6.4, height=3.8)
     runs = paper.results.get("range_test", [])
     for run, colour in zip(runs, COLOURS, strict=False):
         rates, accuracies = run.curves["rate"][1], run.curves["accuracy"][1]
@@ -53,7 +70,7 @@ def range_test_figure(paper: Paper) -> tuple[str, str, Figure]:
         "Section 3.3: accuracy on held-out training images while the rate rises in a straight "
         "line. Dashed: where the accuracy starts to increase, which is the same rate for every "
         "seed, and where that ends, by the rule in range_test.py. Triangles: the bounds that the "
-        "paper takes from its Fig. 3."), made
+        "paper takes from its Fig. 3."), fig
 
 
 def rates_of(axes: Axes, paper: Paper, name: str, iterations: int, label: str = "",
@@ -66,7 +83,7 @@ def rates_of(axes: Axes, paper: Paper, name: str, iterations: int, label: str = 
 
 
 def policies(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, middle, right) = figure(3, width=3.9)
+    fig, (left, middle, right) = figure(3, width=3.9)
     rates_of(left, paper, "nesterov_triangular", 15_999, "triangular", color=COLOURS[5])
     for name in ("triangular2", "exp_range", "decay"):
         rates_of(left, paper, name, 15_999, color=COLOUR[name])
@@ -81,11 +98,11 @@ def policies(paper: Paper) -> tuple[str, str, Figure]:
     right.set(yscale="log", ylim=(8e-6, 1e-2), title="longer runs")
     for axes in (left, middle, right):
         axes.set(xlabel="iterations (thousands)")
-    legend_of_all(made)
+    legend_of_all(fig)
     return "policies", (
         "The learning rate under every policy. Left: the first 16,000 iterations. Middle and "
         "right, on a logarithmic scale: the rows of Table 1, and the control that has "
-        "triangular2's stages without a rise."), made
+        "triangular2's stages without a rise."), fig
 
 
 def accuracy_curve(axes: Axes, paper: Paper, name: str, label: str) -> None:
@@ -101,7 +118,7 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
     panels = [("fixed", "triangular2", "decay", *OURS)]
     if paper.results.get("exp") or paper.results.get("exp_range"):
         panels.append(("fixed", "exp", "exp_range"))
-    made, every = figure(len(panels), sharey=True, width=3.8 if len(panels) > 1 else 6.4)
+    fig, every = figure(len(panels), sharey=True, width=3.8 if len(panels) > 1 else 6.4)
     every = every if len(panels) > 1 else [every]
     for axes, names in zip(every, panels, strict=True):
         for name in names:
@@ -116,12 +133,12 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
     return "table1", (
         "Table 1 as curves: test accuracy while training, mean over seeds with the range between "
         "them; circles are the paper's final accuracies. decay_staged and fixed_staged are "
-        "controls of ours."), made
+        "controls of ours."), fig
 
 
 def table3(paper: Paper) -> tuple[str, str, Figure]:
     claims = [c for c in paper.claims if c.id.startswith("table3-")]
-    made, axes = figure(width=7.0, height=3.8)
+    fig, axes = figure(width=7.0, height=3.8)
     places = np.arange(len(claims))[::-1]
     axes.plot([c.published for c in claims], places, "o", color=COLOURS[6], mfc="none",
               label="published")
@@ -133,4 +150,4 @@ def table3(paper: Paper) -> tuple[str, str, Figure]:
     axes.set_yticks(places, [c.says.removesuffix(" iterations: test accuracy, %") for c in claims])
     axes.set(xlabel="final test accuracy (%)")
     legend(axes, loc="upper left")
-    return "table3", "Table 3: every row's final accuracy, published and measured.", made
+    return "table3", "Table 3: every row's final accuracy, published and measured.", fig

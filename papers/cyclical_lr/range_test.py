@@ -117,10 +117,10 @@ def main(argv: list[str]) -> int:
     print("the accuracy never rose: try other rates" if bounds is None else
           f"schedule.base_lr={bounds[0]:.2g} schedule.max_lr={bounds[1]:.2g}")
     with style():
-        made, axes = figure(width=6.4, height=4)
+        fig, axes = figure(width=6.4, height=4)
         draw(axes, rates, accuracies, bounds)
         picture = (path if path.is_dir() else path.parent) / "range_test.png"
-        write_atomic(picture, png(made))
+        write_atomic(picture, png(fig))
     print(f"accuracy against rate: {shown(picture)}")
     return 0
 

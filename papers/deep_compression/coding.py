@@ -36,6 +36,9 @@ MAGIC, SUFFIX = b"DCN1", ".dcn"
 LARGEST = 2**28
 """Weights of a tensor at most: what a damaged file may ask for."""
 
+DIMENSIONS = 8
+"""Dimensions of a tensor at most."""
+
 
 @dataclass(frozen=True)
 class SharedTensor:
@@ -188,14 +191,13 @@ def encode(tensors: Tensors) -> bytes:
     """The bytes of a ``.dcn`` file.
 
     Raises:
-        UserError: a name of more than 255 bytes, or more tensors than a file can count.
+        UserError: a tensor that the file could not give back, or more of them than it can count.
     """
     if len(tensors) >= 2**16:
         raise UserError(f"{len(tensors)} tensors: expected at most 65,535 in a {SUFFIX} file")
-    for name in tensors:
-        if len(name.encode()) > 255:
-            raise UserError(f"tensor {name[:40]}…: expected a name of at most 255 bytes, has "
-                            f"{len(name.encode())}")
+    for name, tensor in tensors.items():
+        if fault := unfit(name, tensor):
+            raise UserError(f"tensor {name[:40]}: {fault}")
     parts = [MAGIC, struct.pack("<H", len(tensors))]
     for name, tensor in tensors.items():
         if isinstance(tensor, SharedTensor):
@@ -206,6 +208,28 @@ def encode(tensors: Tensors) -> bytes:
                   name.encode(), struct.pack(f"<B{len(shape)}I", len(shape), *shape), content]
     body = b"".join(parts)
     return body + struct.pack("<I", zlib.crc32(body))
+
+
+def unfit(name: str, tensor: SharedTensor | np.ndarray) -> str:
+    """Why a file cannot hold a tensor; empty if it can."""
+    if len(name.encode()) > 255:
+        return f"expected a name of at most 255 bytes, has {len(name.encode())}"
+    floats, shape = ((tensor.centroids, tensor.codes.shape) if isinstance(tensor, SharedTensor)
+                     else (tensor, tensor.shape))
+    if floats.dtype != np.float32:
+        return f"expected values of float32, has {floats.dtype}"
+    if len(shape) > DIMENSIONS or math.prod(shape) > LARGEST:
+        return f"expected at most {DIMENSIONS} dimensions and {LARGEST:,} weights, has {shape}"
+    if not isinstance(tensor, SharedTensor):
+        return ""
+    if not 1 <= tensor.index_bits <= 8:
+        return f"expected indices of 1 to 8 bits, has {tensor.index_bits}"
+    if len(floats) >= 2**16:
+        return f"expected at most 65,535 centroids, has {len(floats)}"
+    if not np.issubdtype(tensor.codes.dtype, np.integer) or (tensor.codes.size and not (
+            0 <= tensor.codes.min() and tensor.codes.max() <= len(floats))):
+        return f"expected codes from 0 to {len(floats)}, the number of centroids"
+    return ""
 
 
 def _shared(tensor: SharedTensor) -> bytes:
@@ -265,7 +289,8 @@ def decode(data: bytes) -> Tensors:
         except UnicodeDecodeError as e:
             raise Damaged("a name that is not UTF-8") from e
         shape = reader.numbers(f"{reader.numbers('B')[0]}I")
-        if kind > 1 or name in tensors or math.prod(shape) > LARGEST:
+        if (kind > 1 or name in tensors or len(shape) > DIMENSIONS
+                or max(math.prod(shape), *shape, 0) > LARGEST):
             raise Damaged(f"a tensor {name!r} of kind {kind} and shape {shape}")
         if kind:
             tensors[name] = _read_shared(reader, shape)

@@ -10,7 +10,15 @@ from matplotlib.figure import Figure
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, empty, explain, figure, legend_below, over_seeds
+from common.evidence.plotting import (
+    COLOURS,
+    empty,
+    explain,
+    figure,
+    gallery_figure,
+    legend_below,
+    over_seeds,
+)
 from papers.deep_compression.coding import SharedTensor, Tensors, code_lengths, read
 from papers.deep_compression.facts import SHAPES, kilobytes
 
@@ -28,6 +36,33 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield codebook(paper)
     yield tickets(paper)
     yield published_rounds(paper)
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: error over size, from training to the file."""
+    fig, axes = gallery_figure()
+    claims = {c.id: c.published for c in paper.claims if c.published is not None}
+    for (name, network, title, (short, prunings)), colour, y in zip(
+            NETWORKS, COLOURS, (1.92, 1.2), strict=False):
+        walks = [walk(paper, name, network, prunings, r.seed)
+                 for r in paper.results.get(f"{name}_reference", [])]
+        ends = [stage for stage in ("trained", f"pruned {prunings}", "file")
+                if any(stage == p[0] for points in walks for p in points)]
+        means = [np.mean([p[1:] for points in walks for p in points if p[0] == stage], axis=0)
+                 for stage in ends]
+        if means:
+            axes.plot(*np.transpose(means), "o-", color=colour, ms=5)
+        known = [(kb, claims[i]) for kb, i in PUBLISHED[short]]
+        axes.plot(*zip(*known, strict=True), "*--", color=colour, ms=8, lw=1)
+        axes.text(1700, y, title, color=colour)
+    explain(axes, ("ours", {"marker": "o", "color": "grey"}),
+            ("published", {"marker": "*", "ms": 8, "lw": 1, "ls": "--", "color": "grey"}))
+    axes.set(xscale="log", xlabel="size (KB)", ylabel="test error (%)", xlim=(2500, 20),
+             ylim=(0.5, 2.2))
+    axes.set_xticks((1000, 100, 30), ("1,000", "100", "30"))
+    axes.minorticks_off()
+    legend(axes)
+    return fig
 
 
 def walk(paper: Paper, name: str, network: str, prunings: int, seed: int,
@@ -53,7 +88,7 @@ def walk(paper: Paper, name: str, network: str, prunings: int, seed: int,
 
 def stages(paper: Paper) -> tuple[str, str, Figure]:
     """Error stage by stage, and the size that each leaves."""
-    made, panels = figure(1, 2, width=7, height=2.7)
+    fig, panels = figure(1, 2, width=7, height=2.7)
     claims = {c.id: c.published for c in paper.claims if c.published is not None}
     for axes, (name, network, title, (short, prunings)) in zip(panels, NETWORKS, strict=True):
         seeds = sorted({r.seed for r in paper.results.get(f"{name}_reference", [])})
@@ -82,13 +117,13 @@ def stages(paper: Paper) -> tuple[str, str, Figure]:
         if not seeds:
             axes.text(0.97, 0.9, "no run yet", ha="right", transform=axes.transAxes)
         axes.set_ylabel("test error (%)")
-    legend_of_all(made)
+    legend_of_all(fig)
     return "stages", (
         "Test error stage by stage, from the trained network (left) through prunings, sharing and "
         "fine-tuning to the file (right), and below each stage its size, the mean over seeds. "
         "Pruned networks count 4 bytes a weight kept, without indices, as "
         "the published 12×; shared ones indices and centroids; files every byte. Stars are the "
-        "published values."), made
+        "published values."), fig
 
 
 def file_of(paper: Paper, name: str) -> Tensors | None:
@@ -99,7 +134,7 @@ def file_of(paper: Paper, name: str) -> Tensors | None:
 
 def pattern(paper: Paper) -> tuple[str, str, Figure]:
     """Fig. 4 of 2015, and the same by pixel."""
-    made, (left, right) = figure(2, width=4.3, height=2.9, width_ratios=(2.2, 1))
+    fig, (left, right) = figure(2, width=4.3, height=2.9, width_ratios=(2.2, 1))
     tensors = file_of(paper, "lenet300")
     if tensors is None:
         empty(left)
@@ -115,18 +150,18 @@ def pattern(paper: Paper) -> tuple[str, str, Figure]:
         left.set_xticks(range(0, 785, 112))
         shown = right.imshow(kept.mean(0).reshape(28, 28), cmap="magma")
         right.set_axis_off()
-        made.colorbar(shown, ax=right, label="part of its 300 weights kept", shrink=0.8)
+        fig.colorbar(shown, ax=right, label="part of its 300 weights kept", shrink=0.8)
     left.grid(False)
     right.grid(False)
     return "pattern", (
         "What is left of LeNet-300-100's first layer (seed 0), read from its file: its 300 × 784 "
         "weights, a dot for each that is left, with a band for each of the image's 28 rows (Fig. 4 "
-        "of 2015), and the same by pixel. Digits are written in the middle."), made
+        "of 2015), and the same by pixel. Digits are written in the middle."), fig
 
 
 def codebook(paper: Paper) -> tuple[str, str, Figure]:
     """How many weights share each value, and what its code costs."""
-    made, panels = figure(3, width=3.2, height=2.8)
+    fig, panels = figure(3, width=3.2, height=2.8)
     tensors = file_of(paper, "lenet300")
     for axes, layer in zip(panels, ("ip1", "ip2", "ip3"), strict=True):
         axes.set_title(layer)
@@ -152,7 +187,7 @@ def codebook(paper: Paper) -> tuple[str, str, Figure]:
         if layer == "ip3":
             bits.set_ylabel("bits of its Huffman code (dots)")
     panels[0].set_ylabel("weights that share it (lines)")
-    legend_below(made, ("weights that share a centroid", {"color": COLOURS[0]}),
+    legend_below(fig, ("weights that share a centroid", {"color": COLOURS[0]}),
                  ("filler zeros", {"color": COLOURS[1]}),
                  ("bits of the Huffman code", {"marker": ".", "ls": "", "color": COLOURS[6]}),
                  ("6 bits, without it", {"ls": ":", "color": "grey"}))
@@ -160,7 +195,7 @@ def codebook(paper: Paper) -> tuple[str, str, Figure]:
         "The shared weights of LeNet-300-100 (seed 0), read from its file: a line for each of the "
         "63 centroids, as high as weights share it, red the filler zeros; dots, the bits of its "
         "Huffman code, dotted the 6 bits without. Pruning took the middle of the distribution."), (
-            made)
+            fig)
 
 
 CURVES = (("short_0", "100 %", 0, "-"), ("short_3", "51.3 %", 2, "-"),
@@ -193,7 +228,7 @@ def by_weights_left(axes: Axes, paper: Paper, stem: str, rounds: int, metric: st
 
 def tickets(paper: Paper) -> tuple[str, str, Figure]:
     """Fig. 3 of Frankle & Carbin in 3,000 iterations, and accuracy at early stopping."""
-    made, (left, right) = figure(2, width=4.2)
+    fig, (left, right) = figure(2, width=4.2)
     for name, label, colour, style in CURVES:
         runs = paper.results.get(name, [])
         if runs:
@@ -212,12 +247,12 @@ def tickets(paper: Paper) -> tuple[str, str, Figure]:
     return "tickets", (
         "Lottery tickets of LeNet-300-100, 3,000 iterations a round: how fast they learn, beside "
         "the same masks with new initial weights (broken lines), and the test accuracy where the "
-        "validation loss is least."), made
+        "validation loss is least."), fig
 
 
 def published_rounds(paper: Paper) -> tuple[str, str, Figure]:
     """Fig. 4 (a, b) of Frankle & Carbin: early stopping over the weights left."""
-    made, (left, right) = figure(2, width=4.2)
+    fig, (left, right) = figure(2, width=4.2)
     by_weights_left(left, paper, "ticket", 16, "stop")
     by_weights_left(right, paper, "ticket", 16, "stop_accuracy", 100)
     left.set(ylabel="iteration of early stopping", ylim=(0, None))
@@ -227,4 +262,4 @@ def published_rounds(paper: Paper) -> tuple[str, str, Figure]:
         axes.set_xticks(shown, [f"{x:g}" for x in shown])
     return "rounds", (
         "Lottery tickets of LeNet-300-100 as published, 50,000 iterations a round: where the "
-        "validation loss is least, and the test accuracy there, over the weights left."), made
+        "validation loss is least, and the test accuracy there, over the weights left."), fig

@@ -14,7 +14,7 @@ from matplotlib.ticker import NullLocator
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, explain, figure
+from common.evidence.plotting import COLOURS, explain, figure, gallery_figure
 from common.experiments import Experiments
 from papers.deep_linear.model import (
     curvature,
@@ -39,6 +39,16 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield chaos(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: modes learned one after another, and theory."""
+    fig, axes = gallery_figure()
+    learned(axes, paper, "random", lw=4)
+    axes.set(ylabel="strength", ylim=(-0.1, 4.9))
+    axes.set_xticks((0, 3000, 6000), ("0", "3,000", "6,000"))
+    legend(axes, loc="upper left")
+    return fig
+
+
 R = TypeVar("R")
 
 
@@ -50,30 +60,36 @@ def recipe(name: str, make: Callable[[Config], R], **overrides: Any) -> R:
 
 
 def modes(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, width=3.9, sharey=True)
+    fig, panels = figure(2, width=3.9, sharey=True)
     for axes, name, title in zip(panels, ("modes", "random"),
                                  ("decoupled start", "small random weights"), strict=True):
-        for run in paper.results.get(name, [])[:1]:
-            s, λ = run.config["model.strengths"], run.config["optim.lr"]
-            u0s = recipe(name, ModesRecipe).growing()
-            updates = run.config["optim.updates"]
-            for k, colour in zip(range(len(s)), COLOURS, strict=False):
-                steps, u = run.curves[f"u_{k}"]
-                t = np.linspace(0, steps[-1] * updates, 400)
-                u0 = run.config["model.u0"] if name == "modes" else u0s[k]
-                axes.plot(steps * updates, u, color=colour, lw=3.2, alpha=0.45)
-                axes.annotate(f"s = {s[k]:.0f}", (6900, s[k]), (0, 4), ha="right", color=colour,
-                              textcoords="offset points", fontsize=8)
-                axes.plot(t, strength(t, s[k], u0, 1 / λ), color="black", lw=0.9, ls="--")
-        axes.plot([], [], color="grey", lw=3.2, alpha=0.45, label="network")
-        axes.plot([], [], color="black", lw=0.9, ls="--", label="theory, eq. (12)")
-        axes.set(xlabel="updates of gradient descent", title=title, xlim=(0, 7000))
+        learned(axes, paper, name)
+        axes.set_title(title)
     panels[0].set_ylabel("strength of the mode, u")
     panels[0].set_ylim(-0.1, 4.9)
     legend(panels[0], loc="upper left")
     return "modes", ("Four modes learned by a linear network with one hidden layer (colours) and "
                      "theory (dashed), from the invariant set and from small random weights: "
-                     "plateaus and jumps, the strongest mode first."), made
+                     "plateaus and jumps, the strongest mode first."), fig
+
+
+def learned(axes: Axes, paper: Paper, name: str, lw: float = 3.2) -> None:
+    """The strength of every mode over the updates, in lines of width ``lw``, and theory."""
+    for run in paper.results.get(name, [])[:1]:
+        s, λ = run.config["model.strengths"], run.config["optim.lr"]
+        u0s = recipe(name, ModesRecipe).growing()
+        updates = run.config["optim.updates"]
+        for k, colour in zip(range(len(s)), COLOURS, strict=False):
+            steps, u = run.curves[f"u_{k}"]
+            t = np.linspace(0, steps[-1] * updates, 400)
+            u0 = run.config["model.u0"] if name == "modes" else u0s[k]
+            axes.plot(steps * updates, u, color=colour, lw=lw, alpha=0.45)
+            axes.annotate(f"s = {s[k]:.0f}", (6900, s[k]), (0, 4), ha="right", color=colour,
+                          textcoords="offset points", fontsize=8)
+            axes.plot(t, strength(t, s[k], u0, 1 / λ), color="black", lw=0.9, ls="--")
+    axes.plot([], [], color="grey", lw=lw, alpha=0.45, label="network")
+    axes.plot([], [], color="black", lw=0.9, ls="--", label="theory, eq. (12)")
+    axes.set(xlabel="updates of gradient descent", xlim=(0, 7000))
 
 
 def path(a: float, b: float, s: float, λ: float = 0.01, updates: int = 3000) -> np.ndarray:
@@ -88,7 +104,7 @@ def path(a: float, b: float, s: float, λ: float = 0.01, updates: int = 3000) ->
 
 def saddle() -> tuple[str, str, Figure]:
     s, end = 1.0, 2.1
-    made, (plane, losses) = figure(2, width=3.9, height=3.4)
+    fig, (plane, losses) = figure(2, width=3.9, height=3.4)
     x = np.linspace(-end, end, 80)
     a, b = np.meshgrid(x, x)
     plane.contourf(a, b, np.log10(0.5 * (s - a * b) ** 2 + 1e-3), 14, cmap="Greys_r", alpha=0.75)
@@ -114,15 +130,15 @@ def saddle() -> tuple[str, str, Figure]:
     losses.axhline(0.5 * s * s, color="grey", lw=0.8, ls="--")
     losses.annotate("at the saddle", (690, 0.5 * s * s), (0, 3), textcoords="offset points",
                     ha="right", fontsize=8, color="grey")
-    legend_of_all(made)
+    legend_of_all(fig)
     return "saddle", ("One mode, two layers. Left: the error over their shares a and b (dark is "
                       "low) and paths of gradient descent, hyperbolas of constant a² − b²; those "
                       "that begin near a = −b are drawn into the saddle before they turn. Right: "
-                      "their errors, with a plateau for each path that passes the saddle."), made
+                      "their errors, with a plateau for each path that passes the saddle."), fig
 
 
 def depth(paper: Paper) -> tuple[str, str, Figure]:
-    made, (theory, images) = figure(2, width=3.9)
+    fig, (theory, images) = figure(2, width=3.9)
     layers = np.unique(np.geomspace(3, 1000, 60).astype(int))
     for u0, colour in ((0.1, COLOURS[0]), (0.2, COLOURS[2]), (0.05, COLOURS[1])):
         line = [curvature(int(n), 1.0) * deep_learning_time(int(n), 1.0, u0, 0.9) for n in layers]
@@ -141,7 +157,7 @@ def depth(paper: Paper) -> tuple[str, str, Figure]:
                      "0.9 against depth, in units of c = 1/(rate × largest curvature), since the "
                      "rate is scaled by the curvature: theory (lines), its limit of infinite depth "
                      "(dashed), trained networks (dots). Right: linear networks of width 100 on "
-                     "MNIST, the best of 20 rates, every seed and their median."), made
+                     "MNIST, the best of 20 rates, every seed and their median."), fig
 
 
 def sweep(axes: Axes, paper: Paper) -> None:
@@ -173,7 +189,7 @@ def sweep(axes: Axes, paper: Paper) -> None:
 
 def spectra() -> tuple[str, str, Figure]:
     width, factors = 300, (1, 5, 20, 100)
-    made, (products, jacobians) = figure(2, width=3.9)
+    fig, (products, jacobians) = figure(2, width=3.9)
     rank = (np.arange(width) + 0.5) / width
     for name, style in (("gaussian", "-"), ("orthogonal", "--")):
         r = recipe(f"product_{name}", ProductRecipe, model__width=width, train__steps=100)
@@ -200,7 +216,7 @@ def spectra() -> tuple[str, str, Figure]:
     return "spectra", (f"Singular values, largest first, N = {width}. Left: of products of random "
                        "matrices; Gaussian factors lose almost every direction, orthogonal ones "
                        "none. Right: of the Jacobian of 100 tanh layers below, at and above the "
-                       "edge of chaos."), made
+                       "edge of chaos."), fig
 
 
 def drawn(σ: np.ndarray) -> np.ndarray:
@@ -214,7 +230,7 @@ def drawn(σ: np.ndarray) -> np.ndarray:
 
 
 def chaos(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
+    fig, axes = figure()
     gains = np.linspace(0.5, 2.1, 81)
     axes.plot(gains, [variance_at(2000, 1.0, g) for g in gains], color="black",
               label="theory, infinite depth")
@@ -229,4 +245,4 @@ def chaos(paper: Paper) -> tuple[str, str, Figure]:
     axes.set(xlabel="gain g", ylabel="variance of the layer's inputs, q")
     legend(axes)
     return "chaos", ("Variance of a tanh network's activity against the gain of its random "
-                     "orthogonal weights: it dies out below g = 1."), made
+                     "orthogonal weights: it dies out below g = 1."), fig

@@ -10,6 +10,7 @@ from torch import Tensor
 from common.evidence.results import Result
 from papers.distillation.model import (
     Network,
+    distillation_loss,
     gradient,
     matching,
     shifted,
@@ -89,8 +90,14 @@ def gradient_ratio(T: float, factor: float) -> float:
 
 
 def scaled_ratio(T: float, factor: float) -> float:
-    """The same of soft gradients times T²."""
-    return round(gradient_ratio(T, factor) / factor**2, DIGITS)
+    """The same of the loss that trains, which multiplies C by T²; without labels."""
+    z, v = logits()
+    labels, sizes = torch.zeros(len(z), dtype=torch.long), []
+    for t in (T, factor * T):
+        x = z.clone().requires_grad_()
+        (slope_of_loss,) = torch.autograd.grad(distillation_loss(x, v, labels, t, hard=0.0), x)
+        sizes.append(slope_of_loss.norm())
+    return round((sizes[0] / sizes[1]).item(), DIGITS)
 
 
 def softmax_difference() -> float:

@@ -13,7 +13,15 @@ from safetensors.numpy import load_file
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, dots, empty, explain, figure, published_bar
+from common.evidence.plotting import (
+    COLOURS,
+    dots,
+    empty,
+    explain,
+    figure,
+    gallery_figure,
+    published_bar,
+)
 from papers.distillation.model import softened
 
 ARMS = (
@@ -41,6 +49,30 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield knowledge(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: what soft targets save, and a 3 never seen."""
+    fig, axes = gallery_figure()
+    shown = (ARMS[1], ARMS[2], ARMS[4])
+    columns(axes, paper, shown)
+    explain(axes, ("a run here", {"marker": "o", "ls": "", "color": "grey", "ms": 5}))
+    axes.set_xticks(range(3), ["student,\nlabels", "student,\nsoft targets",
+                               "no 3 seen,\nbias raised"])
+    axes.set(ylabel="errors in 10,000", ylim=(0, 180), xlim=(-0.5, 2.8))
+    legend(axes, loc="lower left", ncols=2)
+    return fig
+
+
+def columns(axes: Axes, paper: Paper, arms: Sequence[tuple[str, str, str, str, str]]) -> None:
+    """A column for every one of some :data:`ARMS`: a dot a run, their mean, a published bar."""
+    for k, (_, experiment, metric, claim, colour) in enumerate(arms):
+        published_bar(axes, k, printed(paper, claim), 0.32)
+        values = final(paper, experiment, metric)
+        dots(axes, k, values, colour, spread=0.18, ms=5)
+        if values:
+            axes.annotate(f"{np.mean(values):.0f}", (k + 0.36, float(np.mean(values))),
+                          va="center", color=colour, fontsize=9)
+
+
 def printed(paper: Paper, claim: str) -> float:
     """The published value of a claim."""
     return next(c.published for c in paper.claims
@@ -54,14 +86,8 @@ def final(paper: Paper, experiment: str, metric: str) -> list[float]:
 
 def errors(paper: Paper) -> tuple[str, str, Figure]:
     """The headline: a dot a run, published values as bars."""
-    made, axes = figure(width=6.6, height=3.4)
-    for k, (_, experiment, metric, claim, colour) in enumerate(ARMS):
-        published_bar(axes, k, printed(paper, claim), 0.32)
-        values = final(paper, experiment, metric)
-        dots(axes, k, values, colour, spread=0.18, ms=5)
-        if values:
-            axes.annotate(f"{np.mean(values):.0f}", (k + 0.36, float(np.mean(values))),
-                          va="center", color=colour, fontsize=9)
+    fig, axes = figure(width=6.6, height=3.4)
+    columns(axes, paper, ARMS)
     explain(axes, ("a run here (number: their mean)",
                    {"marker": "o", "ls": "", "color": "grey", "ms": 5}))
     axes.set_xticks(range(len(ARMS)), [label for label, *_ in ARMS])
@@ -71,12 +97,12 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
         "Section 3: a large network, a small one on the labels, the same on the large one's soft "
         "targets at T = 20, on those without a single 3, and with the bias of 3 raised by what is "
         "best on the test images, as the paper's was. A dot is a run, a bar the published single "
-        "run."), made
+        "run."), fig
 
 
 def bias(paper: Paper) -> tuple[str, str, Figure]:
     """Errors against the shift, a line a run, the published pairs as crosses."""
-    made, panels = figure(2, width=3.9, height=3.1)
+    fig, panels = figure(2, width=3.9, height=3.1)
     for axes, (name, title, label, unit) in zip(panels, SHIFTS, strict=True):
         config = paper.config(name).measure
         shifts = np.linspace(0, 2 * config.shift, config.points)
@@ -103,12 +129,12 @@ def bias(paper: Paper) -> tuple[str, str, Figure]:
         "Test errors of students that have not seen some digits, against a shift of biases after "
         "training; a line is a run. Dots: the best shift on the test images, which is how the "
         "paper found its own; squares: the best on all training images, which needs no test "
-        "image."), made
+        "image."), fig
 
 
 def temperatures(paper: Paper) -> tuple[str, str, Figure]:
     """Errors against the temperature for both widths, mean and range over seeds."""
-    made, panels = figure(2, width=4.1)
+    fig, panels = figure(2, width=4.1)
     tried = sorted({paper.config(e).transfer.temperature
                     for name, *_ in WIDTHS for e in paper.experiments.expand(name)})
     for axes, (name, title, colour, said) in zip(panels, WIDTHS, strict=True):
@@ -133,7 +159,7 @@ def temperatures(paper: Paper) -> tuple[str, str, Figure]:
     return "temperatures", (
         "Temperature against width: students of 30 and of 300 units a layer. A dot is a run, the "
         "line their mean. Shaded is what section 3 says: 2.5 to 4 best for 30 units; all above 8 "
-        "much alike for 300. An error is as high in both panels, which begin at others."), made
+        "much alike for 300. An error is as high in both panels, which begin at others."), fig
 
 
 def same_span(panels: Sequence[Axes]) -> None:
@@ -148,13 +174,13 @@ def knowledge(paper: Paper) -> tuple[str, str, Figure]:
     """A few training images and the teacher's soft targets at three temperatures."""
     path = paper.folder / "results" / "teacher" / "logits0.safetensors"
     if not path.exists():
-        made, axes = figure(width=6.6, height=3)
+        fig, axes = figure(width=6.6, height=3)
         axes.set(xticks=[], yticks=[])
         empty(axes)
-        return "knowledge", KNOWLEDGE, made
+        return "knowledge", KNOWLEDGE, fig
     stored = load_file(path)
     images, v = stored["images"], torch.from_numpy(stored["shown"])
-    made, panels = figure(1 + len(TEMPERATURES), len(images), width=1.9, height=1.2)
+    fig, panels = figure(1 + len(TEMPERATURES), len(images), width=1.9, height=1.2)
     for (T, low), axes in zip(TEMPERATURES.items(), panels[0, 1:], strict=True):
         axes.set_title(f"T = {T}" + (", logarithmic" if low else ""), fontsize=9)
     tops = {T: 1.3 * softened(v.double(), T).max().item() for T in TEMPERATURES}
@@ -176,7 +202,7 @@ def knowledge(paper: Paper) -> tuple[str, str, Figure]:
         axes.set_xlabel("digit", fontsize=8)
     for axes in panels[:, 1]:
         axes.set_ylabel("probability", fontsize=8)
-    return "knowledge", KNOWLEDGE, made
+    return "knowledge", KNOWLEDGE, fig
 
 
 KNOWLEDGE = (

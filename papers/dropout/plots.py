@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, explain, figure, over_seeds
+from common.evidence.plotting import COLOURS, explain, figure, gallery_figure, over_seeds
 from common.evidence.results import Result
 from papers.dropout.measures import BINS
 
@@ -30,31 +31,59 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield search(paper)
 
 
-def fig4(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=6)
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: Fig. 4 with dropout and without."""
+    fig, axes = gallery_figure()
+    bands(axes, paper, ("_", "_"))
+    for (arm, label, colour), name, y in zip(
+            ARMS, ("table2_relu_maxnorm_1024", "standard"), (0.78, 1.97), strict=True):
+        if runs := paper.results.get(name):
+            errors(axes, runs, "_", colour)
+        axes.text(980, y, label if arm == "dropout" else "without dropout", color=colour,
+                  ha="right")
+    axes.set(xlabel="weight updates (thousands)", ylabel="test error (%)", ylim=(0.7, 2.6))
+    explain(axes, ("ours", {"color": "grey"}))
+    axes.fill_between([], [], [], facecolor="none", edgecolor="grey", hatch="////", lw=0.8,
+                      label="published")
+    legend(axes, loc="upper right", ncols=2)
+    return fig
+
+
+def bands(axes: Axes, paper: Paper, labels: Sequence[str]) -> None:
+    """Fig. 4's range of six architectures, with dropout and without."""
     points = paper.published("fig4")
-    for arm, label, colour in ARMS:
+    for (arm, _, colour), label in zip(ARMS, labels, strict=True):
         axes.fill_between(points["updates"] / 1000, points[f"{arm}_low"], points[f"{arm}_high"],
                           facecolor="none", edgecolor=colour, hatch="////", lw=0.8, alpha=0.5,
-                          label=f"{label}, six published nets")
+                          label=label)
+
+
+def errors(axes: Axes, runs: list[Result], label: str, colour: str) -> None:
+    """Test errors during training."""
+    over_seeds(axes, runs[0].curves["error"][0] / 1000,
+               np.stack([r.curves["error"][1] for r in runs]), label, colour)
+
+
+def fig4(paper: Paper) -> tuple[str, str, Figure]:
+    fig, axes = figure(width=6)
+    bands(axes, paper, [f"{label}, six published nets" for _, label, _ in ARMS])
     for name, label, colour in (
             *((arm, f"{label}, 3×1024", colour) for arm, label, colour in ARMS),
             ("standard_slow", "without, a third of the rate", COLOURS[3]),
             ("table2_relu_maxnorm_1024", "with dropout, 3×1024 to 1,000,000", COLOURS[2])):
         if runs := paper.results.get(name):
-            over_seeds(axes, runs[0].curves["error"][0] / 1000,
-                       np.stack([r.curves["error"][1] for r in runs]), label, colour)
+            errors(axes, runs, label, colour)
     axes.set(xlabel="weight updates (thousands)", ylabel="test error on MNIST (%)", ylim=(0.8, 2.6))
     legend(axes)
     return "fig4", (
         "Fig. 4: test error during training. Hatched: the range of the paper's six architectures; "
-        "lines: the 3×1024 ReLU network here, mean and range over seeds."), made
+        "lines: the 3×1024 ReLU network here, mean and range over seeds."), fig
 
 
 def tables(paper: Paper) -> tuple[str, str, Figure]:
     rows = [j for j in paper.judgements() if j.claim.where in ("Table 2", "Table 9", "Table 10")
             and j.claim.measure and j.claim.measure.metric and j.claim.published is not None]
-    made, axes = figure(width=6.4, height=0.24 * len(rows) + 0.7)
+    fig, axes = figure(width=6.4, height=0.24 * len(rows) + 0.7)
     for y, j in enumerate(rows):
         drawn = (
             axes.plot(j.claim.published, y, "|", ms=10, mew=2, color="black")[0],
@@ -67,11 +96,11 @@ def tables(paper: Paper) -> tuple[str, str, Figure]:
     axes.invert_yaxis()
     axes.set(xlabel="test error (%)")
     return "tables", (
-        "Tables 2, 9 and 10: each dot is a run; rows without one have not been run."), made
+        "Tables 2, 9 and 10: each dot is a run; rows without one have not been run."), fig
 
 
 def fig7(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, width=3.8, height=4.3)
+    fig, panels = figure(2, width=3.8, height=4.3)
     for axes, (arm, label, _) in zip(panels, ARMS, strict=True):
         path = paper.folder / "results" / f"autoencoder_{arm}" / "features0.safetensors"
         axes.set(title=f"{label} dropout" if arm == "standard" else label, xticks=[], yticks=[])
@@ -84,11 +113,11 @@ def fig7(paper: Paper) -> tuple[str, str, Figure]:
                         vmin=-1, vmax=1)
     return "fig7", (
         "Fig. 7: incoming weights of 100 of the 256 hidden units of an autoencoder on MNIST, each "
-        "scaled to its largest weight, with dropout in the hidden layer and without."), made
+        "scaled to its largest weight, with dropout in the hidden layer and without."), fig
 
 
 def fig8(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2)
+    fig, panels = figure(2)
     for axes, (name, title) in zip(panels, (("means", "mean activation of a unit"),
                                             ("activations", "activation")), strict=True):
         for arm, label, colour in ARMS:
@@ -102,7 +131,7 @@ def fig8(paper: Paper) -> tuple[str, str, Figure]:
     return "fig8", (
         "Fig. 8: histograms of the hidden units' mean activations and activations over the test "
         "set, same autoencoders, before the factor p of test time. The last bin holds everything "
-        "above."), made
+        "above."), fig
 
 
 def curve(runs: list[Result], key: str, metric: str) -> tuple[list[float], list[float]]:
@@ -120,7 +149,7 @@ def starting(paper: Paper, prefix: str) -> list[Result]:
 
 
 def fig9(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, sharey=True)
+    fig, panels = figure(2, sharey=True)
     points = paper.published("fig9")
     for axes, part, title in zip(panels, "ab", ("(a) n fixed", "(b) pn fixed"), strict=True):
         runs = starting(paper, f"fig9{part}_")
@@ -137,11 +166,11 @@ def fig9(paper: Paper) -> tuple[str, str, Figure]:
     legend(panels[0])
     return "fig9", ("Fig. 9: error against the retention probability; (a) 3×2048 units (measured: "
                     "3×512), (b) pn = 256, 256, 512 (measured: half of that). Measured points are "
-                    "means of one to three runs."), made
+                    "means of one to three runs."), fig
 
 
 def fig10(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
+    fig, axes = figure()
     points = paper.published("fig10")
     for arm, label, colour in ARMS:
         bars = [points[arm] - points[f"{arm}_low"], points[f"{arm}_high"] - points[arm]]
@@ -156,11 +185,11 @@ def fig10(paper: Paper) -> tuple[str, str, Figure]:
     axes.set_yticks([1, 2, 5, 10, 20, 30], ["1", "2", "5", "10", "20", "30"])
     axes.minorticks_off()
     legend(axes)
-    return "fig10", "Fig. 10: test error against the number of training images.", made
+    return "fig10", "Fig. 10: test error against the number of training images.", fig
 
 
 def fig11(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
+    fig, axes = figure()
     points = paper.published("fig11")
     axes.plot(points["k"], points["error"], "--o", ms=3, lw=1, color="black",
               label="Monte-Carlo, published")
@@ -177,11 +206,11 @@ def fig11(paper: Paper) -> tuple[str, str, Figure]:
     legend(axes)
     return "fig11", (
         "Fig. 11: test error of the average of k sampled networks; dotted: weight scaling of the "
-        "same network. The published network was trained longer."), made
+        "same network. The published network was trained longer."), fig
 
 
 def search(paper: Paper) -> tuple[str, str, Figure]:
-    made, grid = figure(2, 2, height=3.1)
+    fig, grid = figure(2, 2, height=3.1)
     panels = grid.flat[:3]
     l2, radius, rate = "regulariser.l2", "regulariser.max_norm", "optim.lr"
     sweeps = [
@@ -222,4 +251,4 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
     return "search", (
         "The searches on 10,000 held-out training images, 30,000 updates each for Fig. 4 and "
         "Table 10, 20,000 for Table 9, 10,000 for Fig. 9; circled: what the arms were given. Of "
-        "10,000 images an error of 1.6 % is known to ±0.13 points."), made
+        "10,000 images an error of 1.6 % is known to ±0.13 points."), fig

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, empty, explain, figure, published_bar
+from common.evidence.plotting import (
+    COLOURS,
+    empty,
+    explain,
+    figure,
+    gallery_figure,
+    published_bar,
+)
 from common.evidence.results import Result
 from papers.filter_pruning.facts import l1_norms, prunable, reduction, resnet20
 
-WHICH = (("smallest", COLOURS[0]), ("random", COLOURS[4]), ("largest", COLOURS[1]))
+WHICH = (("smallest", COLOURS[0], "the smallest"), ("random", COLOURS[4], "random ones"),
+         ("largest", COLOURS[1], "the largest"))
 STAGES = (COLOURS[2], COLOURS[3], COLOURS[6])
 PLANS = (("resnet56_a", "ResNet-56-A"), ("resnet56_b", "ResNet-56-B"),
          ("resnet110_a", "ResNet-110-A"), ("resnet110_b", "ResNet-110-B"),
@@ -25,6 +34,23 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield sensitivity(paper)
     yield half(paper)
     yield plans(paper)
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: filters go, and some accuracy comes back."""
+    fig, axes = gallery_figure()
+    pruned(axes, paper)
+    ends = {k: float(np.mean([run.at("error", None) for run in runs]))
+            for k, (name, *_) in enumerate(WHICH)
+            if (runs := paper.results.get(f"resnet20_{name}"))}
+    for k, at in apart(ends, 9).items():
+        name, colour, _ = WHICH[k]
+        axes.text(2.1, at, name, color=colour, va="center")
+    axes.text(2.1, 52, "pruned:" if ends else "", va="center")
+    axes.set_xlim(-0.3, 2.9)
+    explain(axes, ("a seed", {"marker": "o", "ms": 4, "color": "grey", "lw": 1.0}))
+    legend(axes, loc="upper left")
+    return fig
 
 
 def errors(run: Result) -> tuple[list[int], list[float], np.ndarray]:
@@ -39,7 +65,7 @@ def errors(run: Result) -> tuple[list[int], list[float], np.ndarray]:
 
 def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
     """Fig. 2 and Fig. 5 of ResNet-20: norms, each layer by itself, and what to prune."""
-    made, (norms, single, compared) = figure(3, width=3.3, height=3.6)
+    fig, (norms, single, compared) = figure(3, width=3.3, height=3.6)
     network, tensors = resnet20()
     for layer in prunable(network):
         s = l1_norms(tensors[f"{layer.conv}.weight"]).sort(descending=True).values
@@ -55,7 +81,7 @@ def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
                         color=STAGES[3 * (number // 2 - 1) // len(layers)])
         for number, at in apart(dict(zip(layers, table[:, -1], strict=True))).items():
             single.text(100 * shares[-1] + 1.5, at, str(number), va="center", fontsize=8)
-    for which, colour in WHICH:
+    for which, colour, _ in WHICH:
         name = "sensitivity" + ("" if which == "smallest" else f"_{which}")
         for k, run in enumerate(paper.results.get(name, [])):
             _, shares, table = errors(run)
@@ -75,7 +101,7 @@ def sensitivity(paper: Paper) -> tuple[str, str, Figure]:
         "weights of the first filters of each block; middle as Fig. 5, the error of 1,000 test "
         "images when one layer (its number at the line's end) loses its smallest filters and "
         "nothing is retrained; right the mean over layers when other filters go. The paper draws "
-        "larger networks and prints no numbers beside them."), made
+        "larger networks and prints no numbers beside them."), fig
 
 
 def apart(ends: dict[int, float], least: float = 4.0) -> dict[int, float]:
@@ -88,29 +114,33 @@ def apart(ends: dict[int, float], least: float = 4.0) -> dict[int, float]:
 
 def half(paper: Paper) -> tuple[str, str, Figure]:
     """Half of every block's first filters: before and after a short retraining; a line a seed."""
-    made, axes = figure(width=4.8, height=3.1)
-    places = ("whole", "pruned", "error")
-    for (which, colour), words in zip(
-            WHICH, ("the smallest", "random ones", "the largest"), strict=True):
-        for k, run in enumerate(paper.results.get(f"resnet20_{which}", [])):
-            axes.plot(range(3), [run.at(name, None) for name in places], "o-", ms=4, color=colour,
-                      lw=1.0, label=f"without {words}" if k == 0 else None)
+    fig, axes = figure(width=4.8, height=3.1)
+    pruned(axes, paper, "without {}")
     if axes.lines:
         legend(axes)
-    else:
+    return "half", (
+        "ResNet-20 without half of every block's first filters, chosen in three ways: test error "
+        "before pruning, after it, and after 200 steps of retraining at 0.001. A line is a seed; "
+        "only random filters differ between seeds before retraining."), fig
+
+
+def pruned(axes: Axes, paper: Paper, label: str = "_") -> None:
+    """Three choices of filters at three stages; the choice is put into the label."""
+    stages = ("whole", "pruned", "error")
+    for which, colour, words in WHICH:
+        for k, run in enumerate(paper.results.get(f"resnet20_{which}", [])):
+            axes.plot(range(3), [run.at(name, None) for name in stages], "o-", ms=4, color=colour,
+                      lw=1.0, label=label.format(words) if k == 0 else None)
+    if not axes.lines:
         empty(axes)
     axes.set_xticks(range(3), ["whole", "half of the first\nfilters pruned",
                                "retrained,\n200 steps"])
     axes.set(ylabel="test error (%)", xlim=(-0.3, 2.3), ylim=(0, 95))
-    return "half", (
-        "ResNet-20 without half of every block's first filters, chosen in three ways: test error "
-        "before pruning, after it, and after 200 steps of retraining at 0.001. A line is a seed; "
-        "only random filters differ between seeds before retraining."), made
 
 
 def plans(paper: Paper) -> tuple[str, str, Figure]:
     """What each plan saves; published values as bars."""
-    made, axes = figure(width=6.4, height=2.9)
+    fig, axes = figure(width=6.4, height=2.9)
     claims = {c.id: c for c in paper.claims}
     for k, (name, _) in enumerate(PLANS):
         for j, (what, colour) in enumerate((("flop", COLOURS[0]), ("weights", COLOURS[2]))):
@@ -126,4 +156,4 @@ def plans(paper: Paper) -> tuple[str, str, Figure]:
     legend(axes, loc="upper left")
     return "plans", (
         "What the paper's plans save, counted on the networks that are left, ⌊w(1 − p)⌋ filters a "
-        "layer, beside Table 1, and the plan of our own for ResNet-20."), made
+        "layer, beside Table 1, and the plan of our own for ResNet-20."), fig

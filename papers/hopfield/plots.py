@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure
+from common.evidence.plotting import COLOURS, figure, gallery_figure
 from common.experiments import Experiments
 from papers.hopfield.facts import critical, critical_load, load_of, mean_field_overlap
 from papers.hopfield.model import asynchronous, energy, whole_hebb
@@ -31,6 +32,18 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield recall(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: recall collapses at a load of 0.138."""
+    fig, axes = gallery_figure()
+    theory(axes)
+    overlaps(axes, paper, (500, 1000, 5000))
+    axes.text(critical_load() - 0.003, 0.5, f"{critical_load():.3f}", ha="right", color="grey")
+    axes.set(xlabel="patterns a neuron", ylabel="overlap after recall", ylim=(0, 1.03),
+             xticks=(0.05, 0.1, 0.15, 0.2))
+    legend(axes, loc="lower left")
+    return fig
+
+
 def means(paper: Paper, names: list[str], metric: str) -> tuple[list[int], list[float]]:
     """Means over seeds of a metric, of those experiments that have results."""
     values = [[r.metrics[metric] for r in paper.results.get(n, [])] for n in names]
@@ -38,23 +51,35 @@ def means(paper: Paper, names: list[str], metric: str) -> tuple[list[int], list[
     return [k for k, _ in found], [v for _, v in found]
 
 
-def load(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
+def theory(axes: Axes) -> None:
+    """The overlap in mean-field theory, up to the critical load."""
     loads = np.linspace(0.02, critical_load(), 200, endpoint=False)
     axes.plot(loads, [mean_field_overlap(a) for a in loads], color="black", label="theory")
-    unstable = np.linspace(0.9, critical(), 60)
-    axes.plot([load_of(y) for y in unstable], [float(torch.erf(torch.tensor(y))) for y in unstable],
-              ":", color="black", lw=1, label="theory, unstable")
+
+
+def overlaps(axes: Axes, paper: Paper, sizes: Sequence[int]) -> None:
+    """The overlap that networks of some of :data:`SIZES` keep, and the critical load."""
     for n, colour in zip(SIZES, COLOURS, strict=False):
+        if n not in sizes:
+            continue
         at, m = means(paper, [f"load_{n}_{a}" for a in LOADS], "overlap")
         if at:
             axes.plot([LOADS[k] for k in at], m, "o-", ms=3, lw=0.8, color=colour,
                       label=f"N = {n}")
     axes.axvline(critical_load(), color="grey", lw=0.8, ls="--")
+
+
+def load(paper: Paper) -> tuple[str, str, Figure]:
+    fig, axes = figure()
+    theory(axes)
+    unstable = np.linspace(0.9, critical(), 60)
+    axes.plot([load_of(y) for y in unstable], [float(torch.erf(torch.tensor(y))) for y in unstable],
+              ":", color="black", lw=1, label="theory, unstable")
+    overlaps(axes, paper, SIZES)
     axes.set(xlabel="load α = p/N", ylabel="overlap with the pattern, m", ylim=(0, 1.03))
     legend(axes)
     return "load", ("Overlap after relaxing from a stored pattern against the load, means over "
-                    "trials and seeds; lines: mean-field theory, dashed α_c = 0.138."), made
+                    "trials and seeds; lines: mean-field theory, dashed α_c = 0.138."), fig
 
 
 def recipe(name: str, **overrides: Any) -> HopfieldRecipe:
@@ -66,7 +91,7 @@ def recipe(name: str, **overrides: Any) -> HopfieldRecipe:
 
 def digits() -> tuple[str, str, Figure]:
     shown, sweeps = (0, 3, 5, 8), 3
-    made, panels = figure(sweeps + 2, len(shown), width=0.95, height=0.95)
+    fig, panels = figure(sweeps + 2, len(shown), width=0.95, height=0.95)
     r = recipe("quick_pseudo_inverse", start__flipped=0.15)
     states = [r.own, r.model.S.clone()]
     order = torch.arange(r.ξ.shape[1])
@@ -81,11 +106,11 @@ def digits() -> tuple[str, str, Figure]:
                                                             range(sweeps))], strict=True):
         axes.set_title(title, fontsize=8)
     return "digits", ("Ten stored digits of 64 pixels, pseudo-inverse couplings: four of them with "
-                      "15 % of their pixels turned, sweep by sweep."), made
+                      "15 % of their pixels turned, sweep by sweep."), fig
 
 
 def trajectories() -> tuple[str, str, Figure]:
-    made, axes = figure()
+    fig, axes = figure()
     for a, colour in zip((0.05, 0.138, 0.3), COLOURS, strict=False):
         r = recipe("load_500_0.1", model__load=a, start__flipped=0.3, start__trials=5)
         ξ, S = r.ξ.double(), r.model.S.double()
@@ -103,11 +128,11 @@ def trajectories() -> tuple[str, str, Figure]:
     axes.set(xlabel="sweeps", ylabel="energy per neuron, E/N")
     legend(axes)
     return "energy", ("Energy along asynchronous trajectories, N = 500, five patterns each with "
-                      "30 % of their bits turned at the start: it never rises."), made
+                      "30 % of their bits turned at the start: it never rises."), fig
 
 
 def basin(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
+    fig, axes = figure()
     flipped = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
     at, m = means(paper, [f"basin_{f}" for f in flipped], "retrieved")
     axes.plot([100 * flipped[k] for k in at], m, "o-", ms=4, color=COLOURS[0],
@@ -116,12 +141,12 @@ def basin(paper: Paper) -> tuple[str, str, Figure]:
              ylim=(-0.03, 1.03), xlim=(5, 50))
     legend(axes)
     return "basin", ("How much of a pattern may be wrong at the start: fraction of trials that end "
-                     "within 5 % of it, N = 1000, load 0.1."), made
+                     "within 5 % of it, N = 1000, load 0.1."), fig
 
 
 def recall(paper: Paper) -> tuple[str, str, Figure]:
     """The letter's probability of the nearest memory against the distance to it."""
-    made, axes = figure()
+    fig, axes = figure()
     flipped = (0.1, 0.16667, 0.23333, 0.3, 0.4)
     for name, label, colour in (("recall_30", "neurons 0 and 1", COLOURS[0]),
                                 ("recall_30_symmetric", "neurons ±1", COLOURS[1])):
@@ -134,4 +159,4 @@ def recall(paper: Paper) -> tuple[str, str, Figure]:
     legend(axes)
     return "recall", ("N = 30, five patterns: how often the memory nearest to the start is "
                       "reached exactly, against its distance, means over matrices; the letter of "
-                      "1982 gives two of these values."), made
+                      "1982 gives two of these values."), fig

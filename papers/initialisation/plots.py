@@ -8,12 +8,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, explain, figure, legend_below, over_seeds
+from common.evidence.plotting import (
+    COLOURS,
+    explain,
+    figure,
+    gallery_figure,
+    legend_below,
+    over_seeds,
+)
 from common.evidence.results import Result
 from common.experiments import Experiments
 from papers.initialisation.learning import BINS
@@ -43,6 +51,23 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield deep(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: rectifiers before learning and while they learn."""
+    fig, (before, learning) = gallery_figure(2)
+    rectifiers(before, paper, "_", ls="", markevery=4, ms=4)
+    before.set_title("signal, fresh weights", fontsize=9)
+    before.set(xticks=(1, 10, 20, 29), yticks=(1e-8, 1e-4, 1), ylim=(1e-9, 10))
+    deep_rectifiers(learning, paper, 30, "_")
+    learning.set_title("test error (%)", fontsize=9)
+    learning.set_xticks((0, 3000, 6000), ("0", "3,000", "6,000"))
+    for label, x, y, colour in (("Xavier", 900, 68, COLOURS[1]), ("He", 2200, 22, COLOURS[0])):
+        learning.text(x, y, label, color=colour)
+    explain(before, ("ours", {"color": "grey", "marker": "o", "ms": 4, "ls": ""}),
+            ("theory", {"color": "grey", "ls": "--", "lw": 0.9}))
+    legend(before, loc="lower left", handlelength=1.2, borderaxespad=0.2)
+    return fig
+
+
 def over_layers(runs: list[Result], name: str) -> np.ndarray:
     """A metric of every hidden layer, mean over seeds, (layers,)."""
     ks = range(1, runs[0].config["model.depth"] + 1)
@@ -50,7 +75,7 @@ def over_layers(runs: list[Result], name: str) -> np.ndarray:
 
 
 def signals(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(3, width=3.1)
+    fig, panels = figure(3, width=3.1)
     k = np.arange(1, 6)
     for init, colour in STARTS:
         runs = paper.results.get(f"start_tanh_{init}", [])
@@ -66,11 +91,11 @@ def signals(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(yscale="log", xlabel="hidden layer", title=title, ylim=(0.005, 5))
         axes.set_xticks(k)
     panels[0].set_ylabel("variance, relative")
-    legend_of_all(made, ("theory", {"color": "grey", "ls": "--", "lw": 0.9}))
+    legend_of_all(fig, ("theory", {"color": "grey", "ls": "--", "lw": 0.9}))
     return "signals", ("Fresh tanh networks, 5 × 1000 units, on MNIST images: "
                        "variance of activations (over the first layer's), of back-propagated "
                        "gradients and of the weights' gradients (over the last layer's), and eqs. "
-                       "(5), (13) and (14) of Glorot & Bengio (dashed)."), made
+                       "(5), (13) and (14) of Glorot & Bengio (dashed)."), fig
 
 
 R = TypeVar("R")
@@ -89,7 +114,7 @@ def shares(values: torch.Tensor, end: float, bins: int = 81) -> np.ndarray:
 
 
 def histograms() -> tuple[str, str, Figure]:
-    made, panels = figure(2, 2, width=3.9, height=2.5)
+    fig, panels = figure(2, 2, width=3.9, height=2.5)
     for row, (init, _) in zip(panels, STARTS, strict=True):
         r = recipe(f"start_tanh_{init}", LayersRecipe, data__name="digits", measure__jacobians=0)
         with torch.no_grad():
@@ -110,21 +135,27 @@ def histograms() -> tuple[str, str, Figure]:
     return "fig67", ("Figs. 6 and 7: activations and back-propagated gradients of one fresh tanh "
                      "network, 5 × 1000 units, on scikit-learn's digits. Standard: activations "
                      "crowd at 0 in higher layers, gradients in lower ones. Normalised: nearly "
-                     "the same in all. (Bins of equal width; what leaves the frame is cut.)"), made
+                     "the same in all. (Bins of equal width; what leaves the frame is cut.)"), fig
 
 
-def depth(paper: Paper) -> tuple[str, str, Figure]:
-    made, (relu, selus) = figure(2, width=3.9)
-    for init, label, colour in (("xavier", "Xavier, 1/n", COLOURS[1]), ("he", "He, 2/n",
-                                                                        COLOURS[0])):
+def rectifiers(axes: Axes, paper: Paper, label: str, ms: float = 3,
+               **look: Any) -> None:
+    """The mean square that reaches each layer; start and factor are put into the label."""
+    for init, kept, colour in (("xavier", 1, COLOURS[1]), ("he", 2, COLOURS[0])):
         runs = paper.results.get(f"start_relu_{init}", [])
         if runs:
             v = over_layers(runs, "s")
             k = np.arange(1, len(v) + 1)
-            relu.plot(k, v / v[0], "o-", ms=3, color=colour, label=label)
-            relu.plot(k, (0.5 if init == "xavier" else 1.0) ** (k - 1), "--", color=colour, lw=0.9)
-    relu.set(yscale="log", xlabel="layer", ylabel="mean square of s, over layer 1's",
-             title="500 rectifiers a layer")
+            axes.plot(k, v / v[0], marker="o", ms=ms, color=colour,
+                      label=label.format(init.capitalize(), kept), **look)
+            axes.plot(k, (kept / 2) ** (k - 1), "--", color=colour, lw=0.9)
+    axes.set(yscale="log", xlabel="layer")
+
+
+def depth(paper: Paper) -> tuple[str, str, Figure]:
+    fig, (relu, selus) = figure(2, width=3.9)
+    rectifiers(relu, paper, "{}, {}/n")
+    relu.set(ylabel="mean square of s, over layer 1's", title="500 rectifiers a layer")
     for name, start, colour in (("low", (-0.1, 0.8), COLOURS[2]), ("high", (0.1, 1.5),
                                                                    COLOURS[3])):
         runs = paper.results.get(f"start_selu_{name}", [])
@@ -144,11 +175,11 @@ def depth(paper: Paper) -> tuple[str, str, Figure]:
     return "depth", ("Left: the mean square that reaches each of 29 layers of rectifiers, halved "
                      "by each with Xavier's weights, kept with He's (dashed: theory). Right: "
                      "variance in 32 layers of SELUs from two starts (mean, variance), and the "
-                     "map of eqs. (4), (5) (dashed)."), made
+                     "map of eqs. (4), (5) (dashed)."), fig
 
 
 def selu(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(1, width=5.2, height=3.9)
+    fig, axes = figure(1, width=5.2, height=3.9)
     for μ in np.linspace(-0.1, 0.1, 5):
         for ν in np.linspace(0.6, 1.6, 11):
             to = moments(μ, ν)
@@ -166,12 +197,12 @@ def selu(paper: Paper) -> tuple[str, str, Figure]:
     legend(axes, loc="upper left")
     return "selu", ("Fig. 2 of Klambauer et al.: where a layer of SELUs takes mean and variance "
                     "(arrows, eqs. (4) and (5) with ω = 0, τ = 1), and networks on their way."
-                    ), made
+                    ), fig
 
 
 def sigmoids(paper: Paper) -> tuple[str, str, Figure]:
     known = [n for n in (4, 5) if f"saturation_{n}" in paper.results]
-    made, panels = figure(len(known), width=3.9, sharey=True, squeeze=False)
+    fig, panels = figure(len(known), width=3.9, sharey=True, squeeze=False)
     for axes, n in zip(panels[0], known, strict=True):
         for run in paper.results.get(f"saturation_{n}", [])[:1]:
             for k in range(1, n + 1):
@@ -182,14 +213,14 @@ def sigmoids(paper: Paper) -> tuple[str, str, Figure]:
                                   alpha=0.15, lw=0)
         axes.set(xlabel="updates (thousands)", title=f"{n} hidden layers", ylim=(0, 1))
     panels[0, 0].set_ylabel("activation,\nmean ± standard deviation")
-    legend_of_all(made)
+    legend_of_all(fig)
     return "fig2", ("Fig. 2: sigmoid networks of 100 units a layer on MNIST, seed 0. The top "
                     "hidden layer is pushed to 0, where its slope is nearly none; at the first "
-                    "evaluation, after 1,000 updates, it is half-way there from 0.5."), made
+                    "evaluation, after 1,000 updates, it is half-way there from 0.5."), fig
 
 
 def layers(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(3, width=3.1, sharey=True)
+    fig, panels = figure(3, width=3.1, sharey=True)
     for axes, (name, title) in zip(panels, (("tanh", "tanh (Fig. 3, top)"), (
             "softsign", "softsign (Fig. 3, bottom)"), (
             "tanh_n", "tanh, normalised (Fig. 10)")), strict=True):
@@ -201,15 +232,15 @@ def layers(paper: Paper) -> tuple[str, str, Figure]:
                           color=COLOURS[k - 1])
         axes.set(xlabel="updates (thousands)", title=title, ylim=(0, 1.05))
     panels[0].set_ylabel("activation")
-    legend_below(made, *((f"layer {k}", {"color": COLOURS[k - 1]}) for k in range(1, 6)),
+    legend_below(fig, *((f"layer {k}", {"color": COLOURS[k - 1]}) for k in range(1, 6)),
                  ("standard deviation", {"color": "black"}),
                  ("98th percentile", {"color": "black", "marker": ".", "ls": ""}), columns=7)
     return "fig3", ("Figs. 3 and 10: standard deviation (lines) and 98th percentile (dots) of "
-                    "each hidden layer's activations, 100 units a layer on MNIST, seed 0."), made
+                    "each hidden layer's activations, 100 units a layer on MNIST, seed 0."), fig
 
 
 def knees(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, width=3.9, sharey=True)
+    fig, panels = figure(2, width=3.9, sharey=True)
     at = (np.arange(BINS) + 0.5) * 2 / BINS - 1
     for axes, name in zip(panels, ("tanh", "softsign"), strict=True):
         runs = paper.results.get(name, [])
@@ -222,11 +253,11 @@ def knees(paper: Paper) -> tuple[str, str, Figure]:
     panels[0].set_ylabel("part of the values")
     legend(panels[0])
     return "fig4", ("Fig. 4: activations at the end of learning, 100 units a layer on MNIST, mean "
-                    "over seeds; grey: 0.6 to 0.8, softsign's knees."), made
+                    "over seeds; grey: 0.6 to 0.8, softsign's knees."), fig
 
 
 def loss() -> tuple[str, str, Figure]:
-    made, panels = figure(2, 2, width=3.9, height=3.1)
+    fig, panels = figure(2, 2, width=3.9, height=3.1)
     for row, name, network in zip(panels, ("surface", "surface_trained"), (
             "fresh", "trained"), strict=True):
         r = recipe(name, SurfaceRecipe)
@@ -246,17 +277,17 @@ def loss() -> tuple[str, str, Figure]:
         row[0].set_ylabel("a weight of layer 1")
     for axes in panels[1]:
         axes.set_xlabel("a weight of layer 2")
-    made.legend(handles=[Patch(fill=False, hatch="////", lw=0, label="plateau")],
+    fig.legend(handles=[Patch(fill=False, hatch="////", lw=0, label="plateau")],
                 loc="outside lower center")
     return "fig5", ("Fig. 5: both costs of a tanh network over a weight of each layer, fresh and "
                     "after 500 updates on the cross-entropy (dark is low, each from its lowest to "
                     "its highest). Hatched: plateaus, where the slope is less than a tenth of the "
                     "steepest and the cost above the middle. The trained network is about the mean "
-                    "of a hundred, of which many have no plateau at all."), made
+                    "of a hundred, of which many have no plateau at all."), fig
 
 
 def errors(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(1, width=5.6, height=3.6)
+    fig, axes = figure(1, width=5.6, height=3.6)
     for name, label, printed, colour in ROWS:
         runs = paper.results.get(name, [])
         if runs:
@@ -274,22 +305,27 @@ def errors(paper: Paper) -> tuple[str, str, Figure]:
     return "fig12", ("Test error on MNIST of five hidden layers of 100 units (sigmoid: the better "
                      "of four and five) at the best of four or five rates, mean and range over "
                      "seeds; triangles: Table 1, of 1000 units a layer and 250 times as many "
-                     "updates."), made
+                     "updates."), fig
 
 
 def deep(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, width=3.9, sharey=True)
+    fig, panels = figure(2, width=3.9, sharey=True)
     for axes, n in zip(panels, (22, 30), strict=True):
-        for init, colour in (("xavier", COLOURS[1]), ("he", COLOURS[0])):
-            for k, run in enumerate(paper.results.get(f"deep_{n}_{init}", [])):
-                label = f"{init.capitalize()}, ε = {run.config['optim.lr']:g}"
-                axes.plot(*run.curves["error"], color=colour, lw=0.9, alpha=0.7,
-                          label=None if k else label)
-        axes.set(xlabel="updates", title=f"{n} layers (Fig. {2 if n == 22 else 3})", ylim=(0, 100))
+        deep_rectifiers(axes, paper, n, "{}, ε = {:g}")
+        axes.set_title(f"{n} layers (Fig. {2 if n == 22 else 3})")
         legend(axes)
     panels[0].set_ylabel("test error (%)")
     return "deep", ("Figs. 2 and 3 of He et al. with 100 rectifiers a layer, fully connected, on "
-                    "MNIST: every seed."), made
+                    "MNIST: every seed."), fig
+
+
+def deep_rectifiers(axes: Axes, paper: Paper, n: int, label: str) -> None:
+    """Every run of n layers; start and rate are put into the label."""
+    for init, colour in (("xavier", COLOURS[1]), ("he", COLOURS[0])):
+        for k, run in enumerate(paper.results.get(f"deep_{n}_{init}", [])):
+            axes.plot(*run.curves["error"], color=colour, lw=0.9, alpha=0.7,
+                      label=None if k else label.format(init.capitalize(), run.config["optim.lr"]))
+    axes.set(xlabel="updates", ylim=(0, 100))
 
 
 def choices(paper: Paper) -> dict[str, tuple[float, int]]:

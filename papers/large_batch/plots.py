@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, dots, empty, explain, figure, published_bar
+from common.evidence.plotting import (
+    COLOURS,
+    dots,
+    empty,
+    explain,
+    figure,
+    gallery_figure,
+    published_bar,
+)
 from common.evidence.results import Result
 
 SMALL, LARGE, LOSS, ACCURACY = COLOURS[0], COLOURS[1], COLOURS[6], COLOURS[2]
@@ -28,6 +37,51 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield answers(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: loss between the minima, and their sharpness."""
+    fig, (line, sharp) = gallery_figure(2, width_ratios=(3, 2))
+    profile(line, paper, "loss", 1, {"train": ("-", "_")})
+    losses = [drawn.get_data() for drawn in line.lines]
+    claims = {c.id: c for c in paper.claims}
+    for at, ((arm, _, colour), word) in enumerate(zip(ARMS, ("flat", "sharp"), strict=True)):
+        for α, loss in losses:
+            line.plot(at, np.interp(at, α, loss), "o", color=colour, ms=6, label=word)
+            line.text(at, 0.2, word, color=colour, ha="right")
+        values = [r.at("sharpness_full_0.001_batch", None)
+                  for r in paper.results.get(f"f1_{arm}", [])]
+        dots(sharp, at, values, colour, spread=0.15, ms=4.5, label="ours")
+        if (published := claims[f"table3-f1-{arm}-1e-3"].published) is not None:
+            published_bar(sharp, at, published, 0.4)
+    line.set(ylim=(-0.1, HIGHEST), xlim=(-1, 2), xlabel="minima by batch size")
+    line.set_title("loss on a line", fontsize=9)
+    sharp.set_title("sharpness (%)", fontsize=9)
+    sharp.set(yscale="log", xlim=(-0.6, 1.6), ylim=(0.5, 1500))
+    sharp.text(-0.4, 0.65, "published")
+    sharp.text(-0.4, 60, "ours" if losses else "", color=SMALL)
+    for axes in (line, sharp):
+        axes.set_xticks((0, 1), ("256", "6,000"))
+    return fig
+
+
+WAYS = {"train": ("-", "training"), "test": ("--", "test")}
+"""The style and name of each split's lines."""
+
+
+def profile(axes: Axes, paper: Paper, metric: str, scale: float,
+            ways: dict[str, tuple[str, str]]) -> None:
+    """A metric of some splits on the line, mean and range, and both minima."""
+    colour = LOSS if metric == "loss" else ACCURACY
+    runs = paper.results.get("f1_lb", [])
+    for split, (style, label) in ways.items():
+        if runs:
+            values = scale * np.stack([on_line(r, split, metric) for r in runs])
+            α = np.linspace(-1, 2, values.shape[1])
+            axes.plot(α, values.mean(0), style, color=colour, label=label)
+            axes.fill_between(α, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
+    if not runs:
+        empty(axes)
+
+
 def on_line(run: Result, split: str, metric: str) -> np.ndarray:
     """A metric at every point of the line, (points,)."""
     points = sum(name.startswith(f"line_{split}_{metric}_") for name in run.curves)
@@ -36,24 +90,15 @@ def on_line(run: Result, split: str, metric: str) -> np.ndarray:
 
 def between(paper: Paper) -> tuple[str, str, Figure]:
     """Fig. 3(a), all seeds: loss above, accuracy below."""
-    made, (above, below) = figure(1, 2, width=6.2, height=2.6, sharex=True)
+    fig, (above, below) = figure(1, 2, width=6.2, height=2.6, sharex=True)
     runs = paper.results.get("f1_lb", [])
-    for axes, metric, scale in ((above, "loss", 1), (below, "accuracy", 100)):
-        for split, style in (("train", "-"), ("test", "--")):
-            if runs:
-                values = scale * np.stack([on_line(r, split, metric) for r in runs])
-                α = np.linspace(-1, 2, values.shape[1])
-                colour = LOSS if metric == "loss" else ACCURACY
-                axes.plot(α, values.mean(0), style, color=colour,
-                          label="training" if split == "train" else "test")
-                axes.fill_between(α, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
-        if not runs:
-            empty(axes)
-        for at, (_, label, colour), word in zip((0, 1), ARMS, ("flat", "sharp"), strict=True):
+    profile(above, paper, "loss", 1, WAYS)
+    profile(below, paper, "accuracy", 100, WAYS)
+    for at, (_, label, colour), word in zip((0, 1), ARMS, ("flat", "sharp"), strict=True):
+        for axes in (above, below):
             axes.axvline(at, color=colour, lw=1.2)
-            if axes is above:
-                axes.annotate(f"{label}: {word}", (at, 1.01), xycoords=("data", "axes fraction"),
-                              ha="center", va="bottom", color=colour)
+        above.annotate(f"{label}: {word}", (at, 1.01), xycoords=("data", "axes fraction"),
+                       ha="center", va="bottom", color=colour)
     if runs:
         legend(above)
     above.set(ylabel="cross-entropy", ylim=(0, HIGHEST))
@@ -64,12 +109,12 @@ def between(paper: Paper) -> tuple[str, str, Figure]:
         f"mean and range of {len(runs)} pair{'s' * (len(runs) != 1)} with the same first weights: "
         "about the small batches' minimum nothing happens, a quarter of the way beyond the large "
         "batches' the network is lost. Loss (it goes on beyond the picture) and accuracy of 5,000 "
-        "training images and of the test images, batch normalisation by their statistics."), made
+        "training images and of the test images, batch normalisation by their statistics."), fig
 
 
 def sharpness(paper: Paper) -> tuple[str, str, Figure]:
     """Tables 3 and 4 and the largest eigenvalue: a dot a seed, published means as bars."""
-    made, grid = figure(2, 2, height=2.7)
+    fig, grid = figure(2, 2, height=2.7)
     panels = grid.flat[:3]
     claims = {c.id: c for c in paper.claims}
     for axes, space, number, title in zip(panels, ("full", "random", ""), "34 ",
@@ -105,12 +150,12 @@ def sharpness(paper: Paper) -> tuple[str, str, Figure]:
         "F1's minima after batches of 256 and of 6,000: metric (3) in the full space and in random "
         "directions, and the largest eigenvalue of the Hessian. A dot is a seed; full ones by "
         "statistics of the images, as the authors' program evaluates, open ones by moving "
-        "averages; bars are the published means."), made
+        "averages; bars are the published means."), fig
 
 
 def answers(paper: Paper) -> tuple[str, str, Figure]:
     """F1's row of Hoffer et al.'s Table 1, and the same with a tenth of the images."""
-    made, panels = figure(2, width=3.9)
+    fig, panels = figure(2, width=3.9)
     claims = {c.id: c for c in paper.claims}
     for axes, name, title in zip(panels, ("hoffer", "tenth"),
                                  ("60,000 images, 128 against 4,096",
@@ -138,4 +183,4 @@ def answers(paper: Paper) -> tuple[str, str, Figure]:
         "Hoffer et al.'s answers to the gap: small batches, large ones for as many epochs, then "
         "one after another a rate that grows with the root of the batch, batch normalisation over "
         "ghosts, and as many updates. Left F1's row of their Table 1 (no dot: not run), right the "
-        "same regime with a tenth of MNIST's training images."), made
+        "same regime with a tenth of MNIST's training images."), fig

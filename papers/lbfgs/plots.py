@@ -10,11 +10,18 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, legend_below, performance_profile
+from common.evidence.plotting import (
+    COLOURS,
+    figure,
+    gallery_figure,
+    legend_below,
+    performance_profile,
+)
 from common.problems import problem
 from papers.lbfgs.model import BFGS, LBFGS, SteepestDescent
 from papers.lbfgs.newton import Newton
@@ -34,6 +41,28 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield paths()
     yield profile(paper)
     yield memory(paper)
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: curvature or not, in Rosenbrock's valley."""
+    fig, axes = gallery_figure()
+    _, f, start, _, rate = LANDSCAPES[0]
+    valley(axes, LANDSCAPES[0])
+    for name, colour, lw, at in (("L-BFGS", PALETTE[0], 3.5, (0.75, -0.5)),
+                                 ("steepest descent", PALETTE[4], 1.5, (-1.7, -0.5))):
+        points = path(f, start, with_rate(LINES[name], rate))
+        said = f"{name}\n{len(points) - 1} steps"
+        axes.plot(*points.T, ".-", color=colour, lw=lw, ms=2 * lw, label=said)
+        axes.text(*at, said, color=colour, path_effects=RIM)
+    for sign, said, at in zip(axes.lines, ("minimum", "start"), ((0.27, 0.95), (-1.68, 0.95)),
+                              strict=False):
+        sign.set_label(said)
+        axes.text(*at, said, path_effects=RIM)
+    return fig
+
+
+RIM = [withStroke(linewidth=3, foreground="white")]
+"""Around words on contours."""
 
 
 # ---- Paths over contours
@@ -110,37 +139,48 @@ def path(f: Callable[[Tensor], Tensor], start: tuple[float, float],
 
 
 def paths() -> tuple[str, str, Figure]:
-    made, panels = figure(2, len(LANDSCAPES), width=3.8, height=2.4, sharex="row", sharey="row")
+    fig, panels = figure(2, len(LANDSCAPES), width=3.8, height=2.4, sharex="row", sharey="row")
     signs: list[tuple[str, dict[str, Any]]] = [
-        (name, {"marker": ".", "color": colour, "lw": wide})
-        for name, colour, wide in zip(LINES, PALETTE, WIDTHS, strict=True)]
+        (name, {"marker": ".", "color": colour, "lw": wide, "ls": dashes,
+                "zorder": 2 if dashes == "-" else 2.1})
+        for name, colour, wide, dashes in zip(LINES, PALETTE, WIDTHS, DASHES, strict=True)]
     for row, (title, f, start, window, rate) in zip(panels, LANDSCAPES, strict=True):
         for k, (make, (_, look)) in enumerate(zip(LINES.values(), signs, strict=True)):
             points = path(f, start, with_rate(make, rate))
             row[int(k >= SECOND_ORDER)].plot(*points.T, ms=2, **look)
         for axes, kind in zip(row, ("second order", "first order"), strict=True):
-            contours(axes, f, window)
-            axes.plot(*np.transpose(MINIMA[title]), "*", ms=11, color="gold",
-                      markeredgecolor="black", zorder=5)
-            axes.plot(*start, "o", color="black", ms=4)
-            axes.set(xlim=window[:2], ylim=window[2:], title=f"{title}, {kind}")
-            axes.locator_params(nbins=5)
-            axes.grid(False)
-    legend_below(made, *signs, ("minimum", {"marker": "*", "ls": "", "ms": 11, "color": "gold",
-                                            "markeredgecolor": "black"}), columns=5)
+            valley(axes, (title, f, start, window, rate))
+            axes.set_title(f"{title}, {kind}")
+    legend_below(fig, *signs, ("minimum", STAR), columns=5)
     return "paths", (f"Paths of every method, up to {STEPS} steps, from the black dots: at left "
                      "those that estimate or know the curvature, at right those of gradients "
-                     "alone; where some coincide the wider ones lie below. At the saddle most "
-                     "first go right to it; they differ in how soon they leave. Ours: the papers "
-                     "draw no paths."), made
+                     "alone; where some coincide the wider ones lie below, and at left those above "
+                     "are dashed. At the saddle most first go right to it; they differ in how soon "
+                     "they leave. Ours: the papers draw no paths."), fig
 
+
+def valley(axes: Axes, landscape: Landscape) -> None:
+    """A function's contours, its minima and the start of the paths."""
+    title, f, start, window, _ = landscape
+    contours(axes, f, window)
+    axes.plot(*np.transpose(MINIMA[title]), zorder=5, **STAR)
+    axes.plot(*start, "o", color="black", ms=4, zorder=5)
+    axes.set(xlim=window[:2], ylim=window[2:])
+    axes.locator_params(nbins=5)
+    axes.grid(False)
+
+
+STAR: dict[str, Any] = {"marker": "*", "ls": "", "ms": 11, "color": "gold",
+                        "markeredgecolor": "black"}
+"""How a minimum is drawn."""
 
 SECOND_ORDER = 4
 """So many of :data:`LINES`, the first ones, use curvature."""
 
 PALETTE = [*COLOURS[:6], "#999999", "#8B4513", "#000000"]
-WIDTHS = [4.0, 2.6, 2.0, 1.1, 2.8, 1.8, 0.9, 0.9, 0.9]
-"""Paths that coincide are seen: those drawn first are the widest."""
+WIDTHS = [4.5, 1.6, 2.6, 1.6, 2.8, 1.8, 0.9, 0.9, 0.9]
+DASHES: list[Any] = ["-", (0, (3, 4)), "-", (3.5, (3, 4)), *["-"] * 5]
+"""Paths that coincide are seen: those drawn first are the widest, and those upon them broken."""
 
 
 def contours(axes: Axes, f: Callable[[Tensor], Tensor], window: tuple[float, ...]) -> None:
@@ -157,7 +197,7 @@ def contours(axes: Axes, f: Callable[[Tensor], Tensor], window: tuple[float, ...
 
 
 def profile(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=5.6, height=3.6)
+    fig, axes = figure(width=5.6, height=3.6)
     names = [label(problem(name, **sizes)) for name, sizes in SETS["published"]]
     costs = {}
     for method, title in METHODS.items():
@@ -170,7 +210,7 @@ def profile(paper: Paper) -> tuple[str, str, Figure]:
                        "within a factor of the fewest evaluations any method needed. Solved: f "
                        "within 1e-5 of the way from the start to a minimum. A Hessian counts as "
                        "one evaluation; momentum, Nesterov and Adam count only their best of "
-                       "nine rates."), made
+                       "nine rates."), fig
 
 
 def in_words(name: str) -> str:
@@ -179,7 +219,7 @@ def in_words(name: str) -> str:
 
 
 def memory(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=5.2)
+    fig, axes = figure(width=5.2)
     for k, (name, sizes) in enumerate(SETS["large"]):
         key = label(problem(name, **sizes))
         runs = [(m, run) for m in (3, 5, 7, 9, 17, 29)
@@ -196,4 +236,4 @@ def memory(paper: Paper) -> tuple[str, str, Figure]:
     legend(axes)
     return "memory", ("How many evaluations L-BFGS needs until ‖g‖ ≤ 1e-9 max(1, ‖x‖), on problems "
                       "of 1,000 unknowns, by the number of pairs it keeps; what the budget of "
-                      "2,000 ended is left out."), made
+                      "2,000 ended is left out."), fig

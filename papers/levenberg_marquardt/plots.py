@@ -6,11 +6,18 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, explain, figure, performance_profile
+from common.evidence.plotting import (
+    COLOURS,
+    explain,
+    figure,
+    gallery_figure,
+    performance_profile,
+)
 from papers.levenberg_marquardt.facts import PENALTY, cost
 
 METHODS = {"lm": "Levenberg-Marquardt", "bfgs": "BFGS", "lbfgs": "L-BFGS", "adam": "Adam",
@@ -29,8 +36,19 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield profile(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: the lead of small networks, lost in wide ones."""
+    fig, axes = gallery_figure()
+    widths(axes, paper, named=False)
+    for method, y in (("lm", 0.01), ("lbfgs", 0.8), ("adam", 3)):
+        axes.text(150, y, METHODS[method], color=WIDE[method])
+    axes.set(xlim=(50, 5000), ylim=(0.005, 100))
+    legend(axes, loc="upper right")
+    return fig
+
+
 def networks(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2, width=5.2)
+    fig, (left, right) = figure(2, width=5.2)
     for axes, metric in ((left, "iterations"), (right, "seconds")):
         for k, (method, name) in enumerate(METHODS.items()):
             for row, task in enumerate(TASKS):
@@ -45,17 +63,21 @@ def networks(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(xscale="log", xlabel=f"{metric} to the goal", yticks=range(len(TASKS)),
                  yticklabels=TASKS.values() if axes is left else [])
         axes.grid(axis="y", visible=False)
-    legend_of_all(made, ("goal reached", {"marker": "o", "ls": "", "color": "grey"}),
+    legend_of_all(fig, ("goal reached", {"marker": "o", "ls": "", "color": "grey"}),
                   ("not reached", {"marker": "x", "ls": "", "color": "grey"}), columns=5)
     return "networks", ("Iterations and seconds until the mean square error is at its goal, five "
                         "initialisations (dots), the same for every method; crosses did not reach "
                         "it. Seconds of the processor, one thread, compiled; methods of a rate at "
-                        "the best one found. Ours: the paper's tables are not at hand."), made
+                        "the best one found. Ours: the paper's tables are not at hand."), fig
 
 
-def width(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
-    for method, colour in (("lm", COLOURS[0]), ("lbfgs", COLOURS[2]), ("adam", COLOURS[3])):
+WIDE = {"lm": COLOURS[0], "lbfgs": COLOURS[2], "adam": COLOURS[3]}
+"""The methods that train wider networks, and their colours."""
+
+
+def widths(axes: Axes, paper: Paper, named: bool = True) -> None:
+    """Seconds to the goal against weights, every seed and medians."""
+    for method, colour in WIDE.items():
         points = sorted((r.metrics["weights"], cost(r, "seconds"))
                         for h in (15, 30, 60, 120, 240, 480, 960)
                         for r in paper.results.get(f"width_{method}_{h}", []))
@@ -64,17 +86,22 @@ def width(paper: Paper) -> tuple[str, str, Figure]:
         weights = sorted({w for w, _ in points})
         axes.plot([w for w, _ in points], [s for _, s in points], ".", color=colour, alpha=0.5)
         axes.plot(weights, [np.median([s for w, s in points if w == at]) for at in weights],
-                  color=colour, label=METHODS[method])
+                  color=colour, label=METHODS[method] if named else "_")
     axes.set(xscale="log", yscale="log", xlabel="weights", ylabel="seconds to the goal")
     explain(axes, ("a seed", {"marker": ".", "ls": "", "color": "grey"}))
+
+
+def width(paper: Paper) -> tuple[str, str, Figure]:
+    fig, axes = figure()
+    widths(axes, paper)
     legend(axes)
     return "width", ("Seconds until networks of more and more hidden units fit sin(r)/r to a mean "
                      "square error of 0.001, seeds and their medians; a run that did not get there "
-                     f"counts {PENALTY:.0f} times."), made
+                     f"counts {PENALTY:.0f} times."), fig
 
 
 def profile(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure()
+    fig, axes = figure()
     costs = {}
     lowest = {k: min((r.metrics[f"norm_{k}"] for name in MINPACK
                       for r in paper.results.get(name, [])[:1]), default=math.nan)
@@ -87,4 +114,4 @@ def profile(paper: Paper) -> tuple[str, str, Figure]:
     if costs:
         performance_profile(axes, costs)
     return "profile", ("MINPACK's 53 runs by evaluations of F: fraction that ends at the lowest "
-                       "norm any of the three found, within a factor of the cheapest."), made
+                       "norm any of the three found, within a factor of the cheapest."), fig

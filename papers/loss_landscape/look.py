@@ -82,8 +82,19 @@ def of_file(path: Path) -> View | None:
         return None
 
 
-def plane(axes: Axes, view: View, low: float, high: float) -> Any:
+CONTOURS = (0.1, 0.5, 1, 2, 4, 8, 16, 32)
+
+
+def plane(axes: Axes, view: View, low: float, high: float,
+          at: tuple[float, ...] = CONTOURS, centre: str = "+") -> Any:
     """Draw the loss on a plane as colour, on a logarithmic scale from low to high, and contours.
+
+    Args:
+        axes: where to draw.
+        view: the losses.
+        low, high: the ends of the scale.
+        at: the contours.
+        centre: the marker of the trained weights.
 
     Returns:
         The image, for a colour bar.
@@ -93,10 +104,10 @@ def plane(axes: Axes, view: View, low: float, high: float) -> Any:
     image = axes.contourf(view.at, view.at, np.ma.masked_invalid(f), levels, cmap=MAP,
                           norm=LogNorm(low, high))
     lines = axes.contour(view.at, view.at, np.ma.masked_invalid(f),
-                         [v for v in (0.1, 0.5, 1, 2, 4, 8, 16, 32) if low < v < high],
+                         [v for v in at if low < v < high],
                          colors="white", linewidths=0.8)
     axes.clabel(lines, fontsize=8, fmt="%g")
-    axes.plot(0, 0, "+", color="white", ms=8)
+    axes.plot(0, 0, centre, color="white", ms=8)
     axes.set(xlabel="α", ylabel="β", aspect="equal")
     axes.grid(False)
     return image
@@ -115,11 +126,11 @@ def ratios(axes: Axes, view: View) -> Any:
 
 def bar(panels: np.ndarray, image: Any, label: str) -> None:
     """Add a colour bar beside some panels, with ticks at powers of ten."""
-    made = panels.flat[0].figure.colorbar(image, ax=list(panels.flat), label=label)
+    fig = panels.flat[0].figure.colorbar(image, ax=list(panels.flat), label=label)
     low, high = image.norm.vmin, image.norm.vmax
-    made.set_ticks([t for t in (0.001, 0.01, 0.1, 1, 10, 100) if low <= t <= high])
-    made.ax.set_yticklabels([f"{t:g}" for t in made.get_ticks()])
-    made.minorticks_off()
+    fig.set_ticks([t for t in (0.001, 0.01, 0.1, 1, 10, 100) if low <= t <= high])
+    fig.ax.set_yticklabels([f"{t:g}" for t in fig.get_ticks()])
+    fig.minorticks_off()
 
 
 def line(axes: Axes, other: Axes, x: np.ndarray, loss: np.ndarray, accuracy: np.ndarray,
@@ -150,20 +161,20 @@ def draw(views: dict[str, View], path: Path) -> Path:
     (kind,) = kinds
     with style():
         if kind[-1] == 1:
-            made, axes = figure()
+            fig, axes = figure()
             other = second(axes)
             for (name, v), colour in zip(views.items(), COLOURS, strict=False):
                 line(axes, other, v.at, v.columns["loss"], v.columns["accuracy"], name, colour)
             axes.set(xlabel="α", ylabel="loss")
-            legend_of_all(made, *KINDS)
+            legend_of_all(fig, *KINDS)
         else:
-            made, panels = figure(len(views), squeeze=False)
+            fig, panels = figure(len(views), squeeze=False)
             for axes, (name, v) in zip(panels[0], views.items(), strict=True):
                 image = ratios(axes, v) if kind[0] == "smallest" else plane(
                     axes, v, *bounds(views))
                 axes.set_title(folded("/".join(Path(name).parts[-2:])))
             bar(panels, image, "|λ_min / λ_max|" if kind[0] == "smallest" else "loss")
-        write_atomic(path, png(made))
+        write_atomic(path, png(fig))
     return path
 
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure
+from common.evidence.plotting import COLOURS, empty, figure, gallery_figure
 from common.evidence.results import Result
 from papers.loss_landscape import facts, look
 from papers.loss_landscape.model import Normalisation, grid
@@ -34,6 +34,29 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield paths(paper)
     yield straight(paper)
     yield invariance()
+
+
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: a plane of the loss, and two minima's widths."""
+    fig, (plane, lines) = gallery_figure(2)
+    found = views(paper, "surface")
+    if "resnet20" in found:
+        look.plane(plane, found["resnet20"], *look.bounds(found), at=(1, 8, 32), centre="")
+    else:
+        empty(plane)
+    plane.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    plane.set_title("loss of ResNet-20", fontsize=9)
+    for name, label, colour, y in (("sb_wd", "batch 128", COLOURS[0], -0.32),
+                                   ("lb_wd", "batch 8192", COLOURS[1], 0.75)):
+        for run in paper.results.get(name, [])[:1]:
+            loss = curve(run, "filter_loss")
+            lines.plot(grid(len(loss), 1.0).numpy(), loss, color=colour)
+            lines.text(0, y, label, color=colour, ha="center")
+    if not lines.lines:
+        empty(lines)
+    lines.set_title("loss on MNIST", fontsize=9)
+    lines.set(xlabel="α", ylim=(-0.45, 2.6), yticks=(0, 1, 2))
+    return fig
 
 
 def missing(axes: Axes, experiment: str) -> None:
@@ -56,7 +79,7 @@ def views(paper: Paper, task: str) -> dict[str, look.View]:
 def two_planes(paper: Paper, task: str, label: str,
                one: Callable[[Axes, look.View, dict[str, look.View]], object]) -> Figure:
     """Both networks of 20 layers side by side, in one scale."""
-    made, panels = figure(2, width=3.6, height=3.4)
+    fig, panels = figure(2, width=3.6, height=3.4)
     found, image = views(paper, task), None
     for axes, (name, title) in zip(panels, TWENTY.items(), strict=True):
         if name in found:
@@ -66,31 +89,31 @@ def two_planes(paper: Paper, task: str, label: str,
         axes.set_title(title)
     if image is not None:
         look.bar(panels, image, label)
-    return made
+    return fig
 
 
 def landscapes(paper: Paper) -> tuple[str, str, Figure]:
-    made = two_planes(paper, "surface", "training loss",
+    fig = two_planes(paper, "surface", "training loss",
                       lambda axes, v, every: look.plane(axes, v, *look.bounds(every)))
-    made.suptitle("with 20 layers shortcuts hardly change the picture", fontsize=10)
+    fig.suptitle("with 20 layers shortcuts hardly change the picture", fontsize=10)
     return "landscapes", (
         "The training loss on a plane of two filter-normalised random directions through the "
         "trained weights (+), 20 layers with and without shortcuts, the same colours: two bowls of "
         "one width, as in the paper, to which the effect with 20 layers is fairly unnoticeable. "
         "Its message is its Fig. 1, of 56 layers, whose weights are not here; it prints no numbers "
-        "of these planes."), made
+        "of these planes."), fig
 
 
 def curvature(paper: Paper) -> tuple[str, str, Figure]:
-    made = two_planes(paper, "curvature", "|λ_min / λ_max|",
+    fig = two_planes(paper, "curvature", "|λ_min / λ_max|",
                       lambda axes, v, every: look.ratios(axes, v))
     return "curvature", (
         "Section 6: how large the Hessian's most negative eigenvalue is beside its largest, on the "
-        "same planes, by Lanczos' method."), made
+        "same planes, by Lanczos' method."), fig
 
 
 def lines(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=5.2)
+    fig, axes = figure(width=5.2)
     other = look.second(axes)
     for (name, title), colour in zip(TWENTY.items(), COLOURS, strict=False):
         if not (runs := paper.results.get(f"line_{name}", [])):
@@ -102,9 +125,9 @@ def lines(paper: Paper) -> tuple[str, str, Figure]:
     axes.set(xlabel="α, along a filter-normalised random direction", ylabel="training loss",
              yscale="log")
     if axes.lines:
-        legend_of_all(made, *look.KINDS)
+        legend_of_all(fig, *look.KINDS)
     return "lines", ("Loss (median and range of three random directions) and accuracy (dashed, the "
-                     "median) on lines through the weights of both networks of 20 layers."), made
+                     "median) on lines through the weights of both networks of 20 layers."), fig
 
 
 def curve(run: Result, name: str) -> np.ndarray:
@@ -116,7 +139,7 @@ def curve(run: Result, name: str) -> np.ndarray:
 
 
 def batches(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, 2, width=4.4, height=2.8, sharex="col")
+    fig, panels = figure(2, 2, width=4.4, height=2.8, sharex="col")
     for row, decay in zip(panels, ("wd0", "wd"), strict=True):
         for axes, how in zip(row, ("none", "filter"), strict=True):
             other = look.second(axes, how == "filter")
@@ -137,15 +160,15 @@ def batches(paper: Paper) -> tuple[str, str, Figure]:
     for axes, label, edge in zip(panels[1], ("distance", "α"), (10, 1), strict=True):
         axes.set_xlabel(label)
         axes.set_xticks([-edge, -edge / 2, 0, edge / 2, edge])
-    legend_of_all(made, *look.KINDS)
+    legend_of_all(fig, *look.KINDS)
     return "batches", (
         "Small and large batch on MNIST, without (above) and with weight decay (below): loss, and "
         "accuracy dashed, on the first seed's random line. Left every direction has the same "
-        "length, right its filters have the norms of the weights'."), made
+        "length, right its filters have the norms of the weights'."), fig
 
 
 def f1(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, width=4.4, height=2.8)
+    fig, panels = figure(2, width=4.4, height=2.8)
     for axes, kind in zip(panels, ("raw", "line"), strict=True):
         other = look.second(axes, kind == "line")
         for (arm, title), colour in zip(
@@ -159,14 +182,14 @@ def f1(paper: Paper) -> tuple[str, str, Figure]:
     panels[0].set(title="distance, no normalisation", xlabel="distance", ylabel="training loss")
     panels[1].set(title="filter-normalised", xlabel="α")
     if panels[0].lines:
-        legend_of_all(made, *look.KINDS)
+        legend_of_all(fig, *look.KINDS)
     return "f1", (
         "F1's minima of papers/large_batch, both of the first seed: loss, and accuracy dashed, on "
-        "three random lines through each."), made
+        "three random lines through each."), fig
 
 
 def paths(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, 2, width=3.8, height=3.2)
+    fig, panels = figure(2, 2, width=3.8, height=3.2)
     for axes, (name, title) in zip(panels.flat, ARMS.items(), strict=True):
         axes.set_title(title)
         try:
@@ -187,11 +210,11 @@ def paths(paper: Paper) -> tuple[str, str, Figure]:
     return "paths", (
         "Section 7: the path of training, a dot an epoch, in the plane of its two principal "
         "directions, with contours of the training loss there (equal steps of its logarithm); "
-        "star: the end. Percentages: shares of the path's variation."), made
+        "star: the end. Percentages: shares of the path's variation."), fig
 
 
 def straight(paper: Paper) -> tuple[str, str, Figure]:
-    made, axes = figure(width=5.2)
+    fig, axes = figure(width=5.2)
     other, drawn = look.second(axes), False
     for kind, colour in zip(("relu", "sigmoid", "maxout"), COLOURS, strict=False):
         for k, run in enumerate(paper.results.get(f"line_{kind}", [])):
@@ -201,13 +224,13 @@ def straight(paper: Paper) -> tuple[str, str, Figure]:
             drawn = True
     axes.set(xlabel="α: 0 initial weights, 1 trained weights", ylabel="training loss")
     if drawn:
-        legend_of_all(made, *look.KINDS)
+        legend_of_all(fig, *look.KINDS)
     return "straight", ("Goodfellow, Vinyals & Saxe (2015): loss, and accuracy dashed, on the "
-                        "straight line from the start of training to its end, every seed."), made
+                        "straight line from the start of training to its end, every seed."), fig
 
 
 def invariance() -> tuple[str, str, Figure]:
-    made, panels = figure(2, width=3.6, height=2.8, sharey=True)
+    fig, panels = figure(2, width=3.6, height=2.8, sharey=True)
     ways: list[tuple[Normalisation, str]] = [("none", "no normalisation"),
                                              ("filter", "filter-normalised")]
     for axes, (how, title) in zip(panels, ways, strict=True):
@@ -222,4 +245,4 @@ def invariance() -> tuple[str, str, Figure]:
     panels[0].set_ylabel("loss")
     return "invariance", (
         "Section 3: two sets of weights that are one function, along the same Gaussian numbers. "
-        "Computed anew with every report."), made
+        "Computed anew with every report."), fig

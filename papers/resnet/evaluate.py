@@ -138,7 +138,10 @@ def main(argv: list[str]) -> int:
     options = options_of(argv[1:])
     expect_weights(path)
     sidecar = path.with_suffix(".json")
-    said = read_json(weights.Sidecar, sidecar) if sidecar.exists() else None
+    try:
+        said = read_json(weights.Sidecar, sidecar) if sidecar.exists() else None
+    except UserError as e:
+        raise UserError(f"{shown(path)}: the JSON file beside it describes no ResNet: {e}") from e
     padding = options.get("padding", "behind")
     network, mean = weights.load(path, padding)
     if is_plain(path, said, options):

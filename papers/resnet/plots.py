@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
 from common.evidence.lookup import Lookup
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, legend_below
+from common.evidence.plotting import COLOURS, figure, gallery_figure, legend_below
 from papers.resnet.facts import responses
 
 DEPTHS = {20: COLOURS[4], 32: COLOURS[5], 44: COLOURS[2], 56: COLOURS[1], 110: COLOURS[0]}
@@ -30,8 +31,30 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield layer_responses(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: the error at the end against the depth."""
+    fig, axes = gallery_figure()
+    points = by_network(paper, "fig6")
+    for family, sign, style, label, side in (("plain", "s", "--", "plain, published", "left"),
+                                             ("resnet", "o", "-", "residual, published", "right")):
+        known = [d for d in DEPTHS if f"{family}{d}" in points]
+        ends = [points[f"{family}{d}"]["test_end"] for d in known]
+        axes.plot(known, ends, sign + style, color="grey", mfc="white", lw=1, ms=5, label=label)
+        axes.annotate(label, (known[-1], ends[-1]), (0, 8), textcoords="offset points", ha=side,
+                      color="grey")
+        for depth, colour in DEPTHS.items():
+            if runs := paper.results.get(f"{family}{depth}"):
+                axes.plot(depth, np.mean([r.at("error", None) for r in runs]), sign, color=colour,
+                          markeredgecolor="black", ms=7)
+                if family == "resnet":
+                    axes.text(depth, 5.6, "ours", ha="center", color=colour)
+    axes.set(xlabel="layers", ylabel="test error (%)", xlim=(10, 115), ylim=(0, 15.5),
+             xticks=list(DEPTHS), yticks=(0, 5, 10, 15))
+    return fig
+
+
 def curves(paper: Paper) -> tuple[str, str, Figure]:
-    made, panels = figure(2, sharey=True)
+    fig, panels = figure(2, sharey=True)
     points = by_network(paper, "fig6")
     for axes, family in zip(panels, ("plain", "resnet"), strict=True):
         for depth, colour in DEPTHS.items():
@@ -47,7 +70,7 @@ def curves(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(xlabel="steps (thousands)", ylim=(0, 24), xlim=(0, 66),
                  title={"plain": "plain networks", "resnet": "residual networks"}[family])
     panels[0].set(ylabel="error on CIFAR-10 (%)")
-    legend_below(made, *((f"{depth} layers", {"color": c, "lw": 3}) for depth, c in DEPTHS.items()),
+    legend_below(fig, *((f"{depth} layers", {"color": c, "lw": 3}) for depth, c in DEPTHS.items()),
                  ("test", {"color": "black"}), ("training batches", {"color": "black", "ls": "--"}),
                  ("published, test", {"color": "black", "marker": "o", "ls": ""}),
                  ("published, training", {"color": "black", "marker": "o", "ls": "",
@@ -55,7 +78,7 @@ def curves(paper: Paper) -> tuple[str, str, Figure]:
     return "fig6", (
         "Fig. 6: error on CIFAR-10 during training, test (solid) and augmented training batches "
         "(dashed), one line a seed. Circles: what the paper's figure shows just before the first "
-        "drop of the learning rate and at the end (test, filled; training, open)."), made
+        "drop of the learning rate and at the end (test, filled; training, open)."), fig
 
 
 def mark(axes: Axes, point: dict[str, float], colour: str) -> None:
@@ -66,7 +89,7 @@ def mark(axes: Axes, point: dict[str, float], colour: str) -> None:
 
 
 def layer_responses(paper: Paper) -> tuple[str, str, Figure]:
-    made, (left, right) = figure(2, sharey=True)
+    fig, (left, right) = figure(2, sharey=True)
     points = by_network(paper, "fig7")
     for family, kind, style in (("plain", "plain", "--"), ("resnet", "ResNet", "-")):
         for depth, colour in DEPTHS.items():
@@ -90,4 +113,4 @@ def layer_responses(paper: Paper) -> tuple[str, str, Figure]:
     return "fig7", (
         "Fig. 7: standard deviation of the responses of each 3×3 layer, after BN and before ReLU "
         "or addition, over the test set; residual networks solid, plain ones dashed. Markers: "
-        "medians read off the paper's figure."), made
+        "medians read off the paper's figure."), fig

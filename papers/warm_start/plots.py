@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, dots, empty, explain, figure, published_bar
+from common.evidence.plotting import (
+    COLOURS,
+    dots,
+    empty,
+    explain,
+    figure,
+    gallery_figure,
+    published_bar,
+)
 from common.evidence.results import Result
 
 HALF, RANDOM, WARM, SHRUNK = COLOURS[6], COLOURS[1], COLOURS[0], COLOURS[2]
@@ -29,6 +38,30 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield gradients(paper)
 
 
+def gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery: Table 1's MLP from three beginnings."""
+    fig, axes = gallery_figure()
+    for k, (arm, _, colour) in enumerate(ARMS):
+        column(axes, paper, "mlp", arm, k, colour)
+    axes.set_xticks(range(3), [label.replace(" ", "\n", 1) for _, label, _ in ARMS], fontsize=9)
+    axes.set(ylabel="test accuracy (%)", xlim=(-0.6, 2.6), ylim=(35, 43))
+    explain(axes, ("a run here", {"marker": "o", "ls": "", "color": "grey", "ms": 4.5}))
+    legend(axes, loc="lower right")
+    return fig
+
+
+def column(axes: Axes, paper: Paper, network: str, arm: str, at: float, colour: str,
+           ) -> list[float]:
+    """A network's accuracies from one beginning, and the published one; returns our values."""
+    values = [100 * r.at("accuracy", None) for r in paper.results.get(f"{network}_{arm}", [])]
+    dots(axes, at, values, colour, spread=0.15, ms=4.5)
+    claims = {c.id: c for c in paper.claims}
+    claim = claims.get(f"table1-{network.replace('_', '-')}-{arm}")
+    if claim and claim.published:
+        published_bar(axes, at, 100 * claim.published)
+    return values
+
+
 def way(run: Result) -> tuple[np.ndarray, np.ndarray]:
     """Epochs and test accuracy in %, up to where training stopped."""
     steps, accuracy = run.curves["accuracy"]
@@ -41,7 +74,7 @@ def way(run: Result) -> tuple[np.ndarray, np.ndarray]:
 
 def phases(paper: Paper, network: str, name: str) -> tuple[str, str, Figure]:
     """The first phase, then the second one from three beginnings; a line a seed, as Fig. 1."""
-    made, (first, second) = figure(2, width=4.1, height=3.3, sharey=True)
+    fig, (first, second) = figure(2, width=4.1, height=3.3, sharey=True)
     for axes, arms in ((first, (("half", "half of the images", HALF),)), (second, ARMS)):
         for arm, label, colour in arms:
             for k, run in enumerate(paper.results.get(f"{network}_{arm}", [])):
@@ -59,13 +92,13 @@ def phases(paper: Paper, network: str, name: str) -> tuple[str, str, Figure]:
     return name, (
         f"The MLP with Adam on CIFAR-10, {NETWORKS[network]}: first half of them until 99 % are "
         "learned (dot), then all of them, from random weights, from those of the first phase, and "
-        "from those shrunk by 0.4 and perturbed by 0.1. A line is a seed."), made
+        "from those shrunk by 0.4 and perturbed by 0.1. A line is a seed."), fig
 
 
 def table1(paper: Paper) -> tuple[str, str, Figure]:
     """Table 1's columns that were run: a dot a seed, published means and deviations as bars."""
-    made, axes = figure(width=6.4, height=3.3)
-    claims, ticks, labels = {c.id: c for c in paper.claims}, [], []
+    fig, axes = figure(width=6.4, height=3.3)
+    ticks, labels = [], []
     for g, (network, title) in enumerate((("mlp", "MLP, Adam"), ("logistic", "logistic, Adam"),
                                           ("logistic_sgd", "logistic, SGD"))):
         for a, (arm, label, colour) in enumerate(ARMS):
@@ -73,13 +106,8 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
                 continue
             at = 3.6 * g + a
             ticks.append(at)
-            values = [100 * r.at("accuracy", None)
-                      for r in paper.results.get(f"{network}_{arm}", [])]
+            values = column(axes, paper, network, arm, at, colour)
             labels.append(label.replace(" ", "\n", 1) + ("" if values else "\n(not run)"))
-            dots(axes, at, values, colour, spread=0.15, ms=4.5)
-            claim = claims.get(f"table1-{network.replace('_', '-')}-{arm}")
-            if claim and claim.published:
-                published_bar(axes, at, 100 * claim.published)
         axes.annotate(title, (3.6 * g + (1 if network == "mlp" else 0.5), 1.01),
                       xycoords=("data", "axes fraction"), ha="center", va="bottom")
     axes.set_xticks(ticks, labels, fontsize=8)
@@ -89,14 +117,14 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
     return "table1", (
         "Table 1, CIFAR-10: what a network that was first trained on half of the images reaches "
         "when it goes on with all of them, beside one that began with all of them. A dot is a "
-        "seed, bars are the published means."), made
+        "seed, bars are the published means."), fig
 
 
 def gradients(paper: Paper) -> tuple[str, str, Figure]:
     """The gradient of the images seen before and of the new ones, where the second phase begins."""
     begun = {network: title for network, title in NETWORKS.items()
              if paper.results.get(f"{network}_warm")} or {"tenth": NETWORKS["tenth"]}
-    made, rows = figure(len(begun), width=3.9 if len(begun) > 1 else 5.2, sharey=True,
+    fig, rows = figure(len(begun), width=3.9 if len(begun) > 1 else 5.2, sharey=True,
                         squeeze=False)
     panels = rows[0]
     for axes, (network, title) in zip(panels, begun.items(), strict=True):
@@ -120,4 +148,4 @@ def gradients(paper: Paper) -> tuple[str, str, Figure]:
     return "gradients", (
         "As Fig. 5, before the first step of the second phase: a warm start has learned the "
         "images it has seen, so new ones alone drive it; shrinking makes both count again. A pair "
-        "is a seed."), made
+        "is a seed."), fig

@@ -1,5 +1,7 @@
 """Configuration: what decides what a run computes, and where a key is honoured."""
 
+import math
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -7,16 +9,21 @@ import pytest
 
 from common.conditions import NEVER, Not, Unlike
 from common.config import (
+    Bounds,
     Config,
+    Key,
     as_dict,
+    check_value,
     completed,
     differences,
     flatten,
     identity,
     key,
     keys,
+    leaves,
     unused,
 )
+from common.errors import UserError
 
 
 @dataclass
@@ -91,3 +98,33 @@ def test_a_papers_condition_stands_in_front_of_the_shared_ones():
 
 def test_flatten_keeps_lists_whole():
     assert flatten({"a": {"b": [1, 2], "c": 3}}) == {"a.b": [1, 2], "a.c": 3}
+    assert flatten({"a": {"b": {}}, "c": []}) == {"c": []}
+
+
+def test_leaves_are_all_that_is_written():
+    assert list(leaves({"a": {"b": {}, "c": 3}, "a.c": [1], "d": {}})) == [
+        ("a.b", {}), ("a.c", 3), ("a.c", [1]), ("d", {})]
+
+
+def number(**bounds):
+    return Key("n", bounds.pop("type", "float"), 0, "", False, Bounds(**bounds), ({},))
+
+
+@pytest.mark.parametrize(("known", "value"), [
+    (number(least=1), 1.0), (number(below=1), -1e38), (number(type="int"), 2**31 - 1),
+    (number(type="list[float]", above=0), [1.0, 2.0]), (number(type="list[int]"), [])])
+def test_a_value_within_its_bounds_passes(known, value):
+    check_value(known, value)
+
+
+@pytest.mark.parametrize(("known", "value", "message"), [
+    (number(least=1), 0.5, "n=0.5: expected a number of at least 1"),
+    (number(below=1), 1.0, "n=1.0: expected a number below 1"),
+    (number(), math.inf, "n=inf: expected a finite number"),
+    (number(), 1e39, "n=1e+39: expected 0 or a number that float32 can hold"),
+    (number(type="int"), 2**31, "n=2147483648: expected whole numbers of at most 2,147,483,647"),
+    (number(type="list[float]", above=0), [1.0, 0.0], "n=[1.0, 0.0]: expected numbers, each above"),
+    (number(type="list[int]", some=True), [], "n=[]: expected at least one number")])
+def test_a_value_beyond_its_bounds_is_named(known, value, message):
+    with pytest.raises(UserError, match=f"^{re.escape(message)}"):
+        check_value(known, value)

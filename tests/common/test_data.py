@@ -174,6 +174,14 @@ def test_a_batch_larger_than_the_data_is_refused():
         BatchOrder(10, 11, 0)
 
 
+@pytest.mark.parametrize("n", [1, 10])
+def test_a_batch_that_is_too_large_says_what_leaves_so_few(n):
+    with pytest.raises(UserError) as e:
+        BatchOrder(n, 11, 0, "data.validation=5")
+    assert str(e.value) == (f"train.batch_size=11: expected at most {n}, all the examples there "
+                            "are with data.validation=5")
+
+
 def test_streams_are_independent():
     draws = [torch.rand(3, generator=generator(*a)) for a in
              ((0, "a"), (1, "a"), (0, "b"), (0, "a", 1))]

@@ -12,6 +12,7 @@ from common.errors import (
     Paused,
     UserError,
     asks_for_help,
+    cut,
     exit_with,
     legible,
     nearest,
@@ -65,6 +66,32 @@ def test_too_little_memory_is_one_line(capsys, error):
     said = capsys.readouterr().err
     assert e.value.code == 2 and said.startswith("error: there is not enough memory")
     assert said.count("\n") == 1
+
+
+ALLOCATE = ("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate "
+            "memory: you tried to allocate 40000000000 bytes. Error code 12 (Cannot allocate it)")
+
+
+@pytest.mark.parametrize("error", [
+    RuntimeError(ALLOCATE), RuntimeError(f"{ALLOCATE}\nat x"), MemoryError("8" * 150),
+    RuntimeError("CUDA out of memory. Tried to allocate 37.25 GiB. " + "GPU 0 has 9.5 GiB. " * 9),
+    RuntimeError("out of memory " + "1234567 " * 40)])
+def test_too_little_memory_cuts_no_number(capsys, error):
+    def fail():
+        raise error
+    with pytest.raises(SystemExit):
+        exit_with(fail)
+    said = capsys.readouterr().err.split("batch or data (")[1].removesuffix(")\n")
+    first = str(error).splitlines()[0]
+    assert said == first or (said.endswith(" …") and f"{first} ".startswith(said[:-1])
+                             and len(said) <= 200 < len(first))
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("a b", "a b"), ("a\nb", "a b"), ("abc def", "abc …"), ("ab 1234", "ab …"), ("abcdefg", "…"),
+    ("", "")])
+def test_a_text_is_cut_between_words(text, shown):
+    assert cut(text, most=6) == shown
 
 
 def test_what_the_compiler_cannot_do_is_one_line(capsys):

@@ -85,6 +85,9 @@ def test_groups_and_sweeps_expand(experiments):
     ({"optim.adam": True, "optim.lr": 3}, "optim.adam=true: not used where optim.lr=3.0"),
     ({"optim.lr": 3, "optim.beta2": 1}, "optim.beta2=1.0: not used where optim.lr=3.0"),
     ({"optim.betas": ["x"]}, "optim.betas=['x']: expected a list of numbers such as"),
+    *(({"optim.betas": value}, ": expected a list of numbers such as optim.betas=[0.9]")
+      for value in ([[1, 2]], [{"a": 1}], [[0.5], 0.1], [[]], {}, {"a": 1})),
+    ({"optim.lr": {}}, "optim.lr={}: expected a number"),
     ({"optim.betas": []}, "optim.betas=[]: expected at least one number"),
     ({"optim.betas": [0.5, 1.0]}, "optim.betas=[0.5, 1.0]: expected numbers, each at least 0 and "
                                   "below 1"),
@@ -155,18 +158,53 @@ def test_wrong_overrides_are_named(experiments, overrides, message):
                                                       "beside it, not from"),
     ("experiments: {a: {}, b: {runs: [a], vary: {optim.lr: [1]}}}", "beside it, not vary"),
     ("experiments: {a: {}, b: {runs: [a], optim: {lr: 1}}}", "beside it, not optim"),
-    ("experiments: {a: {vary: {data.name: [../../x]}}}", "the name 'a_../../x': expected one of"),
-    ("experiments: {a: {vary: {optim.lr: [1.0, 1.0]}}}", "the name 'a_1.0': expected"),
+    ("experiments: {a: {vary: {data.name: [../../x]}}}", "the name 'a_../../x': expected text"),
+    ("experiments: {a: {vary: {optim.lr: [1.0, 1.0]}}}", "vary: optim.lr: 1.0 is given twice"),
     (f"experiments: {{a: {{vary: {{optim.lr: {[*range(2000)]}, train.steps: {[*range(2000)]}}}}}}}",
-     "experiment 'a': vary makes 4,000,000 experiments: expected at most 1,000"),
+     "experiment 'a': vary: 4,000,000 experiments: expected at most 1,000"),
     ("experiments: {a: {}, " + ", ".join(f"g{k}: {{runs: [g{k + 1}]}}" for k in range(1500))
      + ", g1500: {runs: [a]}}", "runs groups of groups: expected at most 20 of them in one"),
-    ("experiments: {a_1: {}, a: {vary: {optim.lr: [1]}}}", "the name 'a_1': expected"),
 ])
 def test_wrong_files_are_named(tmp_path, text, message):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(UserError, match=re.escape(message)):
         Experiments(Own, tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("defaults: {optim: {lr: {}}}\nexperiments: {a: {}}",
+     "defaults: optim.lr: {}: expected a number"),
+    ("experiments: {a: {optim: {lr: {}}}}", "experiment 'a': optim.lr: {}: expected a number"),
+    ("experiments: {a: {optim.lr: {}}}", "experiment 'a': optim.lr: {}: expected a number"),
+    ("experiments: {a: {train: {steps: {}, eval_every: 3}}}", "train.steps: {}: expected a whole"),
+    ("experiments: {a: {optim: {betas: {}}}}", "optim.betas: {}: expected a list of numbers"),
+    ("experiments: {a: {start_from: {}}}", "experiment 'a': start_from: {}: expected text"),
+    ("experiments: {a: {optm: {}}}", "experiment 'a' has an unknown key 'optm'"),
+    ("experiments: {a: {optim: {rate: {}}}}", "experiment 'a' has an unknown key 'optim.rate'"),
+    ("experiments: {a: {vary: {optim.lr: {}}}}", "vary: optim.lr: {}: expected a list of values"),
+    ("experiments: {a: {vary: {optim: {}}}}", "experiment 'a': vary: expected at least one key"),
+    ("experiments: {a: {vary: {optim.lr: [0.3, x]}}}", "vary: optim.lr=x: expected a number"),
+    ("experiments: {a: {vary: {optim.lr: [null]}}}", "vary: optim.lr: null: expected a number"),
+    ("experiments: {a: {vary: {train.threads: [1, 2]}}}", "vary: train.threads: expected a key"),
+    ("experiments: {a: {vary: {optim.betas: [[0.1], [0.2]]}}}", "lists cannot be varied"),
+    ("defaults: {optim: {betas: [[0.1], 0.2]}}\nexperiments: {a: {}}",
+     "defaults: optim.betas=[[0.1], 0.2]: expected a list of numbers such as")])
+def test_a_value_of_another_kind_is_refused_when_the_file_is_read(tmp_path, text, message):
+    with pytest.raises(UserError, match=re.escape(message)) as e:
+        written(tmp_path, text)
+    assert "config.yaml: " in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("value", ["[[0.1], 0.2]", "[{a: 1}]", "[[]]", "[{}]"])
+def test_a_list_in_an_experiments_list_is_one_line(tmp_path, value):
+    made = written(tmp_path, f"experiments: {{a: {{optim: {{betas: {value}}}}}}}")
+    with pytest.raises(UserError, match=r"config.yaml: a: optim.betas=.*: expected a list of num"):
+        made.resolve("a")
+
+
+def test_a_section_may_be_empty(tmp_path):
+    made = written(tmp_path, "defaults: {optim: {}}\nexperiments: {a: {train: {}, optim: {}}}")
+    assert made.resolve("a").optim.lr == 1.0
 
 
 def written(tmp_path, text):

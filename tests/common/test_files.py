@@ -12,6 +12,7 @@ from common.files import (
     cache_root,
     empty_folder,
     locked,
+    no_name_on_windows,
     read_text,
     renewed,
     sha256,
@@ -191,3 +192,10 @@ def test_what_is_no_text_is_one_line(tmp_path, content, message):
     assert message in str(e.value) and "f.md" in str(e.value) and "\n" not in str(e.value)
     path.write_text("σ × …\n", encoding="utf-8")
     assert read_text(path) == "σ × …\n"
+
+
+@pytest.mark.parametrize(("name", "none"), [
+    ("con", True), ("AUX", True), ("nul.txt", True), ("Com1", True), ("lpt9", True), ("a.", True),
+    ("con1", False), ("console", False), ("lpt", False), ("a.b", False), ("my.con", False)])
+def test_names_that_windows_lacks(name, none):
+    assert no_name_on_windows(name) is none

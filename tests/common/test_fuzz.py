@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from common import files
 from common.errors import exit_with
-from common.evidence import counting, gallery, page, picture, report
+from common.evidence import counting, gallery, generated, page, picture
 from common.evidence import paper as paper_module
 from common.evidence.paper import Paper
 from common.running import bundle, cli, command
@@ -195,7 +195,7 @@ def small(tmp_path, monkeypatch):
         target = folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (source / part).is_dir() else shutil.copy)(source / part, target)
-    for module in (paper_module, report):
+    for module in (paper_module, generated):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     return folder
 
@@ -208,7 +208,7 @@ def reported(folder):
     gallery.strip(counted)
     gallery.cells(paper, counted)
     picture.draw(judgements)
-    report.changed_verdicts(paper, judgements)
+    generated.changed_verdicts(paper, judgements)
     page.report_text(paper, judgements, {str(paper.about.picture): "a figure"})
     for name in sorted(p.stem for p in (folder / "published").glob("*.csv")):
         paper.published(name)

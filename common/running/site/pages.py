@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from common.evidence import gallery, page
 from common.evidence.counting import cost, count
@@ -28,6 +28,9 @@ JudgedPapers = Sequence[tuple[Paper, Sequence[Judgement]]]
 FENCE = re.compile(r"(^ *```.*?^ *```[^\S\n]*$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
 HREF = re.compile(r'(<a [^>]*href=")([^":]+)\.md(#[^"]*)?"')
+
+SIZE = re.compile(r'<svg [^>]*\bwidth="([0-9.]+)pt" height="([0-9.]+)pt"')
+"""The size of a figure of matplotlib's, in points of 1/72 inch."""
 
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json"}
 
@@ -64,7 +67,7 @@ class Pages:
             if not path:
                 return f'<a href="#{fragment}">{label}</a>'
             if mark:
-                return figure(path, label)
+                return figure(path, label, ROOT / posix(page.parent / path))
             return self.led(label, posix(page.parent / path), fragment, page)
         return HREF.sub(lambda m: f'{m[1]}{m[2]}.html{m[3] or ""}"', LINK.sub(of_link, text))
 
@@ -94,14 +97,27 @@ class Pages:
             content = (ROOT / target).read_text(encoding="utf-8", errors="replace")
             language = LANGUAGES.get(PurePosixPath(target).suffix, "text")
             self.texts[path] = (f"---\norphan: true\nhide-toc: true\n---\n# {target}\n\n"
-                               f":::::{{container}} file\n{fenced(content, language)}\n:::::\n")
+                                f":::::{{container}} file\n{fenced(content, language)}\n:::::\n")
         return path
 
 
-def figure(path: str, alt: str, loading: str = "lazy") -> str:
-    """A figure that leads to itself, for a phone shows it too small to be read."""
+def figure(path: str, alt: str, file: Path | None = None, loading: str = "lazy") -> str:
+    """A figure that leads to itself, for a phone shows it too small to be read.
+
+    Args:
+        path: its address in the page.
+        alt: what it shows.
+        file: the file, if it is an SVG, whose size the page then keeps free for it: a link into
+            the page would otherwise miss its target once figures above it have loaded.
+        loading: when the browser loads it, ``lazy`` or ``eager``.
+    """
+    size = SIZE.search(file.read_text(encoding="utf-8")) if file and file.is_file() else None
+    room = ""
+    if size:
+        width, height = (f"{float(points) * 96 / 72:.0f}" for points in size.groups())
+        room = f'width="{width}" height="{height}" '
     return (f'<a href="{path}"><img src="{path}" alt="{html.escape(alt, quote=True)}" '
-            f'loading="{loading}" class="figure"></a>')
+            f'{room}loading="{loading}" class="figure"></a>')
 
 
 def posix(path: PurePosixPath) -> str:
@@ -152,7 +168,7 @@ def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
     about = {k: html.escape(str(v)) for k, v in paper.about.model_dump(exclude={"claims"}).items()}
     base = f"papers/{paper.name}"
     return (f'<a class="card" href="{base}/index.html">'
-            f'<img src="{base}/figures/{about["picture"]}.svg" alt="" loading="lazy">'
+            f'<img src="{base}/figures/{gallery.PICTURE}.svg" alt="" loading="lazy">'
             f'<strong>{about["title"]}</strong> <span>{about["authors"]} {about["year"]}</span> '
             f'<span class="result">{html.escape(result(paper)) or about["shows"]}</span> '
             f'{strip(judgements)} <span class="counted">{gallery.MINUTES}: '
@@ -186,9 +202,10 @@ def of_paper(paper: Paper, judgements: Sequence[Judgement], modules: Sequence[st
     report = read_text(paper.folder / "REPORT.md")
     figures = {name: caption for caption, name in re.findall(
         r"!\[(.*)\]\(figures/(\w+)\.svg\)", report)}
-    picture = ([figure(f"figures/{NAME}.svg", figures.pop(NAME), loading="eager"),
+    drawn = paper.folder / "figures"
+    picture = ([figure(f"figures/{NAME}.svg", figures.pop(NAME), drawn / f"{NAME}.svg", "eager"),
                 *page.verdicts_drawn(judgements)[1:]] if NAME in figures else [])
-    rest = [f'{figure(f"figures/{name}.svg", name)}\n\n{caption}'
+    rest = [f'{figure(f"figures/{name}.svg", name, drawn / f"{name}.svg")}\n\n{caption}'
             for name, caption in figures.items()]
     ways = ("[The method](README.md), [code beside the paper](code.md), [the report](REPORT.md), "
             f'<a href="../../claims.html#?paper={paper.name}">every claim</a>.')

@@ -10,7 +10,7 @@ from common.evidence.claims import Claim, Measure, read_claims, read_table
 from common.evidence.paper import paper_names, papers, verdict_table
 from common.evidence.verdicts import decide
 
-HEAD = ("title: T\nauthors: A\nyear: 2000\nlink: l\nshows: s\npicture: p\nclaims:\n")
+HEAD = ("title: T\nauthors: A\nyear: 2000\nlink: https://l\nshows: s\npicture: p\nclaims:\n")
 
 
 def test_bounds_and_bands():
@@ -78,6 +78,13 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
        f"show: {show!r}: expected a format of numbers such as .2f")
       for show in ("%d", "%", "", "d", "s", "c", "x", "n", ".2", "f", "|>9.2f", "0>9f", ".999f")),
     (GOOD.replace("obtained: printed", "obtained: quoted by"), "beginning with one of printed, "),
+    (GOOD + GOOD.replace("id: a", "id: A"), "claim 'A': expected a unique id"),
+    (GOOD.replace("metric: m", "metric: m, versus: e"), "versus: e: expected another experiment"),
+    *((GOOD.replace("experiment: e, metric: m", "function: f").replace(
+        "why: x", f"why: x, by: {by}"), "expected experiments in 'measure', whose runs")
+      for by in ("median", "one", "share, trials: 3")),
+    *((GOOD.replace("id: a", f"id: '{name}'"), f"id: '{name}': expected text of letters")
+      for name in ("..", ".a", "-a", "+")),
     (GOOD.replace("id: a", "id: 3"), "claim 3: id: 3: expected text"),
     (GOOD.replace("id: a", "id: ../x"), "id: '../x': expected text of letters"),
     (GOOD.replace("id: a", "id: 'a b'"), "id: 'a b': expected text of letters"),
@@ -94,13 +101,27 @@ def test_a_damaged_claims_file_is_one_line(tmp_path, entry, message):
 
 
 @pytest.mark.parametrize("text", ["a\n# H", "a\r\n# H", "\n# H", "a\n", "a\u2028b"])
-@pytest.mark.parametrize("field", ["title: T", "authors: A", "shows: s", "picture: p", "link: l"])
+@pytest.mark.parametrize("field", ["title: T", "authors: A", "shows: s", "picture: p",
+                                   "link: https://l"])
 def test_what_describes_a_paper_is_of_a_line_each(tmp_path, field, text):
     name = field.partition(":")[0]
     (tmp_path / "claims.yaml").write_text(HEAD.replace(field, f"{name}: {json.dumps(text)}") + GOOD)
     with pytest.raises(UserError, match=rf"claims\.yaml: {name}: .*expected") as e:
         read_claims(tmp_path / "claims.yaml")
     assert len(str(e.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("field", [
+    "link: javascript:alert(1)//https://a", "link: ftp://a", "link: a.org",
+    "link: ''", "picture: ../../etc/passwd",
+    "picture: ''", "picture: .svg"])
+def test_a_paper_has_an_address_and_a_picture_of_its_own(tmp_path, field):
+    name = field.partition(":")[0]
+    head = "".join(field + "\n" if row.startswith(f"{name}:") else row
+                   for row in HEAD.splitlines(keepends=True))
+    (tmp_path / "claims.yaml").write_text(head + GOOD)
+    with pytest.raises(UserError, match=rf"claims\.yaml: {name}: .*expected (an addr|text of)"):
+        read_claims(tmp_path / "claims.yaml")
 
 
 @pytest.mark.parametrize(("content", "message"), [
@@ -115,6 +136,12 @@ def test_a_table_that_is_none_is_one_line(tmp_path, content, message):
     with pytest.raises(UserError) as e:
         read_table(tmp_path / "t.csv")
     assert message in str(e.value) and "\n" not in str(e.value)
+
+
+def test_a_column_that_code_reads_by_name_and_a_table_lacks_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text("steps;loss\n1;2\n")
+    with pytest.raises(UserError, match=r"t\.csv has no column 'steps'; did you mean 'steps;loss'"):
+        read_table(tmp_path / "t.csv")[0]["steps"]
 
 
 def test_a_mark_of_the_byte_order_is_no_part_of_the_first_name(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from matplotlib.axes import Axes
@@ -14,8 +15,9 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from common.evidence import picture, plotting
+from common.evidence.generated import for_gallery
 from common.evidence.legends import covered, data
-from common.evidence.paper import paper_names, papers
+from common.evidence.paper import Paper, paper_names, papers
 from common.running import forms
 
 NAMES = {"o": ("circle", "dot", "ring"), ".": ("dot", "circle"), ",": ("dot",), "x": ("cross",),
@@ -27,9 +29,9 @@ NAMES = {"o": ("circle", "dot", "ring"), ".": ("dot", "circle"), ",": ("dot",), 
 """What a caption may call a marker or dashes."""
 
 
-def small(made: Figure) -> list[str]:
+def small(made: Figure, widest: float) -> list[str]:
     """Texts whose letters are smaller than eight points where the figure is shown."""
-    shown = min(1, plotting.WIDEST / made.get_figwidth())
+    shown = min(1, widest / made.get_figwidth())
     return [f"{t.get_fontsize() * shown:.1f} points: {t.get_text()!r}" for t in written(made)
             if t.get_fontsize() * shown < plotting.SMALLEST - 0.01]
 
@@ -100,19 +102,22 @@ def signs(line: Line2D) -> set[str]:
 
 
 def explained(made: Figure, caption: str) -> set[str]:
-    """Markers and dashes that a legend shows or the caption names."""
+    """Markers and dashes that a legend shows, the caption names, or a text that is their label."""
     shown = {sign for placed in legends(made) for handle in placed.legend_handles
              for line in ([handle] if isinstance(handle, Line2D) else [])
              for sign in signs(line)}
     shown |= {sign for axes in made.axes for one in axes.containers
               if isinstance(one, Container) and not str(one.get_label()).startswith("_")
               for line in one.get_children() if isinstance(line, Line2D) for sign in signs(line)}
+    texts = {t.get_text() for axes in made.axes for t in axes.texts}
+    shown |= {sign for axes in made.axes for line in axes.lines if line.get_label() in texts
+              for sign in signs(line)}
     return shown | {sign for sign, names in NAMES.items()
                     if any(name in caption.lower() for name in names)}
 
 
 def unexplained(made: Figure, caption: str) -> list[str]:
-    """Markers and dashes that neither a legend shows nor the caption names."""
+    """Markers and dashes that no legend shows, no caption names, and no text has for its label."""
     known = explained(made, caption)
     of_bars = {id(line) for axes in made.axes for one in axes.containers
                for line in one.get_children()}
@@ -121,10 +126,10 @@ def unexplained(made: Figure, caption: str) -> list[str]:
                    for sign in signs(line) - known})
 
 
-def faults(made: Figure, caption: str) -> list[str]:
-    """All that keeps a drawn figure from being read."""
-    wide = made.get_figwidth() > plotting.WIDEST + 0.01
-    return [*(["wider than it is shown"] if wide else []), *small(made), *over_data(made),
+def faults(made: Figure, caption: str, widest: float = plotting.WIDEST) -> list[str]:
+    """All that keeps a drawn figure from being read where it is shown so wide, in inches."""
+    wide = made.get_figwidth() > widest + 0.01
+    return [*(["wider than it is shown"] if wide else []), *small(made, widest), *over_data(made),
             *cut(made), *overlapping(made),
             *(f"in no legend: {label}" for label in unnamed(made)),
             *(f"not explained: {sign}" for sign in unexplained(made, caption))]
@@ -214,11 +219,41 @@ def test_what_can_be_read_has_no_fault():
     assert faults(made, "Squares: what was published.") == []
 
 
+def test_a_label_written_beside_a_line_explains_it():
+    with plotting.style():
+        made, axes = drawn(ls="--", marker="o", label="a line")
+        axes.text(0.1, 0.8, "a line")
+        made.draw_without_rendering()
+    assert faults(made, "") == []
+
+
 def test_the_picture_of_exports_can_be_read():
     made = forms.picture(forms.recorded())
     with plotting.style():
         made.draw_without_rendering()
     assert faults(made, "") == []
+
+
+def without_runs(paper: Paper, folder: Path) -> Paper:
+    """The paper as it was before its first run, its tables in a folder without results."""
+    (folder / "published").symlink_to(paper.folder / "published")
+    paper.folder, paper.results = folder, {}
+    return paper
+
+
+@pytest.mark.parametrize("runs", ["with its runs", "before the first"])
+@pytest.mark.parametrize("name", paper_names())
+def test_the_gallerys_pictures_can_be_read(name, runs, tmp_path):
+    """As wide as README shows them, and of one height."""
+    (paper,) = papers([name])
+    if runs == "before the first":
+        paper = without_runs(paper, tmp_path)
+    with plotting.style():
+        made = for_gallery(paper)
+        made.draw_without_rendering()
+    assert tuple(made.get_size_inches()) == pytest.approx((plotting.GALLERY, 2.2))
+    assert faults(made, "", plotting.GALLERY) == []
+    assert any([*data(axes)] for axes in made.axes), "there is something to see"
 
 
 @pytest.mark.slow

@@ -47,12 +47,14 @@ def test_what_there_is_nothing_of_is_not_drawn(counted, texts):
 def test_pictures_are_as_wide_as_meant_in_830_pixels():
     """Where the texts of a table ask for more than a page has, its pictures shrink."""
     around = 2 * 2 * 13 + 3  # a code host's padding of cells, and borders
-    assert gallery.PICTURE + gallery.WIDTH + around <= 830
+    assert gallery.PIXELS + gallery.WIDTH + around <= 830
     widest = 7.4  # pixels of a character, mean of a line
     assert gallery.LETTERS * widest <= gallery.WIDTH
     (paper,) = papers(["deep_compression"])
     picture, said = gallery.cells(paper, count(paper.judgements()))
-    assert f'width="{gallery.PICTURE}"' in picture
+    assert f'width="{gallery.PIXELS}"' in picture
+    assert 'src="papers/deep_compression/figures/gallery.svg"' in picture
+    assert f'href="papers/deep_compression/figures/{paper.about.picture}.svg"' in picture
     texts = [re.sub(r"<[^>]*>|\]\([^)]*\)|[*\\[]", "", t) for t in said.split("<br>")]
     assert max(map(len, texts)) <= gallery.LETTERS and len(texts) > 6
     assert paper.about.authors in " ".join(texts) and gallery.MINUTES in " ".join(texts)

@@ -16,7 +16,7 @@ from common.evidence.results import Result
 from common.files import ROOT
 from tests.common.toy import recorded, share
 
-HEAD = "title: T\nauthors: A\nyear: 2000\nlink: l\nshows: s\npicture: p\nclaims:\n"
+HEAD = "title: T\nauthors: A\nyear: 2000\nlink: https://l\nshows: s\npicture: p\nclaims:\n"
 CLAIM = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
          "measure: {experiment: e, metric: m, versus: f}, judge: {within: [-1, 1], why: x}}\n")
 TABLE = ("- {id: 'n-{run}', each: t, row: '{run}', column: n, where: w, says: s, "

@@ -59,3 +59,9 @@ def test_a_legend_takes_as_many_columns_as_fit(labels):
     shared = box(made, legend_of_all(made))
     assert shared.width <= made.bbox.width
     assert (shared.height > 20 * made.dpi / 72) == (labels == 9)  # more than a row
+
+
+def test_columns_asked_for_are_kept_below_the_axes():
+    made, axes = axes_with(*(([0, 1], [k / 12] * 2) for k in range(13)))
+    placed = legend(axes, ncols=2)
+    assert box(made, placed).y1 <= axes.xaxis.get_tightbbox().y0 and placed._ncols == 2

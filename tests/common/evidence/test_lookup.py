@@ -25,3 +25,9 @@ def test_an_exception_is_told_with_its_place(wrong, said):
     told = located(e.value)
     assert told.startswith(said) and told.endswith(")") and "\n" not in told
     assert f"(test_lookup.py, line {wrong.__code__.co_firstlineno})" in told
+
+
+def test_a_file_that_is_no_python_is_told_by_its_own_place():
+    with pytest.raises(SyntaxError) as e:
+        compile("a = (", "facts.py", "exec")
+    assert located(e.value) == "SyntaxError '(' was never closed (facts.py, line 1)"

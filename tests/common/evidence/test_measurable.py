@@ -1,6 +1,9 @@
 """What of a claim is refused before anything is trained, and what as soon as one run is there."""
 
 import contextlib
+import math
+from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 
@@ -81,6 +84,52 @@ def test_the_arguments_of_a_function(function, arguments, message):
         return
     with pytest.raises(UserError, match=message):
         measurable.check_function(function, claim)
+
+
+def takes(load: float, n: int = 1, kind: Literal["a", "b"] = "a",
+          sizes: tuple[int, ...] = ()) -> float:
+    return load
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    ({"load": "x"}, "load: 'x': expected a number"), ({"load": None}, "load: None: expected"),
+    ({"load": [1]}, r"load: \[1\]: expected a number"), ({"load": True}, "load: True: expected"),
+    ({"load": math.nan}, "load: nan: expected a number .a number is not finite"),
+    ({"load": -math.inf}, "load: -inf: expected a number .a number is not finite"),
+    ({"load": 1, "n": 1.5}, "n: 1.5: expected a whole number"),
+    ({"load": 1, "kind": "c"}, "kind: 'c': expected .*'a' or 'b'"),
+    ({"load": 1, "sizes": [1, "x"]}, r"sizes: \[1, 'x'\]: expected"),
+    ({"load": 1, "sizes": [1, 2], "kind": "b", "n": 3}, ""), ({"load": 0.5}, "")])
+def test_an_argument_has_the_type_that_the_function_says(arguments, said):
+    (paper,) = papers(["batchnorm"])
+    claim = paper.claims[0].model_copy(update={
+        "measure": Measure(function="takes", arguments=arguments)})
+    with pytest.raises(UserError, match=said) if said else contextlib.nullcontext() as e:
+        measurable.check_function(takes, claim)
+    assert not said or "\n" not in str(e.value)
+
+
+def with_runs(runs: dict[str, object]) -> float:
+    return 0.0
+
+
+def without_runs() -> float:
+    return 0.0
+
+
+@pytest.mark.parametrize(("function", "refused"), [
+    (with_runs, False), (without_runs, True), (takes, True)])
+def test_a_function_of_runs_takes_runs(function, refused):
+    (paper,) = papers(["batchnorm"])
+    claim = paper.claims[0].model_copy(update={
+        "measure": Measure(function="f", experiments=["bn"])})
+    with pytest.raises(UserError, match="takes no runs") if refused else contextlib.nullcontext():
+        measurable.check_function(function, claim)
+
+
+def test_only_functions_can_be_called_by_claims():
+    facts = SimpleNamespace(__doc__="text", Path=str, math=math, _own=len, share=len)
+    assert measurable.functions(facts) == ["share"]
 
 
 @pytest.mark.parametrize(("metric", "step", "refused"), [

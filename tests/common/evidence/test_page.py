@@ -8,7 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from common import files
-from common.evidence import gallery, page, picture, report, results, tables
+from common.evidence import gallery, generated, page, picture, results, tables
 from common.evidence import paper as paper_module
 from common.evidence.claims import Claim
 from common.evidence.counting import count
@@ -81,9 +81,9 @@ def test_a_formula_that_does_not_hold_is_seen():
 def test_a_papers_readme_opens_with_its_story():
     for paper in papers(["batchnorm", "lbfgs"]):
         text = (paper.folder / "README.md").read_text(encoding="utf-8")
-        told = text.partition(report.TOLD)[2].partition(report.ENDED)[0]
-        assert told.strip() == report.opening(paper, paper.judgements())
-        assert text.index(report.TOLD) < 200 and "(REPORT.md)" in told
+        told = text.partition(generated.TOLD)[2].partition(generated.ENDED)[0]
+        assert told.strip() == generated.opening(paper, paper.judgements())
+        assert text.index(generated.TOLD) < 200 and "(REPORT.md)" in told
 
 
 def test_every_claim_stands_in_the_report_with_its_verdict(every):

@@ -1,5 +1,6 @@
 """A paper's folder: which results count, and when they are stale."""
 
+import math
 import sys
 
 import pytest
@@ -158,6 +159,30 @@ def test_arguments_that_a_function_cannot_take_end_in_one_line(name, arguments, 
         paper.judge(claim.model_copy(update={"measure": more}))
     assert said in str(e.value) and claim.id in str(e.value) and key in str(e.value)
     assert ", line " in str(e.value)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("a = (", "SyntaxError '(' was never closed"), ("1 / 0", "ZeroDivisionError division by zero"),
+    ("import sys\nsys.exit(7)", "SystemExit 7"), ("import nothing_such", "No module named"),
+    ("def f():\n    f()\nf()", "RecursionError"), ("\0", "SyntaxError")])
+def test_code_of_a_paper_that_cannot_be_imported_is_one_line(tmp_path, monkeypatch, text, said):
+    monkeypatch.setattr("papers.__path__", [str(tmp_path), *sys.modules["papers"].__path__])
+    (tmp_path / "lenet").mkdir()
+    (tmp_path / "lenet/facts.py").write_text(text)
+    (paper,) = papers(["batchnorm"])
+    monkeypatch.setattr(paper, "name", "lenet")
+    with pytest.raises(UserError, match=r"^papers/lenet/facts\.py cannot be imported: ") as e:
+        paper.module("facts")
+    assert said in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.nan])
+def test_a_fact_that_is_no_number_is_neither_true_nor_false(monkeypatch, value):
+    (paper,) = papers(["hopfield"])
+    claim = next(c for c in paper.claims if c.function and not c.experiments)
+    monkeypatch.setattr(paper, "function", lambda claim: lambda **arguments: value)
+    with pytest.raises(UserError, match=f"'{claim.id}': .*its value is no number"):
+        paper.judge(claim)
 
 
 def test_unknown_papers_are_named():

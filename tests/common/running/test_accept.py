@@ -98,6 +98,7 @@ def test_a_different_result_is_replaced_only_when_told(tmp_path, home, made):
     other = result(made, home.first, seconds=3.0)
     refused = take(tmp_path, {PLACE: other}).refused
     assert len(refused) == 1 and "a different one is here; replace=true" in refused[0][1]
+    assert not take(tmp_path, {PLACE: other}).unreadable
     assert (home.root / PLACE).read_bytes() != other
     take(tmp_path, {PLACE: other}, replace=True)
     assert (home.root / PLACE).read_bytes() == other
@@ -164,6 +165,7 @@ def test_one_damaged_file_stops_no_other(tmp_path, home, made):
     (tmp_path / "good.tar").write_bytes(collect.tar_of({PLACE: result(made, home.first)}, ""))
     done = accept.accept([tmp_path / "bad.tar", tmp_path / "gone.tar", tmp_path / "good.tar"])
     assert done.taken == [PLACE] and [n for n, _ in done.refused] == ["bad.tar", "gone.tar"]
+    assert done.unreadable
 
 
 def test_weights_go_with_their_result(tmp_path, home, made):

@@ -5,11 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 
 import pytest
 
 from common.files import ROOT
-from common.running import bundle
+from common.running import bundle, collect
 
 
 @pytest.mark.parametrize(("words", "message"), [
@@ -34,6 +35,34 @@ def test_bad_input_is_one_line_and_exit_status_2(end_of, monkeypatch, words, mes
     monkeypatch.setattr(bundle.packing, "committed", lambda: pytest.fail("it was not refused"))
     code, said = end_of(lambda: bundle.main(words))
     assert code == 2 and message in said.err and said.err.count("\n") == 1 and not said.out
+
+
+def tar(path, *files):
+    with tarfile.open(path, "w") as made:
+        for file in files:
+            made.add(file, arcname=file.name)
+    return path
+
+
+@pytest.mark.parametrize("content", ["empty", "no member", "foreign", "text", "compressed"])
+def test_what_collect_did_not_write_is_bad_input(tmp_path, capsys, content):
+    (tmp_path / "other").write_text("x")
+    path = tmp_path / "given.tar"
+    if content in ("no member", "foreign"):
+        tar(path, *[tmp_path / "other"] * (content == "foreign"))
+    else:
+        path.write_bytes({"empty": b"", "text": b"text", "compressed": b"\x1f\x8b\x08"}[content])
+    assert bundle.main(["accept", str(path)]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("refused given.tar: damaged, or not made by papers bundle collect")
+    assert said.err.count("\n") == 1 and not said.out
+
+
+def test_a_collected_file_with_a_strange_member_is_refused_with_status_1(tmp_path, capsys):
+    path = tmp_path / "given.tar"
+    path.write_bytes(collect.tar_of({"papers/nopaper/results/a/seed0.json": b"{}"}, "unknown"))
+    assert bundle.main(["accept", str(path)]) == 1
+    assert "nopaper" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["pack", "--help"]])

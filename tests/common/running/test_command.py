@@ -40,6 +40,16 @@ def test_a_wrong_word_ends_in_one_line(words, said, end_of):
     assert code == 2 and said in output.err and output.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("lacking", ["model.py", "config.yaml"])
+def test_a_half_made_paper_is_not_trained(tmp_path, monkeypatch, end_of, lacking):
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    (tmp_path / "papers/lenet").mkdir(parents=True)
+    for name in {"train.py", "model.py", "config.yaml"} - {lacking}:
+        (tmp_path / "papers/lenet" / name).touch()
+    code, output = end_of(lambda: command.main(["train", "lenet"]))
+    assert code == 2 and output.err == f"error: papers/lenet is half-made: expected {lacking}\n"
+
+
 @pytest.mark.parametrize("words", [
     ["{}"], ["train", "{}"], ["train", "batchnorm", "experiment={}"],
     ["train", "batchnorm", "start_from={}"], ["train", "batchnorm", "start_from={}.safetensors"],

@@ -25,7 +25,7 @@ def test_forms_are_compared_on_the_same_images(ready, tmp_path, monkeypatch):
     assert found.forms["torch"].bytes == 4 * parameters < found.forms["onnx"].bytes
     assert found.images == 300 and found.made.hardware.threads == 1
     rows = [[c.strip() for c in line.split("|")[1:-1]]
-            for line in forms.table([found]).splitlines()[2:]]
+            for line in forms.table([found]).splitlines()[2:] if line.startswith("|")]
     assert [r[1] for r in rows] == list(forms.LABELS.values())
     assert rows[0][5:] == ["0", "1.00", "1.00"] and rows[0][0] == "initialisation `small`"
     monkeypatch.setattr(forms, "ROOT", tmp_path)
@@ -39,6 +39,9 @@ def test_times_are_of_the_first_network(ready):
     slow = replace_times(found, 3.0)
     rows = forms.table([found, slow]).splitlines()
     assert rows[5].split("|")[7].strip() == "3.00", "the other's torch"
+    alone, many = (found.forms["torch"].milliseconds[n] for n in ("1", "256"))
+    assert f"were {alone:.2g} ms an image one at a time and {many:.2g} ms 256" in rows[-1]
+    assert found.made.hardware.cpu in rows[-1]
 
 
 def replace_times(found, factor):

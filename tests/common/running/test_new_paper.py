@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from common.errors import UserError
-from common.evidence import paper, report
+from common.evidence import generated, paper
 from common.evidence.paper import paper_names
 from common.files import ROOT
 from common.running import new_paper
@@ -106,10 +106,28 @@ def test_its_report_agrees_and_the_gallery_lists_it(copy):
 @pytest.mark.parametrize(("name", "message"), [
     ("Big", "cannot be a paper's name"), ("1st", "cannot be"), ("class", "cannot be"),
     ("a-b", "cannot be"), ("../x", "cannot be"), ("", "cannot be"),
-    ("x" * 51, "at most 50 lower-case letters")])
+    ("x" * 51, "at most 50 lower-case letters"), ("lambda", "no Python keyword"),
+    *((name, f"'{name}' cannot be a paper's name: Windows allows no folder of this name")
+      for name in ("con", "aux", "nul", "prn", "com1", "lpt1")),
+    *((name, f"'{name}' cannot be a paper's name: expected another than those of this repository's")
+      for name in ("common", "papers", "tests"))])
 def test_names_that_are_impossible_are_refused(name, message):
     with pytest.raises(UserError, match=message):
         new_paper.main([name])
+
+
+@pytest.mark.parametrize("name", ["match", "print", "type", "case", "console", "com", "lpt10"])
+def test_names_that_break_nothing_are_taken(name):
+    new_paper.check_name(name)
+
+
+@pytest.mark.parametrize("taken", ["papers/zzz.py", "tests/papers/zzz.py"])
+def test_the_name_of_a_module_is_refused(taken, clone):
+    (clone / taken).parent.mkdir(parents=True)
+    (clone / taken).write_text("")
+    with pytest.raises(UserError, match=f"{taken} exists: choose another name"):
+        new_paper.main(["zzz"])
+    assert files_in(clone) == {taken: ""}
 
 
 @pytest.mark.parametrize("taken", ["papers/zzz", "tests/papers/zzz"])
@@ -169,7 +187,7 @@ def clone(tmp_path, monkeypatch):
     monkeypatch.setattr(new_paper, "ROOT", tmp_path)
     monkeypatch.setattr(paper, "papers", lambda names: names)
     monkeypatch.setattr(paper, "verdict_table", lambda name: {"claims": {}})
-    monkeypatch.setattr(report, "main", lambda argv: report_of(tmp_path))
+    monkeypatch.setattr(generated, "main", lambda argv: report_of(tmp_path))
     return tmp_path
 
 
@@ -195,7 +213,7 @@ def test_a_second_at_once_is_refused_and_harms_nothing(clone, monkeypatch):
                 new_paper.create(other, ABOUT)
         assert files_in(clone) == there
         report_of(clone)
-    monkeypatch.setattr(report, "main", meanwhile)
+    monkeypatch.setattr(generated, "main", meanwhile)
     written = new_paper.create("zzz", ABOUT)
     assert all(p.is_file() for p in written)
     assert clone / "papers/zzz/REPORT.md" in written and clone / "papers/zzz/model.py" in written
@@ -220,7 +238,7 @@ def failing_report(clone, monkeypatch):
     def fails(argv):
         report_of(clone)
         raise UserError("no")
-    monkeypatch.setattr(report, "main", fails)
+    monkeypatch.setattr(generated, "main", fails)
     with pytest.raises(UserError, match=r"^no$"):
         yield
 
@@ -238,7 +256,7 @@ def cut_short(clone, monkeypatch):
     def killed(argv):
         raise KeyboardInterrupt
     with monkeypatch.context() as m:
-        m.setattr(report, "main", killed)
+        m.setattr(generated, "main", killed)
         with pytest.raises(KeyboardInterrupt):
             new_paper.create("zzz", ABOUT)
     folder = clone / "papers/zzz"
@@ -299,7 +317,7 @@ def test_what_somebody_writes_meanwhile_survives_a_failure(clone, monkeypatch):
     def fails(argv):
         (clone / "papers/zzz/notes").write_text("mine")
         raise UserError("no")
-    monkeypatch.setattr(report, "main", fails)
+    monkeypatch.setattr(generated, "main", fails)
     with pytest.raises(UserError, match=r"^no$"):
         new_paper.create("zzz", ABOUT)
     assert files_in(clone) == {"papers/zzz/notes": "mine",

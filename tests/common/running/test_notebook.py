@@ -46,6 +46,16 @@ def test_check(tmp_path, monkeypatch, capsys):
         notebook.main(["all"])
 
 
+@pytest.mark.parametrize(("words", "said"), [
+    (["to="], "to=: expected a file, such as to=first_steps.ipynb"),
+    (["to=", "--check"], "to=: expected a file, such as"), (["--check", "to="], "to=: expected a"),
+    (["to"], "unknown word 'to': expected --check, to=FILE or nothing"),
+    (["too=x"], "unknown word 'too=x': expected --check")])
+def test_a_file_to_write_has_a_name(words, said):
+    with pytest.raises(UserError, match=f"^{said}"):
+        notebook.main(words)
+
+
 @pytest.mark.slow
 def test_a_cell_that_fails_is_said_and_its_output_kept(tmp_path, monkeypatch, capsys):
     pytest.importorskip("nbclient")

@@ -78,8 +78,17 @@ def test_weights_of_another_shape_are_one_line(folder):
     with pytest.raises(UserError, match=r"does not fit initialisation/quick_train: weights\.0"):
         ready.load_ready(str(path), 40)
     path.write_bytes(b"no weights")
-    with pytest.raises(UserError, match="is damaged or no file of weights"):
+    with pytest.raises(UserError, match="is damaged or no file of weights") as e:
         ready.load_ready(str(path), 40)
+    assert "start_from" not in str(e.value) and "does not fit" not in str(e.value)
+
+
+def test_the_json_beside_weights_has_their_name(folder):
+    path, _ = folder
+    there = path.with_name("resnet20.safetensors")
+    path.rename(there)
+    with pytest.raises(UserError, match=r"expected resnet20\.json beside it"):
+        ready.load_ready(str(there), 40)
 
 
 def test_weights_from_elsewhere_are_refused(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from common.errors import UserError
-from common.evidence import report as reports
+from common.evidence import generated
 from common.files import ROOT
 from common.running import forms, notebook, report
 
@@ -18,7 +18,7 @@ def study(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "STUDY", tmp_path / "papers/STUDY.md")
     monkeypatch.setattr(forms, "recorded", list)
     monkeypatch.setattr(forms, "drawn", lambda found: b"<svg/>")
-    monkeypatch.setattr(reports, "build", lambda names: ({}, set()))
+    monkeypatch.setattr(generated, "build", lambda names: ({}, set()))
     path = tmp_path / "papers/STUDY.md"
     path.parent.mkdir()
     path.write_text("before\n" + "".join(
@@ -28,7 +28,7 @@ def study(tmp_path, monkeypatch):
 
 def test_what_is_committed_agrees():
     for path, content in report.shared_files().items():
-        assert reports.same(path, path.read_bytes(), content), path
+        assert generated.same(path, path.read_bytes(), content), path
 
 
 def test_without_names_shared_files_are_checked_and_written(study, capsys):

@@ -203,6 +203,8 @@ def wait_for(condition):
     (["seeds=0"], "seeds=0: expected a whole number"), (["jobs=x"], "jobs=x: expected a whole"),
     (["experiments=bm"], "'bm'"), (["experiments=bn", "claims=fig1a-bn-10k"], "not both"),
     (["experiment=narrow"], "unknown key 'experiment'"), (["--fast"], "unknown option '--fast'"),
+    (["claims=fig1a-bn-10k,fig1a-bn-10k"], "'fig1a-bn-10k' is named twice; expected it once"),
+    (["experiments=bn,plain,bn"], "experiments=bn,plain,bn: 'bn' is named twice; expected it once"),
     (["claims=true"], "claims=true: expected names, such as claims=a,b"),
     (["claims=[a,b]"], "claims=[a,b]: expected names, such as claims=a,b"),
     (["claims="], "claims=: expected names"), (["experiments={a: 1}"], "experiments={a: 1}: expe"),

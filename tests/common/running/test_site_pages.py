@@ -31,8 +31,8 @@ def linked(text, page="papers/batchnorm/README.md"):
     ("[a](REPORT.md#alg1-mean)", '<a href="REPORT.html#alg1-mean">a</a>'),
     ("[`a`](model.py)", "[`a`](/api/papers.batchnorm.model.md)"),
     ("[a](figures/fig1a.svg)", '<a href="figures/fig1a.svg">a</a>'),
-    ("![a < b](figures/fig1a.svg)",
-     '<a href="figures/fig1a.svg"><img src="figures/fig1a.svg" alt="a &lt; b" loading="lazy" '
+    ("![a < b](figures/none.svg)",
+     '<a href="figures/none.svg"><img src="figures/none.svg" alt="a &lt; b" loading="lazy" '
      'class="figure"></a>'),
     ("[a](results/)", "a"),
     ("[a](/api/papers.batchnorm.model.md)", "[a](/api/papers.batchnorm.model.md)"),
@@ -46,6 +46,15 @@ def linked(text, page="papers/batchnorm/README.md"):
 def test_links_lead_to_pages(text, expected):
     found, more = linked(text)
     assert found == expected and not more
+
+
+@pytest.mark.parametrize("name", ["fig1a", "verdicts"])
+def test_a_page_keeps_room_for_its_figures(name):
+    """In CSS pixels, of which matplotlib's points are three quarters."""
+    svg = (ROOT / f"papers/batchnorm/figures/{name}.svg").read_text()
+    _, _, width, height = map(float, svg.partition('viewBox="')[2].partition('"')[0].split())
+    text, _ = linked(f"![a](figures/{name}.svg)")
+    assert f'width="{width / 0.75:.0f}" height="{height / 0.75:.0f}"' in text
 
 
 def test_a_file_that_is_no_page_gets_one():
@@ -110,6 +119,7 @@ def test_a_card_says_what_came_out_and_what_it_cost():
     text = pages.card(paper, paper.judgements())
     assert html.escape(result(paper)) in text and html.escape(paper.about.shows) not in text
     assert f"minutes on two cores: {cost(paper).words}" in text
+    assert 'src="papers/warm_start/figures/gallery.svg"' in text
     assert not re.search(r"</(?:strong|span)><span[^>]*>\w", text), "the search would glue words"
 
 
@@ -135,5 +145,5 @@ def test_a_papers_page_tells_its_story_with_links_to_the_claims():
     text = pages.of_paper(paper, paper.judgements(), ["papers.batchnorm.model"])
     assert '<a href="../../claims.html#batchnorm/fig1a-speed">' in text
     for figure in paper.folder.glob("figures/*.svg"):
-        if figure.stem != gallery.NAME:  # which is for README's table
+        if figure.stem not in (gallery.PICTURE, gallery.STRIP):  # which are for README's table
             assert f'src="figures/{figure.name}"' in text

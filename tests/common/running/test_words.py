@@ -12,6 +12,7 @@ from common.running import bundle, command, export, recheck, reproduce
 from common.running.words import (
     as_typed,
     help_text,
+    names_of,
     parse_arguments,
     parse_options,
     parse_seeds,
@@ -84,6 +85,20 @@ def test_more_seeds_than_anybody_means_are_refused_at_once(text):
         parse_seeds(text)
 
 
+@pytest.mark.parametrize(("text", "names"), [
+    ("a", ["a"]), ("a,b", ["a", "b"]), ("b,a,c", ["b", "a", "c"]), ("a,A", ["a", "A"])])
+def test_names_are_split(text, names):
+    assert names_of("claims", text) == names
+
+
+@pytest.mark.parametrize(("text", "twice"), [
+    ("a,a", "a"), ("a,b,a", "a"), ("c,a,b,b", "b"), (",", "")])
+def test_a_name_is_given_once(text, twice):
+    with pytest.raises(UserError) as e:
+        names_of("claims", text)
+    assert str(e.value) == f"claims={text}: {twice!r} is named twice; expected it once"
+
+
 TWICE = {
     "bench": ["batchnorm", "blocks=1", "blocks=2"], "export": ["batchnorm/bn", "to=a", "to=b"],
     "recheck": ["batchnorm", "at_most=1m", "at_most=2m"], "site": ["to=a", "to=b"],
@@ -147,6 +162,9 @@ def test_options_are_the_commands_own():
 @pytest.mark.parametrize(("words", "message"), [
     (["seed=" + "9" * 5000], "expected a whole number"),
     (["seed=" + "0-9999,10000-19999"], "expected at most 10,000 seeds"),
+    *(([f"seed={text}"], f"seed={text}: {part}: expected decimal numbers, without leading zeros")
+      for text, part in (("01", "01"), ("00", "00"), ("00-2", "00-2"), ("0-02", "0-02"),
+                         ("0,01", "01"), ("1,2-03", "2-03"))),
     (["seed=0,0"], "named twice"), (["seed=0-3,2"], "named twice"),
     (["train.steps=3", "train.steps=4"], "train.steps is given twice"),
     (["experiment=a", "experiment=b"], "experiment is given twice"),

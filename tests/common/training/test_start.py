@@ -214,7 +214,10 @@ def test_a_file_that_is_missing_or_damaged(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "source", "line"), [
-    ("base", "tunde", r"^start_from=tunde: unknown experiment; did you mean 'tuned'\?$"),
+    ("base", "tunde", r"^start_from=tunde: unknown experiment, and no file that ends in "
+     r"\.safetensors; did you mean 'tuned'\?$"),
+    *(("base", file, rf"^start_from={file}: unknown experiment, and no file that ends in "
+       r"\.safetensors; known: ") for file in ("/etc/passwd", "weights.pt", "../x", ".")),
     ("base", "base", "^start_from=base: expected another experiment than itself$"),
     ("base", "twice", "^start_from=base: goes in a circle: base, twice, tuned, base$")])
 def test_an_experiment_to_start_from_is_another_that_is_there(tmp_path, name, source, line):

@@ -184,6 +184,29 @@ def test_nonsense_with_a_good_checksum_is_noticed():
                 assert "\n" not in str(e)
 
 
+@pytest.mark.parametrize("shape", [(1,) * 65, (1,) * 9, (0, 2**32 - 1, 2**32 - 1, 2**32 - 1)])
+def test_shapes_that_no_array_has_are_damage(shape):
+    body = b"DCN1" + struct.pack(f"<HBB1sB{len(shape)}I", 1, 0, 1, b"w", len(shape), *shape)
+    with pytest.raises(coding.Damaged, match="of kind 0 and shape"):
+        decode(body + struct.pack("<I", zlib.crc32(body)))
+
+
+@pytest.mark.parametrize(("tensor", "said"), [
+    (lambda: np.zeros(3), "float32, has float64"), (lambda: np.zeros(3, np.int64), "has int64"),
+    (lambda: np.zeros((1,) * 9, np.float32), "at most 8 dimensions"),
+    (lambda: shared(k=70_000), "at most 65,535 centroids, has 70000"),
+    (lambda: shared(bits=9), "indices of 1 to 8 bits, has 9"), (lambda: shared(bits=0), "has 0"),
+    (lambda: shared(code=-1), "codes from 0 to 3"), (lambda: shared(code=4), "codes from 0 to 3"),
+    (lambda: shared(type=np.float64), "float32, has float64")])
+def test_what_a_file_could_not_give_back_is_not_written(tensor, said):
+    with pytest.raises(UserError, match=f"tensor w: expected .*{said}"):
+        encode({"w": tensor()})
+
+
+def shared(k=3, bits=5, code=1, type=np.float32):
+    return SharedTensor(np.array([[0, code]]), np.ones(k, type), bits)
+
+
 @pytest.mark.parametrize("data", [b"", b"DCN1", b"PK\x03\x04" * 9, b"\x80\x04." * 20])
 def test_a_foreign_file_is_one_line(tmp_path, data):
     (tmp_path / "x.dcn").write_bytes(data)

@@ -107,7 +107,7 @@ def test_a_coded_file_of_another_network_is_refused(change, said, tmp_path, monk
     path = as_published(tmp_path, change(made("quick_compressed").tensors()))
     with pytest.raises(UserError, match=said) as e:
         ready.load_ready(path, 50)
-    assert "does not fit deep_compression/quick_compressed" in str(e.value)
+    assert "cannot be loaded as deep_compression/quick_compressed" in str(e.value)
     assert "\n" not in str(e.value)
 
 

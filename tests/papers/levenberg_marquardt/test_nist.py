@@ -127,7 +127,14 @@ def test_all_files_are_there():
     assert {f.stem for f in FILES.glob("*.dat")} == set(MODELS) and len(MODELS) == 27
 
 
-@pytest.mark.parametrize(("name", "start"), CASES, ids=lambda v: v if isinstance(v, str) else v + 1)
+SECONDS = {("Bennett5", 0), ("Lanczos1", 0), ("Lanczos2", 0), ("Lanczos2", 1), ("Lanczos3", 0),
+           ("Lanczos3", 1)}
+"""Cases of some seconds each; of their two families one case each is always tested."""
+
+
+@pytest.mark.parametrize(("name", "start"), [
+    pytest.param(*case, marks=[pytest.mark.slow] * (case in SECONDS)) for case in CASES],
+    ids=lambda v: v if isinstance(v, str) else v + 1)
 def test_seven_certified_digits_wherever_minpack_gets_there(name, start):
     ours = fitted(name, start, 1000)
     if (name, start) == ("BoxBOD", 0):

@@ -94,7 +94,7 @@ def test_round_trip(network, tmp_path):
     again, its_mean = weights.load(tmp_path / "n.safetensors")
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(network(x), again(x)) and torch.equal(mean, its_mean)
-    assert json.loads((tmp_path / "n.json").read_text()) == said
+    assert json.loads((tmp_path / "n.json").read_text()).items() > said.items()
     with safe_open(tmp_path / "n.safetensors", "pt") as f:
         about = f.metadata()
     assert (about["depth"], about["commit"], about["metric"], about["padding"]) == (

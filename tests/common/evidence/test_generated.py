@@ -9,13 +9,13 @@ import pytest
 
 from common import files
 from common.errors import UserError
+from common.evidence import generated
 from common.evidence import paper as paper_module
-from common.evidence import report
 from common.evidence.paper import Paper, papers
 
 
 def live_in(folder, monkeypatch):
-    for module in (paper_module, report):
+    for module in (paper_module, generated):
         monkeypatch.setattr(module, "ROOT", folder)
 
 
@@ -27,8 +27,8 @@ def one_paper(tmp_path_factory):
     shutil.copy(files.ROOT / "README.md", folder)
     with pytest.MonkeyPatch.context() as monkeypatch:
         live_in(folder, monkeypatch)
-        assert report.main(["batchnorm"]) == 0
-        assert report.main(["--check"]) == 0
+        assert generated.main(["batchnorm"]) == 0
+        assert generated.main(["--check"]) == 0
     return folder
 
 
@@ -42,7 +42,7 @@ def copy(one_paper, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_what_is_committed_is_what_is_generated(capsys):
-    assert report.main(["--check"]) == 0, capsys.readouterr().out
+    assert generated.main(["--check"]) == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", [
@@ -51,9 +51,9 @@ def test_what_is_committed_is_what_is_generated(capsys):
 def test_an_edited_file_is_noticed_and_rebuilt(copy, path, capsys):
     content = (copy / path).read_text()
     (copy / path).write_text(re.sub(r"</svg>|\d+ reproduced|\*\*reproduced", "9", content))
-    assert report.main(["--check", "batchnorm"]) == 1
+    assert generated.main(["--check", "batchnorm"]) == 1
     assert path.split("/")[-1] in capsys.readouterr().out
-    assert report.main(["batchnorm"]) == 0
+    assert generated.main(["batchnorm"]) == 0
     assert (copy / path).read_text() == content
 
 
@@ -109,7 +109,7 @@ def test_a_file_without_what_the_figures_read_ends_in_one_line(tmp_path, path, e
         changed.write_text(edit(changed.read_text()))
     with pytest.raises(UserError) as e:
         paper = Paper(tmp_path / name)
-        [*report.drawn(paper)]
+        [*generated.drawn(paper)]
     assert said in str(e.value) and "\n" not in str(e.value)
 
 
@@ -123,30 +123,45 @@ def test_figures_that_cannot_be_drawn_say_where(fault, monkeypatch):
         raise fault
 
     monkeypatch.setattr(paper.module("plots"), "draw", draw)
-    said = rf"draw .*: {type(fault).__name__} .*x.* \(test_report\.py, line \d+\)"
+    said = rf"draw .*: {type(fault).__name__} .*x.* \(test_generated\.py, line \d+\)"
     with pytest.raises(UserError, match=rf"backprop/plots\.py cannot {said}"):
-        [*report.drawn(paper)]
+        [*generated.drawn(paper)]
+
+
+def test_a_picture_for_the_gallery_that_cannot_be_drawn_says_where(monkeypatch):
+    (paper,) = papers(["backprop"])
+    plots = paper.module("plots")
+
+    def gallery(paper):
+        raise KeyError("x")
+
+    monkeypatch.setattr(plots, "gallery", gallery)
+    with pytest.raises(UserError, match=r"backprop/plots\.py cannot draw .*: KeyError 'x'"):
+        generated.for_gallery(paper)
+    monkeypatch.delattr(plots, "gallery")
+    with pytest.raises(UserError, match=r"backprop/plots\.py has no function 'gallery'"):
+        generated.for_gallery(paper)
 
 
 def test_a_half_edited_file_of_one_paper_is_not_anothers_business(copy, capsys):
     """The other's row in README.md stays as it was."""
     readme = copy / "README.md"
     kept = "| [Other](papers/other/README.md) | … |"
-    readme.write_text(readme.read_text().replace(report.END, f"{kept}\n{report.END}"))
+    readme.write_text(readme.read_text().replace(generated.END, f"{kept}\n{generated.END}"))
     (copy / "papers/other").mkdir()
     for name in paper_module.NEEDED:
         (copy / "papers/other" / name).write_text("claims:")
-    assert report.main(["batchnorm"]) == 0 and kept in readme.read_text()
+    assert generated.main(["batchnorm"]) == 0 and kept in readme.read_text()
     assert "README.md keeps its row of other" in capsys.readouterr().err
     for words in (["--check"], ["--check", "other"], []):
         with pytest.raises(UserError, match=r"papers/other/claims\.yaml"):
-            report.main(words)
+            generated.main(words)
 
 
 def test_a_stray_figure_is_noticed_and_not_deleted(copy, capsys):
     (copy / "papers/batchnorm/figures/old.svg").write_text("")
-    assert report.main(["--check", "batchnorm"]) == 1
-    assert report.main(["batchnorm"]) == 0
+    assert generated.main(["--check", "batchnorm"]) == 1
+    assert generated.main(["batchnorm"]) == 0
     assert "left alone: " in capsys.readouterr().err
     assert (copy / "papers/batchnorm/figures/old.svg").exists(), "it may be somebody's work"
 
@@ -157,7 +172,7 @@ def test_a_result_that_nothing_reads_is_named_and_left(copy, capsys):
     (folder / "bm/seed0.json").write_text((folder / "bn/seed0.json").read_text().replace(
         '"experiment": "bn"', '"experiment": "bm"'))
     shutil.copy(folder / "bn/seed0.json", folder / "bn/sead0.json")
-    assert report.main(["--check", "batchnorm"]) == 0
+    assert generated.main(["--check", "batchnorm"]) == 0
     told = [line for line in capsys.readouterr().err.splitlines() if "nothing reads" in line]
     assert len(told) == 2 and "results/bm: expected a folder named after an exp" in told[0]
     assert "results/bn/sead0.json: expected" in told[1] and (folder / "bm/seed0.json").is_file()
@@ -165,41 +180,41 @@ def test_a_result_that_nothing_reads_is_named_and_left(copy, capsys):
 
 def test_what_is_no_picture_may_lie_beside_the_figures(copy):
     (copy / "papers/batchnorm/figures/notes.txt").write_text("mine")
-    assert report.main(["--check", "batchnorm"]) == 0
+    assert generated.main(["--check", "batchnorm"]) == 0
 
 
 def test_a_changed_result_is_noticed(copy):
     path = next((copy / "papers/batchnorm/results").glob("bn/seed*.json"))
     path.unlink()
-    assert report.main(["--check", "batchnorm"]) == 1
+    assert generated.main(["--check", "batchnorm"]) == 1
 
 
 @pytest.mark.parametrize(("words", "message"), [
     (["--chek"], "unknown option '--chek'"), (["nopaper"], "unknown paper 'nopaper'")])
 def test_bad_words(words, message):
     with pytest.raises(UserError, match=message):
-        report.main(words)
+        generated.main(words)
 
 
 def test_a_readme_without_gallery_is_refused(copy):
     (copy / "README.md").write_text("# nothing")
     with pytest.raises(UserError, match="expected the lines <!-- gallery"):
-        report.main(["batchnorm"])
+        generated.main(["batchnorm"])
 
 
 @pytest.mark.parametrize(("terminal", "slow", "before", "after"), [
     (True, 10.0, "papers/a …\n", ""), (True, -1.0, "papers/a …\n", ""),
     (False, -1.0, "", "papers/a: 0 s\n"), (False, 10.0, "", "")])
 def test_a_report_says_where_it_is(monkeypatch, capsys, terminal, slow, before, after):
-    monkeypatch.setattr(report, "SLOW", slow)
+    monkeypatch.setattr(generated, "SLOW", slow)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    names = report.announced(["a"])
+    names = generated.announced(["a"])
     assert next(names) == "a" and capsys.readouterr().err == before
     assert list(names) == [] and capsys.readouterr().err == after
 
 
 def test_every_paper_of_a_report_is_announced(monkeypatch):
     seen = []
-    monkeypatch.setattr(report, "announced", lambda names: seen.extend(names) or [])
-    report.build([])
+    monkeypatch.setattr(generated, "announced", lambda names: seen.extend(names) or [])
+    generated.build([])
     assert seen == paper_module.paper_names()

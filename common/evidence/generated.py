@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -65,8 +66,30 @@ def drawn(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
                 raise UserError(f"results of {run.name} and {runs[0].name} have other metrics or "
                                 "curves of other lengths: expected those of one configuration; "
                                 "run the older again")
-    try:
+    with drawing(paper):
         yield from paper.module("plots").draw(paper)
+
+
+def for_gallery(paper: Paper) -> Figure:
+    """The paper's picture for README's gallery, as its ``plots.py`` draws it.
+
+    Raises:
+        UserError: there is no such picture, or the results or published tables do not hold what it
+            needs.
+    """
+    plots = paper.module("plots")
+    if not hasattr(plots, "gallery"):
+        raise UserError(f"{shown(paper.folder)}/plots.py has no function 'gallery': expected one "
+                        "that draws the paper's picture for README's gallery")
+    with drawing(paper):
+        return plots.gallery(paper)
+
+
+@contextmanager
+def drawing(paper: Paper) -> Iterator[None]:
+    """A context in which what a paper's ``plots.py`` cannot draw ends in one line."""
+    try:
+        yield
     except FAULTS as e:
         raise UserError(f"{shown(paper.folder)}/plots.py cannot draw what results/ and published/ "
                         f"hold: {located(e)}") from e
@@ -127,13 +150,15 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
         if names and name not in names:
             continue
         captions = {}
-        files[paper.folder / f"figures/{gallery.NAME}.svg"] = gallery.strip(counted).encode()
+        files[paper.folder / f"figures/{gallery.STRIP}.svg"] = gallery.strip(counted).encode()
         with plotting.style():
             if (every := picture.draw(judgements)) is not None:
                 files[paper.folder / f"figures/{picture.NAME}.svg"] = plotting.svg(every)
             for name, caption, made in drawn(paper):
                 files[paper.folder / "figures" / f"{name}.svg"] = plotting.svg(made)
                 captions[name] = on_one_line(caption)
+            picture_file = paper.folder / f"figures/{gallery.PICTURE}.svg"
+            files[picture_file] = plotting.svg(for_gallery(paper))
         if paper.about.picture not in captions:
             raise UserError(f"{shown(paper.folder)}/claims.yaml: picture "
                             f"{paper.about.picture!r} is not one of its figures: "
