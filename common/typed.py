@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from common.errors import UserError, nearest, on_one_line, shorten
-from common.files import shown
+from common.files import read_text, shown
 
 
 class Model(BaseModel):
@@ -86,7 +86,9 @@ def checked(model: type[M], content: Any, where: str) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as e:
-        raise UserError(f"{where}: {error_text(e.errors(include_url=False)[0], model)}") from e
+        errors = e.errors(include_url=False)  # a part spelled wrongly is unknown, and is missing
+        first = next((k for k in errors if k["type"] == "extra_forbidden"), errors[0])
+        raise UserError(f"{where}: {error_text(first, model)}") from e
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -134,18 +136,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
             reads as a different one.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path).removeprefix("\ufeff")
         number = misread(text)
         content: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
     except OSError as e:
         if e.strerror is None:  # raised by omegaconf if the text is a single value
             raise UserError(f"{shown(path)}: expected a mapping at the top") from e
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
+    except UserError:
+        raise
     except Exception as e:  # yaml's and omegaconf's errors share no base class
         if "max_yaml_expanded_nodes" in str(e):
             raise UserError(f"{shown(path)}: its aliases (*name) repeat too much: expected the "
                             "values written out") from e
-        raise UserError(f"{shown(path)} is not valid YAML: {on_one_line(str(e))}") from e
+        said = told(e, text) if isinstance(e, yaml.MarkedYAMLError) else on_one_line(str(e))
+        raise UserError(f"{shown(path)} is not valid YAML: {said}") from e
     if number:
         raise UserError(f"{shown(path)}: {number}")
     if not text.strip():
@@ -153,6 +158,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{shown(path)}: expected a mapping at the top")
     return content
+
+
+def told(error: yaml.MarkedYAMLError, text: str) -> str:
+    """What is wrong with a text that is no YAML, and where."""
+    mark, problem = error.problem_mark, on_one_line(error.problem or str(error))
+    if mark is None:
+        return problem
+    (row,) = text.splitlines()[mark.line:mark.line + 1] or [""]
+    tab = ": expected spaces in place of the tab" if "\t" in row[:mark.column + 1] else ""
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}{tab}"
 
 
 def whole(text: str) -> int | None:

@@ -317,8 +317,8 @@ def _check(claim: Claim, where: str) -> None:
         raise UserError(f"{where}: show: {claim.show!r}: expected a format of numbers such as .2f, "
                         ".4g or .1%")
     if claim.published is not None and not claim.obtained.startswith(SOURCES):
-        raise UserError(f"{where}: expected 'obtained' to give the number's source, beginning "
-                        f"with one of {', '.join(SOURCES)}")
+        raise UserError(f"{where}: obtained: {claim.obtained!r}: expected 'obtained' to give the "
+                        f"number's source, beginning with one of {', '.join(SOURCES)}")
     measure, judge = claim.measure, claim.judge
     if measure is None:
         if not claim.because:
@@ -340,7 +340,9 @@ def _check(claim: Claim, where: str) -> None:
         raise UserError(f"{where}: expected one of 'within', 'exactly' and bounds in 'judge'")
     low, high = claim.band
     if low > high:
-        raise UserError(f"{where}: the band ends at {high:g}, below its beginning {low:g}")
+        said = f"within: {judge.within}" if judge.within else "at_least and at_most"
+        raise UserError(f"{where}: judge.{said}: the band ends at {high:g}, below its beginning "
+                        f"{low:g}: expected the smaller number first")
     if (judge.by == "share") != (judge.trials is not None):
         raise UserError(f"{where}: expected 'trials', the number in a run, with by: share and "
                         "only there")

@@ -62,12 +62,27 @@ def drawn(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     """
     for runs in paper.results.values():
         for run in runs[1:]:
-            if (run.metrics.keys(), points(run)) != (runs[0].metrics.keys(), points(runs[0])):
-                raise UserError(f"results of {run.name} and {runs[0].name} have other metrics or "
-                                "curves of other lengths: expected those of one configuration; "
-                                "run the older again")
+            expect_alike(run, runs[0])
     with drawing(paper):
         yield from paper.module("plots").draw(paper)
+
+
+def expect_alike(run: Result, other: Result) -> None:
+    """Refuse two runs of an experiment that cannot be drawn as one.
+
+    Code that has learned to measure more may leave older runs with less than newer ones.
+
+    Raises:
+        UserError: each has a metric that the other lacks, or a curve has different lengths.
+    """
+    what, here, there = "", points(run), points(other)
+    if run.metrics.keys() - other.metrics and other.metrics.keys() - run.metrics:
+        what = "other metrics"
+    if odd := [c for c in here if c in there and here[c] != there[c]]:
+        what = f"curves {odd[0]!r} of {here[odd[0]]} and {there[odd[0]]} points"
+    if what:
+        raise UserError(f"results of {run.name} and {other.name} have {what}: expected "
+                        "those of one configuration; run the one again that is not of the present")
 
 
 def for_gallery(paper: Paper) -> Figure:

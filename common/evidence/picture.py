@@ -40,6 +40,8 @@ READING = f"""\
   interval, the one farthest from the band's end is drawn {EDGE - 0.5} from it. Distances in such a
   row compare with one another, not with those of other rows.
 - **A mark without a black bar:** the paper gives no number there, only an order or a bound.
+- **A mark beside an arrow** lies beyond the edge, or so near to it that the arrow would cover it;
+  an arrow without a mark is an end of the interval.
 - **A mark without a line through it:** no interval, as of a single run, or one narrower than the
   mark."""
 """How the picture is read, as Markdown."""
@@ -206,14 +208,13 @@ def row(axes: plotting.Axes, y: float, j: Judgement) -> None:
     if j.interval is not None and all(map(math.isfinite, j.interval)):
         ends = [min(max(at(v), -EDGE), EDGE) for v in j.interval]
         axes.plot(ends, [y, y], color=colour, lw=1.2, zorder=3)
-        for end in (at(v) for v in j.interval):
-            if abs(end) > EDGE:
-                point(axes, end, y, colour)
     x = at(j.middle)
-    if abs(x) <= EDGE:
-        axes.plot([x], [y], mark, color=colour, ms=5, zorder=4, clip_on=False)
-    else:
-        point(axes, x, y, colour)
+    beyond = {math.copysign(1, v) for v in (x, *map(at, j.interval or ())) if abs(v) > EDGE}
+    for side in beyond:
+        point(axes, side, y, colour)
+    if math.copysign(1, x) in beyond:  # a mark and its arrow stand side by side
+        x = math.copysign(min(abs(x), EDGE - 0.3), x)
+    axes.plot([x], [y], mark, color=colour, ms=5, zorder=4, clip_on=False)
 
 
 def point(axes: plotting.Axes, x: float, y: float, colour: str) -> None:

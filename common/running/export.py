@@ -77,11 +77,14 @@ def program(ready: Ready) -> torch.export.ExportedProgram:
     """
     batch = torch.export.Dim("n", min=1, max=65536)  # else torch would fix the traced size
     try:
-        return torch.export.export(ready.network, (ready.calibration[:2].clone(),),
-                                   strict=False, dynamic_shapes=({0: batch},))
+        traced = torch.export.export(ready.network, (ready.calibration[:2].clone(),),
+                                     strict=False, dynamic_shapes=({0: batch},))
     except Exception as e:  # torch raises many types, with messages of many lines
         raise UserError(f"{ready.name}: torch cannot trace this network for batches of any size: "
                         f"{one_line(e)[:160]}") from e
+    for node in traced.graph.nodes:
+        node.meta.pop("stack_trace", None)  # with this machine's paths
+    return traced
 
 
 def to_torch(ready: Ready, path: Path) -> None:
@@ -101,14 +104,20 @@ def to_onnx(ready: Ready, path: Path) -> None:
         torch.onnx.export(program(ready), (), str(path), input_names=["images"],
                           output_names=["logits"], dynamo=True, external_data=False,
                           optimize=True, verbose=False)
-        name_batch_axis(path)
+        tidy(path)
 
 
-def name_batch_axis(path: Path) -> None:
-    """Call the batch axis of an ONNX file ``n``, as this module does; torch numbers it."""
+def tidy(path: Path) -> None:
+    """Call the batch axis of an ONNX file ``n``, which torch numbers, and drop what it adds.
+
+    Torch says for every operation which line of which file asked for it, with this machine's paths.
+    """
     import onnx
     model = onnx.load(path)
     graph = model.graph
+    for part in (model, graph, *model.functions, *graph.node, *graph.value_info, *graph.input,
+                 *graph.output, *graph.initializer):
+        del part.metadata_props[:]
     named = {d.dim_param for v in graph.input for d in v.type.tensor_type.shape.dim if d.dim_param}
     for value in (*graph.input, *graph.output, *graph.value_info):
         for d in value.type.tensor_type.shape.dim:

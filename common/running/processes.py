@@ -37,7 +37,7 @@ class Process:
         return standing(self.run.name, self.run.folder / "log.txt", self.since, self.started)
 
 
-def start(run: PendingRun, slot: int, seconds: float = math.inf, often: float | None = None,
+def start(run: PendingRun, slot: int, seconds: float = math.inf, says_every: float | None = None,
           ) -> Process:
     """Start a run's process; its output goes to ``log.txt`` in its folder.
 
@@ -48,14 +48,14 @@ def start(run: PendingRun, slot: int, seconds: float = math.inf, often: float | 
         run: what to train.
         slot: a number that no other running process has.
         seconds: its budget.
-        often: seconds between its progress lines; None: the default of ``train.py``.
+        says_every: seconds between its progress lines; None: the default of ``train.py``.
 
     Raises:
         UserError: the run's folder cannot be written.
     """
     environment = os.environ | {"OMP_NUM_THREADS": str(run.threads)}
-    if often is not None:
-        environment["PAPERS_SAYS_EVERY"] = str(often)
+    if says_every is not None:
+        environment["PAPERS_SAYS_EVERY"] = str(says_every)
     if (cards_here := torch.cuda.device_count()) > 1:
         visible = [c.strip() for c in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
         names = visible if len(visible) == cards_here else list(map(str, range(cards_here)))

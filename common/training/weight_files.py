@@ -81,8 +81,9 @@ def expect_weights(path: Path) -> None:
         UserError: it is one.
     """
     if path.suffix in BESIDE:
-        raise UserError(f"{shown(path)}: is a {BESIDE[path.suffix]}, such as lies beside weights: "
-                        f"expected the weights, {path.with_suffix('.safetensors').name}")
+        raise UserError(f"{shown(path)}: is no file of weights: expected "
+                        f"{path.with_suffix('.safetensors').name}, if this {BESIDE[path.suffix]} "
+                        "lies beside it")
 
 
 class Digest(Open):

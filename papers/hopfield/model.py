@@ -72,7 +72,7 @@ def zero_one_bias(J: Tensor) -> Tensor:
 
 
 def asynchronous_by_overlaps(ξ: Tensor, S: Tensor, order: Tensor, block: int = 64) -> Tensor:
-    """The same sweep for Hebb's couplings without ever forming them.
+    """A sweep as :func:`asynchronous` makes, for Hebb's couplings, without forming them.
 
     Since N h_i = Σ_μ ξ_i^μ (Σ_j ξ_j^μ S_j) − p S_i, the sums over patterns are kept and change only
     when a neuron does. Fields of a block of neurons come from one matrix product; after the first

@@ -32,7 +32,7 @@ class OptimConfig:
     method: Literal["more", "plain", "marquardt", "lm", "cg", "gdx", "bfgs", "lbfgs", "adam",
                     "sgd"] = key(
         "more", "more, plain (μI) or marquardt (μ diag JᵀJ) for minpack; the others for networks")
-    lr: float = key(0.01, "learning rate; for gdx the first one", least=0,
+    lr: float = key(0.01, "learning rate; gdx starts from it and adapts it", least=0,
                     only={"optim.method": ("adam", "sgd", "gdx")})
     momentum: float = key(0.9, "momentum", least=0, below=1,
                           only={"optim.method": ("sgd", "gdx")})

@@ -158,7 +158,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"data={name_of_data}: expected a data set of images")
     for name, numbers in (("mean", given), ("std", std)):
         if numbers is not None and len(numbers) != test.images.shape[1]:
-            raise UserError(f"{name}: {len(numbers)} numbers: expected one for each of the "
+            raise UserError(f"{name}={written(options[name])}: expected a number for each of the "
                             f"{test.images.shape[1]} channels")
     expect_fitting(f"data={name_of_data}", test, network, mean)
     measured = error(network, test.images, test.labels, mean,

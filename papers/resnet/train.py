@@ -86,7 +86,7 @@ class ResNetRecipe(Cropped):
 
     @property
     def layout(self) -> torch.memory_format:
-        """How weights lie in memory: a card's tensor cores want channels last, float32 does not.
+        """How weights lie in memory: a card's tensor cores are faster with channels last.
 
         They are the same weights; only the order in which sums are taken differs.
         """
@@ -96,7 +96,8 @@ class ResNetRecipe(Cropped):
     def compiled(self) -> Any:
         """As a whole on a CPU, up to 110 layers; otherwise block by block, whatever the depth.
 
-        Of 1202 layers as a whole the compiler's recursion is too deep, after minutes.
+        With 1202 layers, compiling the whole network fails after minutes: the compiler recurses
+        too deeply.
         """
         whole = self.device.type == "cpu" and self.config.model.depth <= 110
         if whole or not self.config.train.compile:

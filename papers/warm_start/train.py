@@ -4,8 +4,8 @@
     python papers/warm_start/train.py experiment=mlp seed=0-4      # the MLP of Table 1, Adam
     python papers/warm_start/train.py experiment=logistic          # the convex case
 
-A step is an epoch. Once an epoch's training accuracy has reached ``optim.until`` nothing more
-happens: the steps that remain cost nothing.
+A step is an epoch. Training stops after the epoch whose training accuracy reaches ``optim.until``;
+the steps that remain leave the network as it is and cost nothing.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class WarmStartRecipe(Supervised):
                                 f"{side}×{side} pixels, of which batch normalisation has no "
                                 "statistics; expected another size")
             self.model = resnet18(self.inputs.shape[1], self.data.classes)
-        # from given weights this is noise, drawn apart from what the donor began with
+        # on top of given weights these are the noise: not the draw that the donor began with
         initialise(self.model, generator(c.seed, "noise" if start_of(c) else "init"))
         self.model.to(self.device)
         if c.optim.rule == "adam":
@@ -106,7 +106,7 @@ class WarmStartRecipe(Supervised):
         return taken
 
     def batch(self, row: Row) -> Batch:
-        """The same by ``index_select``, which is a third faster for long rows."""
+        """Images and labels of a row, by ``index_select``: a third faster for long rows."""
         return (self.inputs.index_select(0, row["index"]),
                 self.labels.index_select(0, row["index"]))
 

@@ -142,8 +142,10 @@ def test_what_is_no_json_is_one_line(tmp_path, text, said):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("a: é".encode("latin-1"), "not valid YAML"), (b"3", "expected a mapping at the top"),
-    (b"[1]", "expected a mapping at the top"), (b"a: [", "not valid YAML"),
+    ("a: é".encode("latin-1"), "expected text in UTF-8, not byte 0xe9"),
+    (b"3", "expected a mapping at the top"),
+    (b"[1]", "expected a mapping at the top"), (b"a: [", "not valid YAML: line 2, "),
+    (b"a: 1\n\tb: 2", "line 2, column 1: "), (b"a:\n\tb: 2", "expected spaces in place of the tab"),
     (b"[" * 5000, "nesting"),
     (b"a: 1\na: 2", "duplicate key"), (b"a: 1\n---\nb: 2", "not valid YAML"),
     (b"a: &a [*a]", "recursive"), (b"\x00", "not valid YAML")])

@@ -184,7 +184,7 @@ CURVE = "{table: t, steps: run, values: [n], metric: m, experiments: [e]}"
     *((CURVE.replace("table: t", f"table: {name}"), "curves.0.table: ") for name in (
         r'"t\0"', "../t", "''")),
     (CURVE.replace("[n]", "[]"), "values: []: expected at least 1 in it"),
-    (CURVE.replace("metric", "meric"), "expected 'curves.0.metric'"),
+    (CURVE.replace("metric", "meric"), "unknown part 'curves.0.meric'; did you mean 'metric'"),
     (CURVE.replace("}", ", sais: x}"), "unknown part 'curves.0.sais'; did you mean 'says'"),
     (CURVE.replace("metric: m", "metric: m, each: 0"), "each: 0: expected above 0")])
 def test_a_published_curve_is_read_with_its_columns(tmp_path, curve, message):

@@ -89,7 +89,7 @@ def all_text(table):
     ("backprop/results/symmetry/seed0.json", renamed, "symmetry/seed0 have other metrics"),
     ("batchnorm/results/sweep_plain_4.0/seed0.json", without_curves, "damaged: curves: {}"),
     ("hopfield/results/basin_0.1/seed0.json", with_empty_curves, "damaged: curves."),
-    ("batchnorm/results/bn/seed0.json", shorter, "curves of other lengths"),
+    ("batchnorm/results/bn/seed0.json", shorter, "curves 'train_loss' of 200 and 199 points"),
     ("batchnorm/results/bn/seed1.json", shorter, "bn/seed1 and batchnorm/bn/seed0"),
     ("resnet/published/fig6.csv", other_column, "fig6.csv has no column 'train_end'"),
     ("resnet/published/fig6.csv", all_text, "fig6.csv: train_end, line 2: 'abc'"),
@@ -111,6 +111,16 @@ def test_a_file_without_what_the_figures_read_ends_in_one_line(tmp_path, path, e
         paper = Paper(tmp_path / name)
         [*generated.drawn(paper)]
     assert said in str(e.value) and "\n" not in str(e.value)
+
+
+def test_a_run_that_measures_more_than_older_ones_is_drawn_with_them(tmp_path):
+    """As after one run was made again by code that has learned to measure more."""
+    shutil.copytree(files.ROOT / "papers/hopfield", tmp_path / "hopfield")
+    changed = tmp_path / "hopfield/results/crosstalk_0.105/seed0.json"
+    record = json.loads(changed.read_text())
+    record["metrics"]["more"], record["curves"]["more"] = 1.0, [[1], [1.0]]
+    changed.write_text(json.dumps(record))
+    assert [*generated.drawn(Paper(tmp_path / "hopfield"))]
 
 
 @pytest.mark.parametrize("fault", [KeyError("x"), IndexError("x"), ValueError("x"), TypeError("x"),

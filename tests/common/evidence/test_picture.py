@@ -1,5 +1,6 @@
 """The picture of all verdicts: who stands in it, and where."""
 
+import dataclasses
 import math
 
 import pytest
@@ -111,6 +112,19 @@ def test_what_lies_outside_is_pointed_at():
                          judged({"within": [-1, 1]}, (math.inf,), 0.0, verdict="undecided")])
     marks = [line for line in made.axes[0].lines if line.get_marker() == ">"]
     assert len(marks) == 2 and all(abs(m.get_xdata()[0]) < EDGE for m in marks)
+
+
+@pytest.mark.parametrize(("value", "interval", "mark", "arrows"), [
+    (0.5, (0.2, 0.8), 0.5, []), (99.0, None, 2.7, [">"]), (-99.0, (-110.0, -90.0), -2.7, ["<"]),
+    (99.0, (-50.0, 250.0), 2.7, ["<", ">"]), (2.95, (2.0, 4.0), 2.7, [">"]),
+    (0.5, (-50.0, 50.0), 0.5, ["<", ">"]), (-0.5, (-1.0, 50.0), -0.5, [">"])])
+def test_a_mark_stands_beside_its_arrow(value, interval, mark, arrows):
+    one = dataclasses.replace(judged({"within": [-1, 1]}, (value,), 0.0, verdict="undecided"),
+                              interval=interval)
+    lines = picture.draw([one]).axes[0].lines
+    assert sorted(l.get_marker() for l in lines if l.get_marker() in "<>") == arrows
+    (x,) = (l.get_xdata()[0] for l in lines if l.get_marker() == "s")
+    assert x == pytest.approx(mark)
 
 
 def test_a_row_is_named_as_in_the_tables():

@@ -1,6 +1,9 @@
 """Exported networks against torch, and what is said of those that cannot be exported."""
 
 import builtins
+import contextlib
+import sys
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +63,17 @@ def test_one_image_is_enough_to_try_it_on(ready, form, tmp_path):
     assert trial.same == trial.images == 1
     np.testing.assert_allclose(export.reader(path)(ready.images[:7].numpy()),
                                by_hand(ready, ready.images[:7]), atol=1e-4)
+
+
+@pytest.mark.parametrize("write", [export.to_onnx, export.to_int8, export.to_torch])
+def test_no_file_says_where_it_was_made(ready, tmp_path, write):
+    pytest.importorskip("onnx")
+    write(ready, tmp_path / "small.file")
+    with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(tmp_path / "small.file") as parts:
+        parts.extractall(tmp_path / "small")
+    content = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+    for path in (str(ROOT), sys.prefix, str(tmp_path)):
+        assert path.encode() not in content, path
 
 
 @pytest.mark.parametrize("write", [export.to_onnx, export.to_int8])

@@ -19,7 +19,7 @@ def test_a_run_is_said_to_stand_where_this_process_of_it_stands(monkeypatch):
     assert first.standing.startswith("e0/seed0: starting") and "PAPERS_SAYS_EVERY" not in given[0]
     (RUN.folder / "log.txt").write_text("demo/e0/seed0: step 3/9\n")
     assert first.standing == "e0/seed0: step 3/9"
-    second = processes.start(RUN, 0, often=2.0)
+    second = processes.start(RUN, 0, says_every=2.0)
     assert second.standing.startswith("e0/seed0: starting")
     assert given[1]["PAPERS_SAYS_EVERY"] == "2.0" and second.started <= time.monotonic()
 

@@ -53,7 +53,7 @@ def fakes(monkeypatch):
     monkeypatch.setattr(reproduce.time, "sleep", lambda _: None)
     given = []
 
-    def start(r, slot, seconds, often=None):
+    def start(r, slot, seconds, says_every=None):
         given.append(seconds)
         return reproduce.Process(r, Fake(*r.elsewhere), 0.0, slot)
     monkeypatch.setattr(reproduce, "start", start)

@@ -247,7 +247,7 @@ def test_evaluate_says_what_is_wrong_beside_the_weights(tmp_path, network, text,
 def test_evaluate_wants_a_number_for_every_channel(tmp_path, network, word):
     torch.save(network.state_dict(), tmp_path / "n.th")
     words = [str(tmp_path / "n.th"), "mean=[0]", "data=digits", word]
-    with pytest.raises(UserError, match="numbers: expected one for each of the 1 channels"):
+    with pytest.raises(UserError, match=": expected a number for each of the 1 channels"):
         evaluate.main(words if word[0] == "s" else [words[0], *words[2:]])
 
 
