@@ -134,7 +134,7 @@ def test_a_family_has_one_colour_and_what_lies_on_each_other_one_label(ready):
     ('"torch": {', '"troch": {', "forms: the name 'troch': expected one of"),
     ('"256"', '"255"', "each with milliseconds of 1 and 256"),
     ('"error"', '"eror"', "unknown part 'forms.torch.eror'"),
-    ('"commit"', '"comit"', "unknown part 'made.comit'"),
+    ('"commit"', '"comit"', "expected 'made.commit'"),
     ('{', '[', "is not JSON")])
 def test_a_damaged_file_is_one_line(refused, old, new, message):
     assert message in refused(forms, ROOT / "papers/distillation/exports/soft-seed0.json", old, new)
