@@ -87,7 +87,8 @@ def checked(model: type[M], content: Any, where: str) -> M:
         return model.model_validate(content)
     except ValidationError as e:
         errors = e.errors(include_url=False)  # a part spelled wrongly is unknown, and is missing
-        first = next((k for k in errors if k["type"] == "extra_forbidden"), errors[0])
+        unknown = [k for k in errors if k["type"] == "extra_forbidden"]
+        first = unknown[0] if unknown and errors[0]["type"] == "missing" else errors[0]
         raise UserError(f"{where}: {error_text(first, model)}") from e
 
 

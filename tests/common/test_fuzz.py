@@ -54,7 +54,7 @@ def ends_well(main):
     note(f"status {left.value.code}: {said}")
     assert left.value.code in (0, 1, 2)
     if left.value.code == 2:
-        lines = [line for line in said.splitlines() if line.startswith("error: ")]
+        lines = [line for line in said.splitlines() if line.startswith(("error: ", "refused "))]
         assert len(lines) == 1 and said.rstrip("\n").endswith(lines[0]), said
         assert "Traceback" not in said
 

@@ -50,7 +50,15 @@ def test_which_network_is_what_the_tables_say():
         assert all(whole["int8"].milliseconds[n] < t
                    for n, t in pruned[form].milliseconds.items())
     assert abs(whole["int8"].error - whole["torch"].error) < 0.3
-    assert pruned["int8"].bytes / whole["int8"].bytes == pytest.approx(4 / 5, abs=0.03)
+    assert pruned["int8"].bytes / whole["int8"].bytes == pytest.approx(3 / 5, abs=0.03)
+    large, student, lenet = (made[name] for name in (
+        "dropout", "soft-seed0", "lenet5_compressed-seed0"))
+    alone = large["int8"].milliseconds["1"]
+    assert student["int8"].milliseconds["1"] / alone == pytest.approx(0.3, abs=0.03)
+    assert lenet["int8"].milliseconds["1"] / alone == pytest.approx(0.5, abs=0.05)
+    others = [f for f in forms.recorded() if f.data == "mnist" and f.forms != lenet]
+    assert all(lenet[form].milliseconds["256"] > f.forms[form].milliseconds["256"]
+               for f in others for form in lenet)
     known = {p.parts[3]: ((ROOT / p).stat().st_size, e) for p, _, e in forms.downloadable()}
     small, next_ = known["lenet300_compressed"], known["lenet5_compressed"]
     assert small[0] == min(size for size, _ in known.values())

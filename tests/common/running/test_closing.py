@@ -20,7 +20,7 @@ def batchnorm():
 
 def test_a_report_that_takes_too_long_is_left_out_and_its_command_said(monkeypatch):
     budget, started = Budget("0.2s"), time.monotonic()
-    monkeypatch.setattr(closing.report, "main", lambda argv: time.sleep(20))
+    monkeypatch.setattr(closing.generated, "main", lambda argv: time.sleep(20))
     assert closing.report_in_time("demo", budget) == (
         "the budget is used up before the report is made: papers report demo makes it")
     assert time.monotonic() - started < 5
@@ -29,7 +29,7 @@ def test_a_report_that_takes_too_long_is_left_out_and_its_command_said(monkeypat
 @pytest.mark.parametrize("text", ["", "9m"])
 def test_a_report_in_time_is_made(monkeypatch, text):
     asked = []
-    monkeypatch.setattr(closing.report, "main", asked.append)
+    monkeypatch.setattr(closing.generated, "main", asked.append)
     assert closing.report_in_time("demo", Budget(text)) == "report: papers/demo/REPORT.md"
     assert asked == [["demo"]]
 
@@ -60,7 +60,7 @@ def test_an_interrupt_names_what_is_left_or_that_nothing_is(batchnorm):
 def test_an_interrupted_report_is_said_to_lack(monkeypatch):
     def interrupt(argv):
         raise KeyboardInterrupt
-    monkeypatch.setattr(closing.report, "main", interrupt)
+    monkeypatch.setattr(closing.generated, "main", interrupt)
     with pytest.raises(KeyboardInterrupt, match=r"before the report was made: papers report demo"):
         closing.report_in_time("demo", Budget())
 

@@ -133,7 +133,8 @@ def test_a_family_has_one_colour_and_what_lies_on_each_other_one_label(ready):
     ('"images": 10000', '"images": "many"', "images: 'many': expected a whole number"),
     ('"torch": {', '"troch": {', "forms: the name 'troch': expected one of"),
     ('"256"', '"255"', "each with milliseconds of 1 and 256"),
-    ('"error"', '"eror"', "expected 'forms."), ('"commit"', '"comit"', "expected 'made.commit'"),
+    ('"error"', '"eror"', "unknown part 'forms.torch.eror'"),
+    ('"commit"', '"comit"', "expected 'made.commit'"),
     ('{', '[', "is not JSON")])
 def test_a_damaged_file_is_one_line(refused, old, new, message):
     assert message in refused(forms, ROOT / "papers/distillation/exports/soft-seed0.json", old, new)

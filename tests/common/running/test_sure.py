@@ -96,7 +96,7 @@ def test_the_pages_table_is_what_was_kept():
 
 @pytest.mark.parametrize(("old", "new", "message"), [
     ('"images": 10000', '"images": 0', "images: 0: expected above 0"),
-    ('"one"', '"two"', "expected 'ways.one'"), ('"nll"', '"nl"', "expected 'ways.one.nll'"),
+    ('"one"', '"two"', "unknown part 'ways.two'"), ('"nll"', '"nl"', "unknown part 'ways.one.nl'"),
     ('"data": "', '"data": 3, "x": "', "data: 3: expected text")])
 def test_a_damaged_file_is_one_line(refused, old, new, message):
     source = next((ROOT / "papers").glob(f"*/{sure.FOLDER}/*.json"))
