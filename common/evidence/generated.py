@@ -169,8 +169,8 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
         with plotting.style():
             if (every := picture.draw(judgements)) is not None:
                 files[paper.folder / f"figures/{picture.NAME}.svg"] = plotting.svg(every)
-            for name, caption, made in drawn(paper):
-                files[paper.folder / "figures" / f"{name}.svg"] = plotting.svg(made)
+            for name, caption, fig in drawn(paper):
+                files[paper.folder / "figures" / f"{name}.svg"] = plotting.svg(fig)
                 captions[name] = on_one_line(caption)
             picture_file = paper.folder / f"figures/{gallery.PICTURE}.svg"
             files[picture_file] = plotting.svg(for_gallery(paper))

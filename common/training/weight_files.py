@@ -102,9 +102,9 @@ def expect_described(path: Path) -> None:
     """
     beside = path.with_suffix(".json")
     said = read_json(Digest, beside).sha256 if beside.is_file() else ""
-    if said and sha256(path) != said:
+    if said and (there := sha256(path)) != said:
         raise UserError(f"{shown(path)} is not the file that {beside.name} beside it describes: "
-                        f"expected SHA-256 {said[:12]}…, not {sha256(path)[:12]}…")
+                        f"expected SHA-256 {said[:12]}…, not {there[:12]}…")
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
