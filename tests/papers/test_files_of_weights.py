@@ -34,5 +34,5 @@ def test_data_that_are_not_there_are_named_once(tmp_path):
                          ids=[*READERS, "export"])
 def test_what_lies_beside_weights_is_not_taken_for_them(tmp_path, read, name):
     (tmp_path / name).write_text("{}")
-    with pytest.raises(UserError, match=r"beside weights: expected the weights, n.safetensors$"):
+    with pytest.raises(UserError, match=r"n\.(json|md): .*: expected n\.safetensors, if this \w+"):
         read(tmp_path / name)

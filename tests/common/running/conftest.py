@@ -1,7 +1,9 @@
 """A real browser, where one is installed, and committed files with damage."""
 
+import json
 import shutil
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -29,6 +31,9 @@ class Browser:
         self.driver.get("about:blank")
         self.driver.get_log("browser")
         self.driver.get(f"{path.as_uri()}{hash}")
+        # On a busy machine chromedriver has answered while the blank page was still shown.
+        self.wait(f"location.pathname == {json.dumps(urlsplit(path.as_uri()).path)}"
+                  " && document.readyState == 'complete'", seconds=30)
 
     def run_cdp(self, command, **arguments):
         self.driver.execute_cdp_cmd(command, arguments)
