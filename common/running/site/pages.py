@@ -148,9 +148,13 @@ def toctree(title: str, entries: Sequence[str]) -> str:
 def strip(judgements: Sequence[Judgement]) -> str:
     """What was measured in runs as a strip of its verdicts' proportions, and all of it in words."""
     counted = count(judgements)
-    parts = [f'<span style="flex: {n}; background: {colour}"></span>'
-             for _, n, colour in gallery.parts(counted)]
-    return (f'<span class="strip" aria-hidden="true">{"".join(parts)}</span> '
+    bars = []
+    for bar, share in gallery.shares(counted):
+        parts = [f'<span style="flex: {n}; background: {colour}"></span>'
+                 for _, n, colour in gallery.parts(bar)]
+        bars.append(f'<span class="strip" style="width: {max(4, round(100 * share))}%" '
+                    f'aria-hidden="true">{"".join(parts)}</span>')
+    return (f'{" ".join(bars)} '
             f'<span class="counted">{html.escape("; ".join(counted.words))}</span>')
 
 
@@ -160,7 +164,8 @@ def legend() -> str:
         f'<span title="{html.escape(meaning)}" style="--c: '
         f'{MARKS[verdict][1] if verdict in MARKS else gallery.NOT_RUN}">{verdict}</span>'
         for verdict, meaning in VERDICTS.items())
-    return f"<p class=\"legend\">A strip counts a paper's statements by verdict: {signs}</p>"
+    return ("<p class=\"legend\">A strip counts a paper's statements by verdict, a second one the "
+            f"cells of its published tables: {signs}</p>")
 
 
 def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
