@@ -27,6 +27,9 @@ JudgedPapers = Sequence[tuple[Paper, Sequence[Judgement]]]
 
 FENCE = re.compile(r"(^ *```.*?^ *```[^\S\n]*$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
+IMG = re.compile(r'^<img src="([^":]+\.svg)" alt="([^"]*)">$', re.MULTILINE)
+"""A picture that stands alone, as README's first one does."""
+
 HREF = re.compile(r'(<a [^>]*href=")([^":]+)\.md(#[^"]*)?"')
 
 SIZE = re.compile(r'<svg [^>]*\bwidth="([0-9.]+)pt" height="([0-9.]+)pt"')
@@ -69,7 +72,10 @@ class Pages:
             if mark:
                 return figure(path, label, ROOT / posix(page.parent / path))
             return self.led(label, posix(page.parent / path), fragment, page)
-        return HREF.sub(lambda m: f'{m[1]}{m[2]}.html{m[3] or ""}"', LINK.sub(of_link, text))
+        def of_image(m: re.Match[str]) -> str:
+            return figure(m[1], html.unescape(m[2]), ROOT / posix(page.parent / m[1]))
+        text = LINK.sub(of_link, IMG.sub(of_image, text))
+        return HREF.sub(lambda m: f'{m[1]}{m[2]}.html{m[3] or ""}"', text)
 
     def led(self, label: str, target: str, fragment: str, page: PurePosixPath) -> str:
         """A link to a file of the repository as one to its page; without one the bare label."""
