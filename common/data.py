@@ -20,7 +20,7 @@ from torch import Tensor
 from common.config import DataConfig, one_line
 from common.decoded import MOST_CLASSES, DataSet, Split, assemble, cached, check_splits
 from common.decoded import read as read_decoded
-from common.errors import NotAtHand, UserError, nearest, say
+from common.errors import NotAtHand, UserError, cut, nearest, say
 from common.files import cache_root, sha256
 
 HUB_TIMEOUT = 5.0
@@ -293,7 +293,7 @@ def _decode(name: str, source: Source, rows: Callable, where: str) -> DataSet:
         train, test = (_split(source, rows(split), split) for split in ("train", "test"))
         check_splits(train, test)
     except Exception as e:  # pyarrow, datasets and Pillow each raise their own types
-        reason = one_line(e.__cause__ or e)[:160]
+        reason = cut(one_line(e.__cause__ or e), 160)
         raise UserError(f"cannot read {name} from {where}: {reason}") from e
     return assemble(name, train, test)
 

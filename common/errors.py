@@ -55,8 +55,9 @@ def shorten(text: str, most: int = 60) -> str:
 
 
 def cut(text: str, most: int = 200) -> str:
-    """A text on one line, without the words that are too many."""
-    return textwrap.shorten(text, most, placeholder=" …")
+    """A text on one line, without the words that are too many; of one long word its beginning."""
+    shown = textwrap.shorten(text, most, placeholder=" …")
+    return shown if shown != "…" else shorten(on_one_line(text), most)
 
 
 LONGEST_WORD, LONGEST = 400, 4000

@@ -17,7 +17,7 @@ import yaml
 from omegaconf import OmegaConf
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from common.errors import UserError, nearest, on_one_line, shorten
+from common.errors import UserError, cut, nearest, on_one_line, shorten
 from common.files import read_text, shown
 
 
@@ -125,7 +125,7 @@ def read_json(model: type[M], path: Path) -> M:
     except OSError as e:
         raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
     except ValueError as e:
-        raise UserError(f"{shown(path)} is not JSON: {on_one_line(str(e))[:160]}") from e
+        raise UserError(f"{shown(path)} is not JSON: {cut(str(e), 160)}") from e
     return checked(model, content, shown(path))
 
 

@@ -29,18 +29,24 @@ class TableCount:
         place: where it stands in the paper.
         agree: number of rows that agree in every column.
         rows, columns: the size of the table.
+        cells: its cells by verdict.
     """
 
     place: str
     agree: int
     rows: int
     columns: int
+    cells: Counter[str]
 
     @property
     def words(self) -> str:
-        """How many rows agree, in words."""
-        return f"{self.agree} of {self.rows} rows agree" + (
-            f" in all {self.columns} columns" if self.columns > 1 else "")
+        """How many rows agree, in words, and how many cells where not every row does."""
+        said = f"{self.agree} of {self.rows} rows agree"
+        if self.columns == 1:
+            return said
+        said += f" in all {self.columns} columns"
+        return said if self.agree == self.rows else (
+            f"{said}, {self.cells['reproduced']} of {self.cells.total()} cells")
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,11 @@ class Count:
     hold: int
     tables: tuple[TableCount, ...]
     afterwards: int = 0
+
+    @property
+    def cells(self) -> Counter[str]:
+        """The cells of all tables by verdict."""
+        return sum((t.cells for t in self.tables), Counter[str]())
 
     @property
     def words(self) -> list[str]:
@@ -96,7 +107,8 @@ def of_table(judgements: Sequence[Judgement]) -> TableCount:
     for j in judgements:
         rows.setdefault(j.claim.row, []).append(j.verdict)
     return TableCount(places(judgements), sum(set(v) == {"reproduced"} for v in rows.values()),
-                      len(rows), len({j.claim.column for j in judgements}))
+                      len(rows), len({j.claim.column for j in judgements}),
+                      Counter(j.verdict for j in judgements))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -119,18 +119,23 @@ SLOW = 10.0
 """Seconds after which a paper has a line of its own where nobody watches."""
 
 
-def announced(names: Iterable[str]) -> Iterator[str]:
+def announced(names: Iterable[str], asked: Sequence[str] = ()) -> Iterator[str]:
     """The names, each with a line on the standard error stream.
 
     In a terminal the line comes first; elsewhere it comes afterwards, if the paper took long.
+
+    Args:
+        names: all papers.
+        asked: those that the user named; of the others only their row in README is made.
     """
     for name in names:
         started = time.monotonic()
+        what = f"papers/{name}" if name in asked or not asked else f"README.md's row of {name}"
         if sys.stderr.isatty():
-            say(f"papers/{name} …")
+            say(f"{what} …")
         yield name
         if not sys.stderr.isatty() and (took := time.monotonic() - started) > SLOW:
-            say(f"papers/{name}: {took:.0f} s")
+            say(f"{what}: {took:.0f} s")
 
 
 def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
@@ -144,7 +149,7 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
     rows: list[str] = []
     readme = ROOT / "README.md"
     text = read_text(readme)
-    for name in announced(paper_names()):
+    for name in announced(paper_names(), names):
         try:
             (paper,) = papers([name])
             judgements = paper.judgements()

@@ -12,14 +12,17 @@ from common.segments import Hardware
 
 
 def number(value: float, form: str) -> str:
-    """A number in the claim's format, with a true minus sign and a space before a percent sign.
+    """A number in the claim's format, with a true minus sign and a space before its unit.
 
-    NaN is –, infinity ∞.
+    A format that ends with ``%`` shows a fraction in percent, one that ends with ``p`` a difference
+    of fractions in points. NaN is –, infinity ∞.
     """
     if math.isnan(value):
         return "–"
-    text = str(value).replace("inf", "∞") if math.isinf(value) else format(value, form)
-    return text.replace("-", "−").replace("%", "\N{NO-BREAK SPACE}%")
+    unit = {"%": "\N{NO-BREAK SPACE}%", "p": "\N{NO-BREAK SPACE}points"}.get(form[-1], "")
+    python = form[:-1] + "%" if unit else form
+    text = str(value).replace("inf", "∞") if math.isinf(value) else format(value, python)
+    return text.replace("-", "−").removesuffix("%") + (unit if math.isfinite(value) else "")
 
 
 def brief(j: Judgement) -> str:
@@ -77,7 +80,7 @@ def band(j: Judgement) -> str:
         return f"≤ {number(high, form)}"
     if j.claim.judge.exactly is not None and j.claim.published is not None and low < high:
         exactly = j.claim.judge.exactly
-        around = f"{100 * exactly:g} points" if form.endswith("%") else number(exactly, "g")
+        around = f"{100 * exactly:g} points" if form[-1] in "%p" else number(exactly, "g")
         return f"{number(j.claim.published, form)} ± {around}"
     if low == high:
         return f"= {number(low, form)}"

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from common.config import Config, completed, identity, one_line
-from common.errors import UserError, nearest, say
+from common.errors import UserError, cut, nearest, say
 from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import git
@@ -242,7 +242,7 @@ def read_json(content: bytes) -> Any:
     try:
         return parse_json(content)
     except (ValueError, RecursionError) as e:
-        raise UserError(f"not readable as JSON: {one_line(e)[:160]}") from e
+        raise UserError(f"not readable as JSON: {cut(one_line(e), 160)}") from e
 
 
 def read_tensors(content: bytes) -> None:

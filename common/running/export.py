@@ -41,7 +41,7 @@ from torch import Tensor
 
 from common.conditions import written
 from common.config import one_line
-from common.errors import UserError, asks_for_help
+from common.errors import UserError, asks_for_help, cut
 from common.files import shown
 from common.running.ready import Ready, load_ready
 from common.running.words import as_typed, parse_options
@@ -81,7 +81,7 @@ def program(ready: Ready) -> torch.export.ExportedProgram:
                                      strict=False, dynamic_shapes=({0: batch},))
     except Exception as e:  # torch raises many types, with messages of many lines
         raise UserError(f"{ready.name}: torch cannot trace this network for batches of any size: "
-                        f"{one_line(e)[:160]}") from e
+                        f"{cut(one_line(e), 160)}") from e
     for node in traced.graph.nodes:
         node.meta.pop("stack_trace", None)  # with this machine's paths
     return traced

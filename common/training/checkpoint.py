@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common.config import one_line
-from common.errors import UserError, warn
+from common.errors import UserError, cut, warn
 from common.files import shown, write_atomic
 from common.segments import MOST_SECONDS, MOST_STEPS, Segment
 from common.typed import Model, checked, parse_json
@@ -236,7 +236,7 @@ def set_random_states(states: dict[str, Any]) -> None:
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError,
             RuntimeError) as e:
         raise UserError("random: expected the states of torch's, numpy's and Python's generators "
-                        f"({one_line(e)[:120]}); add fresh=true to start anew") from e
+                        f"({cut(one_line(e), 120)}); add fresh=true to start anew") from e
 
 
 def _pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.config import one_line
-from common.errors import UserError, shorten
+from common.errors import UserError, cut, shorten
 from common.typed import whole
 
 
@@ -114,7 +114,7 @@ def process_group() -> Iterator[None]:
     except (RuntimeError, ValueError, OverflowError, OSError) as e:
         address, port = (os.environ[name] for name in ("MASTER_ADDR", "MASTER_PORT"))
         raise UserError(f"MASTER_ADDR={address}, MASTER_PORT={port} in the environment: no place "
-                        f"where {processes()} processes meet ({one_line(e)[:160]}); expected "
+                        f"where {processes()} processes meet ({cut(one_line(e), 160)}); expected "
                         "torchrun's own") from e
     try:
         yield

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from common.config import one_line
-from common.errors import UserError, shorten
+from common.errors import UserError, cut, shorten
 
 if TYPE_CHECKING:
     from common.training.recipe import Recipe
@@ -47,7 +47,7 @@ def restore(recipe: Recipe, state: Mapping[str, Any]) -> None:
         if recipe.chance is not None and "chance" in state:
             recipe.chance.set_state(state["chance"])
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as e:
-        raise UserError(f"the checkpoint's state is not this code's: {one_line(e)[:160]}; "
+        raise UserError(f"the checkpoint's state is not this code's: {cut(one_line(e), 160)}; "
                         f"{DISCARD}") from e
 
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from common.config import Config, completed, flatten, keys, names_file, one_line, start_of
-from common.errors import UserError
+from common.errors import UserError, cut
 from common.experiments import Experiments
 from common.files import ROOT, runs_root, shown
 from common.finite import expect_finite
@@ -209,7 +209,7 @@ def read_file(path: Path, name: str = "") -> dict[str, Tensor]:
         return networks_of(checked(checkpoint.Saved, checkpoint.read(path), "its state"))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, UserError) as e:
         raise UserError(f"{asked}{shown(path)} is damaged or no file of weights: "
-                        f"{one_line(e)[:160]}") from e
+                        f"{cut(one_line(e), 160)}") from e
 
 
 def networks_of(saved: checkpoint.Saved) -> dict[str, Tensor]:

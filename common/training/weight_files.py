@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common.config import one_line
-from common.errors import UserError
+from common.errors import UserError, cut
 from common.files import reason, sha256, shown, write_atomic
 from common.finite import expect_finite
 from common.typed import Model, Open, read_json
@@ -125,6 +125,6 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"cannot read {shown(path)}: {reason(e, path)}") from e
     except SafetensorError as e:
         raise UserError(f"{shown(path)} is damaged or no file of weights: "
-                        f"{one_line(e)[:160]}") from e
+                        f"{cut(one_line(e), 160)}") from e
     expect_described(path)
     return tensors, about

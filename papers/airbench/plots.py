@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from common.data import digits, generator
 from common.evidence.legends import legend
 from common.evidence.paper import Paper
-from common.evidence.plotting import COLOURS, figure, gallery_figure, over_seeds
+from common.evidence.plotting import COLOURS, figure, gallery_figure, legend_below
 from papers.airbench.augment import Flip, Flips
 from papers.airbench.facts import configuration, quintic
 
@@ -36,32 +37,47 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
 
 def gallery(paper: Paper) -> Figure:
     """The paper's picture for README's gallery: epochs to 94 %, and where our full runs end."""
-    fig, axes = gallery_figure()
+    fig, (left, right) = gallery_figure(2, sharey=True, gridspec_kw={"width_ratios": (4, 3)})
     table = paper.published("chain", text=("row", "feature"))
     epochs = dict(zip(table["row"], table["epochs"], strict=True)) | {"muon": 8.0}
-    ends = {"mirror": "airbench94", "muon": "muon"}
-    ours = {row: f" (ours: {np.mean([r.metrics['accuracy'] for r in runs]):.1f} %)"
-            for row, name in ends.items() if (runs := paper.results.get(name))}
-    bars(axes, epochs, ours)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.set(xlabel="epochs to 94 %, published", xlim=(0, 40), ylim=(-0.6, len(epochs) - 0.4))
+    ends = dict(zip(table["row"], table["accuracy"], strict=True)) | {"muon": 94.01}
+    bars(left, epochs)
+    for y, row in zip(np.arange(len(epochs))[::-1], epochs, strict=True):
+        right.plot(ends[row], y, "o", mec=COLOUR.get(row, "grey"), mfc="none", ms=5)
+        measured(right, paper, row if row == "muon" else "airbench94" if row == "mirror" else "",
+                 y, COLOUR.get(row, "grey"))
+    for axes in (left, right):
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+    left.set(xlabel="epochs to 94 %,\npublished", xlim=(0, 46), ylim=(-0.8, len(epochs) - 0.4))
+    right.set(xlabel="accuracy (%)", xlim=(93.5, 94.5), xticks=(93.5, 94, 94.5))
+    right.grid(axis="y", alpha=0)
+    legend_below(fig, ("published", {"marker": "o", "mfc": "none", "color": "grey", "ls": ""}),
+                 ("ours, 25 runs", {"marker": "D", "ms": 4, "color": "grey"}))
     return fig
 
 
-def bars(axes: Axes, epochs: dict[str, float], ours: dict[str, str]) -> None:
-    """A bar of epochs for every row, its number beside it, and what is said of our runs."""
+def measured(axes: Axes, paper: Paper, name: str, y: float, colour: str) -> None:
+    """The accuracies of an experiment's runs on a row: mean, lowest and highest."""
+    if ends := [r.metrics["accuracy"] for r in paper.results.get(name, [])]:
+        middle = np.mean(ends)
+        axes.errorbar(middle, y - 0.3, xerr=[[middle - min(ends)], [max(ends) - middle]],
+                      fmt="D", ms=3.5, elinewidth=1.2, color=colour)
+
+
+def bars(axes: Axes, epochs: dict[str, float]) -> None:
+    """A bar of epochs for every row, its number beside it."""
     places = np.arange(len(epochs))[::-1]
     axes.barh(places, list(epochs.values()), color=[COLOUR.get(r, "lightgrey") for r in epochs],
               alpha=0.8)
-    for y, (row, number) in zip(places, epochs.items(), strict=True):
-        axes.annotate(f"{number:g}{ours.get(row, '')}", (number, y), (3, 0),
+    for y, number in zip(places, epochs.values(), strict=True):
+        axes.annotate(f"{number:g}", (number, y), (3, 0),
                       textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(places, [LABELS[r] for r in epochs])
     axes.grid(axis="y", alpha=0)
 
 
-def curve(axes: Axes, paper: Paper, name: str, label: str, colour: str) -> None:
+def curve(axes: Axes, paper: Paper, name: str, colour: str) -> None:
     """Accuracy of single views against epochs of an experiment's runs, where there are any.
 
     Beside the end, the accuracies that count, with all views: mean, lowest and highest run.
@@ -70,7 +86,9 @@ def curve(axes: Axes, paper: Paper, name: str, label: str, colour: str) -> None:
     if runs:
         batches = 50_000 // configuration(name).train.batch_size
         epochs = np.asarray(runs[0].curves["accuracy_1"][0]) / batches
-        over_seeds(axes, epochs, np.stack([r.curves["accuracy_1"][1] for r in runs]), label, colour)
+        values = np.stack([r.curves["accuracy_1"][1] for r in runs])
+        axes.plot(epochs, values.mean(0), color=colour)
+        axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
         ends = [r.metrics["accuracy"] for r in runs]
         middle = np.mean(ends)
         axes.errorbar(1.04 * epochs[-1], middle, [[middle - min(ends)], [max(ends) - middle]],
@@ -78,19 +96,15 @@ def curve(axes: Axes, paper: Paper, name: str, label: str, colour: str) -> None:
 
 
 def chain(paper: Paper) -> tuple[str, str, Figure]:
-    fig, (left, right) = figure(2, height=4.6)
+    fig, (left, right) = figure(2, height=3.7)
     table = paper.published("chain", text=("row", "feature"))
     ends = [*zip(table["row"], table["epochs"], table["accuracy"], strict=True),
             ("airbench94", 9.9, 94.01), ("muon", 8, 94.01)]
+    colours = COLOUR | {"freeze": "0.35", "tta": "0.75", "airbench94": "saddlebrown"}
     for row, epochs, accuracy in ends:
-        colour = COLOUR.get(row) or {
-            "freeze": "0.35", "tta": "0.75", "airbench94": "saddlebrown"}[row]
-        left.plot(epochs, accuracy, "s" if row == "airbench94" else "o", mec=colour, mfc="none",
-                  mew=1.5, ms={"airbench94": 13, "freeze": 10}.get(row, 6), label=LABELS[row])
-        curve(left, paper, row, f"{LABELS[row]}, ours", colour)
-    if ran := any(row in paper.results for row, *_ in ends):
-        left.errorbar([], [], [], fmt="D", ms=4, capsize=3, color="0.35",
-                      label="ours with all views: mean, lowest, highest")
+        left.plot(epochs, accuracy, mec=colours[row], **open_mark(row))
+        curve(left, paper, row, colours[row])
+    ran = any(row in paper.results for row, *_ in ends)
     ticks = (7, 8, 9, 10, 12, 14, 18, 21, 27, 35)
     left.set(xlabel="epochs", ylabel="test accuracy (%)", xscale="log", xlim=(6.5, 39),
              ylim=(91.5, 94.5) if ran else (93.5, 94.5),
@@ -98,24 +112,32 @@ def chain(paper: Paper) -> tuple[str, str, Figure]:
     left.set_xticks(ticks, [f"{t}" for t in ticks])
     left.minorticks_off()
     for k, (row, colour) in enumerate(COLOUR.items()):
-        spread(right, paper, f"small_{row}", LABELS[row], colour, 0.02 * (k - 3))
+        spread(right, paper, f"small_{row}", colour, 0.02 * (k - 3))
     right.set(xlabel="epochs", xticks=(1, 2, 3), xlim=(0.85, 3.15),
               title="ours: a quarter of the width, three epochs")
-    for axes in (left, right):
-        if axes.get_legend_handles_labels()[0]:
-            legend(axes)
+    legend_below(fig, *((LABELS[row], {"color": colours[row], **(
+        {"lw": 4} if row in COLOUR else open_mark(row))}) for row, *_ in ends),
+        ("published", {"color": "grey", **open_mark("")}),
+        ("ours, all views: mean, lowest, highest",
+         {"color": "grey", "marker": "D", "ms": 4, "lw": 1.2}))
     return "chain", (
-        "Test accuracy against epochs. Left: where the published rows end, means of 25 to 700 runs "
-        "with two or six views of a test image, larger signs around others of the same length; "
-        "curves are the ends of full-size runs of ours, single views, from the lowest to the "
-        "highest shaded, and diamonds beside the "
-        "published marks what these runs reach with as many views. Right: the same "
-        "additions in a network of 16, 64 and 64 channels "
-        "that is trained for three epochs, single views, mean over seeds; bars reach from the "
-        "lowest seed to the highest, beside each other to be seen."), fig
+        "Test accuracy against epochs; a row has one colour in both panels. Left: open signs are "
+        "the published ends, means of 25 to 1,000 runs with two or six views of a test image, "
+        "the larger ones around others of the same length. Curves are full-size runs of ours (25 "
+        "of each), single views, with the range from lowest to highest shaded; filled diamonds "
+        "beside the published signs are what these runs reach with all views. Right: the same "
+        "additions in a network of 16, 64 and 64 channels that is trained for three epochs, "
+        "single views: means (dots), and bars from the lowest seed to the highest, moved apart to "
+        "be seen."), fig
 
 
-def spread(axes: Axes, paper: Paper, name: str, label: str, colour: str, shift: float) -> None:
+def open_mark(row: str) -> dict[str, Any]:
+    """How a published end is drawn: larger where it surrounds another of the same length."""
+    return {"marker": "s" if row == "airbench94" else "o", "mfc": "none", "mew": 1.5, "ls": "",
+            "ms": {"airbench94": 13, "freeze": 10}.get(row, 6)}
+
+
+def spread(axes: Axes, paper: Paper, name: str, colour: str, shift: float) -> None:
     """Accuracy of single views after each epoch: means, and bars from lowest to highest seed."""
     if runs := paper.results.get(name, []):
         batches = 50_000 // configuration(name).train.batch_size
@@ -123,13 +145,13 @@ def spread(axes: Axes, paper: Paper, name: str, label: str, colour: str, shift: 
         values = np.stack([r.curves["accuracy_1"][1] for r in runs])
         middle = values.mean(0)
         axes.errorbar(epochs + shift, middle, (middle - values.min(0), values.max(0) - middle),
-                      fmt="o-", ms=3, lw=1.2, elinewidth=0.8, color=colour, label=label)
+                      fmt="o-", ms=3, lw=1.2, elinewidth=0.8, color=colour)
 
 
 def gains(paper: Paper) -> tuple[str, str, Figure]:
     fig, (left, right) = figure(2, height=3.0)
     table = paper.published("chain", text=("row", "feature"))
-    bars(left, dict(zip(table["row"], table["epochs"], strict=True)), {})
+    bars(left, dict(zip(table["row"], table["epochs"], strict=True)))
     left.set(xlabel="epochs to 94 %, published", xlim=(0, 39))
     rows = list(COLOUR)
     for y, row in zip(np.arange(len(rows))[::-1], rows, strict=True):

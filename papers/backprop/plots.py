@@ -98,11 +98,32 @@ def fig1(paper: Paper) -> tuple[str, str, Figure]:
                 note = f"\nfrom\nhidden {column + 1}" if row == 2 and column < 2 else ""
                 axes.text(column, row, f"{w:.1f}{note}".replace("-", "−"), fontsize=8,
                           ha="center", va="center", color=COLOURS[1], weight="bold")
+        published_ratio(axes, grid)
+        legend_below(fig, ("published: 1 : 2 : 4 times the smallest weight of each side", FRAME | {
+            "marker": "s", "ms": 9, "mfc": "none", "mew": 1.2, "ls": ""}))
         axes.set(xticks=range(7), xticklabels=[*(f"input {i}" for i in range(1, 7)), "bias"])
     return "fig1", (
         "Fig. 1: the weights of the first solved symmetry network of seed 0 after 15,000 sweeps; "
         "white positive, black negative, area proportional to magnitude. Mirror inputs have equal "
-        "and opposite weights, in the paper in the ratio 1 : 2 : 4 in some order."), fig
+        "and opposite weights, in the letter in the ratio 1 : 2 : 4 in some order: frames, "
+        "as large as the smallest weight of each side and that ratio make them. The letter's "
+        "hidden biases are negative and its output's is positive."), fig
+
+
+FRAME: dict[str, Any] = {"color": COLOURS[1]}
+"""The colour of what the letter gives."""
+
+
+def published_ratio(axes: Axes, grid: np.ndarray) -> None:
+    """Frames of the letter's ratio, from the smallest weight of each side of each hidden unit."""
+    for row in range(2):
+        for side in (range(3), range(3, 6)):
+            order = sorted(side, key=lambda k: abs(grid[row, k]))
+            least = abs(grid[row, order[0]])
+            for times, column in zip((1, 2, 4), order, strict=True):
+                edge = 0.9 * math.sqrt(times * least / np.abs(grid).max())
+                axes.add_patch(Rectangle((column - edge / 2, row - edge / 2), edge, edge,
+                                         fill=False, lw=1.2, **FRAME))
 
 
 def fig4(paper: Paper) -> tuple[str, str, Figure]:
@@ -140,7 +161,8 @@ def histograms(paper: Paper) -> tuple[str, str, Figure]:
         if published:
             axes.axvline(published, color=COLOURS[1])
             title += f"\npublished: {published:,} sweeps (line)"
-        axes.set(xscale="log", title=title, xlabel="sweeps", ylabel="networks")
+        axes.set(xscale="log", title=title, xlabel="sweeps", ylabel="networks", xlim=(50, 2e4))
+        axes.set_xticks([100, 1000, 10_000], ["100", "1,000", "10,000"])
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes = panels.flat[5]
     hidden, means = [], []
@@ -158,8 +180,9 @@ def histograms(paper: Paper) -> tuple[str, str, Figure]:
     axes.set_xticks([2, 4, 8, 16, 32], ["2", "4", "8", "16", "32"])
     legend(axes)
     return "sweeps", (
-        "Sweeps until every case is right, over all networks of all seeds, with the one published "
-        "run of each task."), fig
+        "Sweeps until every case is right, over all networks of all seeds, on one scale, with the "
+        "one published run of a task where its sweeps are known: of XOR with two hidden units and "
+        "the encoder they are not."), fig
 
 
 STARTS = [(0.3, -3.0), (0.1, -1.0)]
@@ -205,7 +228,8 @@ def plateau(paper: Paper) -> tuple[str, str, Figure]:
         levels = np.linspace(0, float(e.max()), 15) if name == "squared" else np.geomspace(
             1, float(e.max()), 15)
         drawn = axes.contourf(hidden, output, e.T, levels=levels, cmap="viridis", extend="min")
-        fig.colorbar(drawn, ax=axes, label="E")
+        fig.colorbar(drawn, ax=axes, label="E", format="%g",
+                     ticks=[0, 5, 10, 15, 20] if name == "squared" else [1, 3, 10, 30, 100])
         for start, colour in zip(STARTS, ("white", COLOURS[1]), strict=True):
             points = descent(start, name).numpy().round(4)  # the same figure on every processor
             axes.plot(*points.T, color=colour, lw=1.5, path_effects=RIM)

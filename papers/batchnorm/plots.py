@@ -121,9 +121,13 @@ def sweep(paper: Paper) -> tuple[str, str, Figure]:
             left.plot(rates, [r.at("accuracy", None) for r in some], **look)
             if arm == "plain":
                 right.plot(rates, [distance(r, line) for r in some], **look)
-    left.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy, step 50,000")
-    right.set(xscale="log", yscale="log", xlabel="learning rate",
-              ylabel="rms distance to Fig. 1(a) without BN")
+    left.set(ylabel="validation accuracy, step 50,000")
+    right.set(yscale="log", ylabel="rms distance to Fig. 1(a) without BN")
+    right.set_yticks([0.02, 0.03, 0.05, 0.1], ["0.02", "0.03", "0.05", "0.1"])
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel="learning rate")
+        axes.set_xticks([0.03, 0.1, 0.3, 1, 3], ["0.03", "0.1", "0.3", "1", "3"])
+        axes.minorticks_off()
     legend(left)
     return "sweep", (
         "The search for the unstated learning rate and initial scale σ on 10,000 held-out "

@@ -17,6 +17,7 @@ from common.evidence.plotting import (
     label_points,
     legend_below,
     over_seeds,
+    published_bar,
 )
 from common.evidence.results import Result
 from papers.bayes_by_backprop.facts import (
@@ -35,6 +36,8 @@ BESIDE = [("mixture_decay_400", "BBB, scale mixture, rate falls", COLOURS[3]),
 """Runs at 400 units that are in no table of the paper."""
 
 UNITS = (400, 800, 1200)
+
+BBB = "BBB is Bayes by Backprop."
 
 
 def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
@@ -55,7 +58,9 @@ def gallery(paper: Paper) -> Figure:
     regressions(panels, paper, ("data", "quartiles", "median"))
     for axes in panels:
         axes.set(xticks=(0, 0.5, 1), yticks=(0, 1))
+        axes.set_title(axes.get_title(), fontsize=9)
         legend(axes, loc="lower right")
+    panels[0].set_ylabel("y")
     return fig
 
 
@@ -65,23 +70,23 @@ def table1(paper: Paper) -> tuple[str, str, Figure]:
     for axes, units in zip(panels, UNITS, strict=True):
         at_units = list(published["units"]).index(units)
         for k, (arm, _, colour) in enumerate(ARMS):
-            axes.plot(k - 0.3, published[arm][at_units], "o", ms=7, color=colour,
-                      markerfacecolor="none")
+            published_bar(axes, k, published[arm][at_units], 0.4)
             for run in paper.results.get(f"{arm}_{units}", []):
-                axes.plot(k - 0.1, run.metrics["selected_error"], "x", color=colour)
-                axes.plot(k + 0.1, by_validation_error(run), "^", ms=4, color=colour)
-                axes.plot(k + 0.3, run.metrics["error"], ".", color=colour)
+                axes.plot(k - 0.25, run.metrics["selected_error"], "x", ms=5, color=colour)
+                axes.plot(k, by_validation_error(run), "^", ms=4, color=colour)
+                axes.plot(k + 0.25, run.metrics["error"], "o", ms=3.5, color=colour)
         axes.set_xticks(range(len(ARMS)), [label.replace(", ", ",\n").replace(" ", "\n")
                                            for _, label, _ in ARMS], fontsize=8)
         axes.set(title=f"{units} units a layer", ylim=(1.0, 2.4), xlim=(-0.6, len(ARMS) - 0.4))
     panels[0].set_ylabel("test error on MNIST (%)")
-    legend_below(fig, *((text, {"marker": sign, "ls": "", "color": "black",
-                                 "markerfacecolor": "none" if sign == "o" else "black"})
-                         for text, sign in (("published", "o"), (
-                             "at the lowest validation cost", "x"), (
-                             "at the lowest validation error", "^"), ("at the last epoch", "."))))
-    return "table1", ("Table 1: test error by method and width, published and measured, one sign a "
-                      "seed."), fig
+    legend_below(fig, ("published", {"color": "black", "lw": 2}),
+                 *((f"measured, {when}", {"marker": sign, "ls": "", "color": "grey", "ms": size})
+                   for when, sign, size in (("lowest validation cost", "x", 5),
+                                            ("lowest validation error", "^", 4),
+                                            ("last epoch", "o", 3.5))))
+    return "table1", (f"Table 1: test error by method and width; a bar is the published value, a "
+                      f"mark one seed here, at three epochs of each run; without marks: "
+                      f"not run. {BBB}"), fig
 
 
 def fig2(paper: Paper) -> tuple[str, str, Figure]:
@@ -104,7 +109,7 @@ def fig2(paper: Paper) -> tuple[str, str, Figure]:
     panels[0].set(ylabel="test error on MNIST (%)")
     legend_of_all(fig)
     return "fig2", ("Fig. 2: test error during training, mean and range over seeds; dashed: the "
-                    "paper's level from epoch 500 to 600."), fig
+                    f"paper's level from epoch 500 to 600. {BBB}"), fig
 
 
 def posterior(paper: Paper) -> tuple[str, str, Figure]:
@@ -128,10 +133,10 @@ def posterior(paper: Paper) -> tuple[str, str, Figure]:
               ylim=(1, 4))
     legend_of_all(fig)
     return "posterior", ("Fig. 4 and Table 2: the signal-to-noise ratio of weights, and the error "
-                         "of the mean network with the noisiest weights set to zero."), fig
+                         f"of the mean network with the noisiest weights set to zero. {BBB}"), fig
 
 
-REGRESSION = (("regression_bbb", "BBB", COLOURS[0]),
+REGRESSION = (("regression_bbb", "Bayes by Backprop", COLOURS[0]),
               ("regression_sgd", "plain network", COLOURS[1]))
 
 
@@ -197,7 +202,7 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
     settings(searches, paper, [name for *_, name in searched],
              [(f"BBB, ρ = −{-ρ:g}" if bbb else "greedy")
               + f", lr {f'{lr:.0e}'.replace('-0', '−')}" for bbb, ρ, lr, _ in searched])
-    searches.set(title="search: regret after 3,000 mushrooms")
+    searches.set(title="search: regret after 3,000 mushrooms", ylabel="cumulative regret")
     more[0].set_axis_off()
     for axes in more if priors else ():
         axes.set_axis_on()
@@ -206,7 +211,7 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(title="search: regret after 10,000")
     return "fig6", ("Fig. 6: cumulative regret, mean over agents, published (dots, of five) and "
                     "measured; crosses: every agent at the end. Beside it: what the agents were "
-                    "given; a dot is an agent, a bar their mean."), fig
+                    f"given; a dot is an agent, a bar their mean. {BBB}"), fig
 
 
 def settings(axes: Axes, paper: Paper, names: list[str], labels: list[str]) -> None:
@@ -248,7 +253,7 @@ def uncertainty(paper: Paper) -> tuple[str, str, Figure]:
     return "uncertainty", (
         "How sure the networks are: on the test images (circles) and on the same turned by 90° "
         "(squares), which they have not learned; 400 units filled, 1200 open, one mark "
-        "a seed."), fig
+        f"a seed. {BBB}"), fig
 
 
 def search(paper: Paper) -> tuple[str, str, Figure]:
@@ -273,7 +278,7 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
             key, *rest = (v.replace("-", "−") for v in values)
             if key == "log2":
                 rest = [f"2$^{{−{float(v) / np.log(2):.0f}}}$" for v in rest]
-            mark(right, runs[0], f"{names[key]} {', '.join(rest)}", COLOURS[2], "s")
+            mark(right, runs[0], f"{names[key]} {', '.join(rest)}", COLOURS[2], "D")
         else:
             exponent = f"e$^{{-{float(values[0]):g}}}$" if float(values[0]) else "1"
             σ = f"σ={values[0]}" if kind == "gaussian" else f"σ1={exponent}"
@@ -290,7 +295,8 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
         fig, *((f"ρ = −{-ρ:g}", {"marker": marker, "ls": "", "color": "grey"})
                 for ρ, marker in markers.items()),
         *((label, {"marker": "o", "ls": "", "color": colours[kind]}) for kind, label in (
-            ("gaussian", "Gaussian prior"), ("mixture", "scale mixture"))), columns=5)
+            ("gaussian", "Gaussian prior"), ("mixture", "scale mixture"))),
+        ("one change", {"marker": "D", "ls": "", "color": COLOURS[2]}), columns=6)
     for axes, marked in points.items():
         label_points(axes, marked)
     return "search", (

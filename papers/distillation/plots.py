@@ -20,6 +20,7 @@ from common.evidence.plotting import (
     explain,
     figure,
     gallery_figure,
+    legend_below,
     published_bar,
 )
 from papers.distillation.model import softened
@@ -54,7 +55,7 @@ def gallery(paper: Paper) -> Figure:
     fig, axes = gallery_figure()
     shown = (ARMS[1], ARMS[2], ARMS[4])
     columns(axes, paper, shown)
-    explain(axes, ("a run here", {"marker": "o", "ls": "", "color": "grey", "ms": 5}))
+    explain(axes, ("a run (number: mean)", {"marker": "o", "ls": "", "color": "grey", "ms": 5}))
     axes.set_xticks(range(3), ["student,\nlabels", "student,\nsoft targets",
                                "no 3 seen,\nbias raised"])
     axes.set(ylabel="errors in 10,000", ylim=(0, 180), xlim=(-0.5, 2.8))
@@ -202,6 +203,9 @@ def knowledge(paper: Paper) -> tuple[str, str, Figure]:
         axes.set_xlabel("digit", fontsize=8)
     for axes in panels[:, 1]:
         axes.set_ylabel("probability", fontsize=8)
+    legend_below(fig, ("the digit with the largest probability",
+                       {"marker": "s", "ls": "", "color": COLOURS[1]}),
+                 ("the others", {"marker": "s", "ls": "", "color": COLOURS[0]}))
     return "knowledge", KNOWLEDGE, fig
 
 
@@ -210,4 +214,4 @@ KNOWLEDGE = (
     "most like a 7 (by its logits), of all 7s the one most like a 2 and the one most like a 9, "
     "with their soft targets. At T = 1, on a logarithmic scale, the differences are there, but "
     "mostly too small for a cross-entropy to notice; at T = 20, on one from 0, they are a good "
-    "part of each target. The digit with the largest probability is red.")
+    "part of each target.")

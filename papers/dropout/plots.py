@@ -100,7 +100,7 @@ def tables(paper: Paper) -> tuple[str, str, Figure]:
 
 
 def fig7(paper: Paper) -> tuple[str, str, Figure]:
-    fig, panels = figure(2, width=3.8, height=4.3)
+    fig, panels = figure(2, width=3.8, height=4.05)
     for axes, (arm, label, _) in zip(panels, ARMS, strict=True):
         path = paper.folder / "results" / f"autoencoder_{arm}" / "features0.safetensors"
         axes.set(title=f"{label} dropout" if arm == "standard" else label, xticks=[], yticks=[])

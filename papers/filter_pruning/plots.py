@@ -12,6 +12,7 @@ from common.evidence.legends import legend
 from common.evidence.paper import Paper
 from common.evidence.plotting import (
     COLOURS,
+    dots,
     empty,
     explain,
     figure,
@@ -113,15 +114,41 @@ def apart(ends: dict[int, float], least: float = 4.0) -> dict[int, float]:
 
 
 def half(paper: Paper) -> tuple[str, str, Figure]:
-    """Half of every block's first filters: before and after a short retraining; a line a seed."""
-    fig, axes = figure(width=4.8, height=3.1)
-    pruned(axes, paper, "without {}")
-    if axes.lines:
-        legend(axes)
+    """Half of every block's first filters, a line a seed; what retraining leaves, with Table 1."""
+    fig, (stages, left) = figure(2, width=3.85, height=3.3)
+    pruned(stages, paper, "without {}")
+    if stages.lines:
+        legend(stages)
+    remaining(left, paper)
     return "half", (
-        "ResNet-20 without half of every block's first filters, chosen in three ways: test error "
-        "before pruning, after it, and after 200 steps of retraining at 0.001. A line is a seed; "
-        "only random filters differ between seeds before retraining."), fig
+        "Left: ResNet-20 without half of every block's first filters, chosen in three ways: test "
+        "error before pruning, after it, and after 200 steps of retraining at 0.001. A line is a "
+        "seed; only random filters differ between seeds before retraining. Right: how far the "
+        "error stays above the whole network's, against the operations saved: open, the paper's "
+        "plans A and B after 40 epochs (Table 1); full, ResNet-20 without its smallest filters, a "
+        "mark a seed."), fig
+
+
+def remaining(axes: Axes, paper: Paper) -> None:
+    """Points of error that retraining does not regain against operations saved, beside Table 1."""
+    published = {c.id: c.published for c in paper.claims if c.published is not None}
+    for network, count, error, plans, marker in (
+            ("ResNet-56", "table1-resnet56", "error-56", "ab", "o"),
+            ("ResNet-110", "table1-resnet110", "error-110", "ab", "s"),
+            ("VGG-16", "table1-vgg16", "error-vgg", "a", "^")):
+        axes.plot([published[f"{count}-{p}-flop-pruned"] for p in plans],
+                  [published[f"{error}-{p}"] - published[error] for p in plans],
+                  marker, ms=6, color="black", mfc="none", label=f"{network}, published")
+    for name, words, marker in (("resnet20_40_epochs", "40 epochs", "D"),
+                                ("resnet20_smallest", "200 steps", "o")):
+        runs = paper.results.get(name, [])
+        dots(axes, reduction("resnet20_smallest", "flop"),
+             [run.at("error", None) - run.at("whole", None) for run in runs], COLOURS[0], marker,
+             ms=4.5, label=f"ResNet-20 here, {words}")
+    axes.axhline(0, color="grey", lw=0.8)
+    axes.set(xlabel="operations saved (%)", ylabel="error above the whole network (points)",
+             xlim=(0, 60), ylim=(-1, 15))
+    legend(axes)
 
 
 def pruned(axes: Axes, paper: Paper, label: str = "_") -> None:

@@ -27,7 +27,9 @@ MODES = (("batch", "o"), ("moving", "s"))
 EPSILONS = (("0.001", "10⁻³"), ("0.0005", "5·10⁻⁴"))
 HIGHEST = 2.5
 """Where the picture of the line ends: a little above the loss of guessing, log 10."""
-ANSWERS = (("sb", "SB"), ("lb", "LB"), ("lr", "+LR"), ("gbn", "+GBN"), ("ra", "+RA"))
+ANSWERS = (("sb", "batches\nof {small}"), ("lb", "batches\nof {large}"), ("lr", "+ larger\nrate"),
+           ("gbn", "+ ghost\nbatches"), ("ra", "+ more\nupdates"))
+"""The columns of Hoffer et al.'s Table 1: SB, LB, +LR, +GBN and +RA."""
 
 
 def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
@@ -52,10 +54,10 @@ def gallery(paper: Paper) -> Figure:
         dots(sharp, at, values, colour, spread=0.15, ms=4.5, label="ours")
         if (published := claims[f"table3-f1-{arm}-1e-3"].published) is not None:
             published_bar(sharp, at, published, 0.4)
-    line.set(ylim=(-0.1, HIGHEST), xlim=(-1, 2), xlabel="minima by batch size")
+    line.set(ylim=(-0.1, HIGHEST), xlim=(-1, 2), xlabel="batch size")
     line.set_title("loss on a line", fontsize=9)
     sharp.set_title("sharpness (%)", fontsize=9)
-    sharp.set(yscale="log", xlim=(-0.6, 1.6), ylim=(0.5, 1500))
+    sharp.set(yscale="log", xlabel="batch size", xlim=(-0.6, 1.6), ylim=(0.5, 1500))
     sharp.text(-0.4, 0.65, "published")
     sharp.text(-0.4, 60, "ours" if losses else "", color=SMALL)
     for axes in (line, sharp):
@@ -135,12 +137,15 @@ def sharpness(paper: Paper) -> tuple[str, str, Figure]:
                     published_bar(axes, 2.6 * g + a, claim.published, 0.4)
         if not axes.lines:
             empty(axes)
-        axes.set(yscale="log", title=title, xlim=(-0.7, 2.6 * (len(groups) - 1) + 1.7))
+        axes.set(yscale="log", title=title, xlabel="batch size",
+                 xlim=(-0.7, 2.6 * (len(groups) - 1) + 1.7))
         axes.set_xticks([2.6 * g + a for g in range(len(groups)) for a in (0, 1)],
                         [f"{b}\nε = {e}" if e else b for _, e in groups for b in ("256", "6,000")],
                         fontsize=8)
     panels[0].set_ylabel("sharpness (%)")
     panels[2].set_ylabel("eigenvalue of ∇²f")
+    panels[2].set_yticks([0.2, 0.3, 0.5, 1], ["0.2", "0.3", "0.5", "1"])
+    panels[2].minorticks_off()
     explain(panels[0], *((label, {"marker": marker, "ls": "", "color": "grey", "fillstyle": fill})
                          for marker, label, fill in (("o", "batch statistics", "full"),
                                                      ("s", "moving averages", "none"))))
@@ -157,9 +162,8 @@ def answers(paper: Paper) -> tuple[str, str, Figure]:
     """F1's row of Hoffer et al.'s Table 1, and the same with a tenth of the images."""
     fig, panels = figure(2, width=3.9)
     claims = {c.id: c for c in paper.claims}
-    for axes, name, title in zip(panels, ("hoffer", "tenth"),
-                                 ("60,000 images, 128 against 4,096",
-                                  "6,000 images, 128 against 1,024"), strict=True):
+    for axes, name, title, large in zip(panels, ("hoffer", "tenth"), (
+            "60,000 images", "6,000 images"), ("4,096", "1,024"), strict=True):
         for k, (arm, _) in enumerate(ANSWERS):
             values = [100 * r.at("accuracy", None)
                       for r in paper.results.get(f"{name}_{arm}", [])]
@@ -170,17 +174,17 @@ def answers(paper: Paper) -> tuple[str, str, Figure]:
             claim = claims.get(f"{name}-f1-{arm}")
             if claim and claim.published is not None:
                 published_bar(axes, k, 100 * claim.published)
-        axes.set_xticks(range(5), [label for _, label in ANSWERS])
+        axes.set_xticks(range(5), [label.format(small="128", large=large) for _, label in ANSWERS])
         explain(axes, ("a run", {"marker": "o", "ls": "", "color": "grey", "ms": 4.5}),
                 ("mean of runs", {"color": "grey"}))
-        axes.set(title=title, xlim=(-0.6, 4.6))
+        axes.set(title=title, xlim=(-0.6, 4.6), ylabel="test accuracy (%)")
         if axes.get_legend_handles_labels()[0]:
             legend(axes, loc="lower right")
         if not axes.lines:
             empty(axes)
-    panels[0].set_ylabel("test accuracy (%)")
     return "answers", (
         "Hoffer et al.'s answers to the gap: small batches, large ones for as many epochs, then "
         "one after another a rate that grows with the root of the batch, batch normalisation over "
-        "ghosts, and as many updates. Left F1's row of their Table 1 (no dot: not run), right the "
-        "same regime with a tenth of MNIST's training images."), fig
+        "parts of 128 images (ghosts), and as many updates as small batches make. Left F1's row of "
+        "their Table 1 (no dot: not run), right the same regime with a tenth of MNIST's training "
+        "images."), fig

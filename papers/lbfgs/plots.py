@@ -54,7 +54,7 @@ def gallery(paper: Paper) -> Figure:
         said = f"{name}\n{len(points) - 1} steps"
         axes.plot(*points.T, ".-", color=colour, lw=lw, ms=2 * lw, label=said)
         axes.text(*at, said, color=colour, path_effects=RIM)
-    for sign, said, at in zip(axes.lines, ("minimum", "start"), ((0.27, 0.95), (-1.68, 0.95)),
+    for sign, said, at in zip(axes.lines, ("minimum", "start"), ((0.16, 0.95), (-1.68, 0.95)),
                               strict=False):
         sign.set_label(said)
         axes.text(*at, said, path_effects=RIM)
@@ -142,21 +142,52 @@ def paths() -> tuple[str, str, Figure]:
     fig, panels = figure(2, len(LANDSCAPES), width=3.8, height=2.4, sharex="row", sharey="row")
     signs: list[tuple[str, dict[str, Any]]] = [
         (name, {"marker": ".", "color": colour, "lw": wide, "ls": dashes,
-                "zorder": 2 if dashes == "-" else 2.1})
+                "zorder": 2 - wide / 100 if dashes == "-" else 2.1})
         for name, colour, wide, dashes in zip(LINES, PALETTE, WIDTHS, DASHES, strict=True)]
     for row, (title, f, start, window, rate) in zip(panels, LANDSCAPES, strict=True):
         for k, (make, (_, look)) in enumerate(zip(LINES.values(), signs, strict=True)):
             points = path(f, start, with_rate(make, rate))
-            row[int(k >= SECOND_ORDER)].plot(*points.T, ms=2, **look)
+            axes = row[int(k >= SECOND_ORDER)]
+            axes.plot(*points.T, ms=2, **look)
+            axes.plot(*points[-1], color=look["color"], zorder=4, **END)
+            if len(met := at_the_frame(points, window)):
+                axes.plot(*met.T, color=look["color"], zorder=6, clip_on=False, **LEAVES)
         for axes, kind in zip(row, ("second order", "first order"), strict=True):
             valley(axes, (title, f, start, window, rate))
             axes.set_title(f"{title}, {kind}")
-    legend_below(fig, *signs, ("minimum", STAR), columns=5)
-    return "paths", (f"Paths of every method, up to {STEPS} steps, from the black dots: at left "
+    legend_below(fig, *signs, ("start", START), ("minimum", STAR),
+                 ("end of a path", END | {"color": "grey"}),
+                 ("leaves or comes back", LEAVES | {"color": "grey"}), columns=5)
+    return "paths", (f"Paths of every method, up to {STEPS} steps, from one start: at left "
                      "those that estimate or know the curvature, at right those of gradients "
                      "alone; where some coincide the wider ones lie below, and at left those above "
-                     "are dashed. At the saddle most first go right to it; they differ in how soon "
+                     "are dashed. Crosses: where a path leaves the picture or comes back. At the "
+                     "saddle most first go right to it; they differ in how soon "
                      "they leave. Ours: the papers draw no paths."), fig
+
+
+START: dict[str, Any] = {"marker": "o", "ls": "", "ms": 4, "color": "black"}
+"""How the start of all paths is drawn."""
+
+END: dict[str, Any] = {"marker": "o", "ls": "", "ms": 6.5, "mec": "white", "mew": 0.8}
+"""How the end of a path is drawn; at a minimum the star covers it."""
+
+LEAVES: dict[str, Any] = {"marker": "x", "ls": "", "ms": 6, "mew": 1.6}
+"""How it is marked that a path leaves the picture, or comes back."""
+
+
+def at_the_frame(points: np.ndarray, window: tuple[float, ...]) -> np.ndarray:
+    """Where a path of points, (n, 2), crosses the frame of a window: (crossings, 2)."""
+    low, high = np.array(window[::2]), np.array(window[1::2])
+    inside = np.all((low <= points) & (points <= high), axis=1)
+    found = []
+    for k in np.flatnonzero(inside[1:] != inside[:-1]):
+        within, without = points[k:k + 2] if inside[k] else points[k:k + 2][::-1]
+        step = without - within
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = (np.where(step > 0, high, low) - within) / step
+        found.append(within + step * shares[step != 0].min())
+    return np.array(found).round(5)
 
 
 def valley(axes: Axes, landscape: Landscape) -> None:
@@ -164,7 +195,7 @@ def valley(axes: Axes, landscape: Landscape) -> None:
     title, f, start, window, _ = landscape
     contours(axes, f, window)
     axes.plot(*np.transpose(MINIMA[title]), zorder=5, **STAR)
-    axes.plot(*start, "o", color="black", ms=4, zorder=5)
+    axes.plot(*start, zorder=5, **START)
     axes.set(xlim=window[:2], ylim=window[2:])
     axes.locator_params(nbins=5)
     axes.grid(False)
@@ -178,7 +209,7 @@ SECOND_ORDER = 4
 """So many of :data:`LINES`, the first ones, use curvature."""
 
 PALETTE = [*COLOURS[:6], "#999999", "#8B4513", "#000000"]
-WIDTHS = [4.5, 1.6, 2.6, 1.6, 2.8, 1.8, 0.9, 0.9, 0.9]
+WIDTHS = [4.5, 1.6, 2.6, 1.6, 3.0, 5.0, 0.9, 0.9, 0.9]
 DASHES: list[Any] = ["-", (0, (3, 4)), "-", (3.5, (3, 4)), *["-"] * 5]
 """Paths that coincide are seen: those drawn first are the widest, and those upon them broken."""
 
@@ -210,7 +241,8 @@ def profile(paper: Paper) -> tuple[str, str, Figure]:
                        "within a factor of the fewest evaluations any method needed. Solved: f "
                        "within 1e-5 of the way from the start to a minimum. A Hessian counts as "
                        "one evaluation; momentum, Nesterov and Adam count only their best of "
-                       "nine rates."), fig
+                       "nine rates. Ours: the papers print no profiles, and Liu & Nocedal's "
+                       "tables are not at hand."), fig
 
 
 def in_words(name: str) -> str:
@@ -231,7 +263,8 @@ def memory(paper: Paper) -> tuple[str, str, Figure]:
                       label=in_words(name))
     axes.set(xscale="log", yscale="log", xlabel="pairs kept, m", ylabel="evaluations to the end",
              xticks=[3, 5, 7, 9, 17, 29], xticklabels=["3", "5", "7", "9", "17", "29"])
-    axes.set_yticks([20, 50, 100, 200], ["20", "50", "100", "200"])
+    axes.set_yticks([20, 50, 100, 200, 500], ["20", "50", "100", "200", "500"])
+    axes.set_ylim(18, 600)
     axes.minorticks_off()
     legend(axes)
     return "memory", ("How many evaluations L-BFGS needs until ‖g‖ ≤ 1e-9 max(1, ‖x‖), on problems "

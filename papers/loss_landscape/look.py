@@ -82,6 +82,9 @@ def of_file(path: Path) -> View | None:
         return None
 
 
+RATIO = "|most negative / largest eigenvalue|"
+"""What a map of curvature shows."""
+
 CONTOURS = (0.1, 0.5, 1, 2, 4, 8, 16, 32)
 
 
@@ -173,7 +176,7 @@ def draw(views: dict[str, View], path: Path) -> Path:
                 image = ratios(axes, v) if kind[0] == "smallest" else plane(
                     axes, v, *bounds(views))
                 axes.set_title(folded("/".join(Path(name).parts[-2:])))
-            bar(panels, image, "|λ_min / λ_max|" if kind[0] == "smallest" else "loss")
+            bar(panels, image, RATIO if kind[0] == "smallest" else "loss")
         write_atomic(path, png(fig))
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -83,9 +84,11 @@ def curves(paper: Paper) -> tuple[str, str, Figure]:
 
 def mark(axes: Axes, point: dict[str, float], colour: str) -> None:
     """Put a network's published values into a panel of Fig. 6."""
-    axes.plot([32, 64], [point["test_before_drop"], point["test_end"]], "o", color=colour, ms=5,
-              markeredgecolor="black", markeredgewidth=0.5)
-    axes.plot([64], [point["train_end"]], "o", color=colour, ms=5, markerfacecolor="none")
+    # errors near 0 lie on the axis, whose frame would cut their circles
+    whole: dict[str, Any] = {"ms": 5, "clip_on": False, "zorder": 3}
+    axes.plot([32, 64], [point["test_before_drop"], point["test_end"]], "o", color=colour,
+              markeredgecolor="black", markeredgewidth=0.5, **whole)
+    axes.plot([64], [point["train_end"]], "o", color=colour, markerfacecolor="none", **whole)
 
 
 def layer_responses(paper: Paper) -> tuple[str, str, Figure]:

@@ -88,8 +88,8 @@ def test_too_little_memory_cuts_no_number(capsys, error):
 
 
 @pytest.mark.parametrize(("text", "shown"), [
-    ("a b", "a b"), ("a\nb", "a b"), ("abc def", "abc …"), ("ab 1234", "ab …"), ("abcdefg", "…"),
-    ("", "")])
+    ("a b", "a b"), ("a\nb", "a b"), ("abc def", "abc …"), ("ab 1234", "ab …"),
+    ("abcdefg", "abcdef…"), ("", "")])
 def test_a_text_is_cut_between_words(text, shown):
     assert cut(text, most=6) == shown
 

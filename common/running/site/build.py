@@ -21,6 +21,7 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,9 @@ suppress_warnings = ["toc.not_included", "ref.python", "myst.header"]
 
 def setup(app):
     from common.running.site.build import readable
+    from common.running.site.columns import name_columns
     app.connect("autodoc-process-docstring", readable, priority=400)  # before napoleon
+    app.connect("doctree-read", name_columns)
 '''
 
 SIDEBAR = ('<div class="sidebar-tree"><ul><li class="toctree-l1"><a class="reference internal" '
@@ -301,6 +304,7 @@ def main(argv: Sequence[str]) -> int:
     """The command line; see the module's text."""
     if asks_for_help(argv, __doc__):
         return 0
+    began = time.monotonic()
     keys = {"to": str(ROOT / "site"), "only": ""}
     for k, v in texts_of(w for w in argv if "=" in w).items():
         if k not in keys:
@@ -337,5 +341,6 @@ def main(argv: Sequence[str]) -> int:
                            for form in ("**/*", "claims.html", search.TEXTS))
     print(f"{shown(to / ('claims.html' if keys['only'] else 'index.html'))}: {size:.1f} MB, of "
           f"which the claims explorer {claims:.1f} MB" + (
-              "" if keys["only"] else f", the search's texts {words:.1f} MB"))
+              "" if keys["only"] else f", the search's texts {words:.1f} MB")
+          + f"; in {time.monotonic() - began:.0f} s")
     return 1 if warnings else 0

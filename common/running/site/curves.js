@@ -5,7 +5,7 @@ const said = (v, c) => {
   if (v === null || v === undefined) return "–";
   const plain = w => (Math.abs(w) < 1000 ? `${+w.toPrecision(4)}`
     : w.toLocaleString("en", { maximumFractionDigits: 0 }));
-  const text = c.percent ? `${plain(100 * v)} %` : plain(v);
+  const text = c.unit ? `${plain(100 * v)} ${c.unit}` : plain(v);
   return text.replace("-", "−");
 };
 const width = () => Math.max(280, at("claim").clientWidth);

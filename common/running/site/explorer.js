@@ -57,8 +57,11 @@ function row(c) {
     make("span", { class: "small" }, c.published !== "–"
       ? `${(c.obtained || "").startsWith("derived") ? "derived" : "published"} ${c.published}` : "",
          c.published !== "–" && c.measured !== "–" ? "; " : "",
-         c.measured !== "–" ? `${ours(c)} ${c.measured.replace("n = ", "n\u00a0=\u00a0")}` : "")));
+         c.measured !== "–" ? `${ours(c)}\u00a0${unbroken(c.measured)}` : "")));
 }
+
+/** A measured value that is not broken between two lines inside its parts. */
+const unbroken = text => text.replace(/\S+ ± \S+|\[[^\]]*\]|n = \d+/g, m => m.replaceAll(" ", "\u00a0"));
 
 /** How our value came about. */
 const ours = c => (c.kind === "formula" ? "computed" : "measured");

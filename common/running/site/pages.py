@@ -27,6 +27,9 @@ JudgedPapers = Sequence[tuple[Paper, Sequence[Judgement]]]
 
 FENCE = re.compile(r"(^ *```.*?^ *```[^\S\n]*$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
+IMG = re.compile(r'^<img src="([^":]+\.svg)" alt="([^"]*)">$', re.MULTILINE)
+"""A picture that stands alone, as README's first one does."""
+
 HREF = re.compile(r'(<a [^>]*href=")([^":]+)\.md(#[^"]*)?"')
 
 SIZE = re.compile(r'<svg [^>]*\bwidth="([0-9.]+)pt" height="([0-9.]+)pt"')
@@ -69,7 +72,10 @@ class Pages:
             if mark:
                 return figure(path, label, ROOT / posix(page.parent / path))
             return self.led(label, posix(page.parent / path), fragment, page)
-        return HREF.sub(lambda m: f'{m[1]}{m[2]}.html{m[3] or ""}"', LINK.sub(of_link, text))
+        def of_image(m: re.Match[str]) -> str:
+            return figure(m[1], html.unescape(m[2]), ROOT / posix(page.parent / m[1]))
+        text = LINK.sub(of_link, IMG.sub(of_image, text))
+        return HREF.sub(lambda m: f'{m[1]}{m[2]}.html{m[3] or ""}"', text)
 
     def led(self, label: str, target: str, fragment: str, page: PurePosixPath) -> str:
         """A link to a file of the repository as one to its page; without one the bare label."""
@@ -148,9 +154,13 @@ def toctree(title: str, entries: Sequence[str]) -> str:
 def strip(judgements: Sequence[Judgement]) -> str:
     """What was measured in runs as a strip of its verdicts' proportions, and all of it in words."""
     counted = count(judgements)
-    parts = [f'<span style="flex: {n}; background: {colour}"></span>'
-             for _, n, colour in gallery.parts(counted)]
-    return (f'<span class="strip" aria-hidden="true">{"".join(parts)}</span> '
+    bars = []
+    for bar, share in gallery.shares(counted):
+        parts = [f'<span style="flex: {n}; background: {colour}"></span>'
+                 for _, n, colour in gallery.parts(bar)]
+        bars.append(f'<span class="strip" style="width: {max(4, round(100 * share))}%" '
+                    f'aria-hidden="true">{"".join(parts)}</span>')
+    return (f'{" ".join(bars)} '
             f'<span class="counted">{html.escape("; ".join(counted.words))}</span>')
 
 
@@ -160,7 +170,8 @@ def legend() -> str:
         f'<span title="{html.escape(meaning)}" style="--c: '
         f'{MARKS[verdict][1] if verdict in MARKS else gallery.NOT_RUN}">{verdict}</span>'
         for verdict, meaning in VERDICTS.items())
-    return f"<p class=\"legend\">A strip counts a paper's statements by verdict: {signs}</p>"
+    return ("<p class=\"legend\">A strip counts a paper's statements by verdict, a second one the "
+            f"cells of its published tables: {signs}</p>")
 
 
 def card(paper: Paper, judgements: Sequence[Judgement]) -> str:

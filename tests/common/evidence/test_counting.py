@@ -27,7 +27,7 @@ def test_formulas_tables_and_statements_are_counted_apart():
     assert found.statements == {"reproduced": 1, "undecided": 2, "not run": 1}
     assert found.words == ["1 reproduced, 2 undecided, 1 not run",
                            "1 of these claims written afterwards", "1 of 2 formulas hold",
-                           "1 of 3 rows agree in all 2 columns (w)"]
+                           "1 of 3 rows agree in all 2 columns, 3 of 6 cells (w)"]
 
 
 def test_every_verdict_is_given_and_nothing_twice():

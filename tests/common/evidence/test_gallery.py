@@ -22,11 +22,10 @@ def parts(counted):
 
 
 def test_a_strip_has_a_part_for_every_verdict_that_occurs():
-    counted = Count(Counter({"not run": 56, "undecided": 2, "reproduced": 10}), 15, 14, (
-        TableCount("a", 3, 4, 2), TableCount("b", 0, 3, 6)))
+    counted = Count(Counter({"not run": 56, "undecided": 2, "reproduced": 10}), 15, 14, ())
     rects, texts = parts(counted)
     assert [said for *_, said in rects] == ["10 reproduced", "2 undecided", "56 not run"]
-    assert texts == ["10", "2", "56", "14 of 15 formulas, 3 of 7 rows of tables"]
+    assert texts == ["10", "2", "56", "14 of 15 formulas hold"]
     ends = [x + width + 1 for x, width, _ in rects]
     assert [x for x, *_ in rects] == pytest.approx([0, *ends[:-1]], abs=0.11)
     assert ends[-1] == pytest.approx(gallery.WIDTH, abs=0.11)
@@ -35,9 +34,23 @@ def test_a_strip_has_a_part_for_every_verdict_that_occurs():
     assert min(width for _, width, _ in rects) >= gallery.LEAST - 1
 
 
+def test_cells_of_tables_have_a_bar_of_their_own_in_the_same_measure():
+    counted = Count(Counter({"not run": 1}), 8, 8, (
+        TableCount("a", 44, 48, 4, Counter({"reproduced": 183, "not reproduced": 9})),
+        TableCount("b", 0, 2, 3, Counter({"reproduced": 4, "undecided": 2}))))
+    rects, texts = parts(counted)
+    assert texts == ["1", "187", "2", "9",
+                     "1 statement; below, 198 cells of tables; 8 of 8 formulas hold"]
+    (one, *cells) = rects
+    assert one == (0, gallery.LEAST - 1, "1 not run"), "not as wide as two hundred cells"
+    assert sum(width + 1 for _, width, _ in cells) == pytest.approx(gallery.WIDTH, abs=0.2)
+    alone, texts = parts(Count(Counter(), 0, 0, counted.tables))
+    assert alone == cells and texts[-1] == "198 cells of tables"
+
+
 @pytest.mark.parametrize("counted, texts", [
     (Count(Counter({"not run": 1}), 0, 0, ()), ["1"]),
-    (Count(Counter(), 2, 2, ()), ["2 of 2 formulas"]),
+    (Count(Counter(), 2, 2, ()), ["2 of 2 formulas hold"]),
     (Count(Counter(), 0, 0, ()), []),
 ])
 def test_what_there_is_nothing_of_is_not_drawn(counted, texts):

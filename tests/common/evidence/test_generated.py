@@ -221,10 +221,14 @@ def test_a_report_says_where_it_is(monkeypatch, capsys, terminal, slow, before, 
     names = generated.announced(["a"])
     assert next(names) == "a" and capsys.readouterr().err == before
     assert list(names) == [] and capsys.readouterr().err == after
+    for asked, said in ((["b"], "README.md's row of a"), (["a", "b"], "papers/a")):
+        list(generated.announced(["a"], asked))
+        err = capsys.readouterr().err
+        assert err.startswith(said) if before or after else not err
 
 
 def test_every_paper_of_a_report_is_announced(monkeypatch):
     seen = []
-    monkeypatch.setattr(generated, "announced", lambda names: seen.extend(names) or [])
+    monkeypatch.setattr(generated, "announced", lambda names, asked: seen.extend(names) or [])
     generated.build([])
     assert seen == paper_module.paper_names()

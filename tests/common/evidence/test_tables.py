@@ -29,6 +29,14 @@ def test_numbers_have_true_minus_signs():
     assert tables.number(float("inf"), ".0f") == "∞" and tables.number(-float("inf"), "d") == "−∞"
 
 
+def test_a_difference_of_fractions_is_shown_in_points():
+    assert tables.number(-0.0107, ".2p") == "−1.07\N{NO-BREAK SPACE}points"
+    claim = Claim(id="a", where="w", says="s", published=0.01, show=".1p",
+                  measure={"experiment": "e"}, judge={"within": [-0.005, 0.005]})
+    assert tables.band(Judgement(claim, "undecided", (0.02,))) == (
+        "0.5\N{NO-BREAK SPACE}points … 1.5\N{NO-BREAK SPACE}points")
+
+
 def test_what_is_judged_by_its_median_is_shown_by_it():
     claim = Claim(id="a", where="w", says="s", published=1.0, measure={"experiment": "e"},
                   judge={"by": "median"})

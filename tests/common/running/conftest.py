@@ -1,14 +1,21 @@
-"""A real browser, where one is installed, and committed files with damage."""
+"""A real browser, where one is installed, a small site, and committed files with damage."""
 
 import json
+import os
 import shutil
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from common.errors import UserError
+from common.evidence.paper import papers
 from common.files import ROOT
+from common.running.site import build, explorer
+
+SMALL = "batchnorm"
+"""The paper of the small site."""
 
 
 class Browser:
@@ -93,6 +100,24 @@ def browser():
     made = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield Browser(made)
     made.quit()
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """A site of one paper, with the API of its own modules: the folder, and Sphinx's warnings.
+
+    In CI it is the whole one, which papers site has built into $PAPERS_SITE without a warning.
+    """
+    if os.environ.get("PAPERS_SITE"):
+        return Path(os.environ["PAPERS_SITE"]), []
+    pytest.importorskip("furo", reason="Sphinx's theme is not installed")
+    found = [(p, p.judgements()) for p in papers([SMALL])]
+    listed = {k: v for k, v in build.modules(found).items() if k.startswith(f"papers.{SMALL}.")}
+    to = tmp_path_factory.mktemp("sites") / "small"
+    with build.instead_of(to) as begun:
+        warnings = build.build(found, listed, begun)
+        (begun / "claims.html").write_text(explorer.page(found, {}, listed))
+    return to, warnings
 
 
 @pytest.fixture

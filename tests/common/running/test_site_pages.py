@@ -34,6 +34,10 @@ def linked(text, page="papers/batchnorm/README.md"):
     ("![a < b](figures/none.svg)",
      '<a href="figures/none.svg"><img src="figures/none.svg" alt="a &lt; b" loading="lazy" '
      'class="figure"></a>'),
+    ('<img src="figures/none.svg" alt="a &lt; b">',
+     '<a href="figures/none.svg"><img src="figures/none.svg" alt="a &lt; b" loading="lazy" '
+     'class="figure"></a>'),
+    ('| <img src="figures/none.svg" alt="b"> |', '| <img src="figures/none.svg" alt="b"> |'),
     ("[a](results/)", "a"),
     ("[a](/api/papers.batchnorm.model.md)", "[a](/api/papers.batchnorm.model.md)"),
     ("[a](../nothing/README.md)", "a"),

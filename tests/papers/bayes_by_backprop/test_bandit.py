@@ -214,6 +214,7 @@ def test_a_resumed_bandit_goes_on_alike(mushrooms, name):
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_agents_learn_what_poisons(mushrooms):
     r = made(task__updates=32, task__memory=200, optim__lr=3e-4, model__units=20, model__rho=-5.0)
     for k in range(120):

@@ -37,7 +37,8 @@ def test_golden_curves(name, steps, num_regression):
 METHODS = ("lm", "cg", "gdx", "bfgs", "lbfgs", "adam", "sgd")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [
+    pytest.param(m, marks=[pytest.mark.slow] * (m in ("cg", "bfgs", "lbfgs"))) for m in METHODS])
 def test_the_loss_is_the_mean_square_error_and_falls(method):
     r = made("sine_" + method, task__goal=0.0)
     expected = F.mse_loss(r.model(r.inputs), r.labels).item()
