@@ -15,8 +15,7 @@
         says: with BN, test accuracy after 4,000 steps
         published: 0.953                      # left out if the statement has no number
         obtained: read off the figure, ±0.0005
-        show: .2%                             # how numbers are printed (a Python format, or
-                                              # .2p: a difference of fractions in points)
+        show: .2%                             # a Python format, or .2p: a difference in points
         measure: {experiment: bn, metric: accuracy, step: 4000}     # no step: the final one
         judge: {within: [-0.02, 0.02], why: the reason for the band's width}
         because: ...                          # why it is not reproduced, as far as is known
@@ -307,8 +306,7 @@ def _has_columns(curve: Curve, path: Path) -> None:
 
 
 SHOW = r"\+?,?\.[0-9]{1,2}[efg%p]"
-"""Allowed formats of numbers: a part of Python's, none of which fails or fills with letters, and
-``p``, a difference of two fractions in points: 0.0107 by ``.2p`` is 1.07 points."""
+"""Allowed formats: a part of Python's, and ``p``: 0.0107 by ``.2p`` is 1.07 points."""
 
 SOURCES = ("printed", "derived", "read off", "quoted by ")
 

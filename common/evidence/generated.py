@@ -138,8 +138,13 @@ def announced(names: Iterable[str], asked: Sequence[str] = ()) -> Iterator[str]:
             say(f"{what}: {took:.0f} s")
 
 
-def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
+def build(names: list[str], outdated: list[str] | None = None,
+          ) -> tuple[dict[Path, bytes], set[Path]]:
     """Build all files of the named papers' reports, and README's gallery.
+
+    Args:
+        names: of the papers; empty: all.
+        outdated: takes what stories and results of the papers say of verdicts that have changed.
 
     Returns:
         The content of each file, and the pictures in ``figures/`` that belong to no report.
@@ -165,8 +170,10 @@ def build(names: list[str]) -> tuple[dict[Path, bytes], set[Path]]:
                  "seed<k>.json or pace.json in it")
         counted = count(judgements)
         rows.append(line(gallery.cells(paper, counted)))
-        for told in changed_verdicts(paper, judgements):
-            warn(f"{told}; update the text")
+        if (told := changed_verdicts(paper, judgements)) and outdated is not None:
+            outdated += told if not names or name in names else []
+        for line_told in told:
+            warn(f"{line_told}; update the text")
         if names and name not in names:
             continue
         captions = {}
@@ -208,7 +215,8 @@ def main(argv: list[str], shared: Callable[[], dict[Path, bytes]] = dict) -> int
         raise UserError(f"unknown option {unknown[0]!r}: expected --check or names of papers")
     names = [a for a in argv if not a.startswith("-")]
     papers(names)  # refuses unknown names first
-    files, extra = build(names)
+    outdated: list[str] = []
+    files, extra = build(names, outdated)
     if not names:
         files |= shared()
     different = [p for p, content in files.items()
@@ -218,6 +226,7 @@ def main(argv: list[str], shared: Callable[[], dict[Path, bytes]] = dict) -> int
             print(f"differs from claims and results: {shown(path)}")
         if different or extra:
             print("run: papers report")
+        if different or extra or outdated:
             return 1
         print(f"{len(files)} files agree with claims and results")
         return 0

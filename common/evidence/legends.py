@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import Collection
+from matplotlib.collections import Collection, PathCollection
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
@@ -142,7 +142,7 @@ def touches(artist: Artist, axes: Axes, box: Bbox) -> bool:
         return bool(path.intersects_bbox(seen, filled=artist.get_fill()))
     if isinstance(artist, Collection):
         offsets = np.asarray(artist.get_offsets())
-        if len(offsets) > 1:
+        if len(offsets) > 1 or isinstance(artist, PathCollection):
             return holds(seen, artist.get_offset_transform().transform(offsets))
         filled = len(np.asarray(artist.get_facecolor())) > 0
         paths: list[Path] = [p.transformed(artist.get_transform()) for p in artist.get_paths()]

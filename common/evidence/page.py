@@ -148,8 +148,10 @@ def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
     all_runs = cost(paper)
     many = f"{len(judgements)} statement{'s' * (len(judgements) > 1)}"
     of_them = "all" if ready == len(judgements) > 1 else f"{ready}"
+    them = "them" if len(judgements) > 1 else "it"
     said = (f"{many} {'have' if len(judgements) > 1 else 'has'} not been measured"
-            + (f"; for {of_them} of them the experiments are ready" if ready else "")
+            + (f"; for {of_them} of them the experiments are ready" if ready else
+               f", and no experiment here would measure {them}")
             + f". Minutes on two cores: {all_runs.words}."
             + (" Nobody has measured what an untimed run costs." if all_runs.unknown else ""))
     rows = [[escaped(j.claim.says), as_published(j),
@@ -183,7 +185,7 @@ def published_table(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
     wrong = {j.claim.row for j in judgements if j.verdict != "reproduced"}
     seen = 0 < len(wrong) < counted.agree
     return [heading(f"{places(judgements)}, row by row"),
-            counted.words + (", all but these:" if seen else "."),
+            counted.words + ("; those that do not:" if seen else "."),
             row_by_row([j for j in judgements if j.claim.row in wrong]) if seen else "",
             fold("Every row, published and measured", "\n\n".join([row_by_row(judgements), *(
                 details(paper, j) for j in judgements if stands_alone(j, judgements))]))]

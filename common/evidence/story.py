@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from common.errors import UserError, nearest
+from common.errors import UserError, cut, nearest
 from common.evidence.paper import Judgement, Paper
+from common.evidence.verdicts import VERDICTS
 from common.files import shown
 
 MENTION = re.compile(r"\{([^:{}]+): ([^{}]+)\}")
 """How a story mentions a claim: ``{id: verdict}``."""
+
+BRACES = re.compile(r"\{[^{}]*\}?|\}")
+"""What has braces, and so is meant to be a mention."""
 
 
 def story(paper: Paper, judgements: Sequence[Judgement], report: str = "") -> str:
@@ -54,14 +58,25 @@ def changed_verdicts(paper: Paper, judgements: Sequence[Judgement]) -> list[str]
     """The mentions in story and result whose verdict has changed, one line each.
 
     Raises:
-        UserError: the result mentions a claim that does not exist.
+        UserError: something in braces is no mention, or mentions a claim that does not exist or a
+            verdict that there is not.
     """
     verdicts = {j.claim.id: j.verdict for j in judgements}
-    where = f"{shown(paper.folder)}/claims.yaml"
-    for name, _ in MENTION.findall(paper.about.result):
-        if name not in verdicts:
-            raise UserError(f"{where}: result: there is no claim {name!r}{nearest(name, verdicts)}")
-    return [f"{where}: {part}: {name} is {verdicts[name]} by now, not {then}"
-            for part in ("result", "story")
-            for name, then in MENTION.findall(getattr(paper.about, part))
-            if name in verdicts and verdicts[name] != then]
+    where, changed = f"{shown(paper.folder)}/claims.yaml", []
+    for part in ("result", "story"):
+        for braces in BRACES.findall(getattr(paper.about, part)):
+            mention = MENTION.fullmatch(braces)
+            if mention is None:
+                raise UserError(f"{where}: {part}: {cut(braces, 60)!r}: expected "
+                                "{id of a claim: its verdict}, with one space")
+            name, then = mention.groups()
+            if name not in verdicts:
+                raise UserError(f"{where}: {part}: there is no claim {name!r}"
+                                f"{nearest(name, verdicts)}")
+            if then not in VERDICTS:
+                raise UserError(f"{where}: {part}: {name}: {then!r} is no verdict"
+                                f"{nearest(then, VERDICTS)}")
+            if verdicts[name] != then:
+                changed.append(f"{where}: {part}: {name} is now {verdicts[name]!r}, the text says "
+                               f"{then!r}")
+    return changed

@@ -54,14 +54,13 @@ def gallery(paper: Paper) -> Figure:
         dots(sharp, at, values, colour, spread=0.15, ms=4.5, label="ours")
         if (published := claims[f"table3-f1-{arm}-1e-3"].published) is not None:
             published_bar(sharp, at, published, 0.4)
-    line.set(ylim=(-0.1, HIGHEST), xlim=(-1, 2), xlabel="batch size")
-    line.set_title("loss on a line", fontsize=9)
+    line.set(ylim=(-0.1, HIGHEST), xlim=(-1, 2), xlabel="0: batches of 256,\n1: of 6,000")
+    line.set_title("loss between two minima", fontsize=9)
     sharp.set_title("sharpness (%)", fontsize=9)
     sharp.set(yscale="log", xlabel="batch size", xlim=(-0.6, 1.6), ylim=(0.5, 1500))
-    sharp.text(-0.4, 0.65, "published")
-    sharp.text(-0.4, 60, "ours" if losses else "", color=SMALL)
-    for axes in (line, sharp):
-        axes.set_xticks((0, 1), ("256", "6,000"))
+    sharp.text(-0.4, 0.6, "bar: published")
+    sharp.text(-0.4, 60, "dots: ours" if losses else "")
+    sharp.set_xticks((0, 1), ("256", "6,000"))
     return fig
 
 

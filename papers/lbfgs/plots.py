@@ -166,7 +166,7 @@ def paths() -> tuple[str, str, Figure]:
                      "they leave. Ours: the papers draw no paths."), fig
 
 
-START: dict[str, Any] = {"marker": "o", "ls": "", "ms": 4, "color": "black"}
+START: dict[str, Any] = {"marker": "s", "ls": "", "ms": 4.5, "color": "black"}
 """How the start of all paths is drawn."""
 
 END: dict[str, Any] = {"marker": "o", "ls": "", "ms": 6.5, "mec": "white", "mew": 0.8}

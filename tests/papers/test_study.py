@@ -12,7 +12,7 @@ from common.running import forms, sure
 PAGES = ["papers/STUDY.md", "README.md", "common/README.md", "common/running/README.md",
          "CONTRIBUTING.md", "CHANGELOG.md", "papers/README.md",
          *(f"papers/{n}/README.md" for n in paper_names())]
-NUMBER = re.compile(r"(\S+(?:\xa0%)?)\s+\(`(\w+)/([\w.-]+)`\)")
+NUMBER = re.compile(r"(\S+(?:\xa0(?:%|points))?)\s+\(`(\w+)/([\w.-]+)`\)")
 
 
 @pytest.mark.parametrize(("page", "least"), [("papers/STUDY.md", 15),

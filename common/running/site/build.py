@@ -319,7 +319,7 @@ def main(argv: Sequence[str]) -> int:
         chosen = with_reports(chosen)
     warnings: list[str] = []
     with contextlib.ExitStack() as stack:
-        to = stack.enter_context(instead_of(Path(keys["to"])))
+        to = stack.enter_context(instead_of(Path(keys["to"]).resolve()))  # what a link leads to
         if not keys["only"]:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             executed = stack.enter_context(steps.executing(Path(folder)))

@@ -75,7 +75,7 @@ function ticks(from, to, whole = false, most = 5) {
 }
 
 /** A tick's number, all of it: ticks may be closer than the digits that values are shown with. */
-const tick = (v, form) => (form.percent ? `${+(100 * v).toPrecision(10)} %`
+const tick = (v, form) => (form.unit ? `${+(100 * v).toPrecision(10)} %`
   : v.toLocaleString("en", { maximumSignificantDigits: 10 })).replace("-", "−");
 
 /** A published curve's value at a step between two of its points; null outside them. */
@@ -101,7 +101,7 @@ function chart(c, metric, arms) {
   const [x0, x1] = [Math.min(...ends), Math.max(...ends)], [y0, y1] = [Math.min(...ys), Math.max(...ys)];
   const x = v => left + (wide - left - 8) * (v - x0) / (x1 - x0 || 1);
   const y = v => low - (low - 10) * (v - y0) / (y1 - y0 || 1);
-  const form = { percent: papers[c.paper].percent.includes(metric) };
+  const form = { unit: papers[c.paper].percent.includes(metric) ? "%" : "" };
   const svg = make("svg", { viewBox: `0 0 ${wide} ${high}`, tabindex: 0, role: "img", "aria-label":
     `${metric} of ${lines.length} runs by step; arrow keys move along it` });
   if (own && (number(c.low) || number(c.high))) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,7 +114,8 @@ def explained(made: Figure, caption: str) -> set[str]:
     shown |= {sign for axes in made.axes for line in axes.lines if line.get_label() in texts
               for sign in signs(line)}
     return shown | {sign for sign, names in NAMES.items()
-                    if any(name in caption.lower() for name in names)}
+                    if re.search(rf"(?<!\w)({'|'.join(map(re.escape, names))})(s|es)?(?!\w)",
+                                 caption.lower())}
 
 
 def unexplained(made: Figure, caption: str) -> list[str]:

@@ -57,6 +57,18 @@ def test_an_edited_file_is_noticed_and_rebuilt(copy, path, capsys):
     assert (copy / path).read_text() == content
 
 
+@pytest.mark.slow
+def test_a_check_fails_where_a_text_names_another_verdict(copy, capsys):
+    path = copy / "papers/batchnorm/claims.yaml"
+    path.write_text(path.read_text().replace("{fig1a-speed: reproduced}",
+                                             "{fig1a-speed: undecided}"))
+    generated.main(["batchnorm"])
+    capsys.readouterr()
+    assert generated.main(["--check", "batchnorm"]) == 1
+    printed = capsys.readouterr()
+    assert "fig1a-speed is now 'reproduced', the text says 'undecided'" in printed.err
+
+
 def renamed(record):
     record["metrics"] = {"x": 1.0}
 

@@ -36,7 +36,7 @@ def test_a_verdict_that_has_changed_is_shown_and_named():
     assert story(*of(text)) == (
         "It is faster ([reproduced](#speed), undecided when this was written).")
     assert changed_verdicts(*of(text)) == [
-        "papers/toy/claims.yaml: story: speed is reproduced by now, not undecided"]
+        "papers/toy/claims.yaml: story: speed is now 'reproduced', the text says 'undecided'"]
 
 
 def test_a_result_is_held_to_its_verdicts_and_does_not_show_them():
@@ -44,10 +44,20 @@ def test_a_result_is_held_to_its_verdicts_and_does_not_show_them():
     paper.about.result = "It is\n  faster {speed: reproduced}, and ends {end: reproduced} high\n"
     assert result(paper) == "It is faster, and ends high"
     assert changed_verdicts(paper, judged) == [
-        "papers/toy/claims.yaml: result: end is stale by now, not reproduced"]
+        "papers/toy/claims.yaml: result: end is now 'stale', the text says 'reproduced'"]
     paper.about.result = "It is faster {sped: reproduced}"
     with pytest.raises(UserError, match=r"result: there is no claim 'sped'; did you mean 'speed'"):
         changed_verdicts(paper, judged)
+
+
+@pytest.mark.parametrize("text, said", [
+    ("{speed:reproduced}", r"story: '\{speed:reproduced\}': expected \{id of a claim: its verdict"),
+    ("{speed}", "expected"), ("{speed: reproduced", "expected"), ("speed: reproduced}", "expected"),
+    ("{speed: reproducd}", "speed: 'reproducd' is no verdict; did you mean 'reproduced'"),
+    ("{speed: not  reproduced}", "is no verdict"), ("{sped: reproduced}", "no claim 'sped'")])
+def test_braces_that_mention_nothing_are_refused(text, said):
+    with pytest.raises(UserError, match=said):
+        changed_verdicts(*of(f"It is faster {text}."))
 
 
 def test_a_claim_that_is_not_there_is_one_line():

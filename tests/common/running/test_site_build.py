@@ -271,6 +271,18 @@ def test_the_whole_site(browser, tmp_path):
         assert not beyond, f"{paper.name}: verdicts beyond the screen's edge: {beyond}"
     browser.open(site / "claims.html")
     assert len(browser.all("#list li")) == 100 and not browser.errors
+    for claim in ("bayes_by_backprop/table1-gaussian-800", "x" * 5000):  # long names, and a card's
+        browser.open(site / "claims.html", f"#{claim}", width=400)
+        assert not browser.scrolls_sideways
+        assert all(e.rect["x"] + e.rect["width"] <= 400 for e in browser.all("#claim td"))
+
+
+def test_a_site_is_built_where_a_link_leads(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "papers", lambda names: [])
+    (tmp_path / "link").symlink_to(tmp_path / "there")  # which is missing
+    for _ in range(2):
+        assert build.main([f"to={tmp_path / 'link'}", "only=claims"]) == 0
+        assert (tmp_path / "there/claims.html").is_file() and (tmp_path / "link").is_symlink()
 
 
 @pytest.mark.parametrize("to", ["", "full", "file"])
