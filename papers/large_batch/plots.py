@@ -58,8 +58,8 @@ def gallery(paper: Paper) -> Figure:
     line.set_title("loss between two minima", fontsize=9)
     sharp.set_title("sharpness (%)", fontsize=9)
     sharp.set(yscale="log", xlabel="batch size", xlim=(-0.6, 1.6), ylim=(0.5, 1500))
-    sharp.text(-0.4, 0.6, "bar: published")
-    sharp.text(-0.4, 60, "dots: ours" if losses else "")
+    sharp.text(-0.4, 0.6, "published")
+    sharp.text(-0.4, 60, "ours" if losses else "")
     sharp.set_xticks((0, 1), ("256", "6,000"))
     return fig
 

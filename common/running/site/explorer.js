@@ -182,7 +182,11 @@ function route() {
   if (!claim) {
     const given = new URLSearchParams(hash.startsWith("?") ? hash.slice(1) : "");
     for (const f of filters) at(f).value = given.get(f) || "";
+    const unknown = filters.filter(f => given.get(f) && at(f).value !== given.get(f));
     list();
+    if (unknown.length) {
+      at("count").prepend(...unknown.map(f => `There is no ${f} ${given.get(f)}. `));
+    }
     if (hash && !hash.startsWith("?")) at("count").prepend(`There is no claim ${hash}. `);
   }
   for (const id of ["filters", "count", "list"]) at(id).hidden = Boolean(claim);

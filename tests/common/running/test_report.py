@@ -18,7 +18,7 @@ def study(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "STUDY", tmp_path / "papers/STUDY.md")
     monkeypatch.setattr(forms, "recorded", list)
     monkeypatch.setattr(forms, "drawn", lambda found: b"<svg/>")
-    monkeypatch.setattr(generated, "build", lambda names: ({}, set()))
+    monkeypatch.setattr(generated, "build", lambda names, outdated: ({}, set()))
     path = tmp_path / "papers/STUDY.md"
     path.parent.mkdir()
     path.write_text("before\n" + "".join(

@@ -280,6 +280,9 @@ def test_keyboard_alone_leads_to_a_claim_and_back(browser, page):
 def test_an_address_of_nothing_is_said(browser, page):
     browser.open(page, "#batchnorm/%E0%A4%A")
     assert "There is no claim" in browser.all("#count")[0].text
+    browser.open(page, "#?paper=nosuch&verdict=constructor&text=bn")
+    assert browser.all("#count")[0].text.startswith(
+        "There is no paper nosuch. There is no verdict constructor. ")
     assert not browser.errors
 
 
