@@ -170,12 +170,13 @@ def build(names: list[str], outdated: list[str] | None = None,
                  "seed<k>.json or pace.json in it")
         counted = count(judgements)
         rows.append(line(gallery.cells(paper, counted)))
-        if (told := changed_verdicts(paper, judgements)) and outdated is not None:
-            outdated += told if not names or name in names else []
-        for line_told in told:
-            warn(f"{line_told}; update the text")
+        changed = changed_verdicts(paper, judgements)
+        for told in changed:
+            warn(f"{told}; update the text")
         if names and name not in names:
             continue
+        if outdated is not None:
+            outdated += changed
         captions = {}
         files[paper.folder / f"figures/{gallery.STRIP}.svg"] = gallery.strip(counted).encode()
         with plotting.style():

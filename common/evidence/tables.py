@@ -10,6 +10,9 @@ from common.evidence.paper import Judgement, Paper
 from common.evidence.verdicts import confidence
 from common.segments import Hardware
 
+UNITS = {"%": "%", "p": "points"}
+"""The units of fractions, by the last letter of a claim's format; both are hundredths."""
+
 
 def number(value: float, form: str) -> str:
     """A number in the claim's format, with a true minus sign and a space before its unit.
@@ -19,10 +22,10 @@ def number(value: float, form: str) -> str:
     """
     if math.isnan(value):
         return "–"
-    unit = {"%": "\N{NO-BREAK SPACE}%", "p": "\N{NO-BREAK SPACE}points"}.get(form[-1], "")
+    unit = UNITS.get(form[-1])
     python = form[:-1] + "%" if unit else form
     text = str(value).replace("inf", "∞") if math.isinf(value) else format(value, python)
-    return text.replace("-", "−").removesuffix("%") + (unit if math.isfinite(value) else "")
+    return text.replace("-", "−").replace("%", f"\N{NO-BREAK SPACE}{unit}")
 
 
 def brief(j: Judgement) -> str:
@@ -80,7 +83,7 @@ def band(j: Judgement) -> str:
         return f"≤ {number(high, form)}"
     if j.claim.judge.exactly is not None and j.claim.published is not None and low < high:
         exactly = j.claim.judge.exactly
-        around = f"{100 * exactly:g} points" if form[-1] in "%p" else number(exactly, "g")
+        around = f"{100 * exactly:g} points" if form[-1] in UNITS else number(exactly, "g")
         return f"{number(j.claim.published, form)} ± {around}"
     if low == high:
         return f"= {number(low, form)}"

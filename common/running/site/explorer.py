@@ -88,7 +88,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Code]]:
         "experiments": list(dict.fromkeys(claim.experiments)),
         "metrics": metrics_of(paper, j, code),
         "own": claim.measure.metric if claim.measure and not claim.measure.versus else "",
-        "unit": {"%": "%", "p": "points"}.get(claim.show[-1], ""),
+        "unit": tables.UNITS.get(claim.show[-1], ""),
         "step": claim.measure.step if claim.measure else None,
         "at": finite(claim.published), "low": finite(low), "high": finite(high),
         "middle": finite(j.middle), "interval": [finite(v) for v in j.interval or ()],
@@ -183,7 +183,7 @@ def metrics_of(paper: Paper, j: Judgement, code: Sequence[Code]) -> list[str]:
 def in_percent(paper: Paper) -> list[str]:
     """The metrics that a paper's claims show in percent, or a difference of them in points."""
     return sorted({c.measure.metric for c in paper.claims
-                   if c.measure and c.measure.metric and c.show[-1] in "%p"})
+                   if c.measure and c.measure.metric and c.show[-1] in tables.UNITS})
 
 
 def drawn(runs: Sequence[Result], metric: str) -> bool:
