@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import io
@@ -133,46 +134,59 @@ def exit_with(main: Callable[[], int | None]) -> None:
     output closes it, as ``head`` does, the status is 1. If the system refuses a file or a program,
     the message names it.
 
-    Of several processes that train together, only rank 0 prints the message.
+    Of several processes that train together, only rank 0 prints the message, and all skip the
+    interpreter's clean-up, during which gloo's threads sometimes abort the process.
     """
     expect_current_folder()
+    status = status_of(main)
+    if together():
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def status_of(main: Callable[[], int | None]) -> int:
+    """Run ``main``, print what ended it; returns the exit status. See :func:`exit_with`."""
     try:
         code = main() or 0
         sys.stdout.flush()
-        sys.exit(code)
+        return code
     except UserError as e:
         if speaks():
             say(f"error: {e}")
-        sys.exit(2)
+        return 2
     except Paused as e:
-        say(str(e))
-        sys.exit(0)
+        if speaks():
+            say(str(e))
+        return 0
     except KeyboardInterrupt as e:
         say(str(e) or "interrupted")
-        sys.exit(130)
+        return 130
     except (MemoryError, RuntimeError) as e:
         if type(e).__module__.startswith(COMPILER):
             reason = cut(str(e).split("\n\n")[0])
             say(f"error: train.compile=true: torch's compiler failed ({reason}); "
                 "train.compile=false trains without it")
-            sys.exit(2)
+            return 2
         if not isinstance(e, MemoryError) and not OUT_OF_MEMORY.search(str(e)):
             raise
         say("error: there is not enough memory for what was asked: expected a smaller network, "
             f"batch or data ({cut(str(e).splitlines()[0]) if str(e) else 'MemoryError'})")
-        sys.exit(2)
+        return 2
     except BrokenPipeError:
         discard(sys.stdout)
-        sys.exit(1)
+        return 1
     except OSError as e:
         if e.filename is not None:
             say(f"error: cannot use {e.filename}: {e.strerror}")
-            sys.exit(2)
+            return 2
         if e.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
             raise
         discard(sys.stdout)
         say(f"error: cannot write to the standard output: {e.strerror}")
-        sys.exit(2)
+        return 2
 
 
 def expect_current_folder() -> None:
@@ -204,11 +218,22 @@ def open_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def speaks() -> bool:
-    """Whether this process prints messages: of several that train together, only rank 0."""
+def of_several() -> tuple[int, int]:
+    """This process's rank and how many train together, as torchrun names them; 0 and 1 alone."""
     size, rank = (re.fullmatch("[0-9]{1,9}", os.environ.get(name, "").strip())
                   for name in ("WORLD_SIZE", "RANK"))
-    return size is None or rank is None or not 0 < int(rank[0]) < int(size[0])
+    return (0, 1) if size is None or rank is None else (int(rank[0]), int(size[0]))
+
+
+def together() -> bool:
+    """Whether this process is one of several that train together."""
+    return of_several()[1] > 1
+
+
+def speaks() -> bool:
+    """Whether this process prints messages: of several that train together, only rank 0."""
+    rank, size = of_several()
+    return not 0 < rank < size
 
 
 def discard(stream: TextIO) -> None:

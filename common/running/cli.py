@@ -183,7 +183,6 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
         done = train_requested(recipe_class, experiments, names, seeds, overrides, budget)
     if distributed.rank() == 0:
         print_finished(done, program, experiments)
-    distributed.leave()
     return 0
 
 

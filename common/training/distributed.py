@@ -14,7 +14,6 @@ import contextlib
 import functools
 import os
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -121,17 +120,6 @@ def process_group() -> Iterator[None]:
         dist.barrier()
     finally:
         dist.destroy_process_group()
-
-
-def leave() -> None:
-    """Exit a process that trained with others, after everything is written.
-
-    It skips the interpreter's clean-up, during which gloo's threads sometimes abort the process.
-    """
-    if processes() > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
 
 
 def wrap(network: nn.Module, device: torch.device) -> nn.Module:

@@ -178,6 +178,17 @@ def test_closed_or_full_streams_change_no_status(closed, text, status):
     assert done.returncode == status and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("ends", "status"), [("1 and None", 0), ('exec("raise Paused(1)")', 0),
+                                              ('exec("raise UserError(1)")', 2)])
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_of_several_processes_none_cleans_up(ends, status, processes):
+    tidy = '__import__("atexit").register(print, "tidied")'
+    done = program(f'[{tidy}, print("done")][2:] or {ends}', shell='eval "$PROGRAM"',
+                   WORLD_SIZE=processes, RANK="0")
+    assert done.returncode == status and done.stdout.startswith("done")
+    assert ("tidied" in done.stdout) is (processes == "1")
+
+
 def test_what_is_printed_lands_in_no_file(tmp_path):
     path = tmp_path / "file"
     done = program(f'(open("{path}", "w"), os.write(1, b"x"), os.write(2, b"y"))[0].close()',
