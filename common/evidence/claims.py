@@ -9,6 +9,7 @@
       BN is five times as fast {fig1a-speed: reproduced}    # the verdict is checked, not shown
     story: >              # three sentences: the paper's claims, the outcome, what failed and why
       BN learns faster {fig1a-speed: reproduced}, … # the report shows the claim's verdict here
+    notes: "..."          # what is not settled, and what was tried: a list in Markdown, as story
     claims:
       - id: fig1a-bn-4k
         where: Fig. 1(a)                      # the place in the paper
@@ -26,8 +27,7 @@
 - a ``metric`` of an ``experiment``, at a ``step`` if given;
 - its difference from another experiment (``versus``), paired by seed;
 - a ``function`` of the paper's ``facts.py``. With ``experiments`` it is called once per seed with
-  their results; without, it is an exact fact computed from the code. ``arguments`` are passed by
-  name.
+  their results; without, it is an exact fact. ``arguments`` are passed by name.
 
 A claim without ``measure`` cannot be measured here; ``because`` says why.
 
@@ -35,16 +35,14 @@ A claim without ``measure`` cannot be measured here; ``because`` says why.
 these, or ``exactly`` (a tolerance for an exact fact, or for a run that no seed can change, so that
 one is enough). ``sd`` is the spread of single runs, if it is known beforehand; with it fewer than
 three seeds can be judged. ``by`` says what is judged: the ``mean``, the ``median``, the ``share``
-of a run's ``trials`` that succeed, or ``one`` run where all runs start from the same network and no
-seed changes the measurement, see :mod:`common.evidence.verdicts`.
+of a run's ``trials`` that succeed, or ``one`` run whose seed changes nothing that is measured.
 
 ``obtained`` gives the source of the published number. It begins with ``printed`` (as it stands in
 the paper), ``derived`` (computed from printed numbers), ``read off`` (a figure, with the reading
 error) or ``quoted by`` (a third party, whose name follows). A number from memory is not allowed.
 
-A published table is one entry with ``each``. It makes one claim for every row of
-``published/<each>.csv``, whose columns fill the ``{…}`` in the entry's texts. ``row`` and
-``column`` give the claim's place in the report's table:
+A published table is one entry with ``each``: a claim for every row of ``published/<each>.csv``,
+whose columns fill the ``{…}`` in its texts. ``row`` and ``column`` place it in the report's table:
 
 .. code-block:: yaml
 
@@ -140,6 +138,7 @@ class About(Model):
         shows: what the paper shows, in a clause.
         picture: name of the headline figure.
         story: refers to claims, see :mod:`common.evidence.story`.
+        notes: what is not settled, and what was tried; refers to claims, too.
         curves: published curves, each for some of its runs.
     """
 
@@ -151,6 +150,7 @@ class About(Model):
     picture: str = Field(pattern=NAME)
     result: str = ""
     story: str = ""
+    notes: str = ""
     curves: list[Curve] = Field(default_factory=list)
 
 

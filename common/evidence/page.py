@@ -23,7 +23,7 @@ from common.evidence.counting import (
 from common.evidence.how_made import how_made
 from common.evidence.paper import Judgement, Paper
 from common.evidence.places import ELSEWHERE, by_place, place_in_paper, places
-from common.evidence.story import story
+from common.evidence.story import notes, story
 from common.evidence.tables import (
     as_published,
     band,
@@ -83,6 +83,7 @@ def report_text(paper: Paper, judgements: list[Judgement], captions: dict[str, s
         "## More figures" if others else "",
         *(others if len(others) <= FIGURES else [
             fold(f"{len(others)} more figures", "\n\n".join(others))]),
+        *not_settled(paper, judgements),
         "## How it was made", *how_made(paper),
         fold("What the verdicts mean",
              "\n".join(f"- **{v}**: {meaning}." for v, meaning in VERDICTS.items())),
@@ -107,6 +108,12 @@ def verdicts_drawn(judgements: Sequence[Judgement]) -> list[str]:
     return [figure_with_caption(picture.NAME, said), *(
         [fold("How this picture is read", picture.READING)] if picture.statements(judgements)
         else [])]
+
+
+def not_settled(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
+    """The paper's notes in a fold; nothing if there are none."""
+    text = notes(paper, judgements)
+    return ["## Open questions", fold("What is not settled, and what was tried", text)] * bool(text)
 
 
 def section(paper: Paper, where: str, judgements: Sequence[Judgement]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A paper's story and one-sentence result, checked against the verdicts they mention."""
+"""A paper's story, one-sentence result and notes, checked against the verdicts they mention."""
 
 from __future__ import annotations
 
@@ -18,29 +18,41 @@ BRACES = re.compile(r"\{[^{}]*\}?|\}")
 
 
 def story(paper: Paper, judgements: Sequence[Judgement], report: str = "") -> str:
-    """The paper's story, with each mention of a claim replaced by a link that shows its verdict.
+    """The paper's story, with its mentions of claims as links. See :func:`with_verdicts`."""
+    return with_verdicts(paper, "story", judgements, report)
 
-    If a verdict has changed since the story was written, the text says so.
+
+def notes(paper: Paper, judgements: Sequence[Judgement]) -> str:
+    """The paper's notes, with their mentions of claims as links. See :func:`with_verdicts`."""
+    return with_verdicts(paper, "notes", judgements)
+
+
+def with_verdicts(paper: Paper, part: str, judgements: Sequence[Judgement], report: str = "",
+                  ) -> str:
+    """A text of the paper, with each mention of a claim replaced by a link that shows its verdict.
+
+    If a verdict has changed since the text was written, it says so.
 
     Args:
         paper: the paper.
+        part: which text, ``story`` or ``notes``.
         judgements: the judgements of its claims.
-        report: the page that the links lead to; empty: the page with the story itself.
+        report: the page that the links lead to; empty: the page with the text itself.
 
     Raises:
-        UserError: the story mentions a claim that does not exist.
+        UserError: the text mentions a claim that does not exist.
     """
     verdicts = {j.claim.id: j.verdict for j in judgements}
 
     def of_claim(mention: re.Match[str]) -> str:
         name, then = mention.groups()
         if name not in verdicts:
-            raise UserError(f"{shown(paper.folder)}/claims.yaml: story: there is no claim {name!r}"
+            raise UserError(f"{shown(paper.folder)}/claims.yaml: {part}: there is no claim {name!r}"
                             f"{nearest(name, verdicts)}")
         now = verdicts[name]
         changed = "" if now == then else f", {then} when this was written"
         return f"([{now}]({report}#{name}){changed})"
-    return unbroken(MENTION.sub(of_claim, paper.about.story.strip()))
+    return unbroken(MENTION.sub(of_claim, getattr(paper.about, part).strip()))
 
 
 def result(paper: Paper) -> str:
@@ -55,7 +67,7 @@ def unbroken(text: str) -> str:
 
 
 def changed_verdicts(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
-    """The mentions in story and result whose verdict has changed, one line each.
+    """The mentions in result, story and notes whose verdict has changed, one line each.
 
     Raises:
         UserError: something in braces is no mention, or mentions a claim that does not exist or a
@@ -63,7 +75,7 @@ def changed_verdicts(paper: Paper, judgements: Sequence[Judgement]) -> list[str]
     """
     verdicts = {j.claim.id: j.verdict for j in judgements}
     where, changed = f"{shown(paper.folder)}/claims.yaml", []
-    for part in ("result", "story"):
+    for part in ("result", "story", "notes"):
         for braces in BRACES.findall(getattr(paper.about, part)):
             mention = MENTION.fullmatch(braces)
             if mention is None:

@@ -32,9 +32,7 @@ LEFT: dict[str, dict[str, tuple[str, str]]] = {
         "- What it says that matters for a reproduction": (
             "Notes from the paper", "what it says, each with its place"),
         "1. Where the paper is silent: what was": (
-            "Deviations and choices", "each choice, and why"),
-        "- What would close the gap, or could not": (
-            "Open questions", "what could not be found out")},
+            "Deviations and choices", "each choice, and why")},
     "claims.yaml": {
         "authors: \"Authors\"": ("authors", "who wrote the paper"),
         "year: 0\n": ("year", "the year it appeared"),
@@ -42,6 +40,8 @@ LEFT: dict[str, dict[str, tuple[str, str]]] = {
         "shows: what the reader will see": ("shows", "what it shows, in half a sentence"),
         "where: Table 0": ("where", "the table of the paper and its cell"),
         "where: Fig. 0": ("where", "the figure of the paper"),
+        "- What would close the gap, or could not": (
+            "notes", "what could not be found out, or no notes"),
         "One claim of each kind; replace them": (
             "the comment above 'claims'", "the paper's own claims"),
         "accuracy on a data set that is not at hand": ("says", "what is not measured here"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
+import sys
 import time
 
 from tqdm import tqdm
@@ -44,6 +46,13 @@ class Progress:
         metrics: the results of the newest evaluation.
     """
 
+    NARROW = "{percentage:.0f}% {n_fmt}/{total_fmt} {remaining} left {rate_fmt}{postfix}"
+    """The bar where the name, steps, rate and time left do not fit into one line: without the name,
+    which is said before. What does not fit here either is cut from the end."""
+
+    ROOM = 45
+    """Columns of a bar besides its name and its two numbers of steps."""
+
     SOON, EVERY = 10.0, 60.0
     """Seconds until the first line, and between lines; $PAPERS_SAYS_EVERY sets both."""
 
@@ -52,9 +61,13 @@ class Progress:
         self.loss: float | None = None
         self.metrics: dict[str, float] = {}
         self.silent = distributed.rank() > 0
+        room = shutil.get_terminal_size().columns - len(name) - 2 * len(str(last))
+        if room < self.ROOM and sys.stderr.isatty() and not self.silent:
+            say(name)
         self.bar = tqdm(total=last, initial=first, desc=name, unit="step",
-                        disable=True if self.silent else None,
-                        dynamic_ncols=True, mininterval=0.2, leave=False)
+                        disable=True if self.silent else None, dynamic_ncols=True,
+                        mininterval=0.2, leave=False,
+                        bar_format=self.NARROW if room < self.ROOM else None)
         self._first, self._started, self._shown = first, time.monotonic(), first
         often = os.environ.get("PAPERS_SAYS_EVERY")  # set by papers reproduce in a terminal
         self._every = seconds_between(often) if often else self.EVERY

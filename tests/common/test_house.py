@@ -16,7 +16,7 @@ FILES = ["README.md", "__init__.py", "model.py", "train.py", "config.yaml", "cla
          "facts.py", "plots.py", "bench.py", "REPORT.md", "results", "figures"]
 UNBOUNDED = {"model.rho", "prior.minus_log_sigma1", "prior.minus_log_sigma2",  # any real number
              "model.depth"}  # the network itself says which it can have
-HEADINGS = ["## Notes from the paper", "## Deviations and choices", "## Open questions"]
+HEADINGS = ["## Notes from the paper", "## Deviations and choices"]
 FOLDERS = sorted(p for p in (ROOT / "papers").iterdir()
                  if p.is_dir() and not p.name.startswith("_"))
 WHOLE = [p for p in FOLDERS if p.name not in half_made()]  # the first test says what others lack

@@ -8,7 +8,7 @@ import pytest
 from common.errors import UserError
 from common.evidence.claims import Claim
 from common.evidence.paper import Judgement, paper_names, papers
-from common.evidence.story import MENTION, changed_verdicts, result, story
+from common.evidence.story import MENTION, changed_verdicts, notes, result, story
 from common.files import ROOT
 
 END = re.compile(r"(?<!et al)[.!?](?=\s|$)")
@@ -20,7 +20,7 @@ JUDGED = [Judgement(Claim(id="speed", where="", says=""), "reproduced"),
 
 def of(text):
     return SimpleNamespace(folder=ROOT / "papers/toy", about=SimpleNamespace(
-        story=text, result="")), JUDGED
+        story=text, result="", notes="")), JUDGED
 
 
 def test_verdicts_become_links():
@@ -48,6 +48,15 @@ def test_a_result_is_held_to_its_verdicts_and_does_not_show_them():
     paper.about.result = "It is faster {sped: reproduced}"
     with pytest.raises(UserError, match=r"result: there is no claim 'sped'; did you mean 'speed'"):
         changed_verdicts(paper, judged)
+
+
+def test_notes_mention_claims_as_the_story_does():
+    paper, judged = of("")
+    paper.about.notes = "- Is it {speed: reproduced}?\n- Or {end: undecided}?\n"
+    assert notes(paper, judged) == (
+        "- Is it ([reproduced](#speed))?\n- Or ([stale](#end), undecided when this was written)?")
+    assert changed_verdicts(paper, judged) == [
+        "papers/toy/claims.yaml: notes: end is now 'stale', the text says 'undecided'"]
 
 
 @pytest.mark.parametrize("text, said", [

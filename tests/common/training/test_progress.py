@@ -1,8 +1,12 @@
 """What a person sees of a run."""
 
+import os
 import re
+import sys
+import time
 
 import pytest
+from tqdm import tqdm
 
 from common.errors import UserError
 from common.training.progress import Progress, duration
@@ -26,6 +30,26 @@ def test_it_is_said_as_often_as_is_asked(capsys, monkeypatch):
     progress.update(32)
     progress.update(64)
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(("columns", "bar"), [
+    (40, r"23% 23456/100000 \d\d:\d\d left [\d.]+ste?p?/?s?.*"),
+    (160, r"bayes_by_backprop/mixture_400/seed0: +23%\|.* 23456/100000 \[.*step/s\]")])
+def test_steps_rate_and_time_left_fit_into_a_narrow_terminal(columns, bar, monkeypatch):
+    termios = pytest.importorskip("termios", reason="no terminal to try it in")
+    reader, writer = os.openpty()
+    termios.tcsetwinsize(writer, (24, columns))
+    monkeypatch.setattr(sys, "stderr", os.fdopen(writer, "w"))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(tqdm, "monitor_interval", 0)
+    progress = Progress("bayes_by_backprop/mixture_400/seed0", 0, 100_000)
+    time.sleep(0.3)
+    progress.update(23_456)
+    sys.stderr.flush()
+    shown = re.split(r"[\r\n]+", re.sub(r"\x1b\[\w", "", os.read(reader, 65536).decode()))
+    assert re.fullmatch(bar, shown[-1]) and len(shown[-1]) <= columns
+    assert ("bayes_by_backprop/mixture_400/seed0" in shown) is (columns == 40)
+    progress.close()
 
 
 @pytest.mark.parametrize("text", ["x", "nan", "-1", "inf", "1,5", "9" * 5000])
