@@ -9,9 +9,9 @@ Of each experiment the first recorded seed is begun again in a folder of its own
 precision this machine has (TF32 takes a graphics card), up to the first logged loss (at most 1,000
 updates) or as far as its result keeps the first losses one by one. The fingerprint of data that
 were not computed counts too. A difference of more than one part in 10,000 is compared with what
-rounding does: the same beginning from weights moved by one part in a million. What is larger than
-five times that makes the result *stale*: a note beside it (seed0.differs) says so until the
-experiment is run again, or agrees.
+rounding does: the same beginning from weights, or starting points, moved by one part in a million.
+What is larger than five times that makes the result *stale*: a note beside it (seed0.differs) says
+so until the experiment is run again, or agrees.
 
 Exit status: 0, or 1 if a result differs.
 """
@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from common.config import start_of
 from common.data import FINGERPRINTS
@@ -42,6 +43,7 @@ from common.training.budget import Budget, seconds_of
 from common.training.devices import choose_device
 from common.training.precision import check_precision
 from common.training.recipe import Recipe
+from common.training.worklist import Worklist
 
 FAR, NEAR, NUDGE, MARGIN = 1000, 1e-4, 1e-6, 5.0
 """The largest number of updates; the relative difference that is accepted at once; the relative
@@ -165,13 +167,18 @@ def stop_after(recipe: Recipe, updates: int, budget: Budget) -> None:
 
 @torch.no_grad()
 def move(recipe: Recipe, size: float) -> None:
-    """Multiply every weight by 1 + ``size``·ε with ε ~ N(0, 1)."""
+    """Multiply every weight by 1 + ``size``·ε with ε ~ N(0, 1), and likewise starting points."""
     chance = torch.Generator().manual_seed(0)
+
+    def noise(x: Tensor) -> Tensor:
+        return size * torch.randn(x.shape, generator=chance).to(x)
     for network in recipe.networks():
         for p in network.parameters():
             if p.is_floating_point():
-                noise = torch.randn(p.shape, generator=chance).to(p)
-                p.mul_(1 + size * noise)
+                p.mul_(1 + noise(p))
+    if isinstance(recipe, Worklist):
+        recipe.jobs = [recipe.moved(job, lambda x: x + noise(x) * x.abs().clamp(min=1))
+                       for job in recipe.jobs]
 
 
 def difference(paper: Paper, result: Result) -> str:

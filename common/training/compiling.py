@@ -7,6 +7,7 @@ import inspect
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,8 @@ def compile_apart(f: Any, dynamic: bool | None = False) -> Any:
     if not torch.cuda.is_available() and shutil.which(cxx) is None:
         raise UserError(f"train.compile=true or train.vectorize=true: expected a C++ compiler, and "
                         f"there is no {cxx} here; install one, or name it in $CXX")
+    warnings.filterwarnings("ignore", category=FutureWarning,  # of torch to its own authors
+                            module=r"torch\._inductor")
     if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
         alone: dict[str, Any] = {"isolate_recompiles": True}  # torch's types do not know it yet
         return torch.compile(f, dynamic=dynamic, **alone)

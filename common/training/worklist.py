@@ -6,7 +6,7 @@ than by one long training. A run that was stopped resumes at the next job.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -49,6 +49,13 @@ class Worklist(Recipe):
     def start_of(self, job: Any) -> Tensor:
         """A job's starting point, (n,); the fingerprint of all of them goes into the result."""
         raise NotImplementedError
+
+    def moved(self, job: Any, move: Callable[[Tensor], Tensor]) -> Any:
+        """The same job from where ``move`` takes its starting point, for ``papers recheck``.
+
+        Here the job itself, for jobs of which another machine's rounding changes nothing.
+        """
+        return job
 
     def do(self, job: Any) -> Sequence[float]:
         """Do a job; returns one number per column."""

@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 from common.entry import exit_with
 
 from einops import rearrange
@@ -54,6 +56,9 @@ class MinimaRecipe(Worklist):
 
     def start_of(self, job: Problem) -> Tensor:
         return job.x()
+
+    def moved(self, job: Problem, move: Callable[[Tensor], Tensor]) -> Problem:
+        return dataclasses.replace(job, start=tuple(move(job.x()).tolist()))
 
     def name_of(self, k: int, job: Problem) -> str:
         return label(job)

@@ -8,6 +8,7 @@ import torch
 from common.config import Config as BaseConfig
 from common.config import TrainConfig
 from common.errors import UserError
+from common.running import recheck
 from common.training.worklist import Worklist
 
 
@@ -44,6 +45,19 @@ def test_every_job_is_done_and_named():
     assert r.evaluate(3, True) == {"square_of_2": 4, "cube_of_2": 8, "square_of_3": 9,
                                    "cube_of_3": 27, "square_of_5": 25, "cube_of_5": 125}
     assert Worklist.name_of(r, 7, None) == "7"
+
+
+class Movable(Powers):
+    def moved(self, job, move):
+        return move(self.start_of(job)).item()
+
+
+def test_a_start_is_moved_by_a_part_of_itself():
+    still, moved = made(), Movable(Config(train=TrainConfig(steps=3, batch_size=1)))
+    recheck.move(still, 1e-3)
+    recheck.move(moved, 1e-3)
+    assert still.jobs == [2, 3, 5]
+    assert all(0 < abs(b - a) < 5e-3 * a for a, b in zip(still.jobs, moved.jobs, strict=True))
 
 
 def test_a_stopped_list_goes_on():

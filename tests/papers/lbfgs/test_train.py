@@ -49,6 +49,13 @@ def test_published_minima_are_the_problems_own():
     assert float(biggs["minimum"]) == 5.65565e-3, "0 is a minimum, but the paper does not give it"
 
 
+def test_a_moved_problem_is_the_same_from_elsewhere():
+    made = recipe(resolved("bfgs"))
+    before, after = made.jobs[0], made.moved(made.jobs[0], lambda x: x + 0.25)
+    assert torch.equal(after.x(), before.x() + 0.25) and after.minima == before.minima
+    assert after.f(before.x()) == before.f(before.x())
+
+
 def test_a_run_goes_on_at_the_next_problem():
     r = recipe(resolved("bfgs"))
     for k in range(3):
