@@ -66,7 +66,7 @@ LINE, BAR, GAP = 0.117, 0.1, 0.08
 RULER = 0.17
 """The height in inches of the scale's numbers."""
 
-SCREEN = 5.5
+SCREEN = 5.2
 """Rows between two lines with the scale's numbers reach so far, in inches: most of a screen."""
 
 UNITS = "half widths of a band with two ends;\na band with one has it at −1 or 1"
@@ -166,20 +166,21 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
 def places(heights: Sequence[float]) -> tuple[list[float], list[float], float]:
     """Where rows of these heights begin, where the scale's numbers stand, and where both end.
 
-    Numbers stand above the first row, below the last one, and between two wherever the rows since
-    the numbers before would be higher than :data:`SCREEN`.
+    Numbers stand above the first row, below the last one, and between in parts of equal height, as
+    few as are no higher than a :data:`SCREEN`, but for a row.
     """
     if not heights:
         return [], [], 0.0
-    tops: list[float] = []
-    top = LINE * (1.1 + UNITS.count("\n")) + RULER
-    rulers = [top - RULER]
+    whole = sum(heights)
+    part = whole / math.ceil(round(whole / SCREEN, 6))
+    top, done = LINE * (1.1 + UNITS.count("\n")) + RULER, 0.0
+    tops, rulers = [], [top - RULER]
     for height in heights:
-        if top + height - rulers[-1] > SCREEN + RULER:
+        if done >= part * len(rulers) - 1e-6:
             rulers.append(top)
             top += RULER + GAP / 2
         tops.append(top)
-        top += height
+        top, done = top + height, done + height
     return tops, [*rulers, top], top + RULER + GAP
 
 

@@ -134,6 +134,14 @@ def test_the_scales_numbers_stand_at_both_ends_and_once_a_screen(name):
         assert (box.x0 + box.x1) / 2 == pytest.approx(middle, abs=1)
 
 
+@pytest.mark.parametrize(("rows", "parts"), [(1, 1), (10, 1), (11, 2), (20, 2), (21, 3)])
+def test_numbers_stand_between_parts_of_equal_height(rows, parts):
+    tops, rulers, end = picture.places([picture.SCREEN / 10] * rows)
+    counted = [sum(a < top < b for top in tops) for a, b in itertools.pairwise(rulers)]
+    assert len(counted) == parts and max(counted) - min(counted) <= parts - 1
+    assert sum(counted) == rows and end > rulers[-1] > tops[-1] and tops == sorted(tops)
+
+
 def test_a_picture_of_tables_alone_has_no_scale():
     made = picture.draw([judged({"exactly": 0}, each="table", row="first", column="f")])
     assert "0" not in {t.get_text() for t in made.axes[0].texts}
