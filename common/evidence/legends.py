@@ -119,7 +119,8 @@ def guides(axes: Axes) -> Iterator[Line2D]:
 def in_data_coordinates(artist: Artist, axes: Axes) -> bool:
     """Whether both coordinates of an artist are values on the axes."""
     if isinstance(artist, Collection):
-        moved = artist.get_offset_transform() if len(np.asarray(artist.get_offsets())) > 1 else None
+        scattered = isinstance(artist, PathCollection) or len(np.asarray(artist.get_offsets())) > 1
+        moved = artist.get_offset_transform() if scattered else None
         return axes.transData in (moved, artist.get_transform())
     moved = artist.get_data_transform() if isinstance(artist, Patch) else artist.get_transform()
     return all(moved.contains_branch_seperately(axes.transData))
@@ -143,11 +144,18 @@ def touches(artist: Artist, axes: Axes, box: Bbox) -> bool:
     if isinstance(artist, Collection):
         offsets = np.asarray(artist.get_offsets())
         if len(offsets) > 1 or isinstance(artist, PathCollection):
-            return holds(seen, artist.get_offset_transform().transform(offsets))
+            around = radius(artist) * whole(axes).dpi / 72
+            return holds(seen.padded(around), artist.get_offset_transform().transform(offsets))
         filled = len(np.asarray(artist.get_facecolor())) > 0
         paths: list[Path] = [p.transformed(artist.get_transform()) for p in artist.get_paths()]
         return any(p.intersects_bbox(seen, filled=filled) for p in paths if np.size(p.vertices))
     return True  # an image fills its axes
+
+
+def radius(artist: Collection) -> float:
+    """Half of the largest marker's size in points, as of a scatter plot; 0 if it has no sizes."""
+    sizes = artist.get_sizes() if isinstance(artist, PathCollection) else np.zeros(0)
+    return float(np.sqrt(np.max(sizes, initial=0.0))) / 2
 
 
 def holds(box: Bbox, points: Any) -> bool:

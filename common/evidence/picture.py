@@ -1,8 +1,8 @@
 """All verdicts of a paper in one picture: a row for every measured statement, on one scale.
 
 A statement's text stands above its row, and the picture is as wide as a telephone's page, so that
-nobody sees texts without their marks. Below the statements, the rows of published tables: a mark
-for each number.
+nobody sees texts without their marks. The scale's numbers stand above the rows, below them and on
+every screen between. Then come the rows of published tables: a mark for each number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
 
 from common.evidence import plotting
 from common.evidence.counting import is_formula, of_table
@@ -27,7 +29,8 @@ NAME = "verdicts"
 CAPTION = ("Every statement measured in runs, on a scale of its own: grey, the band fixed "
            "beforehand; black bar, published, where the paper gives a number; mark, measured, with "
            "its 95 % interval. Arrows point at what lies outside.")
-TABLE_CAPTION = "Rows of published tables: a mark for each number's verdict."
+TABLE_CAPTION = ("Rows of published tables: a mark for each number's verdict; rows that agree in "
+                 "all columns share a line.")
 
 EDGE = 3.0
 """The scale reaches from −EDGE to EDGE."""
@@ -51,14 +54,23 @@ MARKS = {"reproduced": ("o", "#009E73"), "consistent": ("v", "#56B4E9"),
          "stale": ("d", "#999999")}
 """A shape and a colour for each verdict; either is enough to tell them apart."""
 
-LETTERS = 63
-"""The largest number of characters in a line of a statement's text."""
-
 WIDTH = 384 / 96
 """The width in inches: a telephone shows pictures of 384 pixels as large as they are."""
 
-LINE, BAR, GAP = 0.133, 0.11, 0.07
+ROOM = 72 * WIDTH - 14
+"""The width of a line of text, in points: all but the margins and a little more."""
+
+LINE, BAR, GAP = 0.117, 0.1, 0.08
 """Heights in inches: a line of text, a band, and what is left below it."""
+
+RULER = 0.17
+"""The height in inches of the scale's numbers."""
+
+SCREEN = 5.2
+"""Rows between two lines with the scale's numbers reach so far, in inches: most of a screen."""
+
+UNITS = "half widths of a band with two ends;\na band with one has it at −1 or 1"
+"""What the scale's numbers are."""
 
 LAST_COLUMN, COLUMN = 2.85, 0.3
 """Where a published table's columns stand on the scale: the last, and the distance of two."""
@@ -129,71 +141,120 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
     if not drawn:
         return None
     texts = [label(j) for j in rows]
-    heights = [LINE * (1.15 + text.count("\n")) + BAR + GAP for text in texts]
-    end = sum(heights)
+    tops, rulers, end = places([LINE * (1 + text.count("\n")) + BAR + GAP for text in texts])
     size = end + sum(table_height(found) for found in of_tables.values())
-    fig, axes = plotting.figure(width=WIDTH, height=size + 1.15)
+    signs = [Line2D([], [], ls="", marker=mark, color=colour, ms=5, label=f"{verdict} ({n})")
+             for verdict, (mark, colour) in MARKS.items()
+             if (n := sum(j.verdict == verdict for j in drawn))]
+    fig, axes = plotting.figure(width=WIDTH, height=size + 0.2 + 0.2 * math.ceil(len(signs) / 2))
     axes.set(xlim=(-EDGE, EDGE), ylim=(size, 0))
-    axes.grid(False)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    if rows:
-        axes.set_xlabel("half widths of a band with two ends;\na band with one has it at −1 or 1")
-    else:
-        axes.set_xticks([])
-        axes.spines["bottom"].set_visible(False)
-    top = 0.0
-    for height, text, j in zip(heights, texts, rows, strict=True):
-        axes.text(-EDGE, top, text, va="top", fontsize=plotting.SMALLEST, linespacing=1.1,
+    axes.set_axis_off()
+    for top, text, j in zip(tops, texts, rows, strict=True):
+        axes.text(-EDGE, top, text, va="top", fontsize=plotting.SMALLEST, linespacing=1.05,
                   in_layout=False)  # as long as it is, rows keep their width
-        row(axes, top + height - GAP - BAR / 2, j)
-        top += height
+        row(axes, top + LINE * (1 + text.count("\n")) + BAR / 2, j)
+    for k, y in enumerate(rulers):
+        ruler(axes, y, UNITS if k == 0 else "")
+    top = end
     for found in of_tables.values():
         table(axes, top, found)
         top += table_height(found)
-    fitted(fig, fig.bbox.width, len(MARKS), loc="outside upper center", handles=[
-        Line2D([], [], ls="", marker=mark, color=colour, ms=5, label=f"{verdict} ({n})")
-        for verdict, (mark, colour) in MARKS.items()
-        if (n := sum(j.verdict == verdict for j in drawn))])
+    fitted(fig, fig.bbox.width, len(MARKS), loc="outside upper center", handles=signs)
     return fig
+
+
+def places(heights: Sequence[float]) -> tuple[list[float], list[float], float]:
+    """Where rows of these heights begin, where the scale's numbers stand, and where both end.
+
+    Numbers stand above the first row, below the last one, and between in parts of equal height, as
+    few as are no higher than a :data:`SCREEN`, but for a row.
+    """
+    if not heights:
+        return [], [], 0.0
+    whole = sum(heights)
+    part = whole / math.ceil(round(whole / SCREEN, 6))
+    top, done = LINE * (1.1 + UNITS.count("\n")) + RULER, 0.0
+    tops, rulers = [], [top - RULER]
+    for height in heights:
+        if done >= part * len(rulers) - 1e-6:
+            rulers.append(top)
+            top += RULER + GAP / 2
+        tops.append(top)
+        top, done = top + height, done + height
+    return tops, [*rulers, top], top + RULER + GAP
+
+
+def ruler(axes: plotting.Axes, top: float, said: str) -> None:
+    """Draw the scale's numbers below a height, and above it in words what they are."""
+    small: dict[str, Any] = {"fontsize": plotting.SMALLEST, "in_layout": False, "color": "0.3"}
+    if said:
+        axes.text(0, top, said, ha="center", va="bottom", linespacing=1.05, **small)
+    for x in range(-round(EDGE), round(EDGE) + 1):
+        side = "left" if x == -EDGE else "right" if x == EDGE else "center"
+        axes.text(x, top + 0.01, f"{x}".replace("-", "−"), ha=side, va="top", **small)
+
+
+def columns_and_rows(judgements: Sequence[Judgement]) -> tuple[list[str], list[str], list[str]]:
+    """A table's columns, the rows with a number that does not agree, and the other rows."""
+    columns = list(dict.fromkeys(j.claim.column for j in judgements))
+    other = dict.fromkeys(j.claim.row for j in judgements if j.verdict != "reproduced")
+    agree = dict.fromkeys(j.claim.row for j in judgements if j.claim.row not in other)
+    return columns, list(other), list(agree)
 
 
 def heading(judgements: Sequence[Judgement]) -> str:
     """What stands above a published table's rows: how many agree, and the names of its columns."""
-    columns, counted = dict.fromkeys(j.claim.column for j in judgements), of_table(judgements)
-    said = f"{counted.place}: {counted.words}"
-    return "\n".join((textwrap.fill(said, LETTERS), textwrap.fill(
-        "; ".join(f"{k} {c}" for k, c in enumerate(columns, 1)), LETTERS))).replace("$", r"\$")
+    columns, counted = columns_and_rows(judgements)[0], of_table(judgements)
+    return "\n".join((in_lines(f"{counted.place}: {counted.words}"), in_lines(
+        "; ".join(f"{k} {c}" for k, c in enumerate(columns, 1))))).replace("$", r"\$")
 
 
 def table_height(judgements: Sequence[Judgement]) -> float:
     """The height of a published table in inches."""
-    rows = len({j.claim.row for j in judgements})
-    return LINE * (heading(judgements).count("\n") + 1.6 + rows + 1) + 2 * GAP
+    _, other, agree = columns_and_rows(judgements)
+    return LINE * (heading(judgements).count("\n") + 1.9 + len(other) + bool(agree) + 1) + 2 * GAP
 
 
 def table(axes: plotting.Axes, top: float, judgements: Sequence[Judgement]) -> None:
-    """Draw a published table: a line for every row, a mark for every number."""
+    """Draw a published table: a mark for every number, in a line for every row.
+
+    Rows whose numbers all agree share the last line.
+    """
     small: dict[str, Any] = {"fontsize": plotting.SMALLEST, "in_layout": False}
     text = heading(judgements)
-    axes.text(-EDGE, top + GAP, text, va="top", linespacing=1.1, **small)
-    columns = list(dict.fromkeys(j.claim.column for j in judgements))
-    rows = list(dict.fromkeys(j.claim.row for j in judgements))
+    axes.text(-EDGE, top + GAP, text, va="top", linespacing=1.05, **small)
+    columns, other, agree = columns_and_rows(judgements)
     x = {c: LAST_COLUMN - COLUMN * k for k, c in enumerate(reversed(columns))}
-    first = top + GAP + LINE * (text.count("\n") + 1.6)
+    first = top + GAP + LINE * (text.count("\n") + 1.9)
     for k, c in enumerate(columns, 1):
         axes.text(x[c], first, f"{k}", ha="center", va="center", **small)
-    for n, name in enumerate(rows, 1):
+    rest = agree if len(agree) < 2 else [f"{'the other' if other else 'all'} {len(agree):,} rows"]
+    for n, name in enumerate([*other, *rest], 1):
         axes.text(-EDGE, first + LINE * n, name.replace("$", r"\$"), va="center", **small)
-    for j in judgements:
+    line = {name: n for n, name in enumerate(other, 1)}
+    marks = {(j.claim.column, line.get(j.claim.row, len(other) + 1)): j for j in judgements}
+    for (column, n), j in marks.items():
         mark, colour = MARKS[j.verdict]
-        axes.plot([x[j.claim.column]], [first + LINE * (1 + rows.index(j.claim.row))], mark,
-                  color=colour, ms=5)
+        axes.plot([x[column]], [first + LINE * n], mark, color=colour, ms=5)
 
 
 def label(j: Judgement) -> str:
-    """A row's text: the claim's id and what it says, in as many lines as needed."""
-    return textwrap.fill(f"{j.claim.id}: {j.claim.says}", LETTERS).replace("$", r"\$")
+    """A row's text: the claim's id and what it says, in as few lines as are wide enough."""
+    return in_lines(f"{j.claim.id}: {j.claim.says}").replace("$", r"\$")
+
+
+def in_lines(text: str) -> str:
+    """A text in lines as long as fit into :data:`ROOM`."""
+    letters = 85  # more than any line has
+    while max(map(width, lines := textwrap.wrap(text, letters))) > ROOM:
+        letters -= 1
+    return "\n".join(lines)
+
+
+def width(text: str) -> float:
+    """How wide a line of text is, in points."""
+    font = FontProperties(family="DejaVu Sans", size=plotting.SMALLEST)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
 
 
 def row(axes: plotting.Axes, y: float, j: Judgement) -> None:
@@ -201,7 +262,7 @@ def row(axes: plotting.Axes, y: float, j: Judgement) -> None:
     at, (mark, colour) = scale_of(j), MARKS[j.verdict]
     low, high = max(at.low, -EDGE), min(at.high, EDGE)
     bottom, top = y + BAR / 2, y - BAR / 2
-    axes.vlines(range(-round(EDGE), round(EDGE) + 1), top, bottom, color="0.92", lw=0.8, zorder=0)
+    axes.vlines(range(-round(EDGE), round(EDGE) + 1), top, bottom, color="0.85", lw=0.8, zorder=0)
     axes.barh(y, high - low, left=low, height=BAR, color="0.85", zorder=1)
     if j.claim.published is not None:
         axes.plot([at(j.claim.published)] * 2, [top, bottom], color="black", lw=1.2, zorder=2)

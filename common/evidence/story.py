@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from common.errors import UserError, cut, nearest
 from common.evidence.paper import Judgement, Paper
@@ -46,13 +46,22 @@ def with_verdicts(paper: Paper, part: str, judgements: Sequence[Judgement], repo
 
     def of_claim(mention: re.Match[str]) -> str:
         name, then = mention.groups()
-        if name not in verdicts:
-            raise UserError(f"{shown(paper.folder)}/claims.yaml: {part}: there is no claim {name!r}"
-                            f"{nearest(name, verdicts)}")
-        now = verdicts[name]
+        now = verdict_now(paper, part, name, verdicts)
         changed = "" if now == then else f", {then} when this was written"
         return f"([{now}]({report}#{name}){changed})"
     return unbroken(MENTION.sub(of_claim, getattr(paper.about, part).strip()))
+
+
+def verdict_now(paper: Paper, part: str, name: str, verdicts: Mapping[str, str]) -> str:
+    """The verdict of a claim that a text mentions.
+
+    Raises:
+        UserError: there is no such claim.
+    """
+    if name not in verdicts:
+        raise UserError(f"{shown(paper.folder)}/claims.yaml: {part}: there is no claim {name!r}"
+                        f"{nearest(name, verdicts)}")
+    return verdicts[name]
 
 
 def result(paper: Paper) -> str:
@@ -82,13 +91,10 @@ def changed_verdicts(paper: Paper, judgements: Sequence[Judgement]) -> list[str]
                 raise UserError(f"{where}: {part}: {cut(braces, 60)!r}: expected "
                                 "{id of a claim: its verdict}, with one space")
             name, then = mention.groups()
-            if name not in verdicts:
-                raise UserError(f"{where}: {part}: there is no claim {name!r}"
-                                f"{nearest(name, verdicts)}")
+            now = verdict_now(paper, part, name, verdicts)
             if then not in VERDICTS:
                 raise UserError(f"{where}: {part}: {name}: {then!r} is no verdict"
                                 f"{nearest(then, VERDICTS)}")
-            if verdicts[name] != then:
-                changed.append(f"{where}: {part}: {name} is now {verdicts[name]!r}, the text says "
-                               f"{then!r}")
+            if now != then:
+                changed.append(f"{where}: {part}: {name} is now {now!r}, the text says {then!r}")
     return changed

@@ -17,6 +17,7 @@ from common.evidence.plotting import (
     explain,
     figure,
     gallery_figure,
+    legend_below,
     published_bar,
 )
 from common.evidence.results import Result
@@ -115,8 +116,7 @@ def between(paper: Paper) -> tuple[str, str, Figure]:
 
 def sharpness(paper: Paper) -> tuple[str, str, Figure]:
     """Tables 3 and 4 and the largest eigenvalue: a dot a seed, published means as bars."""
-    fig, grid = figure(2, 2, height=2.7)
-    panels = grid.flat[:3]
+    fig, panels = figure(3, width=2.6, height=3.2, width_ratios=(3, 3, 2))
     claims = {c.id: c for c in paper.claims}
     for axes, space, number, title in zip(panels, ("full", "random", ""), "34 ",
                                           ("full space (Table 3)", "100 directions (Table 4)",
@@ -136,20 +136,22 @@ def sharpness(paper: Paper) -> tuple[str, str, Figure]:
                     published_bar(axes, 2.6 * g + a, claim.published, 0.4)
         if not axes.lines:
             empty(axes)
-        axes.set(yscale="log", title=title, xlabel="batch size",
-                 xlim=(-0.7, 2.6 * (len(groups) - 1) + 1.7))
+        axes.set_xlabel("batch size", labelpad=14)  # below each pair's ε
+        axes.set(yscale="log", title=title, xlim=(-0.7, 2.6 * (len(groups) - 1) + 1.7))
         axes.set_xticks([2.6 * g + a for g in range(len(groups)) for a in (0, 1)],
-                        [f"{b}\nε = {e}" if e else b for _, e in groups for b in ("256", "6,000")],
-                        fontsize=8)
+                        ["256", "6,000"] * len(groups))
+        for g, (_, ε) in enumerate(EPSILONS if space else ()):
+            axes.annotate(f"ε = {ε}", (2.6 * g + 0.5, 0), (0, -17), ha="center", va="top",
+                          xycoords=("data", "axes fraction"), textcoords="offset points",
+                          fontsize=8)
     panels[0].set_ylabel("sharpness (%)")
     panels[2].set_ylabel("eigenvalue of ∇²f")
     panels[2].set_yticks([0.2, 0.3, 0.5, 1], ["0.2", "0.3", "0.5", "1"])
     panels[2].minorticks_off()
-    explain(panels[0], *((label, {"marker": marker, "ls": "", "color": "grey", "fillstyle": fill})
-                         for marker, label, fill in (("o", "batch statistics", "full"),
-                                                     ("s", "moving averages", "none"))))
-    grid[1, 1].set_axis_off()
-    grid[1, 1].legend(*panels[0].get_legend_handles_labels(), loc="center")
+    legend_below(fig, ("published", {"color": "black", "lw": 2}),
+                 *((label, {"marker": marker, "ls": "", "color": "grey", "fillstyle": fill})
+                   for marker, label, fill in (("o", "ours, batch statistics", "full"),
+                                               ("s", "ours, moving averages", "none"))))
     return "sharpness", (
         "F1's minima after batches of 256 and of 6,000: metric (3) in the full space and in random "
         "directions, and the largest eigenvalue of the Hessian. A dot is a seed; full ones by "

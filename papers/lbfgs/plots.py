@@ -141,14 +141,15 @@ def path(f: Callable[[Tensor], Tensor], start: tuple[float, float],
 def paths() -> tuple[str, str, Figure]:
     fig, panels = figure(2, len(LANDSCAPES), width=3.8, height=2.4, sharex="row", sharey="row")
     signs: list[tuple[str, dict[str, Any]]] = [
-        (name, {"marker": ".", "color": colour, "lw": wide, "ls": dashes,
-                "zorder": 2 - wide / 100 if dashes == "-" else 2.1})
+        (name, {"marker": ".", "ms": 2, "color": colour, "lw": wide, "ls": dashes,
+                "zorder": 2 - wide / 100 if dashes == "-" else 2.1}
+         | (ON_TOP if name == "Newton, saddle-free" else {}))
         for name, colour, wide, dashes in zip(LINES, PALETTE, WIDTHS, DASHES, strict=True)]
     for row, (title, f, start, window, rate) in zip(panels, LANDSCAPES, strict=True):
         for k, (make, (_, look)) in enumerate(zip(LINES.values(), signs, strict=True)):
             points = path(f, start, with_rate(make, rate))
             axes = row[int(k >= SECOND_ORDER)]
-            axes.plot(*points.T, ms=2, **look)
+            axes.plot(*points.T, **look)
             axes.plot(*points[-1], color=look["color"], zorder=4, **END)
             if len(met := at_the_frame(points, window)):
                 axes.plot(*met.T, color=look["color"], zorder=6, clip_on=False, **LEAVES)
@@ -161,10 +162,14 @@ def paths() -> tuple[str, str, Figure]:
     return "paths", (f"Paths of every method, up to {STEPS} steps, from one start: at left "
                      "those that estimate or know the curvature, at right those of gradients "
                      "alone; where some coincide the wider ones lie below, and at left those above "
-                     "are dashed. Crosses: where a path leaves the picture or comes back. At the "
-                     "saddle most first go right to it; they differ in how soon "
-                     "they leave. Ours: the papers draw no paths."), fig
+                     "are dashed; a diamond is a step of saddle-free Newton. Crosses: where a "
+                     "path leaves the picture or comes back. At the saddle most first go right to "
+                     "it; they differ in how soon they leave. Ours: the papers draw no paths."), fig
 
+
+ON_TOP: dict[str, Any] = {"marker": "D", "ms": 4.5, "mec": "white", "mew": 0.4, "zorder": 3,
+                          "path_effects": [withStroke(linewidth=2.4, foreground="white")]}
+"""The saddle-free path runs on others almost everywhere: a diamond a step, and a white rim."""
 
 START: dict[str, Any] = {"marker": "s", "ls": "", "ms": 4.5, "color": "black"}
 """How the start of all paths is drawn."""

@@ -147,5 +147,5 @@ def gradients(paper: Paper) -> tuple[str, str, Figure]:
     panels[0].set_ylabel("norm of the mean loss's gradient")
     return "gradients", (
         "As Fig. 5, before the first step of the second phase: a warm start has learned the "
-        "images it has seen, so new ones alone drive it; shrinking makes both count again. A pair "
-        "is a seed."), fig
+        "images it has seen, so new ones alone drive it; shrinking makes both count again. A line "
+        "joins the two of a seed."), fig

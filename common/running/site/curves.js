@@ -11,40 +11,60 @@ const said = (v, c) => {
 const width = () => Math.max(280, at("claim").clientWidth);
 const number = v => v !== null && v !== undefined;
 
-/** The band, the published value, the values of the runs and their interval on one line. */
+/** The band, the published value, the values of the runs, their middle and its interval above an
+    axis, and a key to them. */
 function scale(c) {
   const values = c.values.map(([, v]) => v).filter(number);
-  const seen = [...values, c.low, c.high, c.at, ...(c.interval || [])].filter(number);
+  const interval = c.interval && c.interval.every(number) ? c.interval : [];
+  const middle = number(c.middle) && c.values.length > 1;
+  const seen = [...values, c.low, c.high, c.at, ...interval].filter(number);
   const [least, most] = [Math.min(...seen), Math.max(...seen)];
   const margin = (most - least) * 0.08 || Math.abs(most) * 0.1 || 1;
-  const wide = width(), high = 84;
-  const x = v => 10 + (wide - 20) * (v - least + margin) / (most - least + 2 * margin);
+  const [from, to] = [least - margin, most + margin];
+  const wide = width(), low = 58;
+  const x = v => 10 + (wide - 20) * (v - from) / (to - from);
   const left = number(c.low) ? x(c.low) : 0, right = number(c.high) ? x(c.high) : wide;
   const text = `band ${c.band}, published ${c.published}, measured ${c.measured}`;
-  const svg = make("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": text },
-    make("rect", { class: "band", x: left, y: 22, width: Math.max(2, right - left), height: 34 }),
-    make("line", { class: "axis", x1: 0, x2: wide, y1: 39, y2: 39 }));
-  if (number(c.at)) {
-    svg.append(make("line", { class: "published", x1: x(c.at), x2: x(c.at), y1: 18, y2: 60 }),
-               label(x(c.at), 12, `published ${c.published}`, wide));
+  const svg = make("svg", { class: "values", viewBox: `0 0 ${wide} 80`, role: "img", "aria-label": text },
+    make("rect", { class: "band", x: left, y: 18, width: Math.max(2, right - left), height: low - 18 }),
+    make("line", { class: "axis", x1: 0, x2: wide, y1: low, y2: low }));
+  for (const [v, name] of numbered(from, to, wide, c)) {
+    svg.append(make("line", { class: "axis", x1: x(v), x2: x(v), y1: low, y2: low + 5 }),
+               label(x(v), low + 18, name, wide, 4 * name.length, "tick"));
   }
-  if ((c.interval || []).every(number) && c.interval) {
-    svg.append(make("line", { x1: x(c.interval[0]), x2: x(c.interval[1]), y1: 48, y2: 48,
-                              style: `stroke: ${COLOURS[1]}`, "stroke-width": 4 }));
+  if (number(c.at)) {
+    svg.append(make("line", { class: "published", x1: x(c.at), x2: x(c.at), y1: 15, y2: low }),
+               label(x(c.at), 11, `published ${c.published}`, wide));
   }
   for (const v of values) {
-    svg.append(make("circle", { cx: x(v), cy: 39, r: 4, style: `fill: ${COLOURS[0]}`, "fill-opacity": 0.7 }));
+    svg.append(make("circle", { class: "run", cx: x(v), cy: 30, r: 4, "fill-opacity": 0.7 }));
   }
-  if (number(c.middle)) {
-    svg.append(label(x(c.middle), 76, `${c.by === "median" ? "median" : "mean"} `
-                     + said(c.middle, c), wide));
+  if (interval.length) {
+    svg.append(make("line", { class: "interval", x1: x(interval[0]), x2: x(interval[1]), y1: 46, y2: 46 }));
   }
-  return svg;
+  if (middle) svg.append(make("circle", { class: "middle", cx: x(c.middle), cy: 46, r: 5 }));
+  const sign = (kind, name) => make("span", { class: kind }, name);
+  return make("div", {}, svg, make("p", { class: "legend" },
+    sign("run", values.length > 1 ? "a run" : "the run"),
+    middle ? sign("middle", `${c.by === "median" ? "median" : "mean"} ${said(c.middle, c)}`) : "",
+    interval.length ? sign("interval", "95 % interval") : "",
+    sign("band", `band, ${c.band}`),
+    number(c.at) ? sign("value", `published, ${c.published}`) : ""));
 }
 
-function label(x, y, text, wide) {
-  const anchor = x < 80 ? "start" : x > wide - 80 ? "end" : "middle";
-  return make("text", { x: Math.min(Math.max(x, 2), wide - 2), y, "text-anchor": anchor }, text);
+/** Round numbers between two values with their names, no more than fit beside one another. */
+function numbered(from, to, wide, c) {
+  for (let most = 6; ; most -= 1) {
+    const found = ticks(from, to, false, most).map(v => [v, tick(v, c)]);
+    const letters = Math.max(...found.map(([, name]) => name.length));  // of 7 pixels each
+    if (most === 1 || found.length * (7 * letters + 16) < wide) return found;
+  }
+}
+
+/** A text below or above x; one whose half is wider than the room beside x begins or ends there. */
+function label(x, y, text, wide, half = 80, kind = "") {
+  const anchor = x < half ? "start" : x > wide - half ? "end" : "middle";
+  return make("text", { class: kind, x: Math.min(Math.max(x, 2), wide - 2), y, "text-anchor": anchor }, text);
 }
 
 /** The curves of a claim's runs: a choice of metric, a drawing, what it says under the cursor. */
@@ -75,7 +95,7 @@ function ticks(from, to, whole = false, most = 5) {
 }
 
 /** A tick's number, all of it: ticks may be closer than the digits that values are shown with. */
-const tick = (v, form) => (form.unit ? `${+(100 * v).toPrecision(10)} %`
+const tick = (v, form) => (form.unit ? `${+(100 * v).toPrecision(10)}\u00a0${form.unit}`
   : v.toLocaleString("en", { maximumSignificantDigits: 10 })).replace("-", "−");
 
 /** A published curve's value at a step between two of its points; null outside them. */

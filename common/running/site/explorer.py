@@ -96,7 +96,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Code]]:
                    for seed, v in zip(seeds_of(paper, j), j.values, strict=False)],
     }
     return {k: on_one_line(str(v)) if k in ("why", "because", "afterwards", "says") else v
-            for k, v in said.items() if v not in (None, "", [], False)}, code
+            for k, v in said.items() if v or (v == 0 and v is not False)}, code
 
 
 def of_source(source: Code, modules: Container[str]) -> dict[str, Any]:

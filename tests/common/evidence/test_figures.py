@@ -2,139 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.container import Container
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
-from matplotlib.lines import Line2D
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from common.evidence import picture, plotting
 from common.evidence.generated import for_gallery
-from common.evidence.legends import covered, data
+from common.evidence.legends import data
 from common.evidence.paper import Paper, paper_names, papers
 from common.running import forms
-
-NAMES = {"o": ("circle", "dot", "ring"), ".": ("dot", "circle"), ",": ("dot",), "x": ("cross",),
-         "X": ("cross",), "+": ("(+)", "plus"), "s": ("square",), "*": ("star",), "|": ("stroke",),
-         "^": ("triangle",), "v": ("triangle",),
-         "<": ("triangle", "arrow"), ">": ("triangle", "arrow"),
-         "_": ("bar",), "D": ("diamond",), "d": ("diamond",),
-         "--": ("dashed", "broken"), ":": ("dotted",), "-.": ("dash-dotted",)}
-"""What a caption may call a marker or dashes."""
-
-
-def small(made: Figure, widest: float) -> list[str]:
-    """Texts whose letters are smaller than eight points where the figure is shown."""
-    shown = min(1, widest / made.get_figwidth())
-    return [f"{t.get_fontsize() * shown:.1f} points: {t.get_text()!r}" for t in written(made)
-            if t.get_fontsize() * shown < plotting.SMALLEST - 0.01]
-
-
-def written(made: Figure) -> Iterator[Text]:
-    """What a reader sees of a figure's texts: those of ticks beyond an axis's ends are hidden."""
-    hidden: set[int] = set()
-    for axis in (axis for axes in made.axes for axis in (axes.xaxis, axes.yaxis)):
-        low, high = sorted(axis.get_view_interval())
-        slack = 1e-9 * (high - low)
-        away = not (axis.get_visible() and axis.axes.axison)
-        hidden |= {id(text) for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
-                   for text in (tick.label1, tick.label2)
-                   if away or not low - slack <= tick.get_loc() <= high + slack}
-        hidden |= {id(axis.label)} if away else set()
-    yield from (text for text in made.findobj(Text) if text.get_text().strip()
-                and text.get_visible() and id(text) not in hidden)
-
-
-def cut(made: Figure) -> list[str]:
-    """Texts that the figure's edge cuts."""
-    edge = made.bbox.padded(1)
-    return [f"cut: {t.get_text()!r}" for t in written(made)
-            if not (edge.contains(*(box := t.get_window_extent()).min) and edge.contains(*box.max))]
-
-
-def overlapping(made: Figure) -> list[str]:
-    """Texts that stand over one another; slanted ones are left out, whose boxes are too large."""
-    level = [(t, t.get_window_extent()) for t in written(made) if t.get_rotation() % 90 == 0]
-    return [f"overlap: {one.get_text()!r} and {other.get_text()!r}"
-            for k, (one, box) in enumerate(level) for other, its in level[k + 1:]
-            if (both := Bbox.intersection(box, its)) and min(both.width, both.height) > 1]
-
-
-def legends(made: Figure) -> list[Legend]:
-    """All legends of a drawn figure and of its axes."""
-    return [*made.legends, *(axes.get_legend() for axes in made.axes if axes.get_legend())]
-
-
-def over_data(made: Figure) -> list[str]:
-    """Legends that stand over data."""
-    return [f"legend {[t.get_text() for t in placed.get_texts()]} over {len(under)}: {under[0]}"
-            for placed in legends(made) if (under := covered(placed))]
-
-
-def labels(made: Figure) -> Iterator[tuple[str, bool]]:
-    """The label of each series of a figure, and whether it is named where a reader sees it."""
-    named = {t.get_text() for placed in legends(made) for t in placed.get_texts()}
-    named |= {t.get_text() for axes in made.axes for t in (*axes.texts, axes.title)}
-    for axes in made.axes:
-        for one in (*axes.lines, *axes.collections, *axes.patches, *axes.containers):
-            label = str(one.get_label())
-            if label and not label.startswith("_"):
-                yield label, label in named
-
-
-def unnamed(made: Figure) -> list[str]:
-    """Labelled series that are in no legend, and no text of the figure either."""
-    return sorted({label for label, there in labels(made) if not there})
-
-
-def signs(line: Line2D) -> set[str]:
-    """Markers and dashes of a line."""
-    found = {str(line.get_marker())} - {"None", "", " ", "none"}
-    if line.get_linestyle() not in ("-", "None", "", " "):
-        found.add(str(line.get_linestyle()))
-    return found
-
-
-def explained(made: Figure, caption: str) -> set[str]:
-    """Markers and dashes that a legend shows, the caption names, or a text that is their label."""
-    shown = {sign for placed in legends(made) for handle in placed.legend_handles
-             for line in ([handle] if isinstance(handle, Line2D) else [])
-             for sign in signs(line)}
-    shown |= {sign for axes in made.axes for one in axes.containers
-              if isinstance(one, Container) and not str(one.get_label()).startswith("_")
-              for line in one.get_children() if isinstance(line, Line2D) for sign in signs(line)}
-    texts = {t.get_text() for axes in made.axes for t in axes.texts}
-    shown |= {sign for axes in made.axes for line in axes.lines if line.get_label() in texts
-              for sign in signs(line)}
-    return shown | {sign for sign, names in NAMES.items()
-                    if re.search(rf"(?<!\w)({'|'.join(map(re.escape, names))})(s|es)?(?!\w)",
-                                 caption.lower())}
-
-
-def unexplained(made: Figure, caption: str) -> list[str]:
-    """Markers and dashes that no legend shows, no caption names, and no text has for its label."""
-    known = explained(made, caption)
-    of_bars = {id(line) for axes in made.axes for one in axes.containers
-               for line in one.get_children()}
-    return sorted({sign for axes in made.axes for line in data(axes)
-                   if isinstance(line, Line2D) and len(line.get_xdata()) and id(line) not in of_bars
-                   for sign in signs(line) - known})
-
-
-def faults(made: Figure, caption: str, widest: float = plotting.WIDEST) -> list[str]:
-    """All that keeps a drawn figure from being read where it is shown so wide, in inches."""
-    wide = made.get_figwidth() > widest + 0.01
-    return [*(["wider than it is shown"] if wide else []), *small(made, widest), *over_data(made),
-            *cut(made), *overlapping(made),
-            *(f"in no legend: {label}" for label in unnamed(made)),
-            *(f"not explained: {sign}" for sign in unexplained(made, caption))]
+from tests.common.evidence.faults import UNKNOWN, faults
 
 
 def drawn(**line) -> tuple[Figure, Axes]:
@@ -191,6 +70,29 @@ def dashes_without_label():
     return drawn(ls="--")[0]
 
 
+def scattered(x, marker="D", **options):
+    """A figure with a line that its title names, and a scatter plot."""
+    made, axes = drawn(color="C0")
+    axes.set_title("a line")
+    axes.scatter(x, x, marker=marker, color="red", **options)
+    return made
+
+
+def line_without_label(**line):
+    """A figure with a line that has a label, and one that has none."""
+    made, axes = drawn(color="C0", label="a")
+    axes.plot([0, 1], [1, 0], **{"color": "red"} | line)
+    axes.text(0.7, 0.3, "a")
+    return made
+
+
+def strokes_without_label():
+    made, axes = drawn(color="C0", label="a")
+    axes.vlines([0.2, 0.4], 0, 1, color="red")
+    axes.text(0.7, 0.3, "a")
+    return made
+
+
 @pytest.mark.parametrize(("make", "said"), [
     (small_letters, "7.0 points: 'small'"), (small_where_shown, "wider than it is shown"),
     (cut_label, "cut: 'a label"), (one_text_over_another, "overlap: 'one text' and 'another'"),
@@ -198,12 +100,22 @@ def dashes_without_label():
     (lambda: legend_over(lambda axes: axes.plot([0.5], [0.5], "o")), "legend ['a'] over 1"),
     (lambda: legend_over(lambda axes: axes.bar([0.5], [1], 0.01)), "legend ['a'] over 1"),
     (lambda: legend_over(lambda axes: axes.scatter([0, 0.5], [0, 0.5])), "legend ['a'] over 1"),
+    (lambda: legend_over(lambda axes: axes.scatter([0.5], [0.5])), "legend ['a'] over 1"),
+    (lambda: legend_over(lambda axes: axes.scatter([0.5], [0.7], 8000)), "legend ['a'] over 1"),
     (lambda: legend_over(lambda axes: axes.fill_between([0, 1], 0, 1)), "legend ['a'] over 1"),
     (lambda: legend_over(lambda axes: axes.vlines([0.5], 0, 1)), "legend ['a'] over 1"),
     (lambda: legend_over(lambda axes: axes.axvline(0.5)), "legend ['a'] over 1"),
     (lambda: legend_over(lambda axes: axes.text(0.5, 0.5, "direct")), "legend ['a'] over 1"),
     (label_without_legend, "in no legend: a"), (marker_without_label, "not explained: o"),
-    (dashes_without_label, "not explained: --")])
+    (dashes_without_label, "not explained: --"),
+    (lambda: scattered([0.5]), "not explained: D"),
+    (lambda: scattered([0, 0.5]), "not explained: D"),
+    (lambda: scattered([0.5], label="b"), "in no legend: b"),
+    (lambda: scattered([0.5], marker=(5, 2)), f"not explained: {UNKNOWN}"),
+    (line_without_label, "a line that nothing names: #ff0000"),
+    (lambda: line_without_label(color="black"), "a line that nothing names: #000000"),
+    (lambda: line_without_label(color="grey"), "a line that nothing names: #808080"),
+    (strokes_without_label, "a line that nothing names: #ff0000")])
 def test_a_fault_is_found(make, said):
     with plotting.style():
         made = make()
@@ -227,6 +139,31 @@ def test_a_label_written_beside_a_line_explains_it():
         axes.text(0.1, 0.8, "a line")
         made.draw_without_rendering()
     assert faults(made, "") == []
+
+
+@pytest.mark.parametrize(("make", "caption"), [
+    (lambda: line_without_label(color="C0"), ""),  # the other line's label speaks for both
+    (lambda: line_without_label(color="grey", lw=0.8), ""),  # a guide
+    (line_without_label, "The lines cross."), (strokes_without_label, "Strokes: what was."),
+    (lambda: scattered([0.5]), "A line, and diamonds.")])
+def test_what_is_named_needs_no_legend(make, caption):
+    with plotting.style():
+        made = make()
+        made.draw_without_rendering()
+    assert faults(made, caption) == []
+
+
+def test_a_words_colour_or_a_grey_sign_names_lines_of_that_colour_or_any():
+    for add in (lambda axes: axes.text(0.1, 0.7, "the other", color="red"),
+                lambda axes: (axes.plot([], [], color="grey", label="each"),
+                              axes.legend(loc="upper center"))):
+        with plotting.style():
+            made = line_without_label()
+            axes, = made.axes
+            axes.set_ylim(0, 2)
+            add(axes)
+            made.draw_without_rendering()
+        assert faults(made, "") == []
 
 
 def test_the_picture_of_exports_can_be_read():

@@ -1,9 +1,11 @@
 """The picture of all verdicts: who stands in it, and where."""
 
 import dataclasses
+import itertools
 import math
 
 import pytest
+from matplotlib.textpath import TextPath
 
 from common.evidence import picture, plotting
 from common.evidence.claims import Claim
@@ -94,17 +96,73 @@ def test_a_published_tables_rows_have_a_mark_for_every_number():
 def test_a_row_stands_below_its_own_text_on_a_telephone(name):
     (paper,) = papers([name])
     with plotting.style():
-        made = picture.draw(paper.judgements())
+        rows = picture.statements(judgements := paper.judgements())
+        made = picture.draw(judgements)
         made.draw_without_rendering()
     assert made.get_figwidth() * 96 <= 400
     (axes,) = made.axes
-    texts = [t.get_window_extent() for t in axes.texts]
     bands = [b.get_window_extent() for b in axes.patches]
-    assert axes.bbox.width > 0.9 * made.bbox.width and len(texts) == len(bands)
+    texts = [t.get_window_extent() for t in axes.texts[:len(bands)]]
+    assert axes.bbox.width > 0.9 * made.bbox.width and len(texts) == len(rows)
     for text, band in zip(texts, bands, strict=True):
         assert made.bbox.x0 <= text.x0 and text.x1 <= made.bbox.x1 and band.y1 <= text.y0
     for band, following in zip(bands[:-1], texts[1:], strict=True):
         assert following.y1 <= band.y0
+
+
+@pytest.mark.parametrize("name", ["batchnorm", "warm_start"])
+def test_the_scales_numbers_stand_at_both_ends_and_once_a_screen(name):
+    (paper,) = papers([name])
+    with plotting.style():
+        made = picture.draw(paper.judgements())
+        made.draw_without_rendering()
+    (axes,) = made.axes
+    bands = [b.get_window_extent() for b in axes.patches]
+    words = [t.get_window_extent() for t in axes.texts[:len(bands)]]
+    numbers = {}
+    for text in axes.texts[len(bands):]:
+        numbers.setdefault(text.get_text(), []).append(text.get_window_extent())
+    assert list(numbers) == [picture.UNITS, "−3", "−2", "−1", "0", "1", "2", "3"]
+    heights = [box.y0 for box in numbers["0"]]
+    assert heights[0] > words[0].y1 and numbers["0"][-1].y1 < bands[-1].y0
+    assert max(a - b for a, b in itertools.pairwise(heights)) < 6 * made.dpi
+    boxes = [box for found in numbers.values() for box in found]
+    assert not [box for box in boxes if box.count_overlaps([*bands, *words])]
+    for x in (-1, 0, 2):  # a number stands over its place in a row
+        (middle, _) = axes.transData.transform((x, 0))
+        box = numbers[f"{x}".replace("-", "−")][0]
+        assert (box.x0 + box.x1) / 2 == pytest.approx(middle, abs=1)
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(1, 1), (10, 1), (11, 2), (20, 2), (21, 3)])
+def test_numbers_stand_between_parts_of_equal_height(rows, parts):
+    tops, rulers, end = picture.places([picture.SCREEN / 10] * rows)
+    counted = [sum(a < top < b for top in tops) for a, b in itertools.pairwise(rulers)]
+    assert len(counted) == parts and max(counted) - min(counted) <= parts - 1
+    assert sum(counted) == rows and end > rulers[-1] > tops[-1] and tops == sorted(tops)
+
+
+def test_a_picture_of_tables_alone_has_no_scale():
+    made = picture.draw([judged({"exactly": 0}, each="table", row="first", column="f")])
+    assert "0" not in {t.get_text() for t in made.axes[0].texts}
+
+
+@pytest.mark.parametrize(("good", "bad", "named"), [
+    (0, 2, ["b0", "b1"]), (1, 1, ["b0", "g0"]), (3, 1, ["b0", "the other 3 rows"]),
+    (3, 0, ["all 3 rows"])])
+def test_rows_of_a_table_that_agree_share_a_line(good, bad, named):
+    found = [judged({"exactly": 0}, each="table", row=f"g{n}", column=c)
+             for n in range(good) for c in "fg"]
+    found += [judged({"exactly": 0}, each="table", row=f"b{n}", column=c, verdict=v)
+              for n in range(bad) for c, v in (("f", "reproduced"), ("g", "undecided"))]
+    made = picture.draw(found)
+    (axes,) = made.axes
+    heights = {t.get_text(): t.get_position()[1] for t in axes.texts[3:]}
+    assert list(heights) == named
+    marks = {(name, line.get_marker()) for name, y in heights.items() for line in axes.lines
+             if line.get_ydata()[0] == y}
+    assert marks == {(name, "o") for name in named} | {(f"b{n}", "s") for n in range(bad)}
+    assert len(axes.lines) == 2 * len(named)
 
 
 def test_what_lies_outside_is_pointed_at():
@@ -134,4 +192,5 @@ def test_a_row_is_named_as_in_the_tables():
     object.__setattr__(long.claim, "says", "a statement of many words " * 6 + "to its end")
     lines = picture.label(long).split("\n")
     assert " ".join(lines) == f"a: {long.claim.says}" and len(lines) > 2
-    assert max(map(len, lines)) <= picture.LETTERS
+    widths = [TextPath((0, 0), line, plotting.SMALLEST).get_extents().width for line in lines]
+    assert picture.ROOM * 0.85 < max(widths) <= picture.ROOM

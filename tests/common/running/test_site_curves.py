@@ -108,3 +108,41 @@ def test_a_curve_tells_its_values_to_mouse_and_keyboard(browser, page):
     step = int(re.match(r"step ([\d,]+)", browser.all(".readout")[0].text)[1].replace(",", ""))
     assert 20000 < step < 30000  # the middle
     assert not browser.errors
+
+
+@pytest.mark.parametrize("claim, key", [
+    ("batchnorm/fig1a-speed", ["a run", "mean 8,825", "95 % interval", "band, 7,500 … 22,500",
+                               "published, 15,000"]),
+    ("batchnorm/fig1a-faster", ["a run", "mean", "95 % interval", "band, "]),
+    ("lbfgs/lbfgs-bard_3", ["the run", "band, ", "published, "])])
+@pytest.mark.parametrize("wide", [400, 1280])
+def test_a_claims_values_have_an_axis_and_a_key(browser, page, claim, key, wide):
+    browser.open(page, f"#{claim}", width=wide)
+    texts = [e.text for e in browser.all("svg.values + .legend span")]
+    assert len(texts) == len(key) and all(map(str.startswith, texts, key)), texts
+    marks = dict(zip(("run", "middle", "interval", "band", "published"),
+                     browser.js("['.run', '.middle', '.interval', '.band', '.published'].map("
+                                "e => document.querySelectorAll('svg.values ' + e).length)"),
+                     strict=True))
+    said = " ".join(key)
+    assert marks["run"] and marks["band"] == 1
+    assert marks["middle"] == marks["interval"] == said.count("interval")
+    assert marks["published"] == said.count("published")
+    boxes = browser.js("[...document.querySelectorAll('svg.values text.tick')].map(e => "
+                       "(b => [b.left, b.right])(e.getBoundingClientRect()))")
+    assert len(boxes) >= 2 and boxes[0][0] >= 0 and boxes[-1][1] <= wide
+    assert all(a[1] + 4 < b[0] for a, b in pairwise(boxes))
+    assert not browser.scrolls_sideways and not browser.errors
+
+
+def test_the_axis_of_values_says_where_they_lie(browser, page):
+    browser.open(page, "#batchnorm/fig1a-speed")
+    names = browser.js("[...document.querySelectorAll('text.tick')].map(e => e.textContent)")
+    ticks, published, mean = (
+        browser.js(f"[...document.querySelectorAll('svg.values {mark}')].map(e => "
+                   f"+e.getAttribute('{name}'))")
+        for mark, name in (("text.tick", "x"), ("line.published", "x1"), (".middle", "cx")))
+    values = [float(name.replace(",", "")) for name in names]
+    assert values == [10_000, 15_000, 20_000] and published == ticks[1:2]
+    by = (ticks[1] - ticks[0]) / 5_000
+    assert mean[0] == pytest.approx(ticks[0] + by * (8_825 - 10_000))

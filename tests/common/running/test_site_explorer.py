@@ -85,6 +85,17 @@ def test_values_and_curves_are_those_of_the_results(page):
     assert [r[0] for r in runs] == [line[0] for line in lines]
 
 
+def test_a_band_or_a_value_at_zero_is_one(found, page):
+    """Nought is a number, where what is missing stands for no end of a band."""
+    of = {(c["paper"], c["id"]): c for c in data_of(page)["data"]["claims"]}
+    assert of["lbfgs", "lbfgs-rosenbrock_2"]["at"] == 0
+    for paper, judgements in found:
+        for j in judgements:
+            said = of[paper.name, j.claim.id]
+            shown = [said.get(k) for k in ("low", "high", "at")]
+            assert shown == [*map(explorer.finite, (*j.claim.band, j.claim.published))]
+
+
 def test_a_metric_is_in_percent_if_its_claims_are(page):
     assert [p["percent"] for p in data_of(page)["data"]["papers"]] == [["accuracy"], []]
 
