@@ -294,7 +294,7 @@ def page(judged: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
         published[paper.name] = published_of(paper)
         about = paper.about
         papers.append({"name": paper.name, "title": about.title, "authors": about.authors,
-                       "year": about.year, "link": about.link, "runs": runs_of(paper),
+                       "year": about.year, "runs": runs_of(paper),
                        "percent": in_percent(paper),
                        "page": f"papers/{paper.name}/index.html" if modules else ""})
     names = {p["name"] for p in papers}

@@ -222,8 +222,7 @@ def of_paper(paper: Paper, judgements: Sequence[Judgement], modules: Sequence[st
             f'<a href="../../claims.html#?paper={paper.name}">every claim</a>.')
     return "\n\n".join([
         "---\nhide-toc: true\n---", f"# {escaped(about.title)}",
-        f"{escaped(about.authors)} ({about.year}), "
-        f"[{about.link}]({about.link}): {escaped(about.shows)}.", ways, told,
+        f"{page.cited(about)}: {escaped(about.shows)}.", ways, told,
         f'<p>{strip(judgements)}</p>', *picture, "## Figures", *rest, "## Modules",
         "\n".join(f"- [{m}](/api/{m}.md)" for m in modules),
         toctree("", ["The method <README>", "Code beside the paper <code>", "Report <REPORT>"])])
