@@ -22,6 +22,7 @@ from common.evidence.story import result, story
 from common.evidence.tables import escaped
 from common.evidence.verdicts import VERDICTS
 from common.files import ROOT, read_text
+from common.running.site.place import SITE_SIZE
 
 JudgedPapers = Sequence[tuple[Paper, Sequence[Judgement]]]
 
@@ -201,7 +202,7 @@ def front(judged: JudgedPapers, rest: Sequence[str]) -> str:
         '<p class="ways"><a href="claims.html">Every claim</a> · <a href="papers/STUDY.html">What '
         'to study here</a> · <a href="papers/first_steps.html">First steps, a notebook</a> · '
         '<a href="README.html">Run it</a> · <a href="api/index.html">The code</a></p>', "",
-        legend(), "", f'<div class="cards">\n{cards}\n</div>', "",
+        legend(), "", f'<div class="cards">\n{cards}\n</div>', "", SITE_SIZE, "",
         toctree("Papers", papers), toctree("This repository", rest)])
 
 
