@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +19,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def is_clone() -> bool:
-    """Whether this code is in a clone or an archive of the repository, not an installed package."""
-    return not {"site-packages", "dist-packages"} & set(ROOT.parts)
+    """Whether this code is in a clone or an archive of the repository, not an installed package.
+
+    A package has no ``pyproject.toml`` of this project beside it, whatever folder it is in.
+    """
+    try:
+        declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(declared.get("project", {}).get("name") == "papers-to-code")
 
 
 def runs_root() -> Path:

@@ -5,6 +5,7 @@
 .. code-block:: yaml
 
     title: ...            # of the paper; also authors, year, link, shows, picture
+    link: https://…       # of several papers a list: an address for each, in the authors' order
     result: >             # the outcome in at most 20 words, for README's gallery
       BN is five times as fast {fig1a-speed: reproduced}    # the verdict is checked, not shown
     story: >              # three sentences: the paper's claims, the outcome, what failed and why
@@ -82,17 +83,12 @@ from pydantic import Field, model_validator
 
 from common.config import one_line
 from common.errors import UserError, nearest
+from common.evidence.about import NAME, About, Curve
 from common.evidence.lookup import Lookup
 from common.evidence.verdicts import Judge as Judge
 from common.files import shown
 from common.segments import MOST_STEPS
-from common.typed import Line, Model, checked, form, read_yaml
-
-NAME = form(r"^\w[\w.+-]*$", "text of letters, digits and signs of _ . + - alone, no sign first")
-"""Allowed names of claims and of tables in ``published/``."""
-
-LINK = form(r"^https?://[^\s<>\[\]]+$",
-            "an address from http:// or https:// on, without spaces, angle or square brackets")
+from common.typed import Line, Model, checked, read_yaml
 
 
 class Measure(Model):
@@ -117,41 +113,6 @@ class Measure(Model):
             if getattr(self, k) not in (None, [], {}):
                 raise ValueError(f"{k} is not used with a {of}: expected it left out")
         return self
-
-
-class Curve(Model):
-    """A published curve; the fields are those of ``claims.yaml``."""
-
-    table: str = Field(pattern=NAME)
-    steps: str
-    each: float = Field(1.0, gt=0)
-    values: list[str] = Field(min_length=1)
-    metric: str
-    experiments: list[str] = Field(min_length=1)
-    says: str = "published"
-
-
-class About(Model):
-    """The part of ``claims.yaml`` that describes the paper.
-
-    Attributes:
-        shows: what the paper shows, in a clause.
-        picture: name of the headline figure.
-        story: refers to claims, see :mod:`common.evidence.story`.
-        notes: what is not settled, and what was tried; refers to claims, too.
-        curves: published curves, each for some of its runs.
-    """
-
-    title: Line
-    authors: Line
-    year: int = Field(ge=0, le=2999)  # 0: not filled in yet, as in a new paper
-    link: str = Field(pattern=LINK)
-    shows: Line
-    picture: str = Field(pattern=NAME)
-    result: str = ""
-    story: str = ""
-    notes: str = ""
-    curves: list[Curve] = Field(default_factory=list)
 
 
 class ClaimsFile(About):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common.evidence import picture, results
+from common.evidence.about import About
 from common.evidence.claims import Claim
 from common.evidence.counting import (
     cost,
@@ -65,8 +66,7 @@ def report_text(paper: Paper, judgements: list[Judgement], captions: dict[str, s
     parts = [
         f"# {escaped(about.title)}: reproduction report",
         "<!-- made by papers report from claims.yaml and results/; do not edit -->",
-        f"{escaped(about.authors)} {about.year}, [{about.link}]({about.link}). "
-        f"What the code does and where it had to choose: [README.md](README.md).",
+        f"{cited(about)}. What the code does and where it had to choose: [README.md](README.md).",
         story(paper, judgements),
         counted(judgements),
         *verdicts_drawn(judgements),
@@ -89,6 +89,12 @@ def report_text(paper: Paper, judgements: list[Judgement], captions: dict[str, s
              "\n".join(f"- **{v}**: {meaning}." for v, meaning in VERDICTS.items())),
     ]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def cited(about: About) -> str:
+    """Authors and year of a report's papers, each with its address."""
+    return "; ".join(f"{escaped(names)}, [{link}]({link})" if link else escaped(names)
+                     for names, link in about.papers)
 
 
 def counted(judgements: Sequence[Judgement]) -> str:

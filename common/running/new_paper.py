@@ -36,7 +36,7 @@ LEFT: dict[str, dict[str, tuple[str, str]]] = {
     "claims.yaml": {
         "authors: \"Authors\"": ("authors", "who wrote the paper"),
         "year: 0\n": ("year", "the year it appeared"),
-        "link: https://example.org": ("link", "the address of the paper"),
+        "https://example.org": ("link", "the address of the paper"),
         "shows: what the reader will see": ("shows", "what it shows, in half a sentence"),
         "where: Table 0": ("where", "the table of the paper and its cell"),
         "where: Fig. 0": ("where", "the figure of the paper"),
@@ -158,10 +158,13 @@ CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")
 def fill(text: str, name: str, about: dict[str, str]) -> str:
     """Fill the template's text with the paper's name, title, authors and year.
 
+    Authors between semicolons are of a paper each, see :class:`common.evidence.claims.About`.
     A placeholder that stands in double quotes is in YAML, and is filled with a quoted scalar.
     """
     words = {f'"{k.upper()}"': quoted(v) for k, v in about.items()}
     words["NAME_CLASS"] = "".join(part.title() for part in name.split("_"))
+    addresses = ["https://example.org"] * len(about["authors"].split("; "))
+    words["LINK"] = addresses[0] if len(addresses) == 1 else f"[{', '.join(addresses)}]"
     words |= {"NAME": name} | {k.upper(): v for k, v in about.items()}
     return re.sub("|".join(words), lambda found: words[found[0]], text)
 

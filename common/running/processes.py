@@ -1,4 +1,4 @@
-"""Runs as processes of their own, which end with this process."""
+"""Runs as processes of their own, which end with this process; and how it ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import FrameType
 
 import torch
 
@@ -81,3 +83,15 @@ def die_with() -> None:
     """Make Linux end this process when its parent ends, however the parent ends."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+@contextlib.contextmanager
+def terminated_like_ctrl_c() -> Iterator[None]:
+    """A context in which SIGTERM ends this process, and its runs, as Ctrl-C does."""
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

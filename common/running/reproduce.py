@@ -27,13 +27,11 @@ it was. A run that fails is reported at the end and stops no other.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from collections.abc import Callable, Sequence
 
 from common.conditions import written
 from common.errors import UserError, asks_for_help, say
@@ -72,7 +70,7 @@ from common.running.plan import (
     seconds_of_all,
     show,
 )
-from common.running.processes import Process, start
+from common.running.processes import Process, start, terminated_like_ctrl_c
 from common.running.words import as_typed, parse_options
 from common.training.budget import Budget, seconds_of
 from common.training.progress import duration
@@ -163,18 +161,6 @@ def ended(p: Process, finished: Callable[[PendingRun], bool], told: bool, outcom
         outcome.paused.append(p.run)
         return "paused"
     return "done"
-
-
-@contextlib.contextmanager
-def terminated_like_ctrl_c() -> Iterator[None]:
-    """A context in which SIGTERM ends this process and its runs as Ctrl-C does."""
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def options_of(argv: list[str]) -> dict:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import html
+import itertools
 import re
 import textwrap
 from collections.abc import Callable, Sequence
@@ -32,7 +33,35 @@ def page(paper: Paper, pages: Pages) -> str:
         f"{escaped(paper.about.authors)} ({paper.about.year}), in the order of the "
         "[README's table](README.md); names lead to their page in the API, which has the whole of "
         "their docstrings.",
-        *(pair(paper, pages, row) for row in rows(paper))]) + "\n"
+        *(unfolding(pair(paper, pages, row), f"row-{k}")
+          for k, row in enumerate(rows(paper), 1))]) + "\n"
+
+
+SHOWN_LINES = 30
+"""Of a block of code; style.css gives it as much room. The rest is scrolled to, or unfolded."""
+
+BLOCK = re.compile(r"^(`{3,})[^`\s].*\n(?::emphasize-lines: .*\n\n)?((?:.*\n)*?)\1$", re.MULTILINE)
+
+
+def unfolding(text: str, name: str) -> str:
+    """A row's Markdown, with a link below each long block: how many lines are out of sight.
+
+    The link leads to the block itself, which then has room for all of its lines.
+
+    Args:
+        text: of the row.
+        name: of the row, in the page.
+    """
+    numbers = itertools.count(1)
+
+    def folded(block: re.Match[str]) -> str:
+        more = block[2].count("\n") - SHOWN_LINES
+        if more <= 0:
+            return block[0]
+        place = f"{name}-{next(numbers)}"
+        return (f'<div class="folded" id="{place}">\n\n{block[0]}\n\n<p class="more">'
+                f'<a href="#{place}">… {more} more line{"s" * (more > 1)}</a></p>\n\n</div>')
+    return BLOCK.sub(folded, text)
 
 
 SCRIPT = re.compile(r"(?<![a-zA-Z0-9_])([^\W\d_])_|([^\W_]|[)}])\^")
@@ -95,10 +124,10 @@ def shown(paper: Paper, pages: Pages, named: CodeName, row: TableRow) -> str:
         page = (f"/api/{source.module}.md" if source.module in pages.modules
                 else f"/{pages.add_file(place)}")
         return f"[`{place}`]({page})\n\n{fenced(implementing(source.text), 'python')}"
-    link = f"<code>{source.name}</code>"
-    if source.module in pages.modules:
-        anchor = f"{source.module}.html#{source.module}.{source.name}"
-        link = f'<a href="../../api/{anchor}">{link}</a>'
+    page = (f"api/{source.module}.html#{source.module}.{source.name}"
+            if source.module in pages.modules
+            else pages.add_file(place).removesuffix(".md") + ".html")
+    link = f'<a href="../../{page}"><code>{source.name}</code></a>'
     words = [n.name.partition("=")[0] for n in row.names
              if n.kind == "word" and n.source == source]
     text = implementing(source.text)

@@ -22,21 +22,20 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, asks_for_help, nearest, say
 from common.evidence.paper import Paper, papers
 from common.files import ROOT, read_text, shown
+from common.running.processes import terminated_like_ctrl_c
 from common.running.site import beside, explorer, pages, search, steps
+from common.running.site.place import expect_free, instead_of, megabytes, state_size, write
 from common.running.words import texts_of
 from common.typed import parse_json
 
 HERE = Path(__file__).parent
-MARK = ".papers-site"
-"""Lies in a folder that this command made and may make again."""
-
 NOTEBOOK = f"papers/{steps.NAME}"
 
 REST = {"README": "Run it", NOTEBOOK: "First steps, a notebook",
@@ -45,8 +44,8 @@ REST = {"README": "Run it", NOTEBOOK: "First steps, a notebook",
         "CONTRIBUTING": "How a change is made", "CHANGELOG": "What changed"}
 """Documents beside the papers, with their names in the sidebar."""
 
-EXTRAS = ("bench", "plots", "facts", "__main__")
-"""Modules that the API leaves out: nobody calls them but a report, which shows what they make."""
+EXTRAS = ("bench", "plots", "__main__")
+"""Modules that the API leaves out: nobody calls them but a command, which shows what they make."""
 
 
 def documents(judged: pages.JudgedPapers) -> set[str]:
@@ -192,7 +191,7 @@ def needed() -> None:
                             "pip install -e '.[site]'") from e
 
 
-def build(judged: pages.JudgedPapers, listed: dict[str, str], to: Path,
+def build(judged: pages.JudgedPapers, listed: dict[str, str], to: Path, claims: str,
           notebook: dict[str, Any] | None = None) -> list[str]:
     """Have Sphinx build the site into an empty folder; returns its warnings.
 
@@ -200,6 +199,7 @@ def build(judged: pages.JudgedPapers, listed: dict[str, str], to: Path,
         judged: the papers.
         listed: the modules of the API, see :func:`modules`.
         to: the folder.
+        claims: the claims explorer's page.
         notebook: of first steps, executed, as JSON; None for the committed one, without outputs.
 
     Raises:
@@ -237,58 +237,14 @@ def build(judged: pages.JudgedPapers, listed: dict[str, str], to: Path,
     for name, picture in pictures.items():
         (to / "papers" / name).parent.mkdir(exist_ok=True)
         (to / "papers" / name).write_bytes(picture)
+    write(to / "claims.html", claims)
+    state_size(to)
     return [w for w in warnings.getvalue().splitlines() if w.strip()]
 
 
 def stage(what: str) -> None:
     """Say what comes next; all of it takes minutes."""
     print(f"now {what}", flush=True)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file of the site, its folder with it; nothing of it outlives the next build."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def expect_free(to: Path, said: str) -> None:
-    """Refuse a folder for the site that holds something else.
-
-    Args:
-        to: the folder.
-        said: as the user wrote it.
-
-    Raises:
-        UserError: it does, or is no folder.
-    """
-    if not said or (to.exists() and (not to.is_dir() or any(to.iterdir()))
-                    and not (to / MARK).is_file()):
-        raise UserError(f"to={said}: expected a folder that is missing, empty or made by papers "
-                        "site")
-
-
-@contextlib.contextmanager
-def instead_of(to: Path) -> Iterator[Path]:
-    """A folder to build in, which takes the place of an earlier site once it is whole.
-
-    Raises:
-        UserError: ``to`` holds something else, or cannot be written.
-    """
-    expect_free(to, str(to))
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        begun = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
-    except OSError as e:
-        raise UserError(f"cannot write {shown(to)}: {e.strerror}") from e
-    try:
-        begun.chmod(0o755)  # others may read a site
-        write(begun / MARK, "")
-        yield begun
-        if to.exists():
-            shutil.rmtree(to)
-        begun.replace(to)
-    finally:
-        shutil.rmtree(begun, ignore_errors=True)
 
 
 def with_reports(chosen: Sequence[Paper]) -> list[Paper]:
@@ -319,6 +275,7 @@ def main(argv: Sequence[str]) -> int:
         chosen = with_reports(chosen)
     warnings: list[str] = []
     with contextlib.ExitStack() as stack:
+        stack.enter_context(terminated_like_ctrl_c())  # which leaves nothing half-built behind
         to = stack.enter_context(instead_of(Path(keys["to"]).resolve()))  # what a link leads to
         if not keys["only"]:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -328,19 +285,18 @@ def main(argv: Sequence[str]) -> int:
         listed = {} if keys["only"] else modules(judged)
         stage("the claims explorer")
         study = explorer.skills(read_text(ROOT / "papers" / "STUDY.md"))
-        claims_page = explorer.page(judged, study, listed)
+        claims = explorer.page(judged, study, listed)
         if not keys["only"]:
             stage("the notebook, which is executed meanwhile")
             notebook, failed = executed()
-            warnings = [*filter(None, [failed]), *build(judged, listed, to, notebook)]
-        write(to / "claims.html", claims_page)
+            warnings = [*filter(None, [failed]), *build(judged, listed, to, claims, notebook)]
+        else:
+            write(to / "claims.html", claims)
     to = Path(keys["to"])
     for warning in warnings:
         say(warning)
-    size, claims, words = (sum(p.stat().st_size for p in to.glob(form) if p.is_file()) / 1e6
-                           for form in ("**/*", "claims.html", search.TEXTS))
-    print(f"{shown(to / ('claims.html' if keys['only'] else 'index.html'))}: {size:.1f} MB, of "
-          f"which the claims explorer {claims:.1f} MB" + (
-              "" if keys["only"] else f", the search's texts {words:.1f} MB")
+    print(f"{shown(to / ('claims.html' if keys['only'] else 'index.html'))}: {megabytes(to):.1f} "
+          f"MB, of which the claims explorer {megabytes(to, 'claims.html'):.1f} MB" + (
+              "" if keys["only"] else f", the search's texts {megabytes(to, search.TEXTS):.1f} MB")
           + f"; in {time.monotonic() - began:.0f} s")
     return 1 if warnings else 0

@@ -95,6 +95,7 @@ function counted(found) {
 
 const rowOf = c => JSON.stringify([c.paper, c.row]);
 
+/** Draw the list: the first rows of what is chosen, or every one. */
 function list(every = false) {
   const found = chosen();
   const shown = every ? found : found.slice(0, FIRST);
@@ -106,6 +107,30 @@ function list(every = false) {
     + `${figures(claims.length)} claims. ${counted(found)}`;
   at("more").hidden = shown.length === found.length;
   at("more").textContent = `Show the other ${figures(found.length - shown.length)}`;
+}
+
+// ---- the reader's place in the list --------------------------------------------------------------
+
+let place = null;  // as it was left; Back finds it in the browser's history, other ways back here
+
+/** Keep which rows are drawn, and where on the screen the first of those in sight stands. */
+function keep() {
+  if (addressed() || at("list").hidden) return;
+  const first = [...document.querySelectorAll("#list li")]
+    .find(row => row.getBoundingClientRect().bottom > 0);
+  if (!first) return;
+  place = { query: query(), every: at("more").hidden, row: first.firstChild.hash,
+            top: first.getBoundingClientRect().top };
+  history.replaceState(place, "");
+}
+
+/** Scroll until a row stands where it stood. The height of rows that are out of sight is an estimate
+    until they have been drawn, so one step does not do. */
+function restore({ row, top }, steps = 4) {
+  const link = [...document.querySelectorAll("#list a")].find(a => a.hash === row);
+  if (!link || !steps) return;
+  scrollBy(0, link.parentElement.getBoundingClientRect().top - top);
+  requestAnimationFrame(() => restore({ row, top }, steps - 1));
 }
 
 // ---- one claim -----------------------------------------------------------------------------------
@@ -179,11 +204,14 @@ const addressed = () => claims.find(c => address(c) === location.hash);
 
 function route() {
   const hash = location.hash.slice(1), claim = addressed();
+  let returned = null;
   if (!claim) {
     const given = new URLSearchParams(hash.startsWith("?") ? hash.slice(1) : "");
     for (const f of filters) at(f).value = given.get(f) || "";
     const unknown = filters.filter(f => given.get(f) && at(f).value !== given.get(f));
-    list();
+    const kept = history.state ?? (hash.startsWith("?") ? place : null);
+    returned = kept?.query === query() ? kept : null;
+    list(returned?.every);
     if (unknown.length) {
       at("count").prepend(...unknown.map(f => `There is no ${f} ${given.get(f)}. `));
     }
@@ -196,8 +224,9 @@ function route() {
     at("more").hidden = true;
     show(claim);
     at("claim").focus({ preventScroll: true });
-    scrollTo(0, 0);
   }
+  if (returned) restore(returned);
+  else scrollTo(0, 0);
 }
 
 function theme(name) {
@@ -225,7 +254,17 @@ function start() {
   for (const event of ["input", "change"]) at("filters").addEventListener(event, changed);
   at("filters").addEventListener("reset", () => setTimeout(changed));
   at("filters").addEventListener("submit", event => event.preventDefault());
-  at("more").addEventListener("click", () => list(true));
+  at("more").addEventListener("click", () => {
+    list(true);
+    keep();
+  });
+  at("list").addEventListener("click", keep);
+  let scrolled = 0;
+  addEventListener("scroll", () => {
+    clearTimeout(scrolled);
+    scrolled = setTimeout(keep, 100);
+  });
+  history.scrollRestoration = "manual";
   addEventListener("hashchange", route);
   addEventListener("keydown", event => {
     if (event.key === "Escape" && !at("claim").hidden) location.hash = "?" + query();

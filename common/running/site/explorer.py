@@ -103,7 +103,9 @@ def of_source(source: Code, modules: Container[str]) -> dict[str, Any]:
     """What the page knows about a piece of code; its page in the API, where there is one."""
     said = {"path": source.path.relative_to(ROOT).as_posix(), "line": source.first,
             "text": textwrap.dedent(source.text)}
-    page = f"api/{source.module}.html#{key(source)}"
+    page = f"api/{source.module}.html"
+    if not re.search(r"(^|\.)_", source.name):  # what is private stands in no API page
+        page += f"#{key(source)}"
     return said | ({"page": page} if source.module in modules else {})
 
 
@@ -294,7 +296,7 @@ def page(judged: Sequence[tuple[Paper, Sequence[Judgement]]], study: Study,
         published[paper.name] = published_of(paper)
         about = paper.about
         papers.append({"name": paper.name, "title": about.title, "authors": about.authors,
-                       "year": about.year, "link": about.link, "runs": runs_of(paper),
+                       "year": about.year, "runs": runs_of(paper),
                        "percent": in_percent(paper),
                        "page": f"papers/{paper.name}/index.html" if modules else ""})
     names = {p["name"] for p in papers}

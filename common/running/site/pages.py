@@ -22,6 +22,7 @@ from common.evidence.story import result, story
 from common.evidence.tables import escaped
 from common.evidence.verdicts import VERDICTS
 from common.files import ROOT, read_text
+from common.running.site.place import SITE_SIZE
 
 JudgedPapers = Sequence[tuple[Paper, Sequence[Judgement]]]
 
@@ -201,7 +202,7 @@ def front(judged: JudgedPapers, rest: Sequence[str]) -> str:
         '<p class="ways"><a href="claims.html">Every claim</a> · <a href="papers/STUDY.html">What '
         'to study here</a> · <a href="papers/first_steps.html">First steps, a notebook</a> · '
         '<a href="README.html">Run it</a> · <a href="api/index.html">The code</a></p>', "",
-        legend(), "", f'<div class="cards">\n{cards}\n</div>', "",
+        legend(), "", f'<div class="cards">\n{cards}\n</div>', "", SITE_SIZE, "",
         toctree("Papers", papers), toctree("This repository", rest)])
 
 
@@ -222,8 +223,7 @@ def of_paper(paper: Paper, judgements: Sequence[Judgement], modules: Sequence[st
             f'<a href="../../claims.html#?paper={paper.name}">every claim</a>.')
     return "\n\n".join([
         "---\nhide-toc: true\n---", f"# {escaped(about.title)}",
-        f"{escaped(about.authors)} ({about.year}), "
-        f"[{about.link}]({about.link}): {escaped(about.shows)}.", ways, told,
+        f"{page.cited(about)}: {escaped(about.shows)}.", ways, told,
         f'<p>{strip(judgements)}</p>', *picture, "## Figures", *rest, "## Modules",
         "\n".join(f"- [{m}](/api/{m}.md)" for m in modules),
         toctree("", ["The method <README>", "Code beside the paper <code>", "Report <REPORT>"])])

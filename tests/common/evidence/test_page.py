@@ -48,6 +48,22 @@ def test_it_opens_with_story_verdicts_and_the_headline_figure(every):
         assert story < text.index("(figures/") < text.index("<details>")
 
 
+WITHOUT = {"Hopfield 1982", "Moré, Garbow & Hillstrom 1981", "Hagan & Menhaj 1994"}
+"""The papers whose address is not known here."""
+
+
+def test_every_paper_that_a_report_stands_on_is_linked():
+    for paper in papers():
+        said = page.cited(paper.about)
+        for names, link in paper.about.papers:
+            assert f"{names}, [{link}]({link})" in said if link else names in WITHOUT, names
+        # What README opens with and links to is the paper's own, or told of as another's.
+        opening = (paper.folder / "README.md").read_text().partition("```")[0]
+        beside = {"https://arxiv.org/abs/2008.02217", "https://arxiv.org/abs/1412.6544"}
+        assert set(re.findall(r"\]\((https:[^)]+)\)", opening)) <= {
+            *paper.about.link, *beside}, paper.name
+
+
 def test_folds_are_closed_and_hold_no_heading(every):
     for paper, _, text in every:
         assert text.count("<details>") == text.count("</details>") == len(FOLD.findall(text))

@@ -3,19 +3,25 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import filelock
 import pytest
 
 from common.errors import UserError
 from common.evidence.paper import papers
 from common.files import ROOT
-from common.running.site import build, explorer
+from common.running.site import build, explorer, place
 
 SMALL = "batchnorm"
 """The paper of the small site."""
+
+WARNINGS = ".warnings.json"
+"""Lies in the small site: what Sphinx said, in whichever process has built it."""
 
 
 class Browser:
@@ -103,7 +109,35 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory):
+def once(tmp_path_factory):
+    """Makes a folder once for all processes of a test run; those that come later wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def call(name, make):
+        """The folder, which ``make`` makes at the path that it is given."""
+        with filelock.FileLock(shared / f"{name}.lock"):
+            if not (shared / name).exists():
+                make(shared / name)
+        return shared / name
+    return call
+
+
+@pytest.fixture(scope="session")
+def whole(once):
+    """The site of all papers, its notebook executed, which is built by a process of its own.
+
+    In CI papers site has built it into $PAPERS_SITE before.
+    """
+    if os.environ.get("PAPERS_SITE"):
+        return Path(os.environ["PAPERS_SITE"])
+    pytest.importorskip("furo", reason="Sphinx's theme is not installed")
+    return once("whole", lambda to: subprocess.run(
+        [sys.executable, "-m", "common.running", "site", f"to={to}"], cwd=ROOT, check=True))
+
+
+@pytest.fixture(scope="session")
+def small(once):
     """A site of one paper, with the API of its own modules: the folder, and Sphinx's warnings.
 
     In CI it is the whole one, which papers site has built into $PAPERS_SITE without a warning.
@@ -111,13 +145,16 @@ def small(tmp_path_factory):
     if os.environ.get("PAPERS_SITE"):
         return Path(os.environ["PAPERS_SITE"]), []
     pytest.importorskip("furo", reason="Sphinx's theme is not installed")
-    found = [(p, p.judgements()) for p in papers([SMALL])]
-    listed = {k: v for k, v in build.modules(found).items() if k.startswith(f"papers.{SMALL}.")}
-    to = tmp_path_factory.mktemp("sites") / "small"
-    with build.instead_of(to) as begun:
-        warnings = build.build(found, listed, begun)
-        (begun / "claims.html").write_text(explorer.page(found, {}, listed))
-    return to, warnings
+
+    def make(to):
+        found = [(p, p.judgements()) for p in papers([SMALL])]
+        listed = {k: v for k, v in build.modules(found).items()
+                  if k.startswith(f"papers.{SMALL}.")}
+        with place.instead_of(to) as begun:
+            warnings = build.build(found, listed, begun, explorer.page(found, {}, listed))
+            (begun / WARNINGS).write_text(json.dumps(warnings))
+    site = once("small", make)
+    return site, json.loads((site / WARNINGS).read_text())
 
 
 @pytest.fixture

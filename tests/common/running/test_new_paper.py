@@ -14,6 +14,7 @@ import yaml
 
 from common.errors import UserError
 from common.evidence import generated, paper
+from common.evidence.claims import read_claims
 from common.evidence.paper import paper_names
 from common.files import ROOT
 from common.running import new_paper
@@ -72,7 +73,7 @@ def test_its_tests_and_the_houses_pass(copy):
         done = run(copy, *words)
         assert set(re.findall(r"^FAILED \S+::(\S+)", done.stdout, re.MULTILINE)) == failing, (
             done.stdout)
-    said = ("papers/demo_net/claims.yaml: link: still the template's 'link: https://example.org': "
+    said = ("papers/demo_net/claims.yaml: link: still the template's 'https://example.org': "
             "write the address of the paper")
     assert said in done.stdout
 
@@ -179,6 +180,17 @@ def test_title_and_authors_arrive_as_they_were_typed(title):
     said = f"{title} ({title} et al., 1998)"
     assert ast.get_docstring(ast.parse(made["train.py"])).startswith(f"{said}: what is trained")
     assert made["README.md"].startswith(f"# {said}\n")
+
+
+@pytest.mark.parametrize("authors, papers", [
+    ("A & B", ["A & B 1990"]), ("A & B 1989; C", ["A & B 1989", "C 1990"])])
+def test_every_paper_of_a_report_has_a_place_for_its_address(tmp_path, authors, papers):
+    text = (new_paper.TEMPLATE / "paper/claims.yaml").read_text()
+    (tmp_path / "claims.yaml").write_text(new_paper.fill(
+        text, "demo_net", {"title": "T", "authors": authors, "year": "1990"}))
+    assert read_claims(tmp_path / "claims.yaml")[0].papers == [
+        (names, "https://example.org") for names in papers]
+    assert "the address of the paper" in "".join(new_paper.left_in(tmp_path))
 
 
 @pytest.fixture

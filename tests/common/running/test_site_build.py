@@ -4,10 +4,8 @@ import functools
 import json
 import os
 import re
-import subprocess
 import sys
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -99,16 +97,14 @@ def test_a_paper_has_its_story_report_method_and_code(small):
 
 
 @pytest.mark.slow
-def test_the_notebook_is_a_page_and_a_file(small):
-    """With outputs where papers site has executed it: the fixture's own build has none to show."""
-    site, _ = small
+def test_the_notebook_is_a_page_and_a_file(whole):
+    site = whole
     text = (site / "papers" / "first_steps.html").read_text()
     assert "4. Check one number" in text and "cell_type" not in text
     assert "first_steps.html" in (site / "index.html").read_text()
     assert json.loads((site / "papers" / "first_steps.ipynb").read_text())["cells"]
     assert not (site / "files" / "papers" / "first_steps.ipynb.html").exists()
-    if os.environ.get("PAPERS_SITE"):
-        assert "measured  96" in text and text.count('class="figure"') >= 3
+    assert "measured  96" in text and text.count('class="figure"') >= 3
 
 
 @pytest.mark.slow
@@ -162,6 +158,28 @@ def test_lines_of_code_fit_or_scroll_in_their_block(browser, small):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 1280], ids=["phone", "wide"])
+def test_a_long_block_of_code_says_what_is_hidden_and_unfolds(browser, small, width):
+    site, _ = small
+    browser.open(site / f"papers/{NAME}/code.html", width=width)
+    measure = """(e => { const style = getComputedStyle(e), line = parseFloat(style.lineHeight);
+        return [e.scrollHeight, e.clientHeight].map(h => Math.round((h - parseFloat(
+            style.paddingTop) - parseFloat(style.paddingBottom)) / line)); })"""
+    folded = browser.js(f"[...document.querySelectorAll('.folded')].map(e => [e.id, "
+                        f"e.querySelector('.more').innerText, {measure}(e.querySelector('pre'))])")
+    assert len(folded) >= 2
+    for fold, more, (lines, seen) in folded:
+        assert seen in (30, 29), "a bar to scroll by takes some of a line"
+        assert more == f"… {lines - 30} more line{'s' * (lines > 31)}", fold
+    assert browser.js("[...document.querySelectorAll('.pair pre')].every(e => "
+                      f"{measure}(e)[0] <= 30 || e.closest('.folded'))"), "another one is cut"
+    fold, _, (lines, _) = folded[-1]
+    browser.press(f"#{fold} .more a", "\ue007")
+    browser.wait(f"{measure}(document.querySelector('#{fold} pre'))[1] >= {lines - 1}")
+    assert not browser.all(f"#{fold} .more") and not browser.errors
+
+
+@pytest.mark.slow
 def test_search_works_from_the_file_system(browser, small):
     site, _ = small
     browser.open(site / "search.html")
@@ -199,31 +217,11 @@ def test_words_it_does_not_know_are_said(words, said):
     assert said in str(e.value)
 
 
-def test_a_folder_with_other_things_is_left_alone(tmp_path):
-    (tmp_path / "thesis.tex").write_text("all of it")
-    with pytest.raises(UserError, match="expected a folder that is missing, empty or made by"):
-        build.main([NAME, f"to={tmp_path}"])
-    assert (tmp_path / "thesis.tex").exists()
-
-
 def test_it_says_what_it_is_at(tmp_path, capsys):
     assert build.main([NAME, "only=claims", f"to={tmp_path / 'site'}"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[:2] == ["now the verdicts of 1 paper", "now the claims explorer"]
     assert re.match(rf"{tmp_path}.* MB; in \d+ s$", said[-1]) and len(said) == 3
-
-
-def test_an_earlier_site_is_replaced_once_the_new_one_is_whole(tmp_path):
-    site = tmp_path / "site"
-    for page in ("old", "new"):
-        with build.instead_of(site) as begun:
-            (begun / f"{page}.html").write_text("")
-            assert (site / "old.html").exists() == (page == "new")
-    assert {p.name for p in site.iterdir()} == {"new.html", build.MARK}
-    assert [*tmp_path.iterdir()] == [site] and site.stat().st_mode & 0o777 == 0o755
-    with pytest.raises(KeyboardInterrupt), build.instead_of(site):
-        raise KeyboardInterrupt
-    assert (site / "new.html").exists() and [*tmp_path.iterdir()] == [site]
 
 
 def test_without_sphinx_one_line_says_what_to_install(tmp_path, monkeypatch, end_of):
@@ -255,13 +253,9 @@ def test_docstrings_are_read_as_they_were_meant():
 # ---- all of it -----------------------------------------------------------------------------------
 
 @pytest.mark.slow
-def test_the_whole_site(browser, tmp_path):
-    """Of $PAPERS_SITE, where CI has built it, or of one that is built here."""
-    pytest.importorskip("furo", reason="Sphinx's theme is not installed")
-    site = Path(os.environ.get("PAPERS_SITE") or tmp_path / "site")
-    if not site.exists():  # by another process: Sphinx warns when it is set up twice in one
-        subprocess.run([sys.executable, "-m", "common.running", "site", f"to={site}"], check=True)
-        assert not list(dead(site))
+def test_the_whole_site(browser, whole):
+    site = whole
+    assert os.environ.get("PAPERS_SITE") or not list(dead(site)), "there small is the whole one"
     assert sum(p.stat().st_size for p in site.rglob("*")) < 60e6
     for paper in papers():
         for page in ("index", "README", "code", "REPORT"):
@@ -275,20 +269,3 @@ def test_the_whole_site(browser, tmp_path):
         browser.open(site / "claims.html", f"#{claim}", width=400)
         assert not browser.scrolls_sideways
         assert all(e.rect["x"] + e.rect["width"] <= 400 for e in browser.all("#claim td"))
-
-
-def test_a_site_is_built_where_a_link_leads(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "papers", lambda names: [])
-    (tmp_path / "link").symlink_to(tmp_path / "there")  # which is missing
-    for _ in range(2):
-        assert build.main([f"to={tmp_path / 'link'}", "only=claims"]) == 0
-        assert (tmp_path / "there/claims.html").is_file() and (tmp_path / "link").is_symlink()
-
-
-@pytest.mark.parametrize("to", ["", "full", "file"])
-def test_a_folder_that_is_not_free_is_refused_before_papers_are_read(tmp_path, monkeypatch, to):
-    (tmp_path / "full/a").mkdir(parents=True)
-    (tmp_path / "file").write_text("")
-    monkeypatch.setattr(build, "papers", lambda names: pytest.fail("they were read"))
-    with pytest.raises(UserError, match=r"to=.*: expected a folder that is missing, empty"):
-        build.main([f"to={tmp_path / to}" if to else "to=", "only=claims"])

@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from common.evidence.paper import paper_names, papers
-from common.running.site import beside, names
+from common.running.site import beside, build, names
 from common.running.site.pages import Pages
 
 
@@ -114,6 +114,42 @@ def test_the_page_has_each_place_beside_its_lines():
 
 
 BLOCK = re.compile(r"^(?P<fence>`{3,})([^`\n]*)\n(.*?)\n(?P=fence)$", re.MULTILINE | re.DOTALL)
+
+
+def long_block(lines, language="python"):
+    return beside.fenced("\n".join(f"x = {k}" for k in range(lines)), language)
+
+
+@pytest.mark.parametrize("language", ["python", "yaml", "{code-block} python"])
+def test_a_long_block_says_how_many_lines_are_out_of_sight(language):
+    most = beside.SHOWN_LINES
+    text = "\n\n".join(["a", long_block(most, language), "b", long_block(most + 1, language),
+                        long_block(most + 20, language), "c"])
+    found = beside.unfolding(text, "row-7")
+    assert re.findall(r'id="([^"]+)">|href="#([^"]+)">(.*?)</a>', found) == [
+        ("row-7-1", "", ""), ("", "row-7-1", "… 1 more line"),
+        ("row-7-2", "", ""), ("", "row-7-2", "… 20 more lines")]
+    assert beside.unfolding(long_block(most), "a") == long_block(most)
+    assert re.sub(r"\n\n<p.*\n\n</div>|<div.*\n\n", "", found) == text, "nothing else changes"
+    emphasised = beside.emphasised("\n".join("x" for _ in range(most)), [1, 2])
+    assert beside.unfolding(emphasised, "a") == emphasised, "what is emphasised is no line"
+
+
+@pytest.mark.parametrize("name", paper_names())
+def test_every_object_of_a_table_leads_to_its_place_in_the_api_or_to_its_file(name):
+    its = paper(name)
+    pages = Pages(set(), set(build.modules([(its, [])])))
+    text = beside.page(its, pages)
+    for found in (n for row in names.rows(its) for n in row.names):
+        if found.kind == "object":
+            module, of = found.source.module, found.source.name
+            assert f'<code>{of}</code></a>' in text, found.name
+            if module in pages.modules:
+                assert f'href="../../api/{module}.html#{module}.{of}"' in text, found.name
+                assert not re.search(r"(^|\.)_(?!_\w+__$)", of), f"{of} has no place in its page"
+            else:
+                assert module.endswith(".plots"), f"{module} has no page"
+                assert f'href="../../files/{module.replace(".", "/")}.py.html"' in text, found.name
 
 
 @pytest.mark.parametrize("name", paper_names())

@@ -131,7 +131,8 @@ def test_a_title_is_text_and_no_markup():
     """Sphinx does the same for the sidebar, which is made of the names in the list of pages."""
     (paper,) = papers(["lbfgs"])
     said = "<img src=x onerror=boom()> & <b>bold</b>"
-    paper.about = paper.about.model_copy(update={"title": said, "authors": said, "result": said})
+    paper.about = paper.about.model_copy(update={
+        "title": said, "authors": said, "result": said, "link": ["https://l"]})
     card = pages.card(paper, [])
     assert card.count(html.escape(said)) == 3
     made = MarkdownIt("commonmark").render(pages.of_paper(paper, [], []).split("---\n", 2)[2])

@@ -15,8 +15,8 @@ from common.running import command
 
 @pytest.mark.slow
 def test_a_wheel_trains_where_it_is_started(tmp_path):
-    """Built from a copy of what is committed or new, unpacked as pip does."""
-    copy, site, here = (tmp_path / n for n in ("copy", "site-packages", "here"))
+    """Built from a copy of what is committed or new, and unpacked as pip install --target does."""
+    copy, site, here = (tmp_path / n for n in ("copy", "target", "here"))
     listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"],
                             check=True, capture_output=True, text=True).stdout.splitlines()
     for name in listed:
@@ -32,6 +32,7 @@ def test_a_wheel_trains_where_it_is_started(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(site)
+        names = set(packed.namelist())
     here.mkdir()
     environment = {k: v for k, v in os.environ.items() if k not in ("PAPERS_RUNS", "PAPERS_DATA")}
     for words, said in (
@@ -43,6 +44,8 @@ def test_a_wheel_trains_where_it_is_started(tmp_path):
                               text=True, timeout=300)
         assert done.returncode == 0 and said in done.stdout, done.stderr
     assert (here / "runs/deep_linear").is_dir() and not (site / "runs").exists()
+    recorded = [p for p in site.rglob("*.json") if p.relative_to(site).as_posix() not in names]
+    assert not recorded, "results in the package"
 
 
 @pytest.mark.parametrize("name", command.CHANGING)
@@ -52,10 +55,25 @@ def test_what_changes_the_repository_asks_for_a_clone(name, monkeypatch, tmp_pat
         command.main([name, "batchnorm"])
 
 
-def test_runs_of_a_package_lie_in_the_working_folder(monkeypatch, tmp_path):
+@pytest.mark.parametrize("beside", [None, '[project]\nname = "thesis"\n', "[build-system]\n", "[",
+                                    "name ="])
+@pytest.mark.parametrize("folder", ["site-packages", "target"])
+def test_runs_of_a_package_lie_in_the_working_folder(monkeypatch, tmp_path, folder, beside):
+    """A package may lie in any folder, even in one with another project's pyproject.toml."""
     assert is_clone()
     monkeypatch.delenv("PAPERS_RUNS")
     assert runs_root() == ROOT / "runs"
-    monkeypatch.setattr("common.files.ROOT", tmp_path / "site-packages")
+    (tmp_path / folder).mkdir()
+    if beside is not None:
+        (tmp_path / folder / "pyproject.toml").write_text(beside)
+    monkeypatch.setattr("common.files.ROOT", tmp_path / folder)
     monkeypatch.chdir(tmp_path)
     assert not is_clone() and runs_root() == tmp_path / "runs"
+
+
+def test_an_archive_is_as_good_as_a_clone(monkeypatch, tmp_path):
+    """It has no .git, and may lie in a folder of any name."""
+    (tmp_path / "site-packages").mkdir()
+    shutil.copy(ROOT / "pyproject.toml", tmp_path / "site-packages")
+    monkeypatch.setattr("common.files.ROOT", tmp_path / "site-packages")
+    assert is_clone()
