@@ -80,6 +80,10 @@ function curves(c) {
                       ...metrics.map(m => make("option", { value: m }, m)));
   choice.addEventListener("change", () => draw(choice.value));
   draw(metrics[0]);
+  if (c.beside) {
+    return [make("h3", {}, "Training of its runs"), make("p", { class: "small" },
+      `${metrics[0]} by step; the claim's own number ${c.beside}`), box];
+  }
   return [make("h3", {}, "Its runs"), metrics.length > 1 ? choice
           : make("p", { class: "small" }, `${metrics[0]} by step`), box];
 }
