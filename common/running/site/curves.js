@@ -98,6 +98,17 @@ function ticks(from, to, whole = false, most = 5) {
   return Array.from({ length: last - first + 1 }, (_, k) => +((first + k) * by).toPrecision(12));
 }
 
+/** An axis from one value to another, made longer until its ticks lie about what curves end with. */
+function surrounding(from, to, ends) {
+  for (let k = 0; k < 4; k += 1) {
+    const found = ticks(from, to), by = found[1] - found[0], last = found[found.length - 1];
+    if (!by) break;
+    if (found[0] > Math.min(...ends)) from = found[0] - by;
+    if (last < Math.max(...ends)) to = last + by;
+  }
+  return [from, to];
+}
+
 /** A tick's number, all of it: ticks may be closer than the digits that values are shown with. */
 const tick = (v, form) => (form.unit ? `${+(100 * v).toPrecision(10)}\u00a0${form.unit}`
   : v.toLocaleString("en", { maximumSignificantDigits: 10 })).replace("-", "−");
@@ -122,7 +133,9 @@ function chart(c, metric, arms) {
   const ends = all.flatMap(l => l.steps), ys = all.flatMap(l => l.values).filter(number);
   if (own && number(c.at)) ys.push(c.at);
   const wide = width(), high = Math.min(320, Math.max(220, wide * 0.45)), left = 64, low = high - 24;
-  const [x0, x1] = [Math.min(...ends), Math.max(...ends)], [y0, y1] = [Math.min(...ys), Math.max(...ys)];
+  const [x0, x1] = [Math.min(...ends), Math.max(...ends)];
+  const lasts = all.map(l => l.values.filter(number).pop()).filter(number);
+  const [y0, y1] = surrounding(Math.min(...ys), Math.max(...ys), lasts);
   const x = v => left + (wide - left - 8) * (v - x0) / (x1 - x0 || 1);
   const y = v => low - (low - 10) * (v - y0) / (y1 - y0 || 1);
   const form = { unit: papers[c.paper].percent.includes(metric) ? "%" : "" };

@@ -104,6 +104,21 @@ def test_ticks_are_round_and_few(browser, page, given, ticks):
     assert browser.js(f"ticks({given})") == ticks
 
 
+@pytest.mark.parametrize("given, ends", [
+    ("1.31, 4.8, [1.31, 1.4]", [1, 4.8]), ("0.1, 0.979, [0.979, 0.97]", [0.1, 1]),
+    ("0, 9, [1, 3]", [0, 9]), ("4, 4, [4]", [4, 4]), ("0.001, 2.2, [0.001, 2.2]", [0, 2.5])])
+def test_an_axis_has_ticks_about_what_curves_end_with(browser, page, given, ends):
+    browser.open(page)
+    assert browser.js(f"surrounding({given})") == ends
+
+
+def test_no_run_ends_beyond_the_ticks_of_its_axis(browser, tmp_path):
+    browser.open(page_of(["dropout"], tmp_path), "#dropout/fig4-standard-200k")
+    ticks = browser.js("[...document.querySelectorAll('#claim svg[tabindex] text.y')].map(e => "
+                       "+e.textContent)")
+    assert ticks[0] <= 1.31 and len(ticks) <= 6  # the least of its runs' errors
+
+
 @pytest.mark.parametrize("claim", ["batchnorm/fig1a-bn-10k", "warm_start/mlp-damaged"])
 def test_a_phones_axis_keeps_its_numbers_apart(browser, tmp_path, claim):
     browser.open(page_of([claim.partition("/")[0]], tmp_path), f"#{claim}", width=400)
