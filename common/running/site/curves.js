@@ -23,10 +23,12 @@ function scale(c) {
   const [from, to] = [least - margin, most + margin];
   const wide = width(), low = 58;
   const x = v => 10 + (wide - 20) * (v - from) / (to - from);
-  const left = number(c.low) ? x(c.low) : 0, right = number(c.high) ? x(c.high) : wide;
+  let left = number(c.low) ? x(c.low) : 0, right = number(c.high) ? x(c.high) : wide;
+  // Wider than the published value's line, which may lie upon it.
+  if (right - left < 6) [left, right] = [(left + right) / 2 - 3, (left + right) / 2 + 3];
   const text = `band ${c.band}, published ${c.published}, measured ${c.measured}`;
   const svg = make("svg", { class: "values", viewBox: `0 0 ${wide} 80`, role: "img", "aria-label": text },
-    make("rect", { class: "band", x: left, y: 18, width: Math.max(2, right - left), height: low - 18 }),
+    make("rect", { class: "band", x: left, y: 18, width: right - left, height: low - 18 }),
     make("line", { class: "axis", x1: 0, x2: wide, y1: low, y2: low }));
   for (const [v, name] of numbered(from, to, wide, c)) {
     svg.append(make("line", { class: "axis", x1: x(v), x2: x(v), y1: low, y2: low + 5 }),
@@ -52,10 +54,13 @@ function scale(c) {
     number(c.at) ? sign("value", `published, ${c.published}`) : ""));
 }
 
-/** Round numbers between two values with their names, no more than fit beside one another. */
+/** Round numbers between two values with their names, no more than fit beside one another; fewer
+    of those with a power of ten, if the claim's own numbers have one. */
 function numbered(from, to, wide, c) {
-  for (let most = 6; ; most -= 1) {
-    const found = ticks(from, to, false, most).map(v => [v, tick(v, c)]);
+  const powers = /\de[−+]/.test(`${c.published} ${c.measured}`);
+  const name = v => (powers && v && Math.abs(v) < 1e-4 ? withPower(v) : tick(v, c));
+  for (let most = powers ? 4 : 6; ; most -= 1) {
+    const found = ticks(from, to, false, most).map(v => [v, name(v)]);
     const letters = Math.max(...found.map(([, name]) => name.length));  // of 7 pixels each
     if (most === 1 || found.length * (7 * letters + 16) < wide) return found;
   }
@@ -112,6 +117,9 @@ function surrounding(from, to, ends) {
 /** A tick's number, all of it: ticks may be closer than the digits that values are shown with. */
 const tick = (v, form) => (form.unit ? `${+(100 * v).toPrecision(10)}\u00a0${form.unit}`
   : v.toLocaleString("en", { maximumSignificantDigits: 10 })).replace("-", "−");
+
+/** A small number with its power of ten, as claims show them: 1.4e−06. */
+const withPower = v => (+v.toPrecision(10)).toExponential().replace(/e-(\d)$/, "e-0$1").replaceAll("-", "−");
 
 /** A published curve's value at a step between two of its points; null outside them. */
 function between({ steps, values }, step) {

@@ -184,10 +184,21 @@ function neighbours(c) {
               link(k > 0 && found[k - 1], "previous"), link(k >= 0 && found[k + 1], "next"));
 }
 
+/** A claim's place behind its paper's authors; one that names some of them is theirs alone. */
+function placed(c) {
+  const cited = `${papers[c.paper].authors} ${papers[c.paper].year}`;
+  for (const work of cited.split("; ")) {
+    const authors = work.replace(/ \d{4}$/, "");
+    if (c.where.startsWith(work)) return c.where;
+    if (c.where.startsWith(`${authors},`)) return work + c.where.slice(authors.length);
+  }
+  return `${cited}; ${c.where}`;
+}
+
 function show(c) {
   const paper = papers[c.paper];
   const article = at("claim");
-  const links = make("span", {}, linked(paper.page, paper.title), `, ${paper.authors} ${paper.year}; ${c.where}`);
+  const links = make("span", {}, linked(paper.page, paper.title), `, ${placed(c)}`);
   article.replaceChildren(
     neighbours(c),
     make("p", { class: "small" }, `${c.paper}/${c.id}`),

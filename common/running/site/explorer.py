@@ -85,7 +85,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Code]]:
         "published": tables.as_published(j).removesuffix(" †"),  # derived is said in words
         "band": tables.band(j), "measured": tables.measured(j), "spread": tables.spread(j),
         "why": claim.judge.why, "because": claim.because,
-        "afterwards": claim.afterwards, "stale": j.stale, "by": j.by,
+        "afterwards": claim.afterwards, "stale": j.stale, "by": by(j),
         "command": command(paper, j), "code": [key(s) for s in code],
         "experiments": list(dict.fromkeys(claim.experiments)),
         "metrics": metrics, "beside": beside,
@@ -99,6 +99,11 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Code]]:
     }
     return {k: on_one_line(str(v)) if k in ("why", "because", "afterwards", "says") else v
             for k, v in said.items() if v or (v == 0 and v is not False)}, code
+
+
+def by(j: Judgement) -> str:
+    """What of its runs a claim is judged by; of one that no seed can change there is only one."""
+    return "one run" if j.claim.judge.exactly is not None and len(j.values) == 1 else j.by
 
 
 def of_source(source: Code, modules: Container[str]) -> dict[str, Any]:
