@@ -95,6 +95,13 @@ def test_metrics_are_traced_to_the_functions_that_make_them():
     assert made.name == "BayesRecipe.posterior_metrics"
 
 
+@pytest.mark.parametrize("name, metric", [
+    ("dropout", "error"), ("resnet", "error"), ("bayes_by_backprop", "selected_error")])
+def test_what_publishes_or_names_a_metric_does_not_make_it(name, metric):
+    first, *rest = (s.name.rpartition(".")[2] for s in names.measuring(paper(name), metric))
+    assert first == "evaluate" and not {"publish", "headlines"} & set(rest)
+
+
 @pytest.mark.parametrize("text, shown", [
     ("x_j = Σ y_i w_ji", "x<sub>j</sub> = Σ y<sub>i</sub> w<sub>ji</sub>"),
     ("(2/√π) e^(−y²), λ^L f_{λθ}", "(2/√π) e<sup>−y²</sup>, λ<sup>L</sup> f<sub>λθ</sub>"),
