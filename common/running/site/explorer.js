@@ -247,7 +247,12 @@ function runs(c) {
 const query = () => new URLSearchParams(
   filters.filter(f => at(f).value).map(f => [f, at(f).value])).toString();
 
-const addressed = () => claims.find(c => address(c) === location.hash);
+/** An address as a person reads it; some programs write a slash as %2F. */
+function plain(hash) {
+  try { return decodeURIComponent(hash); } catch { return hash; }
+}
+
+const addressed = () => claims.find(c => [location.hash, plain(location.hash)].includes(address(c)));
 
 function route() {
   const hash = location.hash.slice(1), claim = addressed();
@@ -262,7 +267,7 @@ function route() {
     if (unknown.length) {
       at("count").prepend(...unknown.map(f => `There is no ${f} ${given.get(f)}. `));
     }
-    if (hash && !hash.startsWith("?")) at("count").prepend(`There is no claim ${hash}. `);
+    if (hash && !hash.startsWith("?")) at("count").prepend(`There is no claim ${plain(hash).slice(0, 80)}. `);
   }
   for (const id of ["filters", "count", "list"]) at(id).hidden = Boolean(claim);
   at("claim").hidden = !claim;
@@ -294,9 +299,11 @@ function start() {
   choices("kind", "all kinds", Object.entries(data.headings));
   choices("verdict", "all verdicts", Object.keys(data.verdicts).map(v => [v, v]));
   choices("skill", "all skills", Object.keys(data.skills).map(s => [s, s]));
-  const changed = () => {
+  const changed = () => {  // a field that is left says so once more, or when a claim is shown
+    const now = "#?" + query();
+    if (now === location.hash || addressed()) return;
     list();
-    history.replaceState(null, "", "#?" + query());
+    history.replaceState(null, "", now);
   };
   for (const event of ["input", "change"]) at("filters").addEventListener(event, changed);
   at("filters").addEventListener("reset", () => setTimeout(changed));
