@@ -129,13 +129,13 @@ def long_block(lines, language="python"):
 
 @pytest.mark.parametrize("language", ["python", "yaml", "{code-block} python"])
 def test_a_long_block_says_how_many_lines_are_out_of_sight(language):
-    most = beside.SHOWN_LINES
+    most = beside.SHOWN_LINES + beside.FEW
     text = "\n\n".join(["a", long_block(most, language), "b", long_block(most + 1, language),
                         long_block(most + 20, language), "c"])
     found = beside.unfolding(text, "row-7")
     assert re.findall(r'id="([^"]+)">|href="#([^"]+)">(.*?)</a>', found) == [
-        ("row-7-1", "", ""), ("", "row-7-1", "… 1 more line"),
-        ("row-7-2", "", ""), ("", "row-7-2", "… 20 more lines")]
+        ("row-7-1", "", ""), ("", "row-7-1", "… 6 more lines"),
+        ("row-7-2", "", ""), ("", "row-7-2", "… 25 more lines")]
     assert beside.unfolding(long_block(most), "a") == long_block(most)
     assert re.sub(r"\n\n<p.*\n\n</div>|<div.*\n\n", "", found) == text, "nothing else changes"
     emphasised = beside.emphasised("\n".join("x" for _ in range(most)), [1, 2])
