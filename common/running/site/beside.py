@@ -38,7 +38,7 @@ def page(paper: Paper, pages: Pages) -> str:
 
 
 SHOWN_LINES = 30
-"""Of a long block of code; style.css gives it as much room. The rest is scrolled to, or unfolded."""
+"""Of a long block of code, for which style.css has room. The rest is scrolled to, or unfolded."""
 
 FEW = 5
 """A block that has no more lines than so many besides is shown whole."""
