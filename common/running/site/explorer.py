@@ -103,7 +103,8 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Code]]:
 
 def by(j: Judgement) -> str:
     """What of its runs a claim is judged by; of one that no seed can change there is only one."""
-    return "one run" if j.claim.judge.exactly is not None and len(j.values) == 1 else j.by
+    alone = j.by == "one" or (j.claim.judge.exactly is not None and len(j.values) == 1)
+    return "one run" if alone else j.by
 
 
 def of_source(source: Code, modules: Container[str]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from common.evidence.paper import papers
+from common.evidence.claims import Claim
+from common.evidence.paper import Judgement, papers
 from common.running.site import explorer
 
 
@@ -57,3 +58,12 @@ def test_a_paper_is_named_once(browser, page, authors, where, shown):
         "return placed({ paper: 'p', where: arguments[1] })", authors, where) == shown
     browser.open(page, "#lbfgs/lbfgs-watson_9")
     assert said(browser, "paper").count("Moré") == 1
+
+
+@pytest.mark.parametrize(("judge", "values", "said"), [
+    ({"within": [-1, 1]}, (1.0, 2.0), "mean"), ({"within": [-1, 1]}, (1.0,), "mean"),
+    ({"within": [-1, 1], "by": "one"}, (1.0,), "one run"), ({"exactly": 0}, (1.0,), "one run")])
+def test_what_a_claim_is_judged_by(judge, values, said):
+    claim = Claim(id="a", where="w", says="s", published=1.0, obtained="printed",
+                  measure={"experiment": "bn", "metric": "accuracy"}, judge=judge)
+    assert explorer.by(Judgement(claim, "undecided", values)) == said
