@@ -39,6 +39,7 @@ from common.evidence.tables import (
     percent,
     spread,
     table,
+    unsettled,
 )
 from common.evidence.verdicts import VERDICTS, confidence
 from common.training.progress import duration
@@ -199,13 +200,21 @@ def published_table(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
     seen = 0 < len(wrong) < counted.agree
     return [heading(f"{places(judgements)}, row by row"),
             counted.words + ("; those that do not:" if seen else "."),
-            row_by_row([j for j in judgements if j.claim.row in wrong]) if seen else "",
-            fold("Every row, published and measured", "\n\n".join([row_by_row(judgements), *(
-                details(paper, j) for j in judgements if stands_alone(j, judgements))]))]
+            *([CELLS, row_by_row([j for j in judgements if j.claim.row in wrong])] if seen else []),
+            fold("Every row, published and measured", "\n\n".join([
+                CELLS, row_by_row(judgements),
+                *(details(paper, j) for j in judgements if stands_alone(j, judgements))]))]
+
+
+CELLS = "Two numbers in a cell: published, then measured; a single one is both."
+"""How :func:`row_by_row` is read."""
 
 
 def row_by_row(judgements: Sequence[Judgement]) -> str:
-    """A table of published and measured numbers, with the rows of the published table."""
+    """A table of published and measured numbers, with the rows of the published table.
+
+    A cell has both, in this order, or one number where they agree and look the same.
+    """
     columns = list(dict.fromkeys(j.claim.column for j in judgements))
     rows: dict[str, dict[str, Judgement]] = {}
     for j in judgements:
@@ -216,11 +225,16 @@ def row_by_row(judgements: Sequence[Judgement]) -> str:
         said = f"**{next(iter(verdicts))}**" if len(verdicts) == 1 else "; ".join(
             f"{', '.join(escaped(c) for c, j in found.items() if j.verdict == v)} **{v}**"
             for v in verdicts if v != "reproduced")
-        cells = [text for c in columns for text in (
-            (as_published(found[c]), number(found[c].middle, found[c].claim.show)) if c in found
-            else ("", ""))]
+        cells = [side_by_side(found[c]) if c in found else "" for c in columns]
         lines.append([escaped(label), *cells, said])
-    return table(["run", *(h for c in columns for h in (escaped(c), "measured")), "verdict"], lines)
+    return table(["run", *map(escaped, columns), "verdict"], lines)
+
+
+def side_by_side(j: Judgement) -> str:
+    """The published and the measured number, or one where they agree and look the same."""
+    theirs, ours = as_published(j), number(j.middle, j.claim.show)
+    one = j.verdict == "reproduced" and theirs.removesuffix(" †") == ours
+    return theirs if one else f"{theirs}; {ours}"
 
 
 def stands_alone(j: Judgement, judgements: Sequence[Judgement]) -> bool:
@@ -257,6 +271,8 @@ def details(paper: Paper, j: Judgement) -> str:
             f" of {claim.judge.trials} trials a run." if j.by == "share" else " of its runs."))
     if j.stale:
         lines.append(f"- Stale: {j.stale}")
+    if j.verdict == "undecided":
+        lines.append(f"- Undecided: {unsettled(j)}.")
     if claim.because:
         failed = j.verdict in ("not reproduced", "undecided") or not claim.measure
         word = "Why" if failed else "Note"

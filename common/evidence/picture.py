@@ -16,6 +16,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.textpath import text_to_path
 
 from common.evidence import plotting
@@ -69,7 +70,7 @@ RULER = 0.17
 SCREEN = 5.2
 """Rows between two lines with the scale's numbers reach so far, in inches: most of a screen."""
 
-UNITS = "half widths of a band with two ends;\na band with one has it at −1 or 1"
+UNITS = "each row on a scale of its own, on which\nits band ends at −1 and 1, or at one of them"
 """What the scale's numbers are."""
 
 LAST_COLUMN, COLUMN = 2.85, 0.3
@@ -146,6 +147,11 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
     signs = [Line2D([], [], ls="", marker=mark, color=colour, ms=5, label=f"{verdict} ({n})")
              for verdict, (mark, colour) in MARKS.items()
              if (n := sum(j.verdict == verdict for j in drawn))]
+    if rows:
+        signs.append(Patch(color="0.85", label="band"))
+    if any(j.claim.published is not None for j in rows):
+        signs.append(Line2D([], [], ls="", marker="|", color="black", ms=8, mew=1.2,
+                            label="published"))
     fig, axes = plotting.figure(width=WIDTH, height=size + 0.2 + 0.2 * math.ceil(len(signs) / 2))
     axes.set(xlim=(-EDGE, EDGE), ylim=(size, 0))
     axes.set_axis_off()
@@ -159,7 +165,7 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
     for found in of_tables.values():
         table(axes, top, found)
         top += table_height(found)
-    fitted(fig, fig.bbox.width, len(MARKS), loc="outside upper center", handles=signs)
+    fitted(fig, fig.bbox.width, len(MARKS) + 2, loc="outside upper center", handles=signs)
     return fig
 
 

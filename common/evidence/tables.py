@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
+
 from common.errors import on_one_line
 from common.evidence.paper import Judgement, Paper
-from common.evidence.verdicts import confidence
+from common.evidence.verdicts import ENOUGH_SEEDS, confidence
 from common.segments import Hardware
 
 UNITS = {"%": "%", "p": "points"}
@@ -54,6 +56,24 @@ def spread(j: Judgement) -> str:
         return ""
     deviation = "± the runs' standard deviation, " if scattered(j) else ""
     return f"{deviation}in brackets the {percent(confidence(j.plan))} interval"
+
+
+def unsettled(j: Judgement) -> str:
+    """Why a claim is undecided: where its interval lies, and how many of its runs there are."""
+    (low, high), whole = j.claim.band, max([*j.plan, ENOUGH_SEEDS])
+    if not np.isfinite(j.values).all():
+        where = "a run without a finite value leaves no mean"
+    elif j.interval is None:
+        where = "so few runs have no interval"
+    elif j.interval[1] < low or high < j.interval[0]:
+        where = "the interval lies outside the band, of too few runs"
+    else:
+        ends = ["lower"] * (j.interval[0] < low) + ["upper"] * (high < j.interval[1])
+        over = "both ends" if len(ends) == 2 else f"the {ends[0]} end"
+        where = f"the interval reaches over {over} of the band"
+    have = len(j.values)
+    there = f"{have} of the {whole}" if have < whole else f"all {have}"
+    return f"{where}; {there} planned runs are there"
 
 
 def measured(j: Judgement) -> str:

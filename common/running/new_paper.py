@@ -1,4 +1,4 @@
-"""Start a paper: a folder and its tests that run and pass at once.
+"""Start a paper: a folder that trains at once, and tests, which say what is still to be written.
 
     papers new lenet
     papers new lenet title="LeNet" authors="LeCun et al." year=1998

@@ -38,7 +38,10 @@ def page(paper: Paper, pages: Pages) -> str:
 
 
 SHOWN_LINES = 30
-"""Of a block of code; style.css gives it as much room. The rest is scrolled to, or unfolded."""
+"""Of a long block of code, for which style.css has room. The rest is scrolled to, or unfolded."""
+
+FEW = 5
+"""A block that has no more lines than so many besides is shown whole."""
 
 BLOCK = re.compile(r"^(`{3,})[^`\s].*\n(?::emphasize-lines: .*\n\n)?((?:.*\n)*?)\1$", re.MULTILINE)
 
@@ -56,11 +59,11 @@ def unfolding(text: str, name: str) -> str:
 
     def folded(block: re.Match[str]) -> str:
         more = block[2].count("\n") - SHOWN_LINES
-        if more <= 0:
+        if more <= FEW:
             return block[0]
         place = f"{name}-{next(numbers)}"
         return (f'<div class="folded" id="{place}">\n\n{block[0]}\n\n<p class="more">'
-                f'<a href="#{place}">… {more} more line{"s" * (more > 1)}</a></p>\n\n</div>')
+                f'<a href="#{place}">… {more} more lines</a></p>\n\n</div>')
     return BLOCK.sub(folded, text)
 
 

@@ -269,7 +269,7 @@ def main(argv: Sequence[str]) -> int:
     if keys["only"] not in ("", "claims"):
         raise UserError(f"only={keys['only']}: expected claims, or nothing for the whole site")
     expect_free(Path(keys["to"]), keys["to"])  # before the papers are read, which takes long
-    chosen = papers([w for w in argv if "=" not in w])
+    chosen = papers([*dict.fromkeys(w for w in argv if "=" not in w)])
     if not keys["only"]:
         needed()
         chosen = with_reports(chosen)

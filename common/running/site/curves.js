@@ -23,10 +23,12 @@ function scale(c) {
   const [from, to] = [least - margin, most + margin];
   const wide = width(), low = 58;
   const x = v => 10 + (wide - 20) * (v - from) / (to - from);
-  const left = number(c.low) ? x(c.low) : 0, right = number(c.high) ? x(c.high) : wide;
+  let left = number(c.low) ? x(c.low) : 0, right = number(c.high) ? x(c.high) : wide;
+  // Wider than the published value's line, which may lie upon it.
+  if (right - left < 6) [left, right] = [(left + right) / 2 - 3, (left + right) / 2 + 3];
   const text = `band ${c.band}, published ${c.published}, measured ${c.measured}`;
   const svg = make("svg", { class: "values", viewBox: `0 0 ${wide} 80`, role: "img", "aria-label": text },
-    make("rect", { class: "band", x: left, y: 18, width: Math.max(2, right - left), height: low - 18 }),
+    make("rect", { class: "band", x: left, y: 18, width: right - left, height: low - 18 }),
     make("line", { class: "axis", x1: 0, x2: wide, y1: low, y2: low }));
   for (const [v, name] of numbered(from, to, wide, c)) {
     svg.append(make("line", { class: "axis", x1: x(v), x2: x(v), y1: low, y2: low + 5 }),
@@ -52,10 +54,13 @@ function scale(c) {
     number(c.at) ? sign("value", `published, ${c.published}`) : ""));
 }
 
-/** Round numbers between two values with their names, no more than fit beside one another. */
+/** Round numbers between two values with their names, no more than fit beside one another; fewer
+    of those with a power of ten, if the claim's own numbers have one. */
 function numbered(from, to, wide, c) {
-  for (let most = 6; ; most -= 1) {
-    const found = ticks(from, to, false, most).map(v => [v, tick(v, c)]);
+  const powers = /\de[−+]/.test(`${c.published} ${c.measured}`);
+  const name = v => (powers && v && Math.abs(v) < 1e-4 ? withPower(v) : tick(v, c));
+  for (let most = powers ? 4 : 6; ; most -= 1) {
+    const found = ticks(from, to, false, most).map(v => [v, name(v)]);
     const letters = Math.max(...found.map(([, name]) => name.length));  // of 7 pixels each
     if (most === 1 || found.length * (7 * letters + 16) < wide) return found;
   }
@@ -80,6 +85,10 @@ function curves(c) {
                       ...metrics.map(m => make("option", { value: m }, m)));
   choice.addEventListener("change", () => draw(choice.value));
   draw(metrics[0]);
+  if (c.beside) {
+    return [make("h3", {}, "Training of its runs"), make("p", { class: "small" },
+      `${metrics[0]} by step; the claim's own number ${c.beside}`), box];
+  }
   return [make("h3", {}, "Its runs"), metrics.length > 1 ? choice
           : make("p", { class: "small" }, `${metrics[0]} by step`), box];
 }
@@ -94,9 +103,23 @@ function ticks(from, to, whole = false, most = 5) {
   return Array.from({ length: last - first + 1 }, (_, k) => +((first + k) * by).toPrecision(12));
 }
 
+/** An axis from one value to another, made longer until its ticks lie about what curves end with. */
+function surrounding(from, to, ends) {
+  for (let k = 0; k < 4; k += 1) {
+    const found = ticks(from, to), by = found[1] - found[0], last = found[found.length - 1];
+    if (!by) break;
+    if (found[0] > Math.min(...ends)) from = found[0] - by;
+    if (last < Math.max(...ends)) to = last + by;
+  }
+  return [from, to];
+}
+
 /** A tick's number, all of it: ticks may be closer than the digits that values are shown with. */
 const tick = (v, form) => (form.unit ? `${+(100 * v).toPrecision(10)}\u00a0${form.unit}`
   : v.toLocaleString("en", { maximumSignificantDigits: 10 })).replace("-", "−");
+
+/** A small number with its power of ten, as claims show them: 1.4e−06. */
+const withPower = v => (+v.toPrecision(10)).toExponential().replace(/e-(\d)$/, "e-0$1").replaceAll("-", "−");
 
 /** A published curve's value at a step between two of its points; null outside them. */
 function between({ steps, values }, step) {
@@ -118,7 +141,9 @@ function chart(c, metric, arms) {
   const ends = all.flatMap(l => l.steps), ys = all.flatMap(l => l.values).filter(number);
   if (own && number(c.at)) ys.push(c.at);
   const wide = width(), high = Math.min(320, Math.max(220, wide * 0.45)), left = 64, low = high - 24;
-  const [x0, x1] = [Math.min(...ends), Math.max(...ends)], [y0, y1] = [Math.min(...ys), Math.max(...ys)];
+  const [x0, x1] = [Math.min(...ends), Math.max(...ends)];
+  const lasts = all.map(l => l.values.filter(number).pop()).filter(number);
+  const [y0, y1] = surrounding(Math.min(...ys), Math.max(...ys), lasts);
   const x = v => left + (wide - left - 8) * (v - x0) / (x1 - x0 || 1);
   const y = v => low - (low - 10) * (v - y0) / (y1 - y0 || 1);
   const form = { unit: papers[c.paper].percent.includes(metric) ? "%" : "" };

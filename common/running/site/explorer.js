@@ -40,13 +40,49 @@ function choices(id, all, options) {
                          ...options.map(([value, text]) => make("option", { value }, text)));
 }
 
+// A place of a paper as people type it: "Fig. 1", "table 9", "eqs. (2) and (3)", "Figs. 2 to 6".
+const PART = String.raw`\(?\d+(?!\d)(?:\.\d+)*(?:\(?[a-z]\)?(?!\p{L}))?\)?`;
+const SEVERAL = String.raw`${PART}(?:(?:\s*[,–-]\s*|\s+(?:and|to)\s+|,\s+and\s+)${PART})*`;
+const PLACE = String.raw`(?<![\p{L}\d])(?:(fig(?:ure)?|table|sec(?:t|tion)?|eq|equation|p(?=\.)|page)\.?\s*(${PART})`
+  + String.raw`|(figs|figures|tables|secs|sections|eqs|equations|pp|pages)\.?\s*(${SEVERAL}))`;
+const IN_A_TEXT = new RegExp(PLACE, "gu");
+const TYPED = new RegExp(`${PLACE}(?=[.,;:]*(?:\\s|$))`, "gu");  // "fig4-standard" is a name
+
+/** The places that a match of PLACE stands for: f1a is Fig. 1(a), s4.2 section 4.2. */
+function places([, one, part, several, parts]) {
+  const kind = (one || several)[0], range = (parts || "").match(/^(\d+)\s*(?:to|–|-)\s*(\d+)$/);
+  if (range) {
+    const [from, to] = [+range[1], Math.min(+range[2], +range[1] + 99)];
+    return Array.from({ length: Math.max(0, to - from + 1) }, (_, k) => `${kind}${from + k}`);
+  }
+  return (part || parts).match(/\d+(?:\.\d+)*\(?[a-z]?(?!\p{L})/gu)
+    .map(p => kind + p.replace("(", ""));
+}
+
+/** What is asked for, each as a test of a claim: places, whole numbers, parts of words. */
+function asked(text) {
+  const wanted = [...text.matchAll(TYPED)].flatMap(places);
+  const words = text.replace(TYPED, " ").split(/\s+/).map(w => w.replace(/^,+|,+$/g, ""));
+  const number = w => /^\d+(?:[.,]\d+)*\.?$/.test(w);
+  const whole = w => new RegExp(String.raw`(?<![\p{L}\d]|\d[.,])${w.replace(/\.$/, "").replaceAll(".", "\\.")}`
+    + String.raw`(?![\p{L}\d]|[.,]\d)`, "u");
+  const same = (there, p) => there === p || (there.slice(0, -1) === p && /[a-z]$/.test(there));
+  return [
+    ...wanted.map(p => c => {
+      c.places ??= [...c.sought.matchAll(IN_A_TEXT)].flatMap(places);
+      return c.places.some(there => same(there, p));
+    }),
+    ...words.filter(number).map(whole).map(form => c => form.test(c.sought)),
+    ...words.filter(w => w && !number(w)).map(w => c => c.sought.includes(w))];
+}
+
 function chosen() {
-  const words = at("text").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const tests = asked(at("text").value.toLowerCase());
   const skill = data.skills[at("skill").value];
   return claims.filter(c =>
     ["paper", "kind", "verdict"].every(k => !at(k).value || c[k] === at(k).value)
     && (!at("skill").value || (skill || []).includes(c.paper))
-    && words.every(w => c.sought.includes(w)));
+    && tests.every(test => test(c)));
 }
 
 function row(c) {
@@ -148,10 +184,21 @@ function neighbours(c) {
               link(k > 0 && found[k - 1], "previous"), link(k >= 0 && found[k + 1], "next"));
 }
 
+/** A claim's place behind its paper's authors; one that names some of them is theirs alone. */
+function placed(c) {
+  const cited = `${papers[c.paper].authors} ${papers[c.paper].year}`;
+  for (const work of cited.split("; ")) {
+    const authors = work.replace(/ \d{4}$/, "");
+    if (c.where.startsWith(work)) return c.where;
+    if (c.where.startsWith(`${authors},`)) return work + c.where.slice(authors.length);
+  }
+  return `${cited}; ${c.where}`;
+}
+
 function show(c) {
   const paper = papers[c.paper];
   const article = at("claim");
-  const links = make("span", {}, linked(paper.page, paper.title), `, ${paper.authors} ${paper.year}; ${c.where}`);
+  const links = make("span", {}, linked(paper.page, paper.title), `, ${placed(c)}`);
   article.replaceChildren(
     neighbours(c),
     make("p", { class: "small" }, `${c.paper}/${c.id}`),
@@ -200,7 +247,12 @@ function runs(c) {
 const query = () => new URLSearchParams(
   filters.filter(f => at(f).value).map(f => [f, at(f).value])).toString();
 
-const addressed = () => claims.find(c => address(c) === location.hash);
+/** An address as a person reads it; some programs write a slash as %2F. */
+function plain(hash) {
+  try { return decodeURIComponent(hash); } catch { return hash; }
+}
+
+const addressed = () => claims.find(c => [location.hash, plain(location.hash)].includes(address(c)));
 
 function route() {
   const hash = location.hash.slice(1), claim = addressed();
@@ -215,7 +267,7 @@ function route() {
     if (unknown.length) {
       at("count").prepend(...unknown.map(f => `There is no ${f} ${given.get(f)}. `));
     }
-    if (hash && !hash.startsWith("?")) at("count").prepend(`There is no claim ${hash}. `);
+    if (hash && !hash.startsWith("?")) at("count").prepend(`There is no claim ${plain(hash).slice(0, 80)}. `);
   }
   for (const id of ["filters", "count", "list"]) at(id).hidden = Boolean(claim);
   at("claim").hidden = !claim;
@@ -247,9 +299,11 @@ function start() {
   choices("kind", "all kinds", Object.entries(data.headings));
   choices("verdict", "all verdicts", Object.keys(data.verdicts).map(v => [v, v]));
   choices("skill", "all skills", Object.keys(data.skills).map(s => [s, s]));
-  const changed = () => {
+  const changed = () => {  // a field that is left says so once more, or when a claim is shown
+    const now = "#?" + query();
+    if (now === location.hash || addressed()) return;
     list();
-    history.replaceState(null, "", "#?" + query());
+    history.replaceState(null, "", now);
   };
   for (const event of ["input", "change"]) at("filters").addEventListener(event, changed);
   at("filters").addEventListener("reset", () => setTimeout(changed));

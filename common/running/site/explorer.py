@@ -25,6 +25,7 @@ from common.evidence.paper import Judgement, Paper
 from common.evidence.results import Result
 from common.evidence.verdicts import VERDICTS
 from common.files import ROOT
+from common.running.site.jobs import of_jobs
 from common.running.site.names import Code, find, functions, measuring, parsed
 
 HERE = Path(__file__).parent
@@ -76,6 +77,7 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Code]]:
     """What the page knows about a claim, and the code that measures it."""
     claim, (low, high) = j.claim, j.claim.band
     code = measure_of(paper, claim)
+    metrics, beside = metrics_of(paper, j, code)
     said = {
         "paper": paper.name, "id": claim.id, "kind": kind(j), "verdict": j.verdict,
         "row": [claim.each, claim.row] if claim.each else None,
@@ -83,10 +85,10 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Code]]:
         "published": tables.as_published(j).removesuffix(" †"),  # derived is said in words
         "band": tables.band(j), "measured": tables.measured(j), "spread": tables.spread(j),
         "why": claim.judge.why, "because": claim.because,
-        "afterwards": claim.afterwards, "stale": j.stale, "by": j.by,
+        "afterwards": claim.afterwards, "stale": j.stale, "by": by(j),
         "command": command(paper, j), "code": [key(s) for s in code],
         "experiments": list(dict.fromkeys(claim.experiments)),
-        "metrics": metrics_of(paper, j, code),
+        "metrics": metrics, "beside": beside,
         "own": claim.measure.metric if claim.measure and not claim.measure.versus else "",
         "unit": tables.UNITS.get(claim.show[-1], ""),
         "step": claim.measure.step if claim.measure else None,
@@ -97,6 +99,12 @@ def of_claim(paper: Paper, j: Judgement) -> tuple[dict[str, Any], list[Code]]:
     }
     return {k: on_one_line(str(v)) if k in ("why", "because", "afterwards", "says") else v
             for k, v in said.items() if v or (v == 0 and v is not False)}, code
+
+
+def by(j: Judgement) -> str:
+    """What of its runs a claim is judged by; of one that no seed can change there is only one."""
+    alone = j.by == "one" or (j.claim.judge.exactly is not None and len(j.values) == 1)
+    return "one run" if alone else j.by
 
 
 def of_source(source: Code, modules: Container[str]) -> dict[str, Any]:
@@ -171,15 +179,21 @@ def called(path: Path, name: str, seen: tuple[str, ...] = ()) -> list[Code]:
 
 # ---- its runs ------------------------------------------------------------------------------------
 
-def metrics_of(paper: Paper, j: Judgement, code: Sequence[Code]) -> list[str]:
-    """The metrics whose curves show what a claim is about: at most three."""
+def metrics_of(paper: Paper, j: Judgement, code: Sequence[Code]) -> tuple[list[str], str]:
+    """The metrics whose curves show what a claim is about, at most three; where there are none, the
+    loss, and how the claim's own number came about."""
     runs = [r for e in j.claim.experiments for r in paper.results.get(e, [])[:1]]
+    if any(of_jobs(paper, r) for r in runs):
+        return [], ""
     known = [m for m in dict.fromkeys(m for r in runs for m in r.curves) if drawn(runs, m)]
     named = [(j.claim.measure and j.claim.measure.metric) or ""]
     if j.claim.function:
         named += re.findall(r"[\"']([\w./-]+)[\"']", "\n".join(s.text for s in code))
     chosen = [m for m in dict.fromkeys(named) if m in known]
-    return (chosen or [m for m in known if m == "train_loss"])[:3]
+    if chosen or "train_loss" not in known:
+        return chosen[:3], ""
+    return ["train_loss"], ("is computed from what the runs measured" if j.claim.function
+                            else "is measured at the end")
 
 
 def in_percent(paper: Paper) -> list[str]:

@@ -181,6 +181,9 @@ def setting(paper: Paper, name: str, before: list[Code], inside: str) -> CodeNam
 READERS = ("plots", "bench")
 """Modules that read metrics and make none."""
 
+READING_METHODS = ("publish", "headlines")
+"""Methods of a recipe that likewise read them: they write what is published, name what is shown."""
+
 
 def measuring(paper: Paper, metric: str) -> list[Code]:
     """The functions of the paper's modules that make a metric: those with its name in their text.
@@ -191,7 +194,8 @@ def measuring(paper: Paper, metric: str) -> list[Code]:
     for path in sorted(paper.folder.glob("*.py"), key=lambda p: p.stem == "facts"):
         if path.stem not in READERS and not (path.stem == "facts" and found):
             made = [find(path, name) for name, texts, forms in named_in(path)
-                    if metric in texts or any(f.fullmatch(metric) for f in forms)]
+                    if name.rpartition(".")[2] not in READING_METHODS
+                    and (metric in texts or any(f.fullmatch(metric) for f in forms))]
             found += [s for s in made if s]
     return sorted(found, key=lambda s: not s.name.endswith(".evaluate"))
 

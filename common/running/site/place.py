@@ -51,12 +51,15 @@ def expect_free(to: Path, said: str) -> None:
         said: as the user wrote it.
 
     Raises:
-        UserError: it does, or is no folder.
+        UserError: it does, is no folder, or holds the current folder.
     """
     if not said or (to.exists() and (not to.is_dir() or any(to.iterdir()))
                     and not (to / MARK).is_file()):
         raise UserError(f"to={said}: expected a folder that is missing, empty or made by papers "
                         "site")
+    if Path.cwd().is_relative_to(to.resolve()):
+        raise UserError(f"to={said}: expected another folder than the current one, which the site "
+                        "would replace")
 
 
 @contextlib.contextmanager
@@ -76,6 +79,7 @@ def instead_of(to: Path) -> Iterator[Path]:
         begun = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
     except OSError as e:
         raise UserError(f"cannot write {shown(to)}: {e.strerror}") from e
+    earlier = begun.with_name(f"{begun.name}.earlier")
     try:
         begun.chmod(0o755)  # others may read a site
         with locked(begun, f"{shown(begun)}: another process builds in it"):
@@ -83,9 +87,12 @@ def instead_of(to: Path) -> Iterator[Path]:
             yield begun
             (begun / LOCK).unlink(missing_ok=True)
             if to.exists():
-                shutil.rmtree(to)
+                to.replace(earlier)
             begun.replace(to)
     finally:
+        if earlier.exists() and not to.exists():  # ended between the two moves
+            earlier.replace(to)
+        shutil.rmtree(earlier, ignore_errors=True)
         shutil.rmtree(begun, ignore_errors=True)
 
 

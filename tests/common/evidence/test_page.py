@@ -1,5 +1,6 @@
 """The text of a report: short where everybody reads, and complete in its folds."""
 
+import math
 import re
 import shutil
 from dataclasses import replace
@@ -156,8 +157,9 @@ def test_a_table_stands_side_by_side():
     js = [judged("one", "n", 3, 3, "reproduced"), judged("two", "n", 4, 5, "not reproduced"),
           judged("one", "m", 7, 7, "reproduced"), judged("two", "m", 8, 8, "reproduced")]
     assert page.row_by_row(js).splitlines()[-2:] == [
-        "| one | 3 | 3 | 7 | 7 | **reproduced** |",
-        "| two | 4 | 5 | 8 | 8 | n **not reproduced** |"]
+        "| one | 3 | 7 | **reproduced** |", "| two | 4; 5 | 8 | n **not reproduced** |"]
+    again = replace(js[0], verdict="undecided")
+    assert page.side_by_side(again) == "3; 3", "agreement is not left to the eye"
     assert [page.stands_alone(j, js) for j in js] == [True, True, True, False]
 
 
@@ -179,6 +181,23 @@ def test_a_second_look_and_another_way_of_judging_stand_with_the_claim():
     assert "- Runs: planned 3, raised to 4 after a look at the verdict, for which the interval " \
            "pays: it is of 97.5 %." in text
     assert "- Judged by the share of 50 trials a run." in text
+
+
+@pytest.mark.parametrize(("values", "interval", "said"), [
+    ((1.0, 1.3, 1.0), (0.8, 1.4), "the interval reaches over both ends of the band; all 3"),
+    ((1.0, 1.3, 1.0), (0.95, 1.4), "the interval reaches over the upper end of the band; all 3"),
+    ((0.9, 1.0), (0.8, 1.05), "the interval reaches over the lower end of the band; 2 of the 3"),
+    ((1.4, 1.5), (1.3, 1.6), "the interval lies outside the band, of too few runs; 2 of the 3"),
+    ((1.4,), None, "so few runs have no interval; 1 of the 3"),
+    ((1.0, math.inf, 1.0), None, "a run without a finite value leaves no mean; all 3")])
+def test_what_is_undecided_says_where_it_lies(values, interval, said):
+    (paper,) = papers(["batchnorm"])
+    claim = Claim(id="a", where="w", says="s", published=1.0, obtained="printed",
+                  measure={"experiment": "bn", "metric": "accuracy"}, judge={"within": [-0.1, 0.1]})
+    text = page.details(paper, Judgement(claim, "undecided", values, interval, plan=(3,)))
+    assert f"- Undecided: {said} planned runs are there." in text
+    other = page.details(paper, Judgement(claim, "reproduced", values, plan=(3,)))
+    assert "Undecided:" not in other
 
 
 def test_only_what_was_raised_is_said_to_be_raised():

@@ -74,8 +74,11 @@ def test_statements_that_were_measured_are_rows_and_nothing_else():
             assert [t.get_text() for t in axes.texts][:len(rows)] == [
                 picture.label(j) for j in rows]
             drawn = [*rows, *(j for table in found.values() for j in table)]
-            assert {t.get_text() for t in made.legends[0].get_texts()} == {
-                f"{v} ({n})" for v in picture.MARKS if (n := sum(j.verdict == v for j in drawn))}
+            signs = {f"{v} ({n})" for v in picture.MARKS
+                     if (n := sum(j.verdict == v for j in drawn))}
+            signs |= {"band"} if rows else set()
+            signs |= {"published" for j in rows if j.claim.published is not None}
+            assert {t.get_text() for t in made.legends[0].get_texts()} == signs
 
 
 def test_a_published_tables_rows_have_a_mark_for_every_number():

@@ -36,6 +36,28 @@ def test_the_published_value_is_drawn_only_over_curves_of_its_own_metric(browser
     assert browser.all("#claim svg[tabindex] path.curve")
 
 
+@pytest.mark.parametrize("paper, claim, heading, said", [
+    ("lbfgs", "lbfgs-watson_9", None, None),  # a step of its runs is another problem
+    ("deep_linear", "mnist-orthogonal", None, None),  # another depth
+    ("levenberg_marquardt", "nfev-0", None, None),
+    ("levenberg_marquardt", "iterations", "Training of its runs",
+     "train_loss by step; the claim's own number is computed from what the runs measured"),
+    ("dropout", "sec72-mean-dropout", "Training of its runs",
+     "train_loss by step; the claim's own number is measured at the end"),
+    ("dropout", "fig4-gap-50k", "Its runs", "error by step")])  # over a curve at one step
+def test_a_curve_that_is_not_the_claims_own_says_so(browser, tmp_path, paper, claim, heading, said):
+    (found,) = papers([paper])
+    j = next(j for j in found.judgements() if j.claim.id == claim)
+    path = tmp_path / "claims.html"
+    path.write_text(explorer.page([(found, [j])], {}))
+    browser.open(path, f"#{paper}/{claim}")
+    assert bool(browser.all("#claim svg[tabindex]")) == bool(heading)
+    headings = [e.text for e in browser.all("#claim h3")]
+    assert [h for h in headings if h.endswith("ts runs")] == ([heading] if heading else [])
+    assert said is None or said in [e.text for e in browser.all("#claim h3 + .small")]
+    assert not browser.errors
+
+
 def test_published_curves_are_dashed_and_named(browser, page):
     browser.open(page, "#batchnorm/fig1a-gap-end")
     curves = browser.js("[...document.querySelectorAll('#claim path.theirs')].map(e => "
@@ -80,6 +102,21 @@ def test_axes_have_round_numbers(browser, page, claim, some):
 def test_ticks_are_round_and_few(browser, page, given, ticks):
     browser.open(page)
     assert browser.js(f"ticks({given})") == ticks
+
+
+@pytest.mark.parametrize("given, ends", [
+    ("1.31, 4.8, [1.31, 1.4]", [1, 4.8]), ("0.1, 0.979, [0.979, 0.97]", [0.1, 1]),
+    ("0, 9, [1, 3]", [0, 9]), ("4, 4, [4]", [4, 4]), ("0.001, 2.2, [0.001, 2.2]", [0, 2.5])])
+def test_an_axis_has_ticks_about_what_curves_end_with(browser, page, given, ends):
+    browser.open(page)
+    assert browser.js(f"surrounding({given})") == ends
+
+
+def test_no_run_ends_beyond_the_ticks_of_its_axis(browser, tmp_path):
+    browser.open(page_of(["dropout"], tmp_path), "#dropout/fig4-standard-200k")
+    ticks = browser.js("[...document.querySelectorAll('#claim svg[tabindex] text.y')].map(e => "
+                       "+e.textContent)")
+    assert ticks[0] <= 1.31 and len(ticks) <= 6  # the least of its runs' errors
 
 
 @pytest.mark.parametrize("claim", ["batchnorm/fig1a-bn-10k", "warm_start/mlp-damaged"])

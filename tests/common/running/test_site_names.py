@@ -95,6 +95,13 @@ def test_metrics_are_traced_to_the_functions_that_make_them():
     assert made.name == "BayesRecipe.posterior_metrics"
 
 
+@pytest.mark.parametrize("name, metric", [
+    ("dropout", "error"), ("resnet", "error"), ("bayes_by_backprop", "selected_error")])
+def test_what_publishes_or_names_a_metric_does_not_make_it(name, metric):
+    first, *rest = (s.name.rpartition(".")[2] for s in names.measuring(paper(name), metric))
+    assert first == "evaluate" and not {"publish", "headlines"} & set(rest)
+
+
 @pytest.mark.parametrize("text, shown", [
     ("x_j = Σ y_i w_ji", "x<sub>j</sub> = Σ y<sub>i</sub> w<sub>ji</sub>"),
     ("(2/√π) e^(−y²), λ^L f_{λθ}", "(2/√π) e<sup>−y²</sup>, λ<sup>L</sup> f<sub>λθ</sub>"),
@@ -122,13 +129,13 @@ def long_block(lines, language="python"):
 
 @pytest.mark.parametrize("language", ["python", "yaml", "{code-block} python"])
 def test_a_long_block_says_how_many_lines_are_out_of_sight(language):
-    most = beside.SHOWN_LINES
+    most = beside.SHOWN_LINES + beside.FEW
     text = "\n\n".join(["a", long_block(most, language), "b", long_block(most + 1, language),
                         long_block(most + 20, language), "c"])
     found = beside.unfolding(text, "row-7")
     assert re.findall(r'id="([^"]+)">|href="#([^"]+)">(.*?)</a>', found) == [
-        ("row-7-1", "", ""), ("", "row-7-1", "… 1 more line"),
-        ("row-7-2", "", ""), ("", "row-7-2", "… 20 more lines")]
+        ("row-7-1", "", ""), ("", "row-7-1", "… 6 more lines"),
+        ("row-7-2", "", ""), ("", "row-7-2", "… 25 more lines")]
     assert beside.unfolding(long_block(most), "a") == long_block(most)
     assert re.sub(r"\n\n<p.*\n\n</div>|<div.*\n\n", "", found) == text, "nothing else changes"
     emphasised = beside.emphasised("\n".join("x" for _ in range(most)), [1, 2])

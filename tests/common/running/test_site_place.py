@@ -5,6 +5,7 @@ import re
 import signal as signals
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,36 @@ def test_an_earlier_site_is_replaced_once_the_new_one_is_whole(tmp_path):
     with pytest.raises(KeyboardInterrupt), place.instead_of(site):
         raise KeyboardInterrupt
     assert (site / "new.html").exists() and [*tmp_path.iterdir()] == [site]
+
+
+def test_an_end_between_the_two_moves_loses_no_site(tmp_path, monkeypatch):
+    site, moved = tmp_path / "site", Path.replace
+    with place.instead_of(site) as begun:
+        (begun / "old.html").write_text("")
+
+    def interrupted(path, to):
+        if to == site and not (path / "old.html").exists():
+            raise KeyboardInterrupt
+        return moved(path, to)
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), place.instead_of(site):
+        pass
+    assert (site / "old.html").exists() and [*tmp_path.iterdir()] == [site]
+
+
+@pytest.mark.parametrize("below", ["", "a"])
+def test_the_current_folder_is_not_replaced(tmp_path, monkeypatch, below):
+    with place.instead_of(tmp_path / "site") as begun:
+        (begun / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "site" / below)
+    with pytest.raises(UserError, match=r"to=.*: expected another folder than the current one"):
+        place.expect_free(tmp_path / "site", "site")
+
+
+def test_a_paper_named_twice_is_there_once(tmp_path):
+    assert build.main(["batchnorm", "batchnorm", "only=claims", f"to={tmp_path / 'site'}"]) == 0
+    page = (tmp_path / "site/claims.html").read_text()
+    assert page.count('"name":"batchnorm"') + page.count('"name": "batchnorm"') == 1
 
 
 SLOW_BUILD = """

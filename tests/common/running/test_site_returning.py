@@ -89,3 +89,40 @@ def test_another_choice_or_the_heading_begins_at_the_top(browser, page):
     browser.js("scrollTo(0, 0)")
     browser.choose("kind", "formula")
     assert browser.js(ROWS) < 100 and not browser.errors
+
+
+def click(browser, selector):
+    """Press and let go the mouse on an element, which leaves the field that was written in."""
+    from selenium.webdriver import ActionChains
+    ActionChains(browser.driver).click(browser.all(selector)[0]).perform()
+
+
+@pytest.mark.parametrize("width", [400, 1200], ids=["phone", "wide"])
+def test_the_first_click_after_typing_opens_a_claim(browser, page, width):
+    browser.open(page, width=width)
+    browser.press("#text", "watson")
+    browser.wait("location.hash === '#?text=watson'")
+    click(browser, "#list a")
+    browser.wait(OPENED)
+    assert browser.js("location.hash").startswith("#lbfgs/") and not browser.errors
+
+
+def test_back_from_a_field_leaves_the_claims_address(browser, page):
+    claim = "#lbfgs/two-loop"
+    browser.open(page, claim)
+    browser.wait(OPENED)
+    browser.all("#claim nav a")[0].click()
+    browser.wait("document.title === 'Claims'")
+    browser.press("#text", "watson")
+    browser.driver.back()
+    browser.wait(OPENED)
+    browser.js("document.activeElement.blur()")
+    assert browser.js("location.hash") == claim
+
+
+def test_an_address_as_programs_write_it_is_found_and_a_long_one_cut(browser, page):
+    browser.open(page, "#lbfgs%2Ftwo-loop")
+    browser.wait("document.title === 'lbfgs/two-loop'")
+    browser.open(page, "#%3Cb%3E" + "x" * 5000)
+    said = browser.js("document.getElementById('count').textContent")
+    assert said.startswith("There is no claim <b>xxx") and len(said) < 500
