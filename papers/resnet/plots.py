@@ -46,7 +46,7 @@ def gallery(paper: Paper) -> Figure:
         for depth, colour in DEPTHS.items():
             if runs := paper.results.get(f"{family}{depth}"):
                 axes.plot(depth, np.mean([r.at("error", None) for r in runs]), sign, color=colour,
-                          markeredgecolor="black", ms=7)
+                          markeredgecolor="black", ms=7, label="ours")
                 if family == "resnet":
                     axes.text(depth, 5.6, "ours", ha="center", color=colour)
     axes.set(xlabel="layers", ylabel="test error (%)", xlim=(10, 115), ylim=(0, 15.5),

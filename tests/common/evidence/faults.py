@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection, PathCollection
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_hex, to_rgb, to_rgba
 from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
@@ -29,6 +30,9 @@ NAMES = {"o": ("circle", "dot", "ring"), ".": ("dot", "circle"), ",": ("dot",), 
          "_": ("bar",), "D": ("diamond",), "d": ("diamond",),
          "--": ("dashed", "broken"), ":": ("dotted",), "-.": ("dash-dotted",)}
 """What a caption may call a marker or dashes."""
+
+OPEN = ("open", "ring", "hollow", "empty")
+"""What a caption may call markers that are not filled, where a figure has filled ones, too."""
 
 STROKES = ("line", "curve", "path", "bar", "stroke")
 """What a caption may call a line that is not broken."""
@@ -104,13 +108,26 @@ def unnamed(made: Figure) -> list[str]:
 def signs(artist: Artist) -> set[str]:
     """Markers and dashes of a line, or the markers of a scatter plot."""
     if isinstance(artist, PathCollection):
-        return {marker_of(path) for path in artist.get_paths()}
+        hollow = all(transparent(colour) for colour in artist.get_facecolor())
+        return {kind(marker_of(path), hollow) for path in artist.get_paths()}
     if not isinstance(artist, Line2D):
         return set()
-    found = {str(artist.get_marker())} - {"None", "", " ", "none"}
+    found = {kind(str(artist.get_marker()), transparent(artist.get_markerfacecolor()))}
+    found -= {"None", "", " ", "none"}
     if artist.get_linestyle() not in ("-", "None", "", " "):
         found.add(str(artist.get_linestyle()))
     return found
+
+
+def transparent(colour: Any) -> bool:
+    """Whether a marker of this face is open: without a colour, or white as the page."""
+    return to_rgba(colour)[3] == 0 or to_hex(colour) == "#ffffff"
+
+
+def kind(marker: str, hollow: bool) -> str:
+    """A marker, with a word before it if it is open; crosses and strokes have nothing to fill."""
+    filled = marker in Line2D.filled_markers
+    return f"open {marker}" if hollow and filled else marker
 
 
 def marker_of(path: Path) -> str:
@@ -139,15 +156,17 @@ def explained(made: Figure, caption: str) -> set[str]:
     texts = {t.get_text() for axes in made.axes for t in axes.texts}
     shown |= {sign for axes in made.axes for one in (*axes.lines, *axes.collections)
               if one.get_label() in texts for sign in signs(one)}
-    return shown | {sign for sign, names in NAMES.items() if in_words(caption, names)}
+    shown |= {sign for sign, names in NAMES.items() if in_words(caption, names)}
+    return shown | ({f"open {sign}" for sign in shown} if in_words(caption, OPEN) else set())
 
 
 def unexplained(made: Figure, caption: str) -> list[str]:
     """Markers and dashes that no legend shows, no caption names, and no text has for its label."""
     known = explained(made, caption)
-    return sorted({sign for axes in made.axes for one in data(axes)
-                   if points(one) and id(one) not in of_containers(made)
-                   for sign in signs(one) - known})
+    used = {sign for axes in made.axes for one in data(axes)
+            if points(one) and id(one) not in of_containers(made) for sign in signs(one)}
+    known |= {sign for sign in used if sign[5:] in known and sign[5:] not in used}
+    return sorted(used - known)
 
 
 def of_containers(made: Figure) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from common.evidence import picture, plotting
 from common.evidence.generated import for_gallery
 from common.evidence.legends import data
 from common.evidence.paper import Paper, paper_names, papers
+from common.files import ROOT
 from common.running import forms
 from tests.common.evidence.faults import UNKNOWN, faults
 
@@ -78,6 +80,13 @@ def scattered(x, marker="D", **options):
     return made
 
 
+def open_beside_filled():
+    made, axes = drawn(marker="o", ls="", label="a")
+    axes.plot([0, 1], [1, 0], "o", mfc="white")
+    axes.legend(loc="upper center")
+    return made
+
+
 def line_without_label(**line):
     """A figure with a line that has a label, and one that has none."""
     made, axes = drawn(color="C0", label="a")
@@ -107,7 +116,7 @@ def strokes_without_label():
     (lambda: legend_over(lambda axes: axes.axvline(0.5)), "legend ['a'] over 1"),
     (lambda: legend_over(lambda axes: axes.text(0.5, 0.5, "direct")), "legend ['a'] over 1"),
     (label_without_legend, "in no legend: a"), (marker_without_label, "not explained: o"),
-    (dashes_without_label, "not explained: --"),
+    (dashes_without_label, "not explained: --"), (open_beside_filled, "not explained: open o"),
     (lambda: scattered([0.5]), "not explained: D"),
     (lambda: scattered([0, 0.5]), "not explained: D"),
     (lambda: scattered([0.5], label="b"), "in no legend: b"),
@@ -145,6 +154,8 @@ def test_a_label_written_beside_a_line_explains_it():
     (lambda: line_without_label(color="C0"), ""),  # the other line's label speaks for both
     (lambda: line_without_label(color="grey", lw=0.8), ""),  # a guide
     (line_without_label, "The lines cross."), (strokes_without_label, "Strokes: what was."),
+    (open_beside_filled, "Open circles: published."),
+    (lambda: drawn(marker="o", mfc="none", ls="")[0], "Circles: published."),
     (lambda: scattered([0.5]), "A line, and diamonds.")])
 def test_what_is_named_needs_no_legend(make, caption):
     with plotting.style():
@@ -170,7 +181,8 @@ def test_the_picture_of_exports_can_be_read():
     made = forms.picture(forms.recorded())
     with plotting.style():
         made.draw_without_rendering()
-    assert faults(made, "") == []
+    (caption,) = re.findall(r"!\[(.*)\]\(exports.svg\)", (ROOT / "papers/STUDY.md").read_text())
+    assert faults(made, caption) == []
 
 
 def without_runs(paper: Paper, folder: Path) -> Paper:

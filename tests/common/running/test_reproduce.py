@@ -26,7 +26,8 @@ def template(tmp_path_factory):
     shutil.copytree(ROOT / "common", folder / "common",
                     ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "tests/common/evidence/test_claims").mkdir(parents=True)
-    shutil.copy(ROOT / "README.md", folder)
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
     assert call(folder, "-m", "common.running", "new", "demo").returncode == 0
     config = folder / "papers/demo/config.yaml"
     config.write_text(config.read_text().replace("name: mnist", "name: digits").replace(
