@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
@@ -144,9 +145,10 @@ def draw(judgements: Sequence[Judgement]) -> Figure | None:
     texts = [label(j) for j in rows]
     tops, rulers, end = places([LINE * (1 + text.count("\n")) + BAR + GAP for text in texts])
     size = end + sum(table_height(found) for found in of_tables.values())
-    signs = [Line2D([], [], ls="", marker=mark, color=colour, ms=5, label=f"{verdict} ({n})")
-             for verdict, (mark, colour) in MARKS.items()
-             if (n := sum(j.verdict == verdict for j in drawn))]
+    signs: list[Artist] = [
+        Line2D([], [], ls="", marker=mark, color=colour, ms=5, label=f"{verdict} ({n})")
+        for verdict, (mark, colour) in MARKS.items()
+        if (n := sum(j.verdict == verdict for j in drawn))]
     if rows:
         signs.append(Patch(color="0.85", label="band"))
     if any(j.claim.published is not None for j in rows):
