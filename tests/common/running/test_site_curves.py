@@ -36,6 +36,7 @@ def test_the_published_value_is_drawn_only_over_curves_of_its_own_metric(browser
     assert browser.all("#claim svg[tabindex] path.curve")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper, claim, heading, said", [
     ("lbfgs", "lbfgs-watson_9", None, None),  # a step of its runs is another problem
     ("deep_linear", "mnist-orthogonal", None, None),  # another depth

@@ -105,6 +105,7 @@ def building(site):
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal", [signals.SIGTERM, signals.SIGINT])
 def test_a_build_that_is_asked_to_end_leaves_nothing(tmp_path, signal):
     with building(tmp_path / "site") as (process, _):
@@ -113,6 +114,7 @@ def test_a_build_that_is_asked_to_end_leaves_nothing(tmp_path, signal):
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.slow
 def test_what_a_killed_build_has_left_is_removed_by_the_next(tmp_path):
     site = tmp_path / "site"
     (tmp_path / ".site.notes").mkdir()  # is nothing of ours

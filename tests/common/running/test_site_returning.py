@@ -30,6 +30,7 @@ def settled(browser, text):
     return seen[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["back", "list", "escape", "reload"])
 @pytest.mark.parametrize("width", [400, 1200], ids=["phone", "wide"])
 def test_a_reader_comes_back_to_the_same_place_in_the_list(browser, page, width, way):
