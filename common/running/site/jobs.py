@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib
 
 from common.evidence.paper import Paper
 from common.evidence.results import Result
-from common.files import ROOT
 from common.running.site.names import parsed
 from common.training.worklist import Worklist
 
@@ -19,14 +17,13 @@ def of_jobs(paper: Paper, run: Result) -> bool:
     """
     steps = max((s[-1] for s, _ in run.curves.values() if len(s)), default=0)
     return any(all(sum(m.startswith(f"{column}_") for m in run.metrics) >= steps
-                   for column in made.columns) for made in worklists(paper.name))
+                   for column in made.columns) for made in worklists(paper))
 
 
 @functools.cache
-def worklists(name: str) -> list[type[Worklist]]:
+def worklists(paper: Paper) -> list[type[Worklist]]:
     """The recipes of a paper that are lists of jobs."""
-    modules = [importlib.import_module(f"papers.{name}.{path.stem}")
-               for path in sorted((ROOT / "papers" / name).glob("*.py"))
+    modules = [paper.module(path.stem) for path in sorted(paper.folder.glob("*.py"))
                if any("(Worklist)" in line for line in parsed(path)[0])]
     return [v for m in modules for v in vars(m).values()
             if isinstance(v, type) and issubclass(v, Worklist) and v is not Worklist]

@@ -109,6 +109,14 @@ def browser():
 
 
 @pytest.fixture(scope="session")
+def page(tmp_path_factory):
+    """The explorer of a paper with twice as many claims as are drawn at once."""
+    path = tmp_path_factory.mktemp("site") / "claims.html"
+    path.write_text(explorer.page([(p, p.judgements()) for p in papers(["lbfgs"])], {}))
+    return path
+
+
+@pytest.fixture(scope="session")
 def once(tmp_path_factory):
     """Makes a folder once for all processes of a test run; those that come later wait for it."""
     base = tmp_path_factory.getbasetemp()

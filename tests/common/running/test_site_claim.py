@@ -3,15 +3,8 @@
 import pytest
 
 from common.evidence.claims import Claim
-from common.evidence.paper import Judgement, papers
+from common.evidence.paper import Judgement
 from common.running.site import explorer
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    path = tmp_path_factory.mktemp("site") / "claims.html"
-    path.write_text(explorer.page([(p, p.judgements()) for p in papers(["lbfgs"])], {}))
-    return path
 
 
 def said(browser, name):

@@ -4,20 +4,9 @@ import time
 
 import pytest
 
-from common.evidence.paper import papers
-from common.running.site import explorer
-
 ENTER, ESCAPE = "\ue007", "\ue00c"  # WebDriver's codes
 OPENED = "document.activeElement.id === 'claim'"  # a claim is shown, and has the focus
 ROWS = "document.querySelectorAll('#list li').length"
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """Of a paper with twice as many claims as are drawn at once."""
-    path = tmp_path_factory.mktemp("site") / "claims.html"
-    path.write_text(explorer.page([(p, p.judgements()) for p in papers(["lbfgs"])], {}))
-    return path
 
 
 def settled(browser, text):
