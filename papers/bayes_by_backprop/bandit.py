@@ -20,7 +20,8 @@ from common.data import generator
 from common.training.compiling import compile_apart
 from common.training.devices import widest_float
 from common.training.recipe import Planned, Row
-from papers.bayes_by_backprop.model import as_scalar, gradients
+from common.training.schedules import divided
+from papers.bayes_by_backprop.model import as_scalar, gradients, kl_weights
 from papers.bayes_by_backprop.prior import Prior
 from papers.bayes_by_backprop.settings import Config, make_prior
 
@@ -200,9 +201,31 @@ class Agents(nn.Module):
         return loss / r.numel()
 
 
-def kl_weight(remembered: int, batch: int) -> float:
-    """The weight 1/M of the KL term for a memory of M minibatches, M at least 1."""
-    return 1 / max(1, math.ceil(remembered / batch))
+def minibatches_held(remembered: int, batch: int) -> int:
+    """M, the number of minibatches that a memory's interactions fill, at least 1."""
+    return max(1, math.ceil(remembered / batch))
+
+
+def passes(remembered: int, batch: int, count: int, agents: int, draw: torch.Generator) -> Tensor:
+    """The slots of ``count`` minibatches that go through a memory, each time in a new order.
+
+    A pass has :func:`minibatches_held` minibatches; the last is filled up from the pass's start.
+
+    Args:
+        remembered: interactions that each agent remembers, in the slots from 0.
+        batch: the minibatch size b.
+        count: number of minibatches; the last pass is cut short.
+        agents: number of agents s; each has orders of its own.
+        draw: source of the orders.
+
+    Returns:
+        (s, count · b).
+    """
+    m = minibatches_held(remembered, batch)
+    positions = torch.arange(m * batch) % remembered
+    orders = torch.stack([torch.randperm(remembered, generator=draw)
+                          for _ in range(agents * math.ceil(count / m))])
+    return rearrange(orders[:, positions], "(s p) i -> s (p i)", s=agents)[:, :count * batch]
 
 
 class BanditRecipe(Planned):
@@ -230,22 +253,33 @@ class BanditRecipe(Planned):
         self.regret = torch.zeros(c.task.agents, dtype=widest_float(self.device),
                                   device=self.device)
 
+    def rates(self, step: int) -> dict[str, float]:
+        """The learning rate α, divided by 10 at the milestones."""
+        return {"lr": divided(self.config.optim.lr, self.config.optim.milestones, step)}
+
     def row(self, step: int) -> Row:
         """The mushroom that each agent meets, ``met`` (s,), and uniform numbers ``chance`` (3, s).
 
         They are the same for all arms with one seed. The row also has the memory's ``slot`` to
-        write, the slots ``recalled`` for the minibatches, (s, updates · b), and π.
+        write, the slots ``recalled`` for the minibatches, (s, updates · b), and the weights ``π``
+        of their KL terms, (updates,).
         """
         task, size = self.config.task, self.config.train.batch_size
-        s, draw = task.agents, self.generator("bandit", step)
+        s, draw, shuffle = (task.agents, self.generator("bandit", step),
+                            self.generator("memory", step + 1))
         remembered = min(step + 1, task.memory)
+        if task.recall == "passes":
+            recalled = passes(remembered, size, task.updates, s, shuffle)
+        else:
+            recalled = torch.randint(remembered, (s, task.updates * size), generator=shuffle)
+        m = minibatches_held(remembered, size)
+        π = kl_weights(m, self.config.optim.kl)[torch.arange(task.updates) % m]
         return super().row(step) | {
             "met": torch.randint(len(self.features), (s,), generator=draw),
             "chance": torch.rand(3, s, generator=draw),
             "slot": torch.tensor([step % task.memory]),
-            "recalled": torch.randint(remembered, (s, task.updates * size),
-                                      generator=self.generator("memory", step + 1)),
-            "π": torch.tensor(kl_weight(remembered, size))}
+            "recalled": recalled,
+            "π": π.float()}
 
     def update(self, row: Row) -> Tensor:
         """Act, remember, learn; returns the last minibatch's negative log-likelihood."""
@@ -258,8 +292,8 @@ class BanditRecipe(Planned):
         self.regret += oracle(poisonous) - received
         self.memory.add(row["slot"], action * len(self.features) + met, received)
         rows, rewards = self.memory.minibatches(row["recalled"], task.updates)
-        for r, y in zip(rows, rewards, strict=True):
-            loss = self.model.learn(self.contexts[r], y, self.config.optim.lr, row["π"])
+        for r, y, π in zip(rows, rewards, row["π"], strict=True):
+            loss = self.model.learn(self.contexts[r], y, row["lr"], π)
         return loss
 
     def act(self, met: Tensor) -> Tensor:

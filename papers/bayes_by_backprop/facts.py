@@ -9,6 +9,8 @@ import torch
 from scipy import special
 
 from common.evidence.results import Result
+from common.training.schedules import divided
+from papers.bayes_by_backprop.bandit import minibatches_held
 from papers.bayes_by_backprop.model import gradients, kl_weights
 from papers.bayes_by_backprop.prior import ScaleMixturePrior
 from papers.bayes_by_backprop.train import GRID
@@ -113,6 +115,30 @@ def ahead(runs: dict[str, Result], more: str, less: str) -> float:
     """Fig. 6: mean difference between two kinds of agent on the same mushrooms, over its error."""
     difference = agents(runs[more]) - agents(runs[less])
     return float(difference.mean() / standard_error(difference))
+
+
+def regret_between(runs: dict[str, Result], first: int, last: int) -> float:
+    """Fig. 6: the regret added from mushroom ``first`` to ``last``, mean over a run's agents."""
+    (run,) = runs.values()
+    return run.at("regret", last) - run.at("regret", first)
+
+
+def width_by_entropy(run: Result) -> float:
+    """The bandit's σ at the end of a run if nothing but the entropy of q(w|θ) moved it.
+
+    Of eq. (2)'s π log q(w|θ) the term −π log σ lowers the cost as σ grows. Eqs. (4) and (6) then
+    give Δρ = α π (1 − e^−σ)/σ an update, for 1/(1 + e^−ρ) = 1 − e^−σ.
+
+    Args:
+        run: a run with posteriors.
+    """
+    c, ρ = run.config, run.config["model.rho"]
+    for step in range(c["train.steps"]):
+        σ = math.log1p(math.exp(ρ))
+        α = divided(c["optim.lr"], c["optim.milestones"], step)
+        m = minibatches_held(min(step + 1, c["task.memory"]), c["train.batch_size"])
+        ρ += c["task.updates"] * α / m * -math.expm1(-σ) / σ
+    return math.log1p(math.exp(ρ))
 
 
 def quartiles(run: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from common.evidence.legends import legend, legend_of_all
 from common.evidence.paper import Paper
 from common.evidence.plotting import (
     COLOURS,
+    dots,
     figure,
     gallery_figure,
     label_points,
@@ -26,6 +27,7 @@ from papers.bayes_by_backprop.facts import (
     by_validation_error,
     lowest_cost,
     quartiles,
+    width_by_entropy,
 )
 from papers.bayes_by_backprop.train import GRID
 
@@ -34,6 +36,11 @@ ARMS = [("sgd", "SGD", COLOURS[1]), ("dropout", "dropout", COLOURS[2]),
 BESIDE = [("mixture_decay_400", "BBB, scale mixture, rate falls", COLOURS[3]),
           ("mixture_slow_400", "BBB, scale mixture, lr 1e−4", COLOURS[5])]
 """Runs at 400 units that are in no table of the paper."""
+
+EXPLORE = (("bandit_bbb", "as in Fig. 6"), ("explore_rho", "ρ = −5"),
+           ("explore_noise", "noise 0.3"), ("explore_falling", "rate falls"),
+           ("explore_passes", "passes"))
+"""Kinds of BBB agents: the one of Fig. 6 and single changes to it."""
 
 UNITS = (400, 800, 1200)
 
@@ -47,6 +54,8 @@ def draw(paper: Paper) -> Iterator[tuple[str, str, Figure]]:
     yield posterior(paper)
     yield fig5(paper)
     yield fig6(paper)
+    if any(name.startswith("explore_") for name in paper.results):
+        yield explore(paper)
     if any(f"{arm}_400" in paper.results for arm, _, _ in ARMS):
         yield uncertainty(paper)
     yield search(paper)
@@ -212,6 +221,36 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
     return "fig6", ("Fig. 6: cumulative regret, mean over agents, published (dots, of five) and "
                     "measured; crosses: every agent at the end. Beside it: what the agents were "
                     f"given; a dot is an agent, a bar their mean. {BBB}"), fig
+
+
+def explore(paper: Paper) -> tuple[str, str, Figure]:
+    fig, (regret, width) = figure(2, height=3.4)
+    published = paper.published("fig6")
+    upto = published["steps"] <= 20_000
+    regret.plot(published["steps"][upto], published["bandit_bbb"][upto], "o--", color="black",
+                markersize=3, linewidth=0.8, label="published")
+    for k, (name, label) in enumerate(EXPLORE):
+        runs = paper.results.get(name, [])
+        if runs:
+            steps = runs[0].curves["regret"][0]
+            early = steps <= 20_000
+            over_seeds(regret, steps[early],
+                       np.stack([r.curves["regret"][1][early] for r in runs]), label, COLOURS[k])
+            published_bar(width, k, width_by_entropy(runs[0]))
+            dots(width, k, [r.metrics["median_sigma"] for r in runs], COLOURS[k], markersize=4)
+    regret.set(xlabel="mushrooms", ylabel="cumulative regret", ylim=(0, None))
+    regret.xaxis.set_major_formatter("{x:,.0f}")
+    regret.yaxis.set_major_formatter("{x:,.0f}")
+    width.set(ylabel="median σ at the end", ylim=(0, None), xlim=(-0.6, len(EXPLORE) - 0.4))
+    width.set_xticks(range(len(EXPLORE)), [f"{label},\n{end}" for (_, label), end in zip(
+        EXPLORE, ["50,000"] + ["20,000"] * 4, strict=True)], rotation=40, ha="right", fontsize=8)
+    legend(regret, loc="upper left")
+    legend_below(fig, ("if the entropy of q alone moved it", {"color": "black", "lw": 2}),
+                 ("measured, a run of five agents", {"marker": "o", "ls": "", "color": "grey"}))
+    return "explore", (
+        "Why BBB goes on exploring: the agents of Fig. 6 and four single changes. On the left "
+        "their regret, mean over agents; on the right the posterior's width after so many "
+        f"mushrooms, measured and as the entropy term alone predicts. {BBB}"), fig
 
 
 def settings(axes: Axes, paper: Paper, names: list[str], labels: list[str]) -> None:

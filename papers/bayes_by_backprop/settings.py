@@ -37,6 +37,9 @@ class TaskConfig:
     epsilon: float = key(0.0, "probability of a random action", least=0, most=1, only=BANDIT)
     memory: int = key(4096, "interactions an agent remembers", least=1, most=10**6, only=BANDIT)
     updates: int = key(64, "updates after each interaction", least=1, most=10**6, only=BANDIT)
+    recall: Literal["drawn", "passes"] = key(
+        "drawn", "minibatches drawn from the memory, or passes through it in a new order each time",
+        only=BANDIT)
     thompson: int = key(2, "weight samples averaged to choose an action", least=1, most=10**6,
                         only=both(BANDIT, POSTERIOR))
 
@@ -67,13 +70,13 @@ class PriorConfig:
 class OptimConfig:
     lr: float = key(
         1e-3, "learning rate of plain SGD on the loss summed over the minibatch", least=0)
-    milestones: list[int] = key([], "steps after which it is divided by 10", least=1,
-                                only=FIXED_DATA)
+    milestones: list[int] = key([], "steps after which it is divided by 10", least=1)
     rule: Literal["sgd", "adam"] = key("sgd", "eqs. (5), (6), or Adam", only=REGRESSION)
     samples: int = key(1, "weight samples averaged in a step", least=1, most=10**6,
                        only=both(CLASSIFICATION, POSTERIOR))
     kl: Literal["uniform", "decreasing"] = key(
-        "uniform", "π_i = 1/M, or 2^(M−i)/(2^M − 1)", only=both(CLASSIFICATION, POSTERIOR))
+        "uniform", "π_i = 1/M, or 2^(M−i)/(2^M − 1)",
+        only=(both(CLASSIFICATION, POSTERIOR), {**BANDIT, **POSTERIOR, "task.recall": "passes"}))
     slope: Literal["drawn", "mean"] = key(
         "drawn", "∂log P/∂w at the sampled weights, or its mean over q(w|θ)",
         only={**CLASSIFICATION, "optim.fast": True})

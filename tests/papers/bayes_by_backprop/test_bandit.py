@@ -3,7 +3,6 @@
 import copy
 import math
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,8 +11,6 @@ from torch import nn
 
 from common.errors import UserError
 from common.evidence.paper import papers
-from common.evidence.results import Result
-from common.evidence.verdicts import Judge, decide
 from common.experiments import Experiments
 from common.files import ROOT
 from common.training.noise import use_generator
@@ -23,12 +20,12 @@ from papers.bayes_by_backprop.bandit import (
     Agents,
     Memory,
     contexts,
-    kl_weight,
+    minibatches_held,
     oracle,
+    passes,
     reward,
     values,
 )
-from papers.bayes_by_backprop.facts import ahead, inside
 from papers.bayes_by_backprop.prior import GaussianPrior, ScaleMixturePrior, gaussian_log_density
 from papers.bayes_by_backprop.train import BanditRecipe, Config
 
@@ -94,7 +91,48 @@ def test_a_young_memory_gives_only_what_it_holds(mushrooms):
     recalled = [set(r.row(k)["recalled"].flatten().tolist()) for k in range(8)]
     assert recalled == [set(range(min(k + 1, 5))) for k in range(8)]
     assert [r.row(k)["slot"].item() for k in range(8)] == [0, 1, 2, 3, 4, 0, 1, 2]
-    assert kl_weight(1, 64) == 1 and kl_weight(4096, 64) == 1 / 64
+    assert minibatches_held(1, 64) == 1 and minibatches_held(4096, 64) == 64
+
+
+@pytest.mark.parametrize(("remembered", "batch", "count"), [
+    (1, 4, 3), (6, 4, 7), (8, 4, 4), (9, 4, 5)])
+def test_a_pass_meets_every_interaction_once(remembered, batch, count):
+    slots = passes(remembered, batch, count, 3, torch.Generator().manual_seed(0))
+    assert slots.shape == (3, count * batch)
+    length = -(-remembered // batch) * batch
+    for agent in slots.tolist():
+        turns = [agent[k:k + length] for k in range(0, len(agent), length)]
+        for turn in turns:
+            assert turn[remembered:] == turn[:len(turn[remembered:])], "filled up from its start"
+            assert len(set(turn[:remembered])) == len(turn[:remembered])
+        assert len(turns) < 2 or remembered < 6 or turns[0] != turns[1], "a new order each time"
+    assert remembered == 1 or not torch.equal(slots[0], slots[1]), "every agent its own"
+
+
+@pytest.mark.parametrize(("scheme", "weight"), [
+    ("uniform", lambda i, m: 1 / m), ("decreasing", lambda i, m: 2 ** (m - i) / (2**m - 1))])
+def test_the_kl_term_counts_once_a_pass(mushrooms, scheme, weight):
+    r = made(task__recall="passes", optim__kl=scheme, task__memory=21, task__updates=8)
+    for step in range(24):
+        row, n = r.row(step), min(step + 1, 21)
+        m = -(-n // 8)
+        assert row["π"].tolist() == pytest.approx([weight(k % m + 1, m) for k in range(8)])
+        assert set(row["recalled"].flatten().tolist()) == set(range(n))
+
+
+def test_updates_take_their_rate_and_their_weight(mushrooms, monkeypatch):
+    r = made(task__recall="passes", optim__kl="decreasing", optim__lr=0.5, optim__milestones=[18])
+    taken = []
+
+    def learn(x, y, lr, π):
+        taken.append((lr, float(π)))
+        return y.mean()
+
+    monkeypatch.setattr(r.model, "learn", learn)
+    for step in range(20):
+        r.step(step)
+    assert [lr for lr, _ in taken] == pytest.approx([0.5] * 72 + [0.05] * 8)
+    assert [π for _, π in taken[-4:]] == pytest.approx([2 / 3, 1 / 3] * 2)
 
 
 def test_values_equal_a_network_of_torch_for_each_agent():
@@ -223,39 +261,6 @@ def test_agents_learn_what_poisons(mushrooms):
     for k in range(120, 160):
         r.step(k)
     assert (r.regret.mean().item() - early) / 40 < 0.5 * early / 120
-
-
-def finished(name, regrets):
-    metrics = {f"regret_{k}": float(v) for k, v in enumerate(regrets)}
-    return {name: Result("bayes_by_backprop", name, 0, metrics, {}, {"task.agents": len(regrets)},
-                         {})}
-
-
-@pytest.mark.parametrize("n", [5, 25])
-@pytest.mark.parametrize("mean", [8000, 10_000, 10_400, 11_000, 20_000])
-def test_agents_are_judged_as_seeds_would_be(n, mean):
-    regrets = np.random.default_rng(n).normal(mean, 900, n)
-    expected, _ = decide(list(regrets), (8170 - 2451, 8170 + 2451))
-    found, _ = decide([inside(finished("bandit_greedy", regrets), 8170, 2451)], (0, math.inf),
-                      Judge(sd=1))
-    assert found == {"reproduced": "consistent"}.get(expected, expected)
-
-
-@pytest.mark.parametrize("shift", [-3000, -300, 300, 3000])
-def test_kinds_of_agent_are_compared_mushroom_by_mushroom(shift):
-    draw = np.random.default_rng(1)
-    common, own = draw.normal(9000, 4000, 25), draw.normal(0, 1500, 25)
-    runs = finished("a", common + shift + own) | finished("b", common)
-    expected, _ = decide(list(shift + own), (0, math.inf))
-    found, _ = decide([ahead(runs, "a", "b")], (0, math.inf), Judge(sd=1))
-    assert found == {"reproduced": "consistent"}.get(expected, expected)
-
-
-def test_one_agent_that_never_eats_settles_no_order():
-    greedy = finished("greedy", [3240, 6060, 11_025, 7415, 128_915])
-    runs = greedy | finished("bbb", [12_650, 14_100, 11_555, 17_775, 14_395])
-    assert decide([ahead(runs, "greedy", "bbb")], (0, math.inf), Judge(sd=1))[0] == "undecided"
-    assert decide([inside(greedy, 8170, 2451)], (0, math.inf), Judge(sd=1))[0] == "undecided"
 
 
 @pytest.mark.parametrize("arm", ["bbb", "greedy", "1", "5"])
