@@ -187,7 +187,8 @@ def test_renamed_data_are_found(clone):
 @pytest.mark.parametrize("name", ["digits", "parity", "xor"])
 def test_other_data_are_found(clone, name):
     clone.data = {"name": name, "fingerprint": "f" * 64}
-    assert f"its data are called {name} and have the fingerprint ffffffffff, not" in clone.broken()[0]
+    (line, _) = clone.broken()
+    assert f"its data are called {name} and have the fingerprint ffffffffff, not" in line
 
 
 def test_without_history_it_says_so(tmp_path):
