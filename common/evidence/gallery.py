@@ -11,10 +11,11 @@ from __future__ import annotations
 import html
 import textwrap
 from collections import Counter
+from collections.abc import Sequence
 
 from common.evidence import plotting
 from common.evidence.counting import Count, cost
-from common.evidence.paper import Paper
+from common.evidence.paper import Judgement, Paper
 from common.evidence.picture import MARKS
 from common.evidence.story import result
 from common.evidence.tables import escaped, linked
@@ -102,7 +103,7 @@ def bar(counted: Counter[str], width: float, y: int) -> str:
     return "".join(drawn)
 
 
-def cells(paper: Paper, counted: Count) -> list[str]:
+def cells(paper: Paper, counted: Count, judgements: Sequence[Judgement]) -> list[str]:
     """The cells of a paper's row, in the columns of :data:`HEAD`."""
     base, about = f"papers/{paper.name}", paper.about
     said = html.escape("; ".join(counted.words))
@@ -111,7 +112,8 @@ def cells(paper: Paper, counted: Count) -> list[str]:
             f'<img src="{figures}/{PICTURE}.svg" width="{PIXELS}" alt="{paper.name}"></a>',
             "<br>".join([
                 f"**{linked(about.title, f'{base}/README.md')}**",
-                *lines(f"{about.authors} {about.year}"), *lines(result(paper) or about.shows),
+                *lines(f"{about.authors} {about.year}"),
+                *lines(result(paper, judgements) or about.shows),
                 f'<img src="{figures}/{STRIP}.svg" width="{WIDTH}" alt="{said}">',
                 *lines(f"{MINUTES}: {cost(paper).words}"), f"[report]({base}/REPORT.md)"])]
 

@@ -158,6 +158,8 @@ def build(names: list[str], outdated: list[str] | None = None,
         try:
             (paper,) = papers([name])
             judgements = paper.judgements()
+            counted, changed = count(judgements), changed_verdicts(paper, judgements)
+            row = line(gallery.cells(paper, counted, judgements))
         except UserError as e:  # a half-edited file of one paper must not stop another
             if not names or name in names:
                 raise
@@ -168,9 +170,7 @@ def build(names: list[str], outdated: list[str] | None = None,
         for path in results.unread(paper.folder, paper.experiments.experiments):
             warn(f"nothing reads {shown(path)}: expected a folder named after an experiment, with "
                  "seed<k>.json or pace.json in it")
-        counted = count(judgements)
-        rows.append(line(gallery.cells(paper, counted)))
-        changed = changed_verdicts(paper, judgements)
+        rows.append(row)
         for told in changed:
             warn(f"{told}; update the text")
         if names and name not in names:

@@ -206,7 +206,7 @@ def reported(folder):
     judgements = paper.judgements()
     counted = counting.count(judgements)
     gallery.strip(counted)
-    gallery.cells(paper, counted)
+    gallery.cells(paper, counted, judgements)
     picture.draw(judgements)
     generated.changed_verdicts(paper, judgements)
     page.report_text(paper, judgements, {str(paper.about.picture): "a figure"})

@@ -61,6 +61,7 @@ function places([, one, part, several, parts]) {
 
 /** What is asked for, each as a test of a claim: places, whole numbers, parts of words. */
 function asked(text) {
+  text = text.replace(/§(§?)\s*/g, (_, several) => (several ? "sections " : "section "));
   const wanted = [...text.matchAll(TYPED)].flatMap(places);
   const words = text.replace(TYPED, " ").split(/\s+/).map(w => w.replace(/^,+|,+$/g, ""));
   const number = w => /^\d+(?:[.,]\d+)*\.?$/.test(w);

@@ -178,11 +178,11 @@ def legend() -> str:
 def card(paper: Paper, judgements: Sequence[Judgement]) -> str:
     """A paper on the front page: picture, title, what came out, verdicts, computing time."""
     about = {k: html.escape(str(v)) for k, v in paper.about.model_dump(exclude={"claims"}).items()}
-    base = f"papers/{paper.name}"
+    base, came_out = f"papers/{paper.name}", html.escape(result(paper, judgements))
     return (f'<a class="card" href="{base}/index.html">'
             f'<img src="{base}/figures/{gallery.PICTURE}.svg" alt="" loading="lazy">'
             f'<strong>{about["title"]}</strong> <span>{about["authors"]} {about["year"]}</span> '
-            f'<span class="result">{html.escape(result(paper)) or about["shows"]}</span> '
+            f'<span class="result">{came_out or about["shows"]}</span> '
             f'{strip(judgements)} <span class="counted">{gallery.MINUTES}: '
             f'{html.escape(cost(paper).words)}</span></a>')
 

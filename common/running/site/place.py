@@ -15,6 +15,9 @@ from common.files import LOCK, locked, shown
 MARK = ".papers-site"
 """Lies in a folder that this command made and may make again."""
 
+EARLIER = ".earlier"
+"""Ends the name of an earlier site that has been moved aside."""
+
 SITE_SIZE = "<!-- the size of the site -->"
 """Stands in the front page until there is a size to be stated."""
 
@@ -79,7 +82,7 @@ def instead_of(to: Path) -> Iterator[Path]:
         begun = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
     except OSError as e:
         raise UserError(f"cannot write {shown(to)}: {e.strerror}") from e
-    earlier = begun.with_name(f"{begun.name}.earlier")
+    earlier = begun.with_name(begun.name + EARLIER)
     try:
         begun.chmod(0o755)  # others may read a site
         with locked(begun, f"{shown(begun)}: another process builds in it"):
@@ -97,8 +100,14 @@ def instead_of(to: Path) -> Iterator[Path]:
 
 
 def remove_left(to: Path) -> None:
-    """Remove what builds into a folder have left beside it that no process works on any more."""
+    """Remove what builds into a folder have left beside it that no process works on any more.
+
+    A site that was moved aside by a process killed before it moved the new one in is put back.
+    """
     for left in to.parent.glob(f".{glob.escape(to.name)}.*"):
         if (left / MARK).is_file():
+            if left.suffix == EARLIER and not to.exists():
+                left.replace(to)
+                continue
             with contextlib.suppress(UserError), locked(left, "a build that is under way"):
                 shutil.rmtree(left, ignore_errors=True)

@@ -64,7 +64,8 @@ def test_pictures_are_as_wide_as_meant_in_830_pixels():
     widest = 7.4  # pixels of a character, mean of a line
     assert gallery.LETTERS * widest <= gallery.WIDTH
     (paper,) = papers(["deep_compression"])
-    picture, said = gallery.cells(paper, count(paper.judgements()))
+    judgements = paper.judgements()
+    picture, said = gallery.cells(paper, count(judgements), judgements)
     assert f'width="{gallery.PIXELS}"' in picture
     assert 'src="papers/deep_compression/figures/gallery.svg"' in picture
     assert f'href="papers/deep_compression/figures/{paper.about.picture}.svg"' in picture

@@ -238,7 +238,7 @@ def test_no_text_of_a_claim_makes_a_heading_or_html_of_the_report():
     judgements = paper.judgements()
     texts = dict.fromkeys(("where", "says", "obtained", "because", "afterwards"), HOSTILE)
     hostile = [replace(j, claim=j.claim.model_copy(update=texts)) for j in judgements]
-    row = gallery.cells(paper, count(judgements))
+    row = gallery.cells(paper, count(judgements), judgements)
     text = page.report_text(paper, hostile, {paper.about.picture: "a figure"})
     for made in (text, tables.line(row)):
         assert "alert(1)" in made and not re.search(r"(?<!\\)<script|(?<!\\)`a`|\[x\]\(http", made)

@@ -22,6 +22,8 @@ def page(tmp_path_factory):
     ("Table 9, Fig. 2.", ["Fig. 2, Table 9"], ["Fig. 9, Table 2", "Table 9"]),
     ("table 9", ["Tables 8 and 9", "Liu, tables 1 to 12"], ["Table 19", "Table 90", "9"]),
     ("section 4.2", ["section 4.2, Fig. 6", "sections 4.1, 4.2"], ["section 4", "section 4.21"]),
+    ("§4.2", ["section 4.2, Fig. 6"], ["section 4", "section 4.21", "4.2 points"]),
+    ("§§ 3 and 4", ["sections 3 and 4"], ["section 3", "section 4.2"]),
     ("section 4", ["Section 4, p. 9"], ["section 4.2", "section 14", "section 1, p. 4"]),
     ("eq. 15", ["eqs. (1), (15)", "equation 15"], ["eq. (5)", "eqs. (1), (5)"]),
     ("p. 5", ["section 3, p. 5", "pp. 4–5"], ["p. 14", "p. 51", "p = 5"]),

@@ -120,8 +120,10 @@ def test_the_front_page_says_what_the_strips_colours_mean():
 
 def test_a_card_says_what_came_out_and_what_it_cost():
     (paper,) = papers(["warm_start"])
-    text = pages.card(paper, paper.judgements())
-    assert html.escape(result(paper)) in text and html.escape(paper.about.shows) not in text
+    judgements = paper.judgements()
+    text = pages.card(paper, judgements)
+    assert html.escape(result(paper, judgements)) in text
+    assert html.escape(paper.about.shows) not in text
     assert f"minutes on two cores: {cost(paper).words}" in text
     assert 'src="papers/warm_start/figures/gallery.svg"' in text
     assert not re.search(r"</(?:strong|span)><span[^>]*>\w", text), "the search would glue words"

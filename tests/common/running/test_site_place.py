@@ -129,6 +129,16 @@ def test_what_a_killed_build_has_left_is_removed_by_the_next(tmp_path):
     assert {p.name for p in site.iterdir()} == {place.MARK}
 
 
+def test_a_site_that_a_killed_build_had_moved_aside_is_put_back(tmp_path):
+    aside = tmp_path / ".site.abc.earlier"
+    place.write(aside / place.MARK, "")
+    place.write(aside / "index.html", "the earlier one")
+    with pytest.raises(ZeroDivisionError), place.instead_of(tmp_path / "site"):
+        raise ZeroDivisionError
+    assert (tmp_path / "site/index.html").read_text() == "the earlier one"
+    assert [p.name for p in tmp_path.iterdir()] == ["site"]
+
+
 @pytest.mark.slow
 def test_the_front_page_states_the_size_of_the_site(small):
     site, _ = small
