@@ -271,15 +271,23 @@ SHOW = r"\+?,?\.[0-9]{1,2}[efg%p]"
 
 SOURCES = ("printed", "derived", "read off", "quoted by ")
 
+NAMED = r"[^,;:(]*?(?:\b[A-Z]|\"[^\"]+\"|https?://|\w+/\w)"
+"""What names somebody: a word with a capital, a title in quotes, an address or a repository."""
+
 
 def _check(claim: Claim, where: str) -> None:
     """Refuse parts that have the right types but contradict or lack one another."""
     if not re.fullmatch(SHOW, claim.show):
         raise UserError(f"{where}: show: {claim.show!r}: expected a format of numbers such as .2f, "
                         ".4g or .1%")
-    if claim.published is not None and not claim.obtained.startswith(SOURCES):
+    given = claim.published is not None or claim.obtained
+    if given and not claim.obtained.startswith(SOURCES):
         raise UserError(f"{where}: obtained: {claim.obtained!r}: expected 'obtained' to give the "
                         f"number's source, beginning with one of {', '.join(SOURCES)}")
+    if "quoted by" in claim.obtained and not re.search(f"quoted by {NAMED}", claim.obtained):
+        raise UserError(f"{where}: obtained: {claim.obtained!r}: expected a name after 'quoted "
+                        "by': a word with a capital, a title in double quotes, an address or a "
+                        "repository")
     measure, judge = claim.measure, claim.judge
     if measure is None:
         if not claim.because:

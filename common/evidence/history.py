@@ -5,7 +5,8 @@ contained the claim's band, published value, measure and table in that commit. T
 the fingerprint that everybody's data of that name have.
 
 A claim that was written or changed after its results were known says so, with the reason, in
-``afterwards``; the report shows it beside the verdict.
+``afterwards``; the report shows it beside the verdict. From the commit that gave the reason on it
+is fixed like the others.
 """
 
 from __future__ import annotations
@@ -68,6 +69,25 @@ class History:
         """The entries of a ``claims.yaml`` by id, without expanding tables."""
         return entries(self.text(blob))
 
+    def explained(self, file: str, name: str, reason: str) -> str:
+        """The commit that wrote the reason which a claim gives in ``afterwards``.
+
+        Args:
+            file: the path of its ``claims.yaml``.
+            name: the claim.
+            reason: the reason as it is now.
+
+        Returns:
+            The first of the latest versions in a row that have it; empty if none has it yet.
+        """
+        first = ""
+        for commit in (git(self.root, "log", "--format=%H", "--", file) or "").split():
+            entry = self.claims(self.blob(commit, file)).get(name) or {}
+            if entry.get("afterwards") != reason:
+                break
+            first = commit
+        return first
+
     def text(self, blob: str) -> str:
         """The content of a git blob; empty for an empty hash."""
         return (blob and git(self.root, "cat-file", "blob", blob)) or ""
@@ -125,7 +145,9 @@ def of_claims(paper: Paper, history: History) -> Iterator[str]:
     here = entries((paper.folder / "claims.yaml").read_text(encoding="utf-8-sig"))
     wanted = {c.id: c for c in paper.claims}
     for name, entry in here.items():
-        if entry.get("afterwards"):
+        if reason := entry.get("afterwards"):
+            if commit := history.explained(file, name, reason):
+                yield from changes(paper, history, file, entry, commit, "which gave its reason")
             continue
         claims = [wanted[name]] if name in wanted else [
             c for c in paper.claims if c.each and c.each == entry.get("each")]
@@ -135,7 +157,8 @@ def of_claims(paper: Paper, history: History) -> Iterator[str]:
         first = {made_by(paper, history, r[k]): r[k] for r in runs.values() for k in seeds}
         for commit, result in first.items():
             if commit in history.commits:
-                yield from changes(paper, history, file, entry, commit, result)
+                yield from changes(paper, history, file, entry, commit,
+                                   f"which made {result.name}")
 
 
 def made_by(paper: Paper, history: History, result: Result) -> str:
@@ -176,25 +199,24 @@ def plan_of(given: dict[str, Any], name: str) -> tuple[int, ...]:
 
 
 def changes(paper: Paper, history: History, file: str, entry: dict[str, Any], commit: str,
-            result: Result) -> Iterator[str]:
-    """How a claim differs from what it was in the commit that made a result."""
+            what: str) -> Iterator[str]:
+    """How a claim differs from what it was in a commit, and what that commit did."""
     blob, name = history.blob(commit, file), entry["id"]
     before = history.claims(blob).get(name) if blob else None
     if before is None:
-        yield f"{paper.name}: claim {name} did not stand in {commit[:10]}, which made {result.name}"
+        yield f"{paper.name}: claim {name} did not stand in {commit[:10]}, {what}"
         return
     for part in PROMISED:
         was, now = (without_reason(e.get(part)) for e in (before, entry))
         if was != now:
-            yield (f"{paper.name}: claim {name}: {part} was {was} in {commit[:10]}, which made "
-                   f"{result.name}, and is {now}")
+            yield (f"{paper.name}: claim {name}: {part} was {was} in {commit[:10]}, {what}, and is "
+                   f"{now}")
     if table := entry.get("each"):
         path = paper.folder / "published" / f"{table}.csv"
         there = history.text(history.blob(commit, path.relative_to(history.root).as_posix()))
         columns = re.findall(r"{(\w+)}", str([entry.get(part) for part in ("id", *PROMISED)]))
         if numbers(there, columns) != numbers(path.read_text(encoding="utf-8-sig"), columns):
-            yield (f"{paper.name}: table {path.name} was another in {commit[:10]}, which made "
-                   f"{result.name}")
+            yield f"{paper.name}: table {path.name} was another in {commit[:10]}, {what}"
 
 
 def numbers(table: str, columns: list[str]) -> list[list[str | None]]:

@@ -250,8 +250,7 @@ def stands_alone(j: Judgement, judgements: Sequence[Judgement]) -> bool:
 def details(paper: Paper, j: Judgement) -> str:
     """One claim's paragraph: its source, measurement and judgement, and why it failed."""
     claim = j.claim
-    source = (f"value {escaped(claim.obtained)}." if claim.published is not None
-                 else "no number.")
+    source = f"value {escaped(claim.obtained)}." if claim.obtained else "no number."
     lines = [f'<a id="{claim.id}"></a>**{claim.id}**: {j.verdict}\n',
              f"- Paper: {escaped(claim.where)}; {source}"]
     if j.values and claim.experiments:

@@ -7,11 +7,13 @@
 
 Of each experiment the first recorded seed is begun again in a folder of its own, or the first whose
 precision this machine has (TF32 takes a graphics card), up to the first logged loss (at most 1,000
-updates) or as far as its result keeps the first losses one by one. The fingerprint of data that
-were not computed counts too. A difference of more than one part in 10,000 is compared with what
-rounding does: the same beginning from weights, or starting points, moved by one part in a million.
-What is larger than five times that makes the result *stale*: a note beside it (seed0.differs) says
-so until the experiment is run again, or agrees.
+updates) or as far as its result keeps the first losses one by one. What was measured up to there
+is compared too, all final metrics where that is the whole run; and the fingerprint of data that
+were not computed. A difference of more than one part in 10,000 is compared with what rounding does
+to the losses, or to the metrics: the same beginning from weights, or starting points, moved by one
+part in a million. What is larger than five times that (and, of metrics, than what a move five
+times as large does, for counts move in jumps) makes the result *stale*: a note beside it
+(seed0.differs) says so until the experiment is run again, or agrees.
 
 Exit status: 0, or 1 if a result differs.
 """
@@ -23,7 +25,7 @@ import dataclasses
 import functools
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -49,24 +51,34 @@ FAR, NEAR, NUDGE, MARGIN = 1000, 1e-4, 1e-6, 5.0
 """The largest number of updates; the relative difference that is accepted at once; the relative
 change of weights that simulates rounding; the accepted multiple of its effect."""
 
+TINY = 1e-12
+"""A difference of metrics that rounding makes of zero, such as a singular value of 1e-16."""
+
 OPTIONS = ("experiments", "at_most")
+
+Pair = tuple[int, float, float]
+"""A metric's step, its value in one run, and in another: NaN if that does not measure it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Beginning:
-    """The first losses of a run.
+    """The first losses of a run, and what was measured meanwhile.
 
     Attributes:
         first: the losses of the first updates, as far as they were kept.
         step: the update after which the first mean loss was logged; 0 if it is not compared.
         mean: the mean loss up to that update.
         fingerprint: the data's fingerprint.
+        measured: the metrics of every evaluation up to there, by step and name.
+        clocked: the names of those that read a clock, which are not compared.
     """
 
     first: tuple[float, ...]
     step: int
     mean: float
     fingerprint: str
+    measured: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    clocked: Sequence[str] = ()
 
     @property
     def updates(self) -> int:
@@ -80,20 +92,46 @@ class Beginning:
             pairs.append((self.mean, other.mean))
         return max((apart(a, b) for a, b in pairs), default=0.0)
 
+    def metrics(self, other: Beginning) -> dict[str, list[Pair]]:
+        """Every metric of this run beside the other's, at the steps where both were evaluated."""
+        found: dict[str, list[Pair]] = {}
+        for step in sorted(self.measured.keys() & other.measured.keys()):
+            there = other.measured[step]
+            for name, value in self.measured[step].items():
+                if name not in other.clocked:
+                    found.setdefault(name, []).append((step, value, there.get(name, math.nan)))
+        return found
+
+    def moved(self, other: Beginning) -> float:
+        """The largest relative difference between the metrics of two beginnings."""
+        return max(map(furthest, self.metrics(other).values()), default=0.0)
+
 
 def apart(a: float, b: float) -> float:
-    """The relative difference of two losses; infinite if one is not finite."""
+    """The relative difference of two numbers; infinite if they differ and one is not finite."""
+    if a == b:
+        return 0.0
     if not (math.isfinite(a) and math.isfinite(b)):
         return math.inf
     return abs(a - b) / max(abs(a), abs(b), 1e-30)
+
+
+def furthest(pairs: Sequence[Pair]) -> float:
+    """The largest relative difference of a metric."""
+    return max((apart(a, b) for _, a, b in pairs if not abs(a - b) <= TINY), default=0.0)
 
 
 def recorded(result: Result) -> Beginning:
     """The beginning of a run as recorded in its result."""
     steps, means = result.curves.get("train_loss", ((0,), (0.0,)))
     step = int(steps[0]) if steps[0] <= FAR else 0
+    measured: dict[int, dict[str, float]] = {}
+    for name, (at, values) in result.record.curves.items():
+        for k, value in zip(at, values, strict=True) if name != "train_loss" else ():
+            measured.setdefault(int(k), {})[name] = value
+    measured[result.record.config["train"]["steps"]] = result.record.metrics  # with all digits
     return Beginning(tuple(result.record.first_losses), step, float(means[0]),
-                     result.record.data.fingerprint)
+                     result.record.data.fingerprint, measured)
 
 
 def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beginning:
@@ -132,9 +170,12 @@ def again(paper: Paper, result: Result, updates: int, nudge: float = 0.0) -> Beg
         saved = checkpoint.of_run(folder)
         if saved is None or saved.step < updates:  # stopped before it made all updates
             raise Paused(f"{result.name}: asked to end; what was looked at before is noted")
-        lines = [line for line in tracking.read(folder) if "loss" in line]
-    step, mean = (lines[0]["step"], lines[0]["loss"]) if lines else (0, 0.0)
-    return Beginning(tuple(saved.first_losses), step, mean, made.data.fingerprint)
+        lines = tracking.read(folder)
+    step, mean = next(((line["step"], line["loss"]) for line in lines if "loss" in line), (0, 0.0))
+    measured = {line["step"]: {k.removeprefix("eval/"): v for k, v in line.items()
+                               if k.startswith("eval/")} for line in lines if "loss" not in line}
+    return Beginning(tuple(saved.first_losses), step, mean, made.data.fingerprint, measured,
+                     made.clocked)
 
 
 def precision_of(result: Result) -> str:
@@ -193,12 +234,32 @@ def difference(paper: Paper, result: Result) -> str:
     if known and now.fingerprint != before.fingerprint:    # between machines; losses suffice there
         return (f"recorded with data of fingerprint {before.fingerprint[:10]}, the code makes "
                 f"{now.fingerprint[:10]}")
-    found = before.apart(now)
-    if found <= NEAR:
+    losses, metrics = before.apart(now), before.moved(now)
+    if max(losses, metrics) <= NEAR:
         return ""
-    rounding = max(now.apart(again(paper, result, before.updates, s * NUDGE)) for s in (1, -1))
-    if found <= MARGIN * rounding:
-        return ""
+    nudged = [again(paper, result, before.updates, s * NUDGE) for s in (1, -1)]
+    rounding = max(map(now.apart, nudged))
+    if losses > max(NEAR, MARGIN * rounding):
+        return of_losses(before, now, rounding)
+    rounding = max(map(now.moved, nudged))
+    accepted = max(NEAR, MARGIN * rounding)
+    if metrics > accepted:
+        accepted = max(accepted, *(
+            now.moved(again(paper, result, before.updates, s * MARGIN * NUDGE)) for s in (1, -1)))
+    return of_metrics(before, now, rounding, accepted) if metrics > accepted else ""
+
+
+def of_metrics(before: Beginning, now: Beginning, rounding: float, accepted: float) -> str:
+    """The first metric that differs by more than is accepted, in words."""
+    name, (step, a, b) = next((k, p) for k, pairs in before.metrics(now).items()
+                              for p in pairs if furthest([p]) > accepted)
+    found = ("no longer measured" if math.isnan(b) else
+             f"{b:.7g} now; rounding makes {rounding:.1e} of it")
+    return f"{name} at step {step}: {a:.7g} recorded, {found}"
+
+
+def of_losses(before: Beginning, now: Beginning, rounding: float) -> str:
+    """The first losses that differ, in words."""
     pairs = [(k + 1, a, b, "loss of update") for k, (a, b) in
              enumerate(zip(before.first, now.first, strict=False))]
     if before.step and before.step == now.step:

@@ -32,8 +32,19 @@ class SGDByTensors(torch.optim.SGD):
     changes must therefore be a tensor, which ``torch.optim.SGD`` does not accept.
 
     With gradient g, decay λ and velocity v: v ← momentum·v + g + λw, w ← w − lr·v. Nesterov
-    momentum and dampening are not supported.
+    momentum, dampening and ascent are not supported.
+
+    Raises:
+        ValueError: one of these is asked for.
     """
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own; raises as the class does."""
+        group = {**self.defaults, **param_group}
+        for name in ("nesterov", "dampening", "maximize"):
+            if group[name]:
+                raise ValueError(f"{name}={group[name]}: expected torch.optim.SGD, which has it")
+        super().add_param_group(param_group)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # torch: a closure or none

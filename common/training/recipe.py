@@ -46,6 +46,7 @@ class Recipe:
             numbers. A subclass adds its own; attributes that are None are skipped.
         float64: whether the paper computes in double precision, which some devices lack.
         loss_name: what a step returns; the axis label of the run's learning curve.
+        clocked: names of the metrics that read a clock, which ``papers recheck`` leaves out.
         device: where the run computes.
         data: the data set; its name and fingerprint go into the result.
         chance: the run's random generator on its device; None on a CPU, where the run uses
@@ -57,6 +58,7 @@ class Recipe:
 
     state_names: tuple[str, ...] = ("model", "optimizer")
     float64, loss_name = False, "training loss"
+    clocked: tuple[str, ...] = ()
     data: DataSet
     model: nn.Module
     optimizer: torch.optim.Optimizer | None = None

@@ -93,7 +93,24 @@ class Muon(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with options of their own; raises as the class does."""
-        group = {**self.defaults, **param_group}
+        self._check({**self.defaults, **param_group})
+        given = param_group["params"]
+        params = [given] if isinstance(given, Tensor) else list(given)
+        for p in (entry[1] if isinstance(entry, tuple) else entry for entry in params):
+            if isinstance(p, Tensor) and (p.dim() < 2 or not p.numel() or p.is_complex()):
+                raise ValueError(f"a parameter of shape {tuple(p.shape)} and {p.dtype}: expected "
+                                 "real numbers in two or more dimensions; give it to another "
+                                 "optimiser")
+        super().add_param_group({**param_group, "params": params})
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take a saved state; raises as the class does."""
+        for group in state_dict["param_groups"]:
+            self._check({**self.defaults, **group})
+        super().load_state_dict(state_dict)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        """Refuse options that cannot be used."""
         lr, momentum, steps = group["lr"], group["momentum"], group["steps"]
         if (lr.numel() != 1 if isinstance(lr, Tensor) else
                 not isinstance(lr, int | float) or not 0 <= lr < math.inf):
@@ -106,14 +123,6 @@ class Muon(torch.optim.Optimizer):
             raise ValueError(f"steps={steps}: expected at least 1, a whole number")
         if group.get("weight_decay"):
             raise ValueError(f"weight_decay={group['weight_decay']}: Muon has none")
-        given = param_group["params"]
-        params = [given] if isinstance(given, Tensor) else list(given)
-        for p in (entry[1] if isinstance(entry, tuple) else entry for entry in params):
-            if isinstance(p, Tensor) and (p.dim() < 2 or not p.numel() or p.is_complex()):
-                raise ValueError(f"a parameter of shape {tuple(p.shape)} and {p.dtype}: expected "
-                                 "real numbers in two or more dimensions; give it to another "
-                                 "optimiser")
-        super().add_param_group({**param_group, "params": params})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

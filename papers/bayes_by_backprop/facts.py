@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import torch
-from scipy import special
 
 from common.evidence.results import Result
 from common.training.schedules import divided
@@ -87,34 +86,6 @@ def overtakes(runs: dict[str, Result]) -> float:
     if first >= len(ahead):
         return math.inf
     return float(steps[first + width - 1]) / UPDATES
-
-
-def agents(run: Result) -> np.ndarray:
-    """The final regret of every agent of a run, (s,), in order."""
-    return np.array([run.metrics[f"regret_{k}"] for k in range(run.config["task.agents"])])
-
-
-def standard_error(values: np.ndarray) -> float:
-    """The standard error of a mean, scaled so that ±1.96 of it is Student's 95 % interval."""
-    n = len(values)
-    return float(values.std(ddof=1) / math.sqrt(n) * special.stdtrit(n - 1, 0.975)
-                 / special.ndtri(0.975))
-
-
-def inside(runs: dict[str, Result], published: float, band: float) -> float:
-    """Fig. 6: how far inside ``band`` around the published value the mean over a run's agents is.
-
-    In standard errors of that mean; negative outside the band.
-    """
-    (run,) = runs.values()
-    regrets = agents(run)
-    return float((band - abs(regrets.mean() - published)) / standard_error(regrets))
-
-
-def ahead(runs: dict[str, Result], more: str, less: str) -> float:
-    """Fig. 6: mean difference between two kinds of agent on the same mushrooms, over its error."""
-    difference = agents(runs[more]) - agents(runs[less])
-    return float(difference.mean() / standard_error(difference))
 
 
 def regret_between(runs: dict[str, Result], first: int, last: int) -> float:

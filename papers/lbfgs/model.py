@@ -73,8 +73,6 @@ class LineSearch(torch.optim.Optimizer):
 
     def __init__(self, params: Iterable[Tensor], c1: float = 1e-4, c2: float = 0.9,
                  fixed: bool = False, **options: Any):
-        if not 0 < c1 < c2 < 1:
-            raise ValueError(f"c1={c1}, c2={c2}: expected 0 < c1 < c2 < 1")
         super().__init__(params, {"c1": c1, "c2": c2, "fixed": fixed, **options})
         self.memory.update(evaluations=0, iterations=0, stalled=False)
 
@@ -82,7 +80,20 @@ class LineSearch(torch.optim.Optimizer):
         """Take the one group; a direction is of all parameters together."""
         if self.param_groups:
             raise ValueError("a further parameter group: expected one group with all parameters")
+        self.check({**self.defaults, **param_group})
         super().add_param_group(param_group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take a saved state; raises as the class does."""
+        for group in state_dict["param_groups"]:
+            self.check({**self.defaults, **group})
+        super().load_state_dict(state_dict)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Refuse options that cannot be used; raises as the class does."""
+        c1, c2 = group["c1"], group["c2"]
+        if not 0 < c1 < c2 < 1:
+            raise ValueError(f"c1={c1}, c2={c2}: expected 0 < c1 < c2 < 1")
 
     @property
     def _params(self) -> list[Tensor]:
@@ -200,10 +211,13 @@ class LBFGS(LineSearch):
 
     def __init__(self, params: Iterable[Tensor], m: int = 5, c1: float = 1e-4, c2: float = 0.9,
                  fixed: bool = False):
-        if m < 1:
-            raise ValueError(f"m={m}: expected at least one pair")
         super().__init__(params, c1, c2, fixed, m=m)
         self.forget()
+
+    def check(self, group: dict[str, Any]) -> None:
+        if group["m"] < 1:
+            raise ValueError(f"m={group['m']}: expected at least one pair")
+        super().check(group)
 
     def direction(self, closure: Closure, g: Tensor) -> Tensor:
         S, Y = self.memory["S"], self.memory["Y"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -61,10 +61,14 @@ class Newton(LineSearch):
 
     def __init__(self, params: Iterable[Tensor], kind: Kind = "modified", c1: float = 1e-4,
                  c2: float = 0.9, fixed: bool = False):
+        super().__init__(params, c1, c2, fixed, kind=kind)
+
+    def check(self, group: dict[str, Any]) -> None:
+        kind = group["kind"]
         if kind not in get_args(Kind):
             raise ValueError(f"kind={kind!r}: expected a kind of Newton step"
                              f"{nearest(str(kind), get_args(Kind))}")
-        super().__init__(params, c1, c2, fixed, kind=kind)
+        super().check(group)
 
     def hessian(self, closure: Closure) -> Tensor:
         """H (n, n) at the parameters; counts as one evaluation."""

@@ -22,15 +22,18 @@ def check_settings(rule: str, solver: str, damping: float, β: float, scaled: bo
         if value not in known:
             raise UserError(f"{name}={value!r}{nearest(str(value), known)}")
     for name, number, expected, fits in (
-            ("damping", damping, "a finite number above 0", 0 < damping < math.inf),
-            ("β", β, "a finite number above 1", 1 < β < math.inf),
-            ("cg_steps", cg_steps, "at least 1", cg_steps >= 1),
-            ("cg_tolerance", cg_tolerance, "at least 0 and below 1", 0 <= cg_tolerance < 1),
-            ("max_bytes", max_bytes, "at least 1", max_bytes >= 1),
-            ("scaled", scaled, "False with solver='cg', which never sees a column of J",
-             not (scaled and solver == "cg"))):
-        if not fits:
-            raise UserError(f"{name}={number}: expected {expected}")
+            ("damping", damping, "a finite number above 0", lambda v: 0 < v < math.inf),
+            ("β", β, "a finite number above 1", lambda v: 1 < v < math.inf),
+            ("cg_steps", cg_steps, "at least 1", lambda v: v >= 1),
+            ("cg_tolerance", cg_tolerance, "at least 0 and below 1", lambda v: 0 <= v < 1),
+            ("max_bytes", max_bytes, "at least 1", lambda v: v >= 1)):
+        if not isinstance(number, int | float) or not fits(number):
+            raise UserError(f"{name}={number!r}: expected {expected}")
+    if not isinstance(scaled, bool):
+        raise UserError(f"scaled={scaled!r}: expected True or False")
+    if scaled and solver == "cg":
+        raise UserError("scaled=True: expected False with solver='cg', which never sees a column "
+                        "of J")
 
 
 def check_module(module: nn.Module) -> None:

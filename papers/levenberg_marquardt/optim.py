@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from einops import einsum, rearrange
@@ -25,6 +25,9 @@ from papers.levenberg_marquardt.checks import check_module, check_settings
 
 Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Residuals (k) of one example, from all weights (n), its input and its target."""
+
+OPTIONS = ("rule", "β", "solver", "cg_steps", "cg_tolerance", "damping")
+"""What a parameter group holds beside its parameters."""
 
 MU_MIN, MU_MAX = 1e-20, 1e20
 FADING = 0.5
@@ -270,6 +273,20 @@ class LevenbergMarquardt(torch.optim.Optimizer):
         self._iterate = compile_apart(iterate) if compile else iterate
         self._checked: dict[tuple, int] = {}  # residuals of an example, by what was checked
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take the one group; a step is of all the module's weights together."""
+        if self.param_groups:
+            raise UserError("a further parameter group: expected one group with all parameters")
+        super().add_param_group(param_group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take a saved state; raises as the class does. It is scaled if what was saved is."""
+        scaled = any("D" in kept for kept in state_dict["state"].values())
+        for group in state_dict["param_groups"]:
+            check_settings(**{k: group.get(k) for k in OPTIONS}, scaled=scaled,
+                           max_bytes=self.max_bytes)
+        super().load_state_dict(state_dict)
+
     @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:  # type: ignore[override]  # torch: a closure or none
         """One iteration on the examples ``inputs`` (m …) and ``targets`` (m …).
@@ -291,7 +308,7 @@ class LevenbergMarquardt(torch.optim.Optimizer):
         each = self._checked[given]
         new, state["μ"], state["ν"], D, before = self._iterate(
             self.weights, θ[None], state["μ"], state["ν"], state.get("D"), inputs, targets,
-            **{k: group[k] for k in ("rule", "β", "solver", "cg_steps", "cg_tolerance", "damping")})
+            **{k: group[k] for k in OPTIONS})
         if D is not None:
             state["D"] = D
         self.weights.put(new[0])

@@ -7,6 +7,7 @@ compiled as a whole, so that no method pays for a network's being several tensor
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
+from common.errors import UserError
 from common.training.compiling import compile_apart
 from papers.levenberg_marquardt.optim import Weights
 
@@ -98,6 +100,12 @@ class VariableRate(torch.optim.Optimizer):
 
     def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.9):
         super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take the one group; an error is of all parameters together."""
+        if self.param_groups:
+            raise UserError("a further parameter group: expected one group with one tensor")
+        super().add_param_group(param_group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]  # torch: a closure or none

@@ -53,6 +53,7 @@ class NetworkRecipe(Supervised):
     state_names = (*Supervised.state_names, "reached", "evaluations", "seconds",
                    "iterations", "last", "errors")
     float64 = True
+    clocked = ("seconds",)
     config: Config
     θ: Tensor
     errors: list[float] | None = None

@@ -78,6 +78,11 @@ GOOD = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
        f"show: {show!r}: expected a format of numbers such as .2f")
       for show in ("%d", "%", "", "d", "s", "c", "x", "n", ".2", "f", "|>9.2f", "0>9f", ".999f")),
     (GOOD.replace("obtained: printed", "obtained: quoted by"), "beginning with one of printed, "),
+    (GOOD.replace("published: 1, obtained: printed", "obtained: x").replace("within: [-1, 1]",
+     "at_least: 1"), "beginning with one of printed, "),
+    *((GOOD.replace("printed", f"'{source}'"), "expected a name after 'quoted by'") for source in (
+        "quoted by a public note", "quoted by two notes, Table 1", "quoted by later work: Fig. 2",
+        "quoted by an extract of arXiv 1712.09913v3", "derived: 1 less 0, quoted by others")),
     (GOOD + GOOD.replace("id: a", "id: A"), "claim 'A': expected a unique id"),
     (GOOD.replace("metric: m", "metric: m, versus: e"), "versus: e: expected another experiment"),
     *((GOOD.replace("experiment: e, metric: m", "function: f").replace(
@@ -153,6 +158,13 @@ def test_a_good_claims_file_is_read(tmp_path):
     (tmp_path / "claims.yaml").write_text(HEAD + GOOD)
     about, (claim,) = read_claims(tmp_path / "claims.yaml")
     assert about.title == "T" and claim.experiments == ["e"]
+
+
+@pytest.mark.parametrize("name", ["a replication at TU Delft", '"re_warm" (a notebook)',
+                                  "the notes at https://a.b", "me/my-repository, an exercise"])
+def test_a_source_with_a_name_is_read(tmp_path, name):
+    (tmp_path / "claims.yaml").write_text(HEAD + GOOD.replace("printed", f"'quoted by {name}'"))
+    assert read_claims(tmp_path / "claims.yaml")[1][0].obtained == f"quoted by {name}"
 
 
 EACH = ("- {id: 'n-{run}', each: t, row: 'run {run}', column: n, where: w, says: 'of {run}', "

@@ -116,6 +116,26 @@ def test_what_says_that_it_was_written_afterwards_is_allowed(clone):
     assert clone.broken() == []
 
 
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("[-1, 2]", "[-9, 9]", "judge was {'within': [-1, 2]} in .*, which gave its reason, and is"),
+    ("published: 1", "published: 3", "published was 1 in .*, which gave its reason, and is 3"),
+    ("[-1, 2]", "[-1, 2]", ""), ("misread, a", "misread twice, a", ""), ("says: s", "says: t", "")])
+@pytest.mark.parametrize("committed", [True, False])
+def test_what_was_written_afterwards_is_fixed_from_then_on(clone, old, new, said, committed):
+    first = CLAIM.replace("[-1, 1]", "[-1, 2]").replace(
+        "id: a", "id: a, afterwards: 'the page was misread, alas'") + TABLE
+    table = "run,n\nx,1\ny,2\n"
+    clone.write(first, table)
+    clone.commit()
+    clone.write(first.replace("says: s", "says: something else"), table)
+    clone.commit()
+    clone.write(first.replace(old, new), table)
+    if committed:
+        clone.commit()
+    lines = clone.broken()
+    assert re.search(said.replace("[", r"\[").replace("{", r"\{"), lines[0]) if said else not lines
+
+
 def test_a_forged_commit_is_found(clone):
     clone.made_by = "0" * 40
     assert clone.broken() == [f"toy/{e}/seed0: commit 0000000000 is not of this history"
@@ -164,10 +184,11 @@ def test_renamed_data_are_found(clone):
     assert "its data are called mnist60k and should be mnist" in line
 
 
-def test_other_data_are_found(clone):
-    clone.data = {"name": "digits", "fingerprint": "f" * 64}
+@pytest.mark.parametrize("name", ["digits", "parity", "xor"])
+def test_other_data_are_found(clone, name):
+    clone.data = {"name": name, "fingerprint": "f" * 64}
     (line, _) = clone.broken()
-    assert "its data are called digits and have the fingerprint ffffffffff, not" in line
+    assert f"its data are called {name} and have the fingerprint ffffffffff, not" in line
 
 
 def test_without_history_it_says_so(tmp_path):

@@ -172,6 +172,16 @@ def test_rows_that_differ_are_seen_where_most_agree(every):
     assert "\n## What the paper says, and what came out\n" in texts["lbfgs"]
 
 
+@pytest.mark.parametrize(("published", "obtained", "source"), [
+    (1.0, "printed", "value printed."), (None, "printed: 3 sweeps", "value printed: 3 sweeps."),
+    (None, "", "no number.")])
+def test_a_claim_says_where_its_number_is_from(published, obtained, source):
+    claim = Claim(id="a", where="w", says="s", published=published, obtained=obtained,
+                  judge={"at_least": 0, "why": "x"})
+    text = page.details(papers(["batchnorm"])[0], Judgement(claim, "reproduced", (1.0,), plan=(1,)))
+    assert f"- Paper: w; {source}\n" in text
+
+
 def test_a_second_look_and_another_way_of_judging_stand_with_the_claim():
     (paper,) = papers(["batchnorm"])
     claim = Claim(id="a", where="w", says="s", published=1.0, obtained="printed",

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -35,6 +36,24 @@ def test_a_finished_run_leaves_its_provenance(paper):
     assert {"commit", "dirty", "versions", "hardware", "from_step"} <= segment.keys()
     text = json.dumps(record)
     assert str(paper.path.parent.parent) not in text, "a path of this machine"
+
+
+class Computed(Toy):
+    """The toy on data that it computes itself, whatever ``data.name`` says."""
+
+    def splits(self):
+        data, train, test = super().splits()
+        return replace(data, name="patterns"), train, test
+
+
+def test_the_recorded_name_is_the_data_sets_own(paper):
+    done = cli.train(Computed, paper, "base", [0], {})[0]
+    record = json.loads((paper.path.parent / "results/base/seed0.json").read_text())
+    assert record["config"]["data"]["name"] == "digits"
+    assert record["data"]["name"] == "patterns"
+    described = results.write(done.request.folder / "again.json", "toy", done.request.config,
+                              Computed(done.request.config).data, done.request.folder, done.ended)
+    assert described.data == "patterns", "as the files of weights say"
 
 
 def test_reading_gives_metrics_at_steps(paper):

@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 import signal
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from common.files import write_atomic
 from common.running import cli, recheck
 from common.running.recheck import Beginning
 from common.training import steps
-from tests.common.toy import YAML, Config, Toy, experiments
+from tests.common.toy import YAML, Config, Toy
 
 
 class Otherwise(Toy):
@@ -35,17 +36,49 @@ class Turned(Toy):
         return SimpleNamespace(name=data.name, fingerprint="f" * 64, classes=10), train, test
 
 
-@pytest.fixture
-def paper(tmp_path, monkeypatch):
-    """The toy's folder with one recorded run; ``paper.made`` says what its code is now."""
-    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path / "runs"))
-    folder = tmp_path / "toy"
-    known = experiments(folder)
-    cli.train(Toy, known, "base", [0], {})
+class Measuring(Toy):
+    """With a metric more, one of the last evaluation alone and one that reads a clock."""
+
+    clocked = ("seconds",)
+
+    def evaluate(self, step, final):
+        metrics = super().evaluate(step, final) | {"half": 0.5, "seconds": time.perf_counter()}
+        return metrics | ({"width": 16.0, "never": math.inf} if final else {})
+
+
+def changed(**metrics):
+    """:class:`Measuring` as somebody changed what it measures; None: no longer."""
+    class Changed(Measuring):
+        def evaluate(self, step, final):
+            found = super().evaluate(step, final)
+            found |= {k: v for k, v in metrics.items() if k in found}
+            return {k: v for k, v in found.items() if v is not None}
+    return Changed
+
+
+def of(folder, text=YAML, made=Toy):
+    """The toy's folder with one recorded run; ``made`` says what its code is now."""
+    write_atomic(folder / "config.yaml", text)
+    known = Experiments(Config, folder / "config.yaml")
+    cli.train(made, known, "base", [0], {})
     paper = SimpleNamespace(
         name="toy", folder=folder, experiments=known, results=results.read_all(folder, Config),
-        made=Toy, module=lambda name: SimpleNamespace(recipe=paper.made))
+        made=made, module=lambda name: SimpleNamespace(recipe=paper.made))
     return paper
+
+
+@pytest.fixture
+def paper(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path / "runs"))
+    return of(tmp_path / "toy")
+
+
+@pytest.fixture(params=["its beginning", "the whole run"])
+def measuring(request, tmp_path, monkeypatch):
+    """Likewise, with more metrics, repeated up to an evaluation at step 20 or to the last, 15."""
+    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path / "runs"))
+    steps = {"its beginning": 40, "the whole run": 15}[request.param]
+    return of(tmp_path / "toy", YAML.replace("steps: 40", f"steps: {steps}"), Measuring)
 
 
 def note(paper):
@@ -80,6 +113,58 @@ def test_results_from_before_the_first_losses_were_kept_go_by_the_first_mean(pap
     paper.made = Otherwise
     (line,) = recheck.recheck(paper, [], float("inf"))
     assert "mean loss until update 7: " in line
+
+
+def test_a_changed_measure_is_found_in_what_is_begun_again(measuring, capsys):
+    assert recheck.recheck(measuring, [], float("inf")) == [], "a clock has gone on"
+    measuring.made = changed(half=0.6)
+    (line,) = recheck.recheck(measuring, [], float("inf"))
+    assert line == ("toy/base/seed0: half at step 10: 0.5 recorded, 0.6 now; rounding makes "
+                    "0.0e+00 of it") == f"toy/base/seed0: {note(measuring)}"
+    measuring.made = changed(half=0.5 + 1e-5)
+    assert recheck.recheck(measuring, [], float("inf")) == [] and not note(measuring)
+
+
+def test_what_is_no_longer_measured_is_found_and_what_is_new_is_not(measuring):
+    measuring.made = changed(half=None)
+    (line,) = recheck.recheck(measuring, [], float("inf"))
+    assert line == "toy/base/seed0: half at step 10: 0.5 recorded, no longer measured"
+    recorded = [m for m in (measuring.results["base"][0].record.metrics,
+                            measuring.results["base"][0].record.curves)]
+    for held in recorded:
+        del held["half"]
+    measuring.made = Measuring
+    assert recheck.recheck(measuring, [], float("inf")) == []
+
+
+@pytest.mark.parametrize("name", ["half", "accuracy"])
+@pytest.mark.parametrize(("small", "large", "agrees"), [
+    (1.0, 1.0, False), (1.3, 1.0, True), (1.02, 1.02, False), (1.0, 1.3, True)])
+def test_a_metric_may_move_as_far_as_rounding_moves_one(measuring, monkeypatch, name, small, large,
+                                                        agrees):
+    (result,) = measuring.results["base"]
+    recorded, nudged = recheck.recorded(result), []
+
+    def again(paper, result, updates, nudge=0.0):
+        nudged.append(nudge)
+        found, factor = dict(recorded.measured[10]), small if nudge == recheck.NUDGE else large
+        return replace(recorded, measured={
+            10: found | ({name: found[name] * factor} if nudge > 0 else {})})
+    monkeypatch.setattr(recheck, "again", again)
+    assert recheck.difference(measuring, result) == "" and nudged == [0.0]
+    result.record.curves["half"][1][0] = 0.6
+    assert (recheck.difference(measuring, result) == "") is agrees
+    assert len(nudged) == 1 + (3 if small == 1.3 else 5)
+
+
+@pytest.mark.parametrize(("name", "value", "said"), [
+    ("width", 17.0, "width at step 15: 16 recorded, 17 now"),
+    ("never", 9.0, "never at step 15: inf recorded, 9 now")])
+def test_final_metrics_are_compared_where_the_whole_run_is_made_again(measuring, name, value, said):
+    measuring.made = changed(**{name: value})
+    found = recheck.recheck(measuring, [], float("inf"))
+    whole = measuring.results["base"][0].record.config["train"]["steps"] == 15
+    assert [said in line for line in found] == [True] * whole
 
 
 def test_other_data_are_found(paper):
@@ -171,6 +256,15 @@ def test_differences_are_relative_and_of_the_worst_loss():
     assert one.apart(Beginning((1.0, 2.2), 5, 4.0, "")) == pytest.approx(0.2 / 2.2)
     assert one.apart(Beginning((1.0, 2.0), 5, 3.0, "")) == pytest.approx(0.25)
     assert one.apart(Beginning((1.0,), 6, 9.0, "")) == 0.0
+
+
+def test_what_rounding_leaves_of_zero_is_no_difference():
+    def measuring(value):
+        return Beginning((), 0, 0.0, "", {5: {"smallest": value}, 9: {"largest": 2.0}})
+    assert measuring(1e-16).moved(measuring(3e-16)) == 0.0 == measuring(1e-16).moved(measuring(0.0))
+    assert measuring(math.inf).moved(measuring(math.inf)) == 0.0
+    assert measuring(1e-9).moved(measuring(4e-9)) == pytest.approx(0.75)
+    assert measuring(1.0).moved(measuring(math.inf)) == math.inf
 
 
 def test_a_look_that_is_asked_to_end_says_nothing_about_results(paper, monkeypatch):

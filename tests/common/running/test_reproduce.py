@@ -13,9 +13,10 @@ import pytest
 
 from common import files
 from common.errors import UserError
-from common.evidence.provenance import provenance
+from common.evidence import provenance
 from common.files import ROOT
 from common.running import reproduce
+from common.running.plan import Outcome
 from common.training import checkpoint
 
 
@@ -241,7 +242,8 @@ def test_a_budget_ends_with_what_is_left_and_reports(clone):
     train.write_text(train.read_text().replace('if __name__ == "__main__":\n', STUB))
     checkpoint.save(clone / "runs/demo/narrow/seed0", {
         "step": 50, "config": {}, "recipe": {}, "random": {}, "window": [0.0, 0], "seconds": 1.0,
-        "segments": [provenance().written() | {"from_step": 0}], "metrics": {}, "finished": False})
+        "segments": [provenance.provenance().written() | {"from_step": 0}], "metrics": {},
+        "finished": False})
     done = again(clone, "seeds=1", "jobs=2", "budget=9m")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == ["left, and the same command goes on:",
@@ -260,6 +262,25 @@ if __name__ == "__main__":  # ends at once, as a run does whose budget is over, 
     if "experiment=narrow" in sys.argv:
         sys.exit(0)
 '''
+
+
+def test_uncommitted_code_is_said_before_anything_is_trained(monkeypatch, capsys):
+    before, heard = provenance.provenance(), []
+    monkeypatch.setattr(provenance, "provenance", lambda: before.model_copy(update={"dirty": True}))
+    monkeypatch.setattr(provenance, "git", lambda *a: " M common/a.py\n")
+    monkeypatch.setattr(reproduce, "runs_to_make", lambda *a: ["a run"])
+    monkeypatch.setattr(reproduce, "show", lambda *a: "the plan")
+    monkeypatch.setattr(reproduce, "report_in_time", lambda *a: "report: none")
+
+    def train(*arguments):
+        heard.append(capsys.readouterr())
+        return Outcome()
+    monkeypatch.setattr(reproduce, "make_runs", train)
+    assert reproduce.main(["batchnorm", "pace=false"]) == 0
+    (said,) = heard
+    assert said.out == "the plan\n"
+    assert said.err == ("warning: not committed: common/a.py; the result will say so, and the "
+                        "tests will refuse it: commit first\n")
 
 
 def test_a_dry_run_measures_nothing_unless_asked(clone):

@@ -65,3 +65,11 @@ def test_a_cpu_has_torchs_own(device, kind):
     params, _ = problem(torch.optim.SGD, lr=0.1)
     made = sgd(params, torch.device(device), lr=0.2, momentum=0.5)
     assert type(made) is kind and made.defaults["lr"] == 0.2 and made.defaults["momentum"] == 0.5
+
+
+@pytest.mark.parametrize("option", [{"nesterov": True, "momentum": 0.9}, {"dampening": 0.5},
+                                    {"maximize": True}])
+def test_what_it_cannot_do_is_refused_and_not_ignored(option):
+    name = next(iter(option))
+    with pytest.raises(ValueError, match=f"{name}=.*: expected torch.optim.SGD, which has it"):
+        SGDByTensors([torch.ones(1)], lr=0.1, **option)

@@ -179,6 +179,10 @@ def test_bad_numbers_are_refused(wrong, said):
     more = Muon([nn.Parameter(torch.zeros(2, 2))])
     with pytest.raises(ValueError, match=said):
         more.add_param_group({"params": [nn.Parameter(torch.zeros(2, 2))], **wrong})
+    state = more.state_dict()
+    state["param_groups"][0] |= wrong
+    with pytest.raises(ValueError, match=said):
+        more.load_state_dict(state)
 
 
 def test_weight_decay_is_refused_and_not_ignored():

@@ -268,10 +268,21 @@ def test_facts():
     assert facts.newton_distance("damped", 1) == 0 and facts.newton_distance("saddle_free", 2) > 1
 
 
+def loaded(optimizer, **options):
+    """The optimiser with a saved state whose options are these."""
+    state = optimizer.state_dict()
+    state["param_groups"][0] |= options
+    optimizer.load_state_dict(state)
+
+
 @pytest.mark.parametrize(("wrong", "message"), [
     (lambda x: LBFGS([x], 0), "m=0: expected"),
     (lambda x: BFGS([{"params": [x]}, {"params": [torch.ones(1)]}]), "expected one group"),
     (lambda x: LBFGS([x]).add_param_group({"params": [torch.ones(1)]}), "expected one group"),
+    (lambda x: LBFGS([{"params": [x], "m": 0}]), "m=0: expected at least one pair"),
+    (lambda x: loaded(LBFGS([x]), m=0), "m=0: expected at least one pair"),
+    (lambda x: loaded(Newton([x]), kind="modifed"), "kind='modifed': expected .* did you mean"),
+    (lambda x: loaded(BFGS([x]), c1=0.9, c2=0.1), "c1=0.9, c2=0.1: expected 0 < c1 < c2 < 1"),
     (lambda x: Newton([x], "modifed"), "kind='modifed': expected .* did you mean 'modified'"),
     (lambda x: LBFGS([x], c1=0.9, c2=0.1), "c1=0.9, c2=0.1: expected 0 < c1 < c2 < 1")])
 def test_bad_arguments(wrong, message):

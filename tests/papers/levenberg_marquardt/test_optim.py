@@ -26,6 +26,7 @@ from papers.levenberg_marquardt.optim import (
     needed_bytes,
     residuals,
 )
+from papers.levenberg_marquardt.rivals import VariableRate
 
 SHAPES = {"one output": (2, 5, 1, 12), "three outputs": (3, 4, 3, 20), "few examples": (2, 6, 1, 7)}
 
@@ -214,11 +215,38 @@ def test_other_examples_are_learned_after_a_minimum(rule, fits):
     ({"damping": -1.0}, "damping=-1.0: expected a finite number above 0"),
     ({"damping": float("nan")}, "damping=nan"), ({"β": 1.0}, "β=1.0: expected .* above 1"),
     ({"cg_steps": 0}, "cg_steps=0"), ({"cg_tolerance": -1e-9}, "cg_tolerance"),
-    ({"max_bytes": 0}, "max_bytes=0"), ({"solver": "cg", "scaled": True}, "scaled=True")])
+    ({"damping": None}, "damping=None: expected a finite number above 0"),
+    ({"max_bytes": 0}, "max_bytes=0"), ({"solver": "cg", "scaled": True}, "scaled=True"),
+    ({"scaled": "no"}, "scaled='no': expected True or False")])
 def test_settings_that_cannot_be_used_are_one_line(given, message):
     with pytest.raises(UserError, match=message) as e:
         LevenbergMarquardt(made()[0], **given)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({"rule": "gian"}, "rule='gian'; did you mean 'gain'"), ({"solver": "cg"}, "scaled=True: expe"),
+    ({"β": "ten"}, "β='ten': expected a finite number above 1"), ({"cg_steps": 0}, "cg_steps=0"),
+    ({"damping": None}, "damping=None: expected a finite number above 0")])
+def test_settings_of_a_saved_state_are_held_to_the_same(given, message):
+    net, x, t = made()
+    optimizer = LevenbergMarquardt(net, scaled=True)
+    optimizer.step(x, t)
+    state = copy.deepcopy(optimizer.state_dict())
+    state["param_groups"][0] |= given
+    with pytest.raises(UserError, match=message) as e:
+        optimizer.load_state_dict(state)
+    assert "\n" not in str(e.value) and optimizer.param_groups[0]["rule"] == "gain"
+
+
+def test_a_further_group_of_parameters_is_refused_and_not_ignored():
+    optimizer = LevenbergMarquardt(made()[0])
+    with pytest.raises(UserError, match="a further parameter group: expected one group with all"):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))]})
+    rival = VariableRate([torch.ones(1)], 0.1)
+    with pytest.raises(UserError, match="a further parameter group: expected one group with one"):
+        rival.add_param_group({"params": [torch.ones(1)]})
+    assert len(optimizer.param_groups) == len(rival.param_groups) == 1
 
 
 class Mixing(nn.Module):
