@@ -27,13 +27,15 @@ def how_made(paper: Paper) -> list[str]:
         spent.append(f"{sum(map(card_seconds, records)) / 60:,.1f} process-minutes of "
                      f"{', '.join(cards)}")
     commits = dict.fromkeys(s.code for s in segments)
+    unclean = sum(any(s.dirty for s in r.segments) for r in records)
+    changed = f" {unclean} of them with changes that were not committed." if unclean else ""
     versions = dict.fromkeys(s.versions.torch for s in segments)
     name = paper.name
     return [
         f"{len(records)} run{'s' * (len(records) > 1)} of {len(paper.results)} "
         f"experiment{'s' * (len(paper.results) > 1)}: {' and '.join(spent)}, with torch "
         f"{', '.join(versions)}, at {len(commits)} commit{'s' * (len(commits) > 1)} of this "
-        f"repository.{SHARED * bool(cards)} Any number again: `papers reproduce {name} "
+        f"repository.{changed}{SHARED * bool(cards)} Any number again: `papers reproduce {name} "
         "claims=ID`, with the ID that its verdict leads to. Whether today's code still does what "
         f"the results say: `papers recheck {name}`.",
         fold("Every run", runs(paper))]

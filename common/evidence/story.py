@@ -45,8 +45,7 @@ def with_verdicts(paper: Paper, part: str, judgements: Sequence[Judgement], repo
         report: the page that the links lead to; empty: the page with the text itself.
 
     Raises:
-        UserError: the text mentions a claim that does not exist, or states a value of one that has
-            none.
+        UserError: the text mentions a claim that does not exist.
     """
     by_id = {j.claim.id: j for j in judgements}
 
@@ -60,10 +59,10 @@ def with_verdicts(paper: Paper, part: str, judgements: Sequence[Judgement], repo
 
 
 def with_values(paper: Paper, part: str, by_id: Mapping[str, Judgement]) -> str:
-    """A text of the paper with what claims measured in the place of ``{=id}``.
+    """A text of the paper with what claims measured in the place of ``{=id}``; – if nothing.
 
     Raises:
-        UserError: there is no such claim, it has no value, or the format is none.
+        UserError: there is no such claim, or the format is none.
     """
     def value(stated: re.Match[str]) -> str:
         name, form = stated.groups()
@@ -71,8 +70,6 @@ def with_values(paper: Paper, part: str, by_id: Mapping[str, Judgement]) -> str:
         if form is not None and not re.fullmatch(SHOW, form):
             raise UserError(f"{where}: {stated[0]}: expected a format of numbers such as .2f, .4g "
                             "or .1%")
-        if not j.values:
-            raise UserError(f"{where}: {stated[0]}: {name} has no value, it is {j.verdict!r}")
         return number(j.middle, form or j.claim.show)
     return MEASURED.sub(value, getattr(paper.about, part))
 
@@ -93,7 +90,7 @@ def result(paper: Paper, judgements: Sequence[Judgement]) -> str:
     """The paper's one-sentence result, without its mentions of claims; empty if there is none.
 
     Raises:
-        UserError: it states a value that there is not.
+        UserError: it states the value of a claim that does not exist.
     """
     text = with_values(paper, "result", {j.claim.id: j for j in judgements})
     return unbroken(re.sub(r"\s+", " ", re.sub(rf"\s*{MENTION.pattern}", "", text)).strip())
@@ -105,15 +102,21 @@ def unbroken(text: str) -> str:
 
 
 def changed_verdicts(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
-    """The mentions in result, story and notes whose verdict has changed, one line each.
+    """The mentions in result, story and notes that are no longer true, one line each.
+
+    These are verdicts that have changed, and values of claims that have none (any more).
 
     Raises:
         UserError: something in braces is no mention, or mentions a claim that does not exist or a
-            verdict that there is not, or states a value that there is not.
+            verdict that there is not.
     """
     by_id = {j.claim.id: j for j in judgements}
     where, changed = f"{shown(paper.folder)}/claims.yaml", []
     for part in ("result", "story", "notes"):
+        for name in dict.fromkeys(m[1] for m in MEASURED.finditer(getattr(paper.about, part))):
+            j = mentioned(paper, part, name, by_id)
+            if not j.values:
+                changed.append(f"{where}: {part}: {name} has no value, it is {j.verdict!r}")
         for braces in BRACES.findall(with_values(paper, part, by_id)):
             mention = MENTION.fullmatch(braces)
             if mention is None:

@@ -55,7 +55,11 @@ def spread(j: Judgement) -> str:
     if j.interval is None or not j.claim.experiments:
         return ""
     deviation = "± the runs' standard deviation, " if scattered(j) else ""
-    return f"{deviation}in brackets the {percent(confidence(j.plan))} interval"
+    sd, form = j.claim.judge.sd, j.claim.show
+    assumed = ""
+    if sd is not None and j.by == "mean" and len(j.values) < ENOUGH_SEEDS and not j.sd > sd:
+        assumed = f", from an assumed standard deviation of {number(sd, form)}"
+    return f"{deviation}in brackets the {percent(confidence(j.plan))} interval{assumed}"
 
 
 def unsettled(j: Judgement) -> str:

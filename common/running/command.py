@@ -20,6 +20,7 @@ import importlib
 import runpy
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from common.entry import exit_with
 
 from common.errors import HELP, UserError, asks_for_help, nearest
@@ -67,15 +68,32 @@ def run_train_py(argv: list[str]) -> int:
     return 0
 
 
+def expect_own_clone() -> None:
+    """Refuse to work on one clone from a folder in another, where its files would be looked for.
+
+    Raises:
+        UserError: the current folder is in another clone than this code.
+    """
+    own, here = Path(__file__).resolve().parents[2], Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "common/running/command.py").is_file():
+            if not folder.samefile(own):
+                raise UserError(f"this is the command of {own}, and the current folder is in "
+                                f"{folder}: expected another folder, or PYTHONPATH={folder}")
+            return
+
+
 def main(argv: Sequence[str]) -> int:
     """The command line; see the module's docstring.
 
     Raises:
-        UserError: the command is unknown, or raises it.
+        UserError: the command is unknown, or raises it; or it is of another clone than the one
+            that the current folder is in.
     """
     words = list(argv)
     if asks_for_help(words[:1] or ["--help"], __doc__):
         return 0
+    expect_own_clone()
     name, *rest = words
     if name == "train":
         return run_train_py(rest)

@@ -220,7 +220,8 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
         axes.set(title="search: regret after 10,000")
     return "fig6", ("Fig. 6: cumulative regret, mean over agents, published (dots, of five) and "
                     "measured; crosses: every agent at the end. Beside it: what the agents were "
-                    f"given; a dot is an agent, a bar their mean. {BBB}"), fig
+                    "given; a dot is an agent, a bar their mean. Shaded: from the lowest to the "
+                    f"highest seed. {BBB}"), fig
 
 
 def explore(paper: Paper) -> tuple[str, str, Figure]:

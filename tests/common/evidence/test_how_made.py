@@ -1,5 +1,7 @@
 """How results were made: minutes of processors and of cards, and every run."""
 
+from dataclasses import replace
+
 from common.evidence.how_made import SHARED, how_made
 from common.evidence.paper import papers
 
@@ -13,6 +15,16 @@ def test_minutes_of_a_card_are_said_to_be_those_of_processes():
         assert ("process-minutes of" in said) == (SHARED in said) == on_card, paper.name
         taken = {s.side_by_side for s in shares if s.side_by_side}
         assert all(f", {n} runs in turn" in runs for n in taken), paper.name
+
+
+def test_runs_of_code_that_was_not_committed_are_counted():
+    (paper,) = papers(["batchnorm"])
+    assert "not committed" not in how_made(paper)[0]
+    run, *others = paper.results["bn"]
+    segments = [run.record.segments[0].model_copy(update={"dirty": True})]
+    record = run.record.model_copy(update={"segments": segments})
+    paper.results["bn"] = [replace(run, record=record), *others]
+    assert " 1 of them with changes that were not committed." in how_made(paper)[0]
 
 
 def test_every_run_is_there():

@@ -71,10 +71,17 @@ def test_measured_values_are_put_in(text, said):
     assert result(paper, judged) == "It is 0.913"
 
 
+def test_a_value_that_has_gone_stale_is_a_dash_and_named():
+    paper, judged = of("It ends at {=end:.1f} {end: stale}, {=end}.")
+    assert story(paper, judged) == "It ends at – ([stale](#end)), –."
+    assert changed_verdicts(paper, judged) == [
+        "papers/toy/claims.yaml: story: end has no value, it is 'stale'"]
+
+
 @pytest.mark.parametrize("text, said", [
     ("{=sped}", "story: there is no claim 'sped'; did you mean 'speed'"),
-    ("{=speed:.1}", r"story: \{=speed:.1\}: expected a format"), ("{=speed:}", "expected a format"),
-    ("{=end}", "story: {=end}: end has no value, it is 'stale'")])
+    ("{=speed:.1}", r"story: \{=speed:.1\}: expected a format"),
+    ("{=speed:}", "expected a format")])
 def test_values_that_are_not_there_are_refused(text, said):
     for told in (story, changed_verdicts):
         with pytest.raises(UserError, match=said):

@@ -7,6 +7,7 @@ import pytest
 from common.evidence import tables
 from common.evidence.claims import Claim
 from common.evidence.paper import Judgement
+from common.evidence.verdicts import decide
 
 
 @pytest.mark.parametrize(("obtained", "mark"), [
@@ -50,6 +51,18 @@ def test_a_brief_value_has_its_number_of_runs():
     assert tables.brief(Judgement(claim, "not run")) == "–"
     exact = claim.model_copy(update={"measure": None})
     assert tables.brief(Judgement(exact, "reproduced", (1.0,))) == "1.0"
+
+
+@pytest.mark.parametrize("values, said", [
+    ((1.0,), ", from an assumed standard deviation of 0.5"),
+    ((1.0, 1.1), ", from an assumed standard deviation of 0.5"), ((1.0, 4.0), ""),
+    ((1.0, 1.1, 1.2), "")])
+def test_an_interval_of_few_runs_says_what_it_rests_on(values, said):
+    claim = Claim(id="a", where="w", says="s", show=".1f", published=1.0,
+                  measure={"experiment": "e"}, judge={"within": [-1, 1], "sd": 0.5})
+    interval = decide(values, claim.band, claim.judge)[1]
+    told = tables.spread(Judgement(claim, "undecided", values, interval, plan=(3,)))
+    assert told.endswith(f"in brackets the 95 % interval{said}")
 
 
 @pytest.mark.parametrize("values, by, exactly, said", [

@@ -40,6 +40,21 @@ def test_a_wrong_word_ends_in_one_line(words, said, end_of):
     assert code == 2 and said in output.err and output.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("below", ["", "papers/batchnorm"])
+def test_the_command_of_one_clone_refuses_to_work_in_another(tmp_path, monkeypatch, end_of, below):
+    other = tmp_path / "other"
+    for made in ("common/running", "papers/batchnorm"):
+        (other / made).mkdir(parents=True)
+    (other / "common/running/command.py").touch()
+    monkeypatch.chdir(other / below)
+    for words in (["report", "--check", "batchnorm"], ["train", "batchnorm"], ["recheck"]):
+        code, output = end_of(lambda words=words: command.main(words))
+        assert code == 2 and output.err.count("\n") == 1
+        assert f"this is the command of {ROOT}" in output.err
+        assert f"in {other}: expected another folder, or PYTHONPATH={other}" in output.err
+    assert command.main(["--help"]) == 0
+
+
 @pytest.mark.parametrize("lacking", ["model.py", "config.yaml"])
 def test_a_half_made_paper_is_not_trained(tmp_path, monkeypatch, end_of, lacking):
     monkeypatch.setattr(command, "ROOT", tmp_path)
