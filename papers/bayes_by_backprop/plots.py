@@ -239,13 +239,14 @@ def explore(paper: Paper) -> tuple[str, str, Figure]:
                        np.stack([r.curves["regret"][1][early] for r in runs]), label, COLOURS[k])
             published_bar(width, k, width_by_entropy(runs[0]))
             dots(width, k, [r.metrics["median_sigma"] for r in runs], COLOURS[k], markersize=4)
-    regret.set(xlabel="mushrooms", ylabel="cumulative regret", ylim=(0, None))
+    regret.set(xlabel="mushrooms", ylabel="cumulative regret", ylim=(0, None),
+               xticks=range(0, 20_001, 5000))
     regret.xaxis.set_major_formatter("{x:,.0f}")
     regret.yaxis.set_major_formatter("{x:,.0f}")
     width.set(ylabel="median σ at the end", ylim=(0, None), xlim=(-0.6, len(EXPLORE) - 0.4))
     width.set_xticks(range(len(EXPLORE)), [f"{label},\n{end}" for (_, label), end in zip(
         EXPLORE, ["50,000"] + ["20,000"] * 4, strict=True)], rotation=40, ha="right", fontsize=8)
-    legend(regret, loc="upper left")
+    legend(regret, loc="lower right")
     legend_below(fig, ("if the entropy of q alone moved it", {"color": "black", "lw": 2}),
                  ("measured, a run of five agents", {"marker": "o", "ls": "", "color": "grey"}))
     return "explore", (
