@@ -193,9 +193,8 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
         if runs:
             steps = runs[0].curves["regret"][0]
             over_seeds(axes, steps, np.stack([r.curves["regret"][1] for r in runs]), label, colour)
-            ends = of_agents(runs)
-            axes.plot([steps[-1] + 1000 * (k + 1)] * len(ends), ends, "x", color=colour,
-                      markersize=4)
+            dots(axes, steps[-1] + 1700 * (k + 1), sorted(of_agents(runs)), colour, "x",
+                 spread=500, markersize=4)
     axes.set(xlabel="mushrooms", ylabel="cumulative regret", yscale="log", ylim=(300, 200_000))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     handles, labels = axes.get_legend_handles_labels()
@@ -228,6 +227,7 @@ def explore(paper: Paper) -> tuple[str, str, Figure]:
     fig, (regret, width) = figure(2, height=3.4)
     published = paper.published("fig6")
     upto = published["steps"] <= 20_000
+    labels = [label for _, label in EXPLORE]
     regret.plot(published["steps"][upto], published["bandit_bbb"][upto], "o--", color="black",
                 markersize=3, linewidth=0.8, label="published")
     for k, (name, label) in enumerate(EXPLORE):
@@ -237,6 +237,7 @@ def explore(paper: Paper) -> tuple[str, str, Figure]:
             early = steps <= 20_000
             over_seeds(regret, steps[early],
                        np.stack([r.curves["regret"][1][early] for r in runs]), label, COLOURS[k])
+            labels[k] += f",\n{steps[-1]:,.0f}"
             published_bar(width, k, width_by_entropy(runs[0]))
             dots(width, k, [r.metrics["median_sigma"] for r in runs], COLOURS[k], markersize=4)
     regret.set(xlabel="mushrooms", ylabel="cumulative regret", ylim=(0, None),
@@ -244,8 +245,7 @@ def explore(paper: Paper) -> tuple[str, str, Figure]:
     regret.xaxis.set_major_formatter("{x:,.0f}")
     regret.yaxis.set_major_formatter("{x:,.0f}")
     width.set(ylabel="median σ at the end", ylim=(0, None), xlim=(-0.6, len(EXPLORE) - 0.4))
-    width.set_xticks(range(len(EXPLORE)), [f"{label},\n{end}" for (_, label), end in zip(
-        EXPLORE, ["50,000"] + ["20,000"] * 4, strict=True)], rotation=40, ha="right", fontsize=8)
+    width.set_xticks(range(len(EXPLORE)), labels, rotation=40, ha="right", fontsize=8)
     legend(regret, loc="lower right")
     legend_below(fig, ("if the entropy of q alone moved it", {"color": "black", "lw": 2}),
                  ("measured, a run of five agents", {"marker": "o", "ls": "", "color": "grey"}))
