@@ -3,7 +3,8 @@
     papers recheck                        # of every paper, the beginning of every experiment
     papers recheck batchnorm hopfield
     papers recheck batchnorm experiments=bn,plain
-    papers recheck at_most=10s            # only what takes no longer, by the recorded speed
+    papers recheck at_most=10s            # only what takes no longer, by the recorded speed; not
+                                          # what was recorded on a card, where there is none
 
 Of each experiment the first recorded seed is begun again in a folder of its own, or the first whose
 precision this machine has (TF32 takes a graphics card), up to the first logged loss (at most 1,000
@@ -277,10 +278,17 @@ def chosen(paper: Paper, names: list[str], at_most: float) -> Iterator[Result]:
         if (names and experiment not in names) or experiment not in paper.experiments.experiments:
             continue
         first = next((r for r in found if at_hand(paper, r)), found[0])
-        beginning = recorded(first)
-        steps = first.record.config["train"]["steps"]
-        if beginning.updates and first.record.seconds * beginning.updates / steps <= at_most:
+        if recorded(first).updates and seconds_again(paper, first) <= at_most:
             yield first
+
+
+def seconds_again(paper: Paper, result: Result) -> float:
+    """How long the beginning of a run takes at its recorded speed; infinite if a card set it and
+    there is none here."""
+    device = choose_device(paper.experiments.resolve(result.experiment, 0).train.device).type
+    if result.record.segments[0].hardware.gpu and device == "cpu":
+        return math.inf
+    return result.record.seconds * recorded(result).updates / result.record.config["train"]["steps"]
 
 
 def recheck(paper: Paper, names: list[str], at_most: float) -> list[str]:
@@ -309,6 +317,7 @@ def recheck(paper: Paper, names: list[str], at_most: float) -> list[str]:
             note.unlink(missing_ok=True)
     longer = len(list(chosen(paper, names, float("inf")))) - agree - len(lines) - len(unseen)
     print(f"{paper.name}: {agree} agree, {len(lines)} differ"
+          + " (noted beside the results)" * bool(lines)
           + (f", {longer} would take longer than at_most" if longer else "")
           + (f", {len(unseen)} not looked at: {unseen[0]}" if unseen else ""), flush=True)
     return lines
