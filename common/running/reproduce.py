@@ -277,7 +277,7 @@ def main(argv: list[str]) -> int:
     if "--dry-run" in argv:
         runs = runs_to_make(paper, wants, {"pace": False, **options}, budget)
         print(show(runs, jobs, starting) if runs else "nothing to run")
-        if any(r.seconds is None for r in runs) and "pace" not in options:
+        if any(r.seconds is None or r.at_most for r in runs) and "pace" not in options:
             print("(pace=true measures speeds that are not known)")
         return 0
     there = finished_before(paper, wants, options.get("seeds")) if "claims" in options else []

@@ -21,6 +21,7 @@ class PendingRun:
         threads: number of CPU threads.
         seconds: the expected time; None if its speed is not known.
         elsewhere: the machines other than this one on which the speed was measured.
+        at_most: whether it was measured with fewer threads, so that the time is an upper bound.
         by_turns: whether several seeds take turns on a card rather than form one batched network.
         needs: names of the single runs in the plan that must be done first.
     """
@@ -33,6 +34,7 @@ class PendingRun:
     threads: int
     seconds: float | None
     elsewhere: tuple[str, ...]
+    at_most: bool = False
     by_turns: bool = False
     needs: tuple[str, ...] = ()
 
