@@ -95,8 +95,9 @@ def units() -> Iterator[dict[str, Path]]:
                 yield {name: path}
     yield from new(ROOT.glob("papers/*/results/*/seed*.json"))
     yield from new(ROOT.glob("papers/*/results/*/pace.json"))
-    yield from new([*ROOT.glob("papers/*/results/*/*.safetensors"),
-                    *ROOT.glob("papers/*/weights/*")])
+    yield from new([p for pattern in ("results/*/*.safetensors", "results/*/seed*.dcn",
+                                      "results/*/seed*.md", "weights/*")
+                    for p in ROOT.glob(f"papers/*/{pattern}")])
     runs = sorted((f for f in runs_root().glob("*/*/seed*") if may_count(f.parent)),
                   key=lambda f: -f.stat().st_mtime)
     for folder in runs:

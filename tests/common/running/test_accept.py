@@ -1,10 +1,12 @@
 """What comes home is looked at, and goes to its place or nowhere."""
 
+import importlib
 import json
 import shutil
 import subprocess
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
@@ -13,6 +15,7 @@ from common.config import identity
 from common.errors import UserError
 from common.running import accept, cli, collect
 from common.training import checkpoint
+from papers.deep_compression import coding
 from tests.common.toy import Config, Toy, experiments, share
 
 
@@ -185,6 +188,24 @@ def test_weights_go_with_their_result(tmp_path, home, made):
     done = take(tmp_path, {PLACE: newer, **second}, replace=True)
     assert done.taken == [PLACE, *names]
     assert (home.root / names[0]).read_bytes() == second[names[0]]
+
+
+def test_a_network_in_a_papers_own_format_goes_with_its_result(tmp_path, home, made):
+    home.paper.module = lambda name: importlib.import_module(f"papers.deep_compression.{name}")
+    names = [PLACE.replace(".json", suffix) for suffix in (".dcn", ".md")]
+    layer = {"fc.weight": np.ones((2, 3), "f4"), "fc.bias": np.ones(2, "f4")}
+    files = {names[0]: coding.encode(layer), names[1]: b"# a card"}
+    refused = take(tmp_path, files).refused
+    assert refused == [(n, "the result it goes with is not here") for n in names]
+    assert take(tmp_path, {PLACE: result(made, home.first), **files}).taken == [PLACE, *names]
+    for damaged in (files[names[0]][:-1], coding.encode({"fc.bias": layer["fc.bias"]})):
+        refused = take(tmp_path, {names[0]: damaged}, replace=True).refused
+        assert refused == [(names[0], "not readable by papers/toy/shipped.py")]
+    newer = {names[0]: coding.encode(layer | {"fc.bias": np.zeros(2, "f4")}), names[1]: b"# anew"}
+    assert [n for n, _ in take(tmp_path, newer).refused] == names
+    both = {PLACE: result(made, home.first, seconds=2.0), **newer}
+    assert take(tmp_path, both, replace=True).taken == [PLACE, *names]
+    assert (home.root / names[0]).read_bytes() == newer[names[0]]
 
 
 def paused(home, folder, step, **changes):

@@ -62,6 +62,15 @@ def test_the_newest_results_come_first_and_nothing_old(tree, tmp_path):
         tree / "papers/batchnorm/results/bn/seed1.json").read_bytes()
 
 
+def test_a_network_in_a_papers_own_format_comes_with_its_card(tree, tmp_path):
+    made = [tree / f"papers/batchnorm/results/bn/seed0.{kind}" for kind in ("dcn", "md")]
+    for path in (*made, made[0].with_name("notes.md")):
+        path.write_text("here")
+    (path,), _ = collect.collect(tmp_path / "out", 10**6)
+    assert {n for n in names(path) if n.endswith((".dcn", ".md"))} == {
+        p.relative_to(tree).as_posix() for p in made}
+
+
 def test_no_file_is_larger_and_a_run_stays_together(tree, tmp_path):
     made, left = collect.collect(tmp_path / "out", 110_000)
     assert len(made) > 2 and not left
