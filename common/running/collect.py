@@ -102,7 +102,8 @@ def units() -> Iterator[dict[str, Path]]:
                   key=lambda f: -f.stat().st_mtime)
     for folder in runs:
         finished = (folder / "result.json").exists()
-        names = FOLLOWED if finished else (*FOLLOWED, checkpoint.NAME)
+        # the checkpoint first: the run may go on, and what is read later has more than it needs
+        names = FOLLOWED if finished else (checkpoint.NAME, *FOLLOWED)
         if unit := {in_runs(p): p for n in names if (p := folder / n).is_file()}:
             yield unit
     for path in sorted(runs_root().glob("*/*/pace.json")):

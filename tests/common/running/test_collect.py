@@ -71,6 +71,26 @@ def test_a_network_in_a_papers_own_format_comes_with_its_card(tree, tmp_path):
         p.relative_to(tree).as_posix() for p in made}
 
 
+def test_a_run_that_goes_on_meanwhile_has_all_lines_of_its_checkpoint(tree, tmp_path, monkeypatch):
+    folder, read, step = tree / "runs/batchnorm/plain/seed0", Path.read_bytes, iter(range(9))
+
+    def goes_on(path):
+        content = read(path)
+        if path.parent == folder:
+            number = next(step)
+            for name in ("metrics.jsonl", "checkpoint.safetensors"):
+                (folder / name).write_text(str(number))
+        return content
+    monkeypatch.setattr(Path, "read_bytes", goes_on)
+    for name in ("metrics.jsonl", "checkpoint.safetensors"):
+        (folder / name).write_text("-1")
+    (path,), _ = collect.collect(tmp_path / "out", 10**6)
+    found = collect.read(path)
+    lines, saved = (int(found[f"runs/batchnorm/plain/seed0/{name}"])
+                    for name in ("metrics.jsonl", "checkpoint.safetensors"))
+    assert lines >= saved
+
+
 def test_no_file_is_larger_and_a_run_stays_together(tree, tmp_path):
     made, left = collect.collect(tmp_path / "out", 110_000)
     assert len(made) > 2 and not left
