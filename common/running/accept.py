@@ -208,7 +208,7 @@ def check_checkpoint(own: Config, content: bytes) -> int:
         try:
             state = checked(checkpoint.Saved, checkpoint.read(path), "its state")
             its = completed(state.config, own)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError,
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError,
                 UserError) as e:
             raise UserError(f"its checkpoint is damaged: {one_line(e)}") from e
     its.pop("data.fingerprint", None)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save
 
 from common.config import identity
@@ -252,6 +253,18 @@ def test_a_checkpoint_of_other_code_is_refused(tmp_path, home, changes, why):
     done = take(tmp_path, paused(home, tmp_path / "c", 20, **changes))
     assert not done.taken and why in done.refused[0][1]
     assert not (home.root / "runs").exists()
+
+
+def test_a_checkpoint_of_which_torch_makes_no_tensor_is_refused(tmp_path, home):
+    image = torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    files = paused(home, tmp_path / "c", 20, recipe={"image": image})
+    name = f"runs/toy/base/seed0/{checkpoint.NAME}"
+    (tmp_path / checkpoint.NAME).write_bytes(files[name])
+    with safe_open(tmp_path / checkpoint.NAME, "pt") as f:
+        skeleton, flat = f.metadata()["state"], {k: torch.ones(3) for k in f.keys()}
+    files[name] = save(flat, {"state": skeleton, "digest": checkpoint.digest(skeleton, flat)})
+    done = take(tmp_path, files)
+    assert not done.taken and "its checkpoint is damaged: required rank 4" in done.refused[0][1]
 
 
 def test_without_history_nothing_is_accepted(tmp_path, home):
