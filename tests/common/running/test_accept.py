@@ -185,8 +185,9 @@ def test_weights_go_with_their_result(tmp_path, home, made):
     assert damaged[0][1] == "not readable as text"
     damaged = take(tmp_path, {"papers/toy/weights/base.safetensors": b"no"}).refused
     assert damaged[0][1] == "not readable as safetensors"
+    (home.root / PLACE).unlink()
     newer = result(made, home.first, seconds=2.0)
-    done = take(tmp_path, {PLACE: newer, **second}, replace=True)
+    done = take(tmp_path, {PLACE: newer, **second})
     assert done.taken == [PLACE, *names]
     assert (home.root / names[0]).read_bytes() == second[names[0]]
 
@@ -230,6 +231,21 @@ def test_a_run_goes_on_at_home_from_the_furthest_checkpoint(tmp_path, home):
     assert checkpoint.newest_step(folder) == 20
     take(tmp_path, paused(home, tmp_path / "c", 30))
     assert checkpoint.newest_step(folder) == 30
+
+
+def test_a_run_of_which_a_file_cannot_be_written_has_no_checkpoint(tmp_path, home, monkeypatch):
+    """It would not fit the metrics that lie beside it."""
+    write, written = accept.write_atomic, []
+
+    def full(path, content):
+        if written:
+            raise UserError("cannot write: No space left on device")
+        written.append(path)
+        write(path, content)
+    monkeypatch.setattr(accept, "write_atomic", full)
+    done = take(tmp_path, paused(home, tmp_path / "c", 20))
+    assert not done.taken and "No space left" in done.refused[0][1]
+    assert checkpoint.newest_step(home.root / "runs/toy/base/seed0") == 0 and len(written) == 1
 
 
 def test_a_run_in_a_precision_that_counts_comes_home_too(tmp_path, home, monkeypatch):

@@ -129,6 +129,12 @@ def test_a_file_that_cannot_be_read_is_named(tree, tmp_path):
         collect.collect(tmp_path / "out", 10**6)
 
 
+def test_what_is_being_written_stays(tree, tmp_path):
+    (tree / "papers/batchnorm/weights/.bn.json.x1y2.part").write_text("half")
+    (path,), _ = collect.collect(tmp_path / "out", 10**6)
+    assert not [n for n in names(path) if "part" in n]
+
+
 def test_no_file_is_larger_and_a_run_stays_together(tree, tmp_path):
     made, left = collect.collect(tmp_path / "out", 110_000)
     assert len(made) > 2 and not left
