@@ -22,7 +22,7 @@ import contextlib
 import copy
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -224,18 +224,17 @@ class Experiments(Generic[C]):
             plans[name] = plan
         return plans
 
-    def planned(self, name: str) -> tuple[int, ...]:
+    def planned(self, name: str, plans: Mapping[str, tuple[int, ...]] | None = None,
+                ) -> tuple[int, ...]:
         """How many runs of an experiment are planned, with the seeds 0, 1, 2 …
 
         Several numbers if the plan was raised after a look at the verdict, since each look has a
-        cost, see :func:`common.evidence.verdicts.decide`.
+        cost, see :func:`common.evidence.verdicts.decide`. ``plans``, by name, are those of another
+        version of the file; None: of this one.
         """
-        if name in self._planned:
-            return self._planned[name]
-        for group in self._planned:
-            if group in self.groups and name in self.expand(group):
-                return self._planned[group]
-        return self._planned.get("default", (3,))
+        plans = self._planned if plans is None else plans
+        groups = (g for g in plans if g in self.groups and name in self.expand(g))
+        return next((plans[n] for n in (name, *groups, "default") if n in plans), (3,))
 
     def names(self) -> list[str]:
         """All names that ``experiment=`` accepts: experiments and groups."""

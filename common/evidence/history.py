@@ -173,29 +173,23 @@ def of_plans(paper: Paper, history: History) -> Iterator[str]:
     Commits from before plans were written down are not checked.
     """
     file = (paper.folder / "config.yaml").relative_to(history.root).as_posix()
-    now = plans((paper.folder / "config.yaml").read_text(encoding="utf-8-sig"))
     for name, runs in paper.results.items():
         for commit in {made_by(paper, history, r) for r in runs} & history.commits:
             before = plans(history.text(history.blob(commit, file)))
             if before is None:
                 continue
-            was, new = plan_of(before, name), plan_of(now or {}, name)
+            planned = paper.experiments.planned
+            was, new = planned(name, before), planned(name)
             if new[:len(was)] != was:
                 yield (f"{paper.name}: {name}: {list(was)} runs were planned in {commit[:10]}, "
                        f"which made some, and {list(new)} are now")
 
 
-def plans(config: str) -> dict[str, Any] | None:
-    """The ``seeds`` of a ``config.yaml``; None if there are none."""
+def plans(config: str) -> dict[str, tuple[int, ...]] | None:
+    """The ``seeds`` of a ``config.yaml`` by name; None if there are none."""
     given = load_yaml(config).get("seeds")
-    return given if given is None or isinstance(given, dict) else {"default": given}
-
-
-def plan_of(given: dict[str, Any], name: str) -> tuple[int, ...]:
-    """The plan of an experiment, by its own name or the longest name of a sweep it belongs to."""
-    names = [str(n) for n in given if name == str(n) or name.startswith(f"{n}_")]
-    plan = {str(k): v for k, v in given.items()}.get(max(names, key=len, default="default"), 3)
-    return tuple(plan) if isinstance(plan, list) else (plan,)
+    named = given if given is None or isinstance(given, dict) else {"default": given}
+    return named and {str(k): tuple(n) if isinstance(n, list) else (n,) for k, n in named.items()}
 
 
 def changes(paper: Paper, history: History, file: str, entry: dict[str, Any], commit: str,

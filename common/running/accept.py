@@ -33,6 +33,7 @@ PACE = re.compile(r"(?:papers/(\w+)/results|runs/(\w+))/([^/]+)/pace\.json")
 WEIGHTS = re.compile(
     rf"papers/(\w+)/weights/([^/]+?)(?:-seed({SEED}))?\.(?:json|md|safetensors)")
 PICTURED = re.compile(rf"papers/(\w+)/results/([^/]+)/[a-z_]+({SEED})\.safetensors")
+SHIPPED = re.compile(rf"papers/(\w+)/results/([^/]+)/seed({SEED})\.(?:dcn|md)")
 RUN = re.compile(rf"runs/(\w+)/([^/]+)/seed({SEED})/([^/]+)")
 
 
@@ -111,12 +112,16 @@ class Home:
         elif match := PACE.fullmatch(name):
             self.paper(match[1] or match[2], match[3])
             checked(results.PaceFile, read_json(content), "not a pace")
-        elif match := WEIGHTS.fullmatch(name) or PICTURED.fullmatch(name):
+        elif match := (WEIGHTS.fullmatch(name) or PICTURED.fullmatch(name)
+                       or SHIPPED.fullmatch(name)):
             paper = self.paper(match[1], match[2])
             goes_with = results.path_of(paper.folder, match[2], int(match[3] or 0))
             if not goes_with.is_file():
                 raise UserError("the result it goes with is not here")
-            read_by_kind[Path(name).suffix](content)
+            if name.endswith(".dcn"):
+                read_coded(paper, content)
+            else:
+                read_by_kind[Path(name).suffix](content)
         else:
             raise UserError("expected a result, weights, a pace, or a file of a run")
         self.put(name, content, goes_with)
@@ -203,7 +208,7 @@ def check_checkpoint(own: Config, content: bytes) -> int:
         try:
             state = checked(checkpoint.Saved, checkpoint.read(path), "its state")
             its = completed(state.config, own)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError,
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError,
                 UserError) as e:
             raise UserError(f"its checkpoint is damaged: {one_line(e)}") from e
     its.pop("data.fingerprint", None)
@@ -260,6 +265,21 @@ def read_tensors(content: bytes) -> None:
                     f.get_tensor(k)
         except (SafetensorError, OSError) as e:
             raise UserError("not readable as safetensors") from e
+
+
+def read_coded(paper: Paper, content: bytes) -> None:
+    """Check a file in a paper's own format by reading it with this clone's ``shipped.py``.
+
+    Raises:
+        UserError: it cannot be read, or the paper has no such format.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "coded"
+        path.write_bytes(content)
+        try:
+            paper.module("shipped").load(path)
+        except UserError as e:
+            raise UserError(f"not readable by papers/{paper.name}/shipped.py") from e
 
 
 def read_text(content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -111,7 +112,10 @@ def origin_of(requests: Sequence[RequestedRun], device: torch.device) -> Origin:
 
 def record(experiments: Experiments, of: RequestedRun, recipe: Recipe, ended: training.Ended,
            ) -> dict[str, float] | None:
-    """Write the result of a run that ended; returns the metrics of the result it replaces."""
+    """Write the result of a run that ended; returns the metrics of the result it replaces.
+
+    None if there was none, or a damaged one.
+    """
     paper_folder, config, folder = experiments.path.parent, of.config, of.folder
     write_atomic(folder / "config.json", json.dumps(as_dict(config), indent=1) + "\n")
     results.write(folder / "result.json", paper_folder.name, config, recipe.data, folder, ended)
@@ -119,7 +123,8 @@ def record(experiments: Experiments, of: RequestedRun, recipe: Recipe, ended: tr
         return None
     path, before = results.path_of(paper_folder, config.experiment, config.seed), None
     if path.exists():
-        before = results.read(path, experiments.schema).metrics
+        with contextlib.suppress(UserError):  # a damaged one is replaced
+            before = results.read(path, experiments.schema).metrics
     recipe.publish(paper_folder, results.write(
         path, paper_folder.name, config, recipe.data, folder, ended))
     results.difference_path(paper_folder, config.experiment, config.seed).unlink(True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from common.config import completed, flatten
 from common.errors import UserError, nearest
 from common.evidence.paper import paper_names, papers
+from common.experiments import NAME, SEED
 from common.files import ROOT, shown
 from common.training import start, weight_files
 from common.training.recipe import Supervised
@@ -22,7 +23,7 @@ CALIBRATION = 512
 
 WEIGHTS = ".safetensors"
 
-RUN = re.compile(r"(\w+)/([\w.]+)(?:/seed([0-9]{1,12}))?")
+RUN = re.compile(rf"(\w+)/({NAME})(?:/seed({SEED}))?")
 """A run as the command line names it."""
 
 

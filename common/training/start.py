@@ -207,7 +207,8 @@ def read_file(path: Path, name: str = "") -> dict[str, Tensor]:
                 expect_finite(tensors)
                 return tensors
         return networks_of(checked(checkpoint.Saved, checkpoint.read(path), "its state"))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, UserError) as e:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError,
+            UserError) as e:
         raise UserError(f"{asked}{shown(path)} is damaged or no file of weights: "
                         f"{cut(one_line(e), 160)}") from e
 

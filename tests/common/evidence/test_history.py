@@ -13,8 +13,9 @@ from common.evidence import history
 from common.evidence.claims import read_claims
 from common.evidence.paper import paper_names, papers
 from common.evidence.results import Result
+from common.experiments import Experiments
 from common.files import ROOT
-from tests.common.toy import recorded, share
+from tests.common.toy import Config, recorded, share
 
 HEAD = "title: T\nauthors: A\nyear: 2000\nlink: https://l\nshows: s\npicture: p\nclaims:\n"
 CLAIM = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
@@ -22,6 +23,11 @@ CLAIM = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
 TABLE = ("- {id: 'n-{run}', each: t, row: '{run}', column: n, where: w, says: s, "
          "published: '{n}', obtained: printed, measure: {experiment: e, metric: m}, "
          "judge: {exactly: 0, why: x}}\n")
+EXPERIMENTS = """experiments:
+  e: {help: one}
+  f: {help: another, optim: {lr: 0.2}}
+  both: {help: a group whose name says nothing of its members, runs: [e, f]}
+"""
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ class Clone:
         self.root, self.folder = root, root / "papers/toy"
         (self.folder / "published").mkdir(parents=True)
         self.write(CLAIM + TABLE, "run,n\nx,1\ny,2\n")
-        (self.folder / "config.yaml").write_text("")
+        self.configure("")
         self.git("init", "-q")
         self.git("add", ".")
         self.commit()
@@ -51,6 +57,9 @@ class Clone:
     def write(self, claims, table):
         (self.folder / "claims.yaml").write_text(HEAD + claims)
         (self.folder / "published/t.csv").write_text(table)
+
+    def configure(self, seeds):
+        (self.folder / "config.yaml").write_text(EXPERIMENTS + seeds)
 
     def commit(self):
         self.git("commit", "-qam", "one", "--allow-empty")
@@ -71,7 +80,8 @@ class Clone:
         record = self.record(self.made_by)
         made = {e: [Result("toy", e, 0, record.metrics, {}, {}, record)] for e in ("e", "f")}
         _, claims = read_claims(self.folder / "claims.yaml")
-        paper = SimpleNamespace(name="toy", folder=self.folder, claims=claims, results=made)
+        paper = SimpleNamespace(name="toy", folder=self.folder, claims=claims, results=made,
+                                experiments=Experiments(Config, self.folder / "config.yaml"))
         return history.broken(paper, history.History(self.root))
 
 
@@ -165,13 +175,16 @@ def test_the_same_numbers_under_another_commit_are_found(clone):
     ("seeds: 3", "seeds: [3, 10]", True), ("seeds: 3", "seeds: 10", False),
     ("seeds: {default: 3, e: [3, 40]}", "seeds: {default: 3, e: 40}", False),
     ("seeds: {default: 3, e: [3, 40]}", "seeds: {default: 5, e: [3, 40], f: 3}", True),
+    ("seeds: {both: 3}", "seeds: {both: 10}", False),
+    ("seeds: {both: 3}", "seeds: {both: [3, 10]}", True),
+    ("seeds: {default: 9, both: 3}", "seeds: {default: 5, both: 3}", True),
     ("seeds: 3", "", True), ("seeds: 5", "", False), ("", "seeds: 9", True)])
 def test_a_plan_may_be_raised_and_not_rewritten(clone, before, after, kept):
-    (clone.folder / "config.yaml").write_text(before)
+    clone.configure(before)
     clone.git("add", ".")
     clone.commit()
     clone.made_by = clone.git("rev-parse", "HEAD")
-    (clone.folder / "config.yaml").write_text(after)
+    clone.configure(after)
     clone.commit()
     assert (clone.broken() == []) is kept
 

@@ -141,12 +141,27 @@ def test_a_process_that_begins_anew_takes_nothing_of_a_finished_run(
         assert json.loads(path.read_text())["curves"]["train_loss"]
 
 
-def test_everything_is_checked_before_anything_is_trained(monkeypatch):
+@pytest.mark.parametrize("damaged", ["", "{}"])
+def test_a_damaged_result_is_replaced(tmp_path, damaged):
+    known = experiments(tmp_path / "toy")
+    path = tmp_path / "toy/results/base/seed0.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(damaged)
+    (done,) = cli.train(Toy, known, "base", [0], {})
+    assert done.before is None
+    (again,) = cli.train(Toy, known, "base", [0], {})
+    assert again.before == json.loads(path.read_text())["metrics"] == done.metrics
+
+
+@pytest.mark.parametrize("more", [[], ["train.vectorize=true"]])
+def test_everything_is_checked_before_anything_is_trained(monkeypatch, more):
+    """The second experiment has no use for the key, which only its whole configuration says."""
     from papers.batchnorm.train import BatchNormRecipe, Config
 
-    monkeypatch.setattr(cli, "train", lambda *a: pytest.fail("trained"))
-    with pytest.raises(UserError):
-        cli.main(BatchNormRecipe, Config, SCRIPT, ["experiment=quick,nothing"])
+    monkeypatch.setattr(cli, "train_all", lambda *a: pytest.fail("trained"))
+    words = ["experiment=quick_bn,quick_plain", "model.population_batches=50"]
+    with pytest.raises(UserError, match="not used"):
+        cli.main(BatchNormRecipe, Config, SCRIPT, [*words, *more])
 
 
 def test_the_code_of_another_clone_is_refused(tmp_path):

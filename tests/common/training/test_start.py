@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -201,6 +202,18 @@ def test_what_does_not_fit_is_named(tmp_path, change, line):
                                         "does not fit: " + line):
         train(experiments, "filed")
     assert not list(files.runs_root().glob("**/*.safetensors"))
+
+
+def test_a_checkpoint_of_which_torch_makes_no_tensor_is_one_line(tmp_path):
+    state = {"image": torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)}
+    checkpoint.save(tmp_path, state)
+    path = tmp_path / checkpoint.NAME
+    with safe_open(path, "pt") as f:
+        skeleton = f.metadata()["state"]
+    flat = {"/image": torch.ones(3)}
+    save_file(flat, path, {"state": skeleton, "digest": checkpoint.digest(skeleton, flat)})
+    with pytest.raises(UserError, match="is damaged or no file of weights: required rank 4"):
+        start.read_file(path)
 
 
 def test_a_file_that_is_missing_or_damaged(tmp_path):
