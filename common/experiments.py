@@ -278,8 +278,7 @@ class Experiments(Generic[C]):
         experiment, where = self.experiments[name], f"{shown(self.path)}: {name}: "
         if name not in self._sound:
             own = self._sound_one(experiment, where)
-            if not overrides:
-                own.seed = seed
+            if not (overrides or seed):
                 return own
         config = self._made(experiment, seed, overrides)
         self._refuse_unused(config, overrides)
