@@ -40,6 +40,7 @@ from common.config import (
     keys,
     leaves,
     names_file,
+    same_run,
     start_of,
     unused,
     wanted,
@@ -343,7 +344,4 @@ class Experiments(Generic[C]):
             flat: the run's :func:`~common.config.identity`.
             own: the experiment's configuration.
         """
-        same = identity(own)
-        if flat.get("train.precision") in self.experiments[own.experiment].precisions:
-            same |= {"train.precision": flat["train.precision"]}
-        return flat == same
+        return same_run(flat, identity(own), self.experiments[own.experiment].precisions)
