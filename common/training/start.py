@@ -17,7 +17,7 @@ from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from common.config import Config, completed, flatten, keys, names_file, one_line, start_of
+from common.config import Config, completed, flatten, names_file, one_line, start_of
 from common.errors import UserError, cut
 from common.experiments import Experiments
 from common.files import ROOT, runs_root, shown
@@ -158,9 +158,8 @@ def find(experiments: Experiments, name: str, seed: int) -> Weights | None:
     run = runs_root() / folder.name / name / f"seed{seed}"
     saved = checkpoint.of_run(run)
     if saved and saved.finished:
-        flat = {k: v for k, v in saved.config.items() if k != "data.fingerprint"}
         tensors = networks_of(saved)
-        if tensors and experiments.counts(completed(flat, own), own):
+        if tensors and is_own(experiments, saved.config, own):
             return Weights(run / checkpoint.NAME, tensors)
     for stem in (f"{name}-seed{seed}", *([name] if seed == 0 else [])):
         path = folder / "weights" / f"{stem}.safetensors"
@@ -179,10 +178,14 @@ def is_of(sidecar: Path, experiments: Experiments, own: Config) -> bool:
     """
     if not sidecar.exists():
         return True
-    said, known = read_json(SourceRun, sidecar), keys(type(own))
-    flat = {k: v for k, v in flatten(said.config).items()
-            if k not in known or not known[k].neutral}
-    return said.seed == own.seed and experiments.counts(completed(flat, own), own)
+    said = read_json(SourceRun, sidecar)
+    return said.seed == own.seed and is_own(experiments, said.config, own)
+
+
+def is_own(experiments: Experiments, saved: dict[str, Any], own: Config) -> bool:
+    """Whether a saved configuration, nested or flat, is an experiment's own; any seed's."""
+    flat = {k: v for k, v in flatten(saved).items() if k != "data.fingerprint"}
+    return experiments.counts(completed(flat, own), own)
 
 
 def read_file(path: Path, name: str = "") -> dict[str, Tensor]:
