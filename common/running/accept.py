@@ -20,10 +20,9 @@ from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import git
 from common.experiments import SEED
-from common.files import ROOT, locked, runs_root, write_atomic
+from common.files import ROOT, locked, run_folder, runs_root, write_atomic
 from common.running import collect
 from common.running.collect import PRECISION, own_config
-from common.running.plan import run_folder
 from common.segments import Segment
 from common.training import checkpoint
 from common.typed import checked, parse_json

@@ -24,9 +24,9 @@ from common.evidence.counting import card_seconds
 from common.evidence.paper import Paper
 from common.evidence.provenance import origin
 from common.experiments import SEED
-from common.files import ROOT, runs_root
+from common.files import ROOT, run_folder, runs_root
 from common.running.runs import Outcome as Outcome
-from common.running.runs import PendingRun, run_folder, train_command
+from common.running.runs import PendingRun, train_command
 from common.running.runs import batched as batched
 from common.running.runs import in_turns as in_turns
 from common.running.words import names_of

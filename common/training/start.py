@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from common.config import Config, completed, flatten, names_file, one_line, start_of
 from common.errors import UserError, cut
 from common.experiments import Experiments
-from common.files import ROOT, runs_root, shown
+from common.files import ROOT, run_folder, shown
 from common.finite import expect_finite
 from common.training import checkpoint
 from common.training.weight_files import expect_described
@@ -155,7 +155,7 @@ def find(experiments: Experiments, name: str, seed: int) -> Weights | None:
         UserError: there is no such experiment, or the file in ``weights/`` is damaged.
     """
     own, folder = experiments.resolve(name, seed), experiments.path.parent
-    run = runs_root() / folder.name / name / f"seed{seed}"
+    run = run_folder(folder.name, name, seed)
     saved = checkpoint.of_run(run)
     if saved and saved.finished:
         tensors = networks_of(saved)
