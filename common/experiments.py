@@ -249,11 +249,14 @@ class Experiments(Generic[C]):
             UserError: no experiment or group has that name.
         """
         if name in self.groups:
-            return list(dict.fromkeys(
-                m for member in self.groups[name][1] for m in self.expand(member)))
+            return self.expand_all(self.groups[name][1])
         if name not in self.experiments:
             raise UserError(f"unknown experiment {name!r}{nearest(name, self.names())}")
         return [name]
+
+    def expand_all(self, names: Iterable[str]) -> list[str]:
+        """The experiments that some names stand for, each once; see :meth:`expand`."""
+        return list(dict.fromkeys(e for name in names for e in self.expand(name)))
 
     def resolve(self, name: str, seed: int = 0, overrides: dict[str, Any] | None = None) -> C:
         """The configuration of one experiment and seed.

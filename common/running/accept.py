@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from common.config import Config, completed, identity, one_line
-from common.errors import UserError, cut, nearest, say
+from common.errors import UserError, cut, say
 from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import git
@@ -93,9 +93,7 @@ class Home:
         """
         if name not in self.papers:
             self.papers[name] = papers([name])[0]
-        known = self.papers[name].experiments.experiments
-        if experiment not in known:
-            raise UserError(f"{name} has no experiment {experiment!r}{nearest(experiment, known)}")
+        self.papers[name].config(experiment)
         return self.papers[name]
 
     def take(self, name: str, content: bytes) -> None:

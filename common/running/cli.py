@@ -155,8 +155,7 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
         raise UserError("--keep: expected --pace beside it, whose measurement it keeps")
     chosen, seeds, overrides = parse_arguments(
         [a for a in argv if a not in ("--pace", "--keep")])
-    names = list(dict.fromkeys(n for word in names_of("experiment", chosen or experiments.default)
-                               for n in experiments.expand(word)))
+    names = experiments.expand_all(names_of("experiment", chosen or experiments.default))
     with as_typed(argv):
         for name in names:  # check everything before training anything
             for seed in seeds:

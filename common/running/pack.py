@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from common import data
 from common.compressed import compress
 from common.config import names_file, start_of
-from common.errors import UserError, nearest, on_one_line, say
+from common.errors import UserError, on_one_line, say
 from common.evidence.paper import Paper
 from common.evidence.provenance import CODE, DIGESTS, git, state_of_code
 from common.files import ROOT, cache_root, renewed, runs_root, sha256
@@ -210,13 +210,8 @@ def chosen_experiments(paper: Paper, names: Sequence[str]) -> list[str]:
     Raises:
         UserError: there is no such experiment.
     """
-    if not names:
-        return list(dict.fromkeys(e for c in paper.claims for e in c.experiments))
-    known = paper.experiments
-    for name in names:
-        if name not in known.names():
-            raise UserError(f"unknown experiment {name!r}{nearest(name, known.names())}")
-    return list(dict.fromkeys(e for n in names for e in known.expand(n)))
+    return paper.experiments.expand_all(
+        names or [e for c in paper.claims for e in c.experiments])
 
 
 class Parts(io.RawIOBase):

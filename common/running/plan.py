@@ -90,8 +90,7 @@ def named(paper: Paper, names: str) -> AskedFor:
     Raises:
         UserError: there is no such experiment, or a name is given twice.
     """
-    return AskedFor(list(dict.fromkeys(e for name in names_of("experiments", names)
-                                       for e in paper.experiments.expand(name))))
+    return AskedFor(paper.experiments.expand_all(names_of("experiments", names)))
 
 
 def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, again: bool = False,
