@@ -31,6 +31,7 @@ from common.running.runs import batched as batched
 from common.running.runs import in_turns as in_turns
 from common.running.words import names_of
 from common.training import checkpoint, start
+from common.training.precision import fits_here
 from common.training.progress import duration
 
 PACE_PATIENCE = 180.0
@@ -142,7 +143,7 @@ def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, agai
     def wanted(seed: int) -> list[str]:
         names = dict.fromkeys(e for c in claims for e in c.experiments
                               if seed == 0 or (not c.repeatable and seed < planned[e]))
-        return [name for name in names if can_be_made_here(paper, name)]
+        return [name for name in names if fits_here(paper.config(name))]
 
     for seed in range(max(planned.values(), default=0)):
         for name in wanted(seed):
@@ -166,11 +167,6 @@ def maker(paper: Paper, file: str) -> tuple[str, int] | None:
     match = LEFT.fullmatch(file.removeprefix(f"papers/{paper.name}/"))
     name, seed = (match[1] or match[3], match[2] or match[4] or "0") if match else ("", "0")
     return (name, int(seed)) if name in paper.experiments.experiments else None
-
-
-def can_be_made_here(paper: Paper, experiment: str) -> bool:
-    """Whether this machine supports an experiment's precision: TF32 needs a card."""
-    return paper.config(experiment).train.precision != "tf32" or cards() > 0
 
 
 def lacking(paper: Paper, experiment: str, seed: int, again: bool) -> str:

@@ -44,7 +44,7 @@ from common.training import checkpoint, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget, seconds_of
 from common.training.devices import choose_device
-from common.training.precision import check_precision
+from common.training.precision import fits_here
 from common.training.recipe import Recipe
 from common.training.worklist import Worklist
 
@@ -188,12 +188,8 @@ def precision_of(result: Result) -> str:
 def at_hand(paper: Paper, result: Result) -> bool:
     """Whether this machine has the precision in which a run was begun."""
     config = paper.experiments.resolve(result.experiment, 0)
-    try:
-        config.train.precision = precision_of(result)
-        check_precision(config, choose_device(config.train.device).type)
-    except UserError:
-        return False
-    return True
+    config.train.precision = precision_of(result)
+    return fits_here(config)
 
 
 def stop_after(recipe: Recipe, updates: int, budget: Budget) -> None:
