@@ -39,7 +39,7 @@ from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.results import Result
 from common.files import write_atomic
-from common.running.words import as_typed, parse_options
+from common.running.words import as_typed, names_of, parse_options
 from common.training import checkpoint, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget, seconds_of
@@ -333,7 +333,8 @@ def main(argv: list[str]) -> int:
     options = parse_options([a for a in argv if "=" in a], OPTIONS)
     for k in [k for k, v in options.items() if v is None]:
         raise UserError(f"{k}=: expected a value")
-    names = [n for n in str(options.get("experiments", "")).split(",") if n]
+    names = (names_of("experiments", str(options["experiments"]))
+             if "experiments" in options else [])
     known = [e for p in asked for e in p.results]
     for name in names:
         if name not in known:
