@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from common import data
 from common.compressed import compress
-from common.config import names_file, start_of
+from common.config import names_file, start_of, unused
 from common.errors import UserError, on_one_line, say
 from common.evidence.paper import Paper
 from common.evidence.provenance import CODE, DIGESTS, git, state_of_code
@@ -134,8 +134,7 @@ def archive() -> bytes:
 def data_of(paper: Paper, experiments: Sequence[str]) -> list[str]:
     """The names of the data sets that experiments use."""
     configs = [paper.config(e) for e in experiments]
-    names = [getattr(getattr(c, "data", None), "name", "") for c in configs]
-    return list(dict.fromkeys(filter(None, names)))
+    return list(dict.fromkeys(c.data.name for c in configs if "data.name" not in unused(c)))
 
 
 def compressed(name: str) -> Path:

@@ -4,9 +4,11 @@ import json
 import re
 import subprocess
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
+from common.conditions import NEVER
 from common.data import FINGERPRINTS, digits
 from common.errors import UserError
 from common.evidence import history
@@ -14,7 +16,7 @@ from common.evidence.claims import read_claims
 from common.evidence.paper import paper_names, papers
 from common.evidence.results import Result
 from common.files import ROOT
-from tests.common.toy import recorded, share
+from tests.common.toy import Config, recorded, share
 
 HEAD = "title: T\nauthors: A\nyear: 2000\nlink: https://l\nshows: s\npicture: p\nclaims:\n"
 CLAIM = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
@@ -22,6 +24,10 @@ CLAIM = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
 TABLE = ("- {id: 'n-{run}', each: t, row: '{run}', column: n, where: w, says: s, "
          "published: '{n}', obtained: printed, measure: {experiment: e, metric: m}, "
          "judge: {exactly: 0, why: x}}\n")
+
+
+class Nameless(Config):
+    honoured: ClassVar = {"data.name": NEVER}
 
 
 @pytest.fixture
@@ -70,9 +76,13 @@ class Clone:
     def broken(self):
         record = self.record(self.made_by)
         made = {e: [Result("toy", e, 0, record.metrics, {}, {}, record)] for e in ("e", "f")}
+        return history.broken(self.paper(Nameless(), made), history.History(self.root))
+
+    def paper(self, config, made=(), known=("e", "f")):
         _, claims = read_claims(self.folder / "claims.yaml")
-        paper = SimpleNamespace(name="toy", folder=self.folder, claims=claims, results=made)
-        return history.broken(paper, history.History(self.root))
+        return SimpleNamespace(
+            name="toy", folder=self.folder, claims=claims, results=made,
+            config=lambda name: config, experiments=SimpleNamespace(experiments=known))
 
 
 def test_what_stood_before_its_results_is_kept(clone):
@@ -176,12 +186,15 @@ def test_a_plan_may_be_raised_and_not_rewritten(clone, before, after, kept):
     assert (clone.broken() == []) is kept
 
 
-def test_renamed_data_are_found(clone):
+@pytest.mark.parametrize("wanted", ["mnist", "digits"])
+def test_renamed_data_are_found_where_their_name_is_honoured(clone, wanted):
     clone.data = {"name": "mnist60k", "fingerprint": "f" * 64}
-    record = clone.record(clone.made_by, "mnist")
-    (line,) = history.of_result(Result("toy", "e", 0, {}, {}, {}, record),
-                                history.History(clone.root))
-    assert "its data are called mnist60k and should be mnist" in line
+    result = Result("toy", "e", 0, {}, {}, {}, clone.record(clone.made_by, wanted))
+    ours = history.History(clone.root)
+    (line,) = history.of_result(clone.paper(Config()), result, ours)
+    assert f"its data are called mnist60k and should be {wanted}" in line
+    assert not list(history.of_result(clone.paper(Nameless()), result, ours))
+    assert not list(history.of_result(clone.paper(Config(), known=()), result, ours))
 
 
 @pytest.mark.parametrize("name", ["digits", "parity", "xor"])
