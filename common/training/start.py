@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from common.config import Config, completed, flatten, names_file, one_line, start_of
 from common.errors import UserError, cut
 from common.experiments import Experiments
 from common.files import ROOT, run_folder, shown
-from common.finite import expect_finite
-from common.training import checkpoint
-from common.training.weight_files import expect_described
+from common.training import checkpoint, weight_files
 from common.typed import Open, checked, read_json
 
 if TYPE_CHECKING:
@@ -200,17 +198,15 @@ def read_file(path: Path, name: str = "") -> dict[str, Tensor]:
             it describes another.
     """
     asked = f"start_from={name}: " if name else ""
-    if not path.is_file():
-        raise UserError(f"{asked}there is no file {shown(path)}")
-    expect_described(path)
     try:
-        with safe_open(path, "pt") as f:
-            if "state" not in (f.metadata() or {}):
-                tensors = {k: f.get_tensor(k) for k in f.keys()}
-                expect_finite(tensors)
-                return tensors
-        return networks_of(checked(checkpoint.Saved, checkpoint.read(path), "its state"))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, UserError) as e:
+        if weight_files.STATE not in weight_files.metadata(path):
+            return weight_files.read(path)[0]
+        weight_files.expect_described(path)
+        saved = checked(checkpoint.Saved, checkpoint.read(path), f"{shown(path)}: its state")
+        return networks_of(saved)
+    except UserError as e:
+        raise UserError(f"{asked}{e}") from e
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
         raise UserError(f"{asked}{shown(path)} is damaged or no file of weights: "
                         f"{cut(one_line(e), 160)}") from e
 
