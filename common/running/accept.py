@@ -23,15 +23,15 @@ from common.experiments import SEED
 from common.files import ROOT, locked, run_folder, runs_root, write_atomic
 from common.running import collect
 from common.running.collect import PRECISION, own_config
+from common.running.runs import IN_RESULTS, PUBLISHED
 from common.segments import Segment
 from common.training import checkpoint
 from common.typed import checked, parse_json
 
 RESULT = re.compile(rf"papers/(\w+)/results/([^/]+)/seed({SEED})\.json")
 PACE = re.compile(r"(?:papers/(\w+)/results|runs/(\w+))/([^/]+)/pace\.json")
-WEIGHTS = re.compile(
-    rf"papers/(\w+)/weights/([^/]+?)(?:-seed({SEED}))?\.(?:json|md|safetensors)")
-PICTURED = re.compile(rf"papers/(\w+)/results/([^/]+)/[a-z_]+({SEED})\.safetensors")
+WEIGHTS = re.compile(rf"papers/(\w+)/{PUBLISHED}\.(?:json|md|safetensors)")
+PICTURED = re.compile(rf"papers/(\w+)/{IN_RESULTS}\.safetensors")
 RUN = re.compile(rf"runs/(\w+)/([^/]+)/seed({SEED})/([^/]+)")
 
 

@@ -23,10 +23,9 @@ from common.evidence.claims import Claim
 from common.evidence.counting import card_seconds
 from common.evidence.paper import Paper
 from common.evidence.provenance import origin
-from common.experiments import SEED
 from common.files import ROOT, run_folder, runs_root
+from common.running.runs import IN_RESULTS, PUBLISHED, PendingRun, train_command
 from common.running.runs import Outcome as Outcome
-from common.running.runs import PendingRun, train_command
 from common.running.runs import batched as batched
 from common.running.runs import in_turns as in_turns
 from common.running.words import names_of
@@ -152,11 +151,6 @@ def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, agai
     return list(found.values())
 
 
-LEFT = re.compile(rf"(?:weights/([^/]+?)(?:-seed({SEED}))?|"
-                  rf"results/([^/]+)/[a-z_]+({SEED}))\.safetensors")
-"""Files that a finished run leaves in its paper's folder."""
-
-
 def maker(paper: Paper, file: str) -> tuple[str, int] | None:
     """Experiment and seed of the paper's run that leaves a file; None if there is none.
 
@@ -164,7 +158,8 @@ def maker(paper: Paper, file: str) -> tuple[str, int] | None:
         paper: the paper.
         file: the value of ``start_from``, ``papers/<paper>/…``.
     """
-    match = LEFT.fullmatch(file.removeprefix(f"papers/{paper.name}/"))
+    match = re.fullmatch(rf"(?:{PUBLISHED}|{IN_RESULTS})\.safetensors",
+                         file.removeprefix(f"papers/{paper.name}/"))
     name, seed = (match[1] or match[3], match[2] or match[4] or "0") if match else ("", "0")
     return (name, int(seed)) if name in paper.experiments.experiments else None
 

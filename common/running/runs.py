@@ -7,7 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from common.experiments import SEED
 from common.files import ROOT, run_folder
+
+PUBLISHED = rf"weights/([^/]+?)(?:-seed({SEED}))?"
+IN_RESULTS = rf"results/([^/]+)/[a-z_]+({SEED})"
+"""Files that a finished run leaves in its paper's folder, without their ends: experiment, seed."""
 
 
 @dataclass(frozen=True)
