@@ -40,6 +40,7 @@ from common.config import (
     keys,
     leaves,
     names_file,
+    same_run,
     start_of,
     unused,
     wanted,
@@ -247,11 +248,14 @@ class Experiments(Generic[C]):
             UserError: no experiment or group has that name.
         """
         if name in self.groups:
-            return list(dict.fromkeys(
-                m for member in self.groups[name][1] for m in self.expand(member)))
+            return self.expand_all(self.groups[name][1])
         if name not in self.experiments:
             raise UserError(f"unknown experiment {name!r}{nearest(name, self.names())}")
         return [name]
+
+    def expand_all(self, names: Iterable[str]) -> list[str]:
+        """The experiments that some names stand for, each once; see :meth:`expand`."""
+        return list(dict.fromkeys(e for name in names for e in self.expand(name)))
 
     def resolve(self, name: str, seed: int = 0, overrides: dict[str, Any] | None = None) -> C:
         """The configuration of one experiment and seed.
@@ -277,8 +281,7 @@ class Experiments(Generic[C]):
         experiment, where = self.experiments[name], f"{shown(self.path)}: {name}: "
         if name not in self._sound:
             own = self._sound_one(experiment, where)
-            if not overrides:
-                own.seed = seed
+            if not (overrides or seed):
                 return own
         config = self._made(experiment, seed, overrides)
         self._refuse_unused(config, overrides)
@@ -343,7 +346,4 @@ class Experiments(Generic[C]):
             flat: the run's :func:`~common.config.identity`.
             own: the experiment's configuration.
         """
-        same = identity(own)
-        if flat.get("train.precision") in self.experiments[own.experiment].precisions:
-            same |= {"train.precision": flat["train.precision"]}
-        return flat == same
+        return same_run(flat, identity(own), self.experiments[own.experiment].precisions)

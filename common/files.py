@@ -38,6 +38,11 @@ def runs_root() -> Path:
     return Path(os.environ.get("PAPERS_RUNS") or (ROOT if is_clone() else Path.cwd()) / "runs")
 
 
+def run_folder(paper: str, name: str, seed: int) -> Path:
+    """The folder of a run in progress; ``name`` is its experiment, and what differs from it."""
+    return runs_root() / paper / name / f"seed{seed}"
+
+
 def cache_root() -> Path:
     """The folder of decoded data sets: ``$PAPERS_CACHE``, else one in the user's cache folder."""
     if chosen := os.environ.get("PAPERS_CACHE"):

@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from common.config import unused
 from common.data import FINGERPRINTS
 from common.errors import UserError
 from common.evidence.paper import Paper
@@ -121,18 +122,19 @@ def load_yaml(text: str) -> dict[str, Any]:
 def broken(paper: Paper, history: History) -> list[str]:
     """Every violation in a paper's results, claims and plans, one line each."""
     made = [r for runs in paper.results.values() for r in runs]
-    return [*(line for r in made for line in of_result(r, history)), *of_claims(paper, history),
-            *of_plans(paper, history)]
+    return [*(line for r in made for line in of_result(paper, r, history)),
+            *of_claims(paper, history), *of_plans(paper, history)]
 
 
-def of_result(result: Result, history: History) -> Iterator[str]:
+def of_result(paper: Paper, result: Result, history: History) -> Iterator[str]:
     """Commits of a result that are not in this history, and data that do not match their name."""
     for segment in result.record.segments:
         if segment.commit not in history.commits:
             yield f"{result.name}: commit {segment.commit[:10]} is not of this history"
     name, found = result.record.data.name, result.record.data.fingerprint
-    wanted = result.record.config["data"]["name"]
-    if wanted in FINGERPRINTS and wanted != "digits" and name != wanted:
+    wanted, known = result.record.config["data"]["name"], paper.experiments.experiments
+    if name != wanted and result.experiment in known and (
+            "data.name" not in unused(paper.config(result.experiment))):
         yield f"{result.name}: its data are called {name} and should be {wanted}"
     if FINGERPRINTS.get(name, found) != found:
         yield (f"{result.name}: its data are called {name} and have the fingerprint {found[:10]}, "

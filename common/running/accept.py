@@ -15,24 +15,23 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from common.config import Config, completed, identity, one_line
-from common.errors import UserError, cut, nearest, say
+from common.errors import UserError, cut, say
 from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import git
 from common.experiments import SEED
-from common.files import ROOT, locked, runs_root, write_atomic
+from common.files import ROOT, locked, run_folder, runs_root, write_atomic
 from common.running import collect
 from common.running.collect import PRECISION, own_config
-from common.running.plan import run_folder
+from common.running.runs import IN_RESULTS, PUBLISHED
 from common.segments import Segment
 from common.training import checkpoint
 from common.typed import checked, parse_json
 
 RESULT = re.compile(rf"papers/(\w+)/results/([^/]+)/seed({SEED})\.json")
 PACE = re.compile(r"(?:papers/(\w+)/results|runs/(\w+))/([^/]+)/pace\.json")
-WEIGHTS = re.compile(
-    rf"papers/(\w+)/weights/([^/]+?)(?:-seed({SEED}))?\.(?:json|md|safetensors)")
-PICTURED = re.compile(rf"papers/(\w+)/results/([^/]+)/[a-z_]+({SEED})\.safetensors")
+WEIGHTS = re.compile(rf"papers/(\w+)/{PUBLISHED}\.(?:json|md|safetensors)")
+PICTURED = re.compile(rf"papers/(\w+)/{IN_RESULTS}\.safetensors")
 SHIPPED = re.compile(rf"papers/(\w+)/results/([^/]+)/seed({SEED})\.(?:dcn|md)")
 RUN = re.compile(rf"runs/(\w+)/([^/]+)/seed({SEED})/([^/]+)")
 
@@ -95,9 +94,7 @@ class Home:
         """
         if name not in self.papers:
             self.papers[name] = papers([name])[0]
-        known = self.papers[name].experiments.experiments
-        if experiment not in known:
-            raise UserError(f"{name} has no experiment {experiment!r}{nearest(experiment, known)}")
+        self.papers[name].config(experiment)
         return self.papers[name]
 
     def take(self, name: str, content: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from common.config import Config, identity, one_line
-from common.errors import UserError, nearest
+from common.errors import UserError
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import digests, state_of_code
 from common.files import ROOT, renewed, runs_root, shown
@@ -149,10 +149,6 @@ def own_config(paper: Paper, name: str) -> Config:
         UserError: there is no such experiment, or the precision does not count.
     """
     experiment, _, precision = name.partition(PRECISION)
-    known = paper.experiments.experiments
-    if experiment not in known:
-        raise UserError(f"{paper.name} has no experiment {experiment!r}"
-                        f"{nearest(experiment, known)}")
     own = paper.config(experiment)
     if not precision:
         return own

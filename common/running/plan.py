@@ -23,14 +23,14 @@ from common.evidence.claims import Claim
 from common.evidence.counting import card_seconds
 from common.evidence.paper import Paper
 from common.evidence.provenance import origin
-from common.experiments import SEED
-from common.files import ROOT, runs_root
+from common.files import ROOT, run_folder, runs_root
+from common.running.runs import IN_RESULTS, PUBLISHED, PendingRun, train_command
 from common.running.runs import Outcome as Outcome
-from common.running.runs import PendingRun, run_folder, train_command
 from common.running.runs import batched as batched
 from common.running.runs import in_turns as in_turns
 from common.running.words import names_of
 from common.training import checkpoint, start
+from common.training.precision import fits_here
 from common.training.progress import duration
 
 PACE_PATIENCE = 180.0
@@ -90,8 +90,7 @@ def named(paper: Paper, names: str) -> AskedFor:
     Raises:
         UserError: there is no such experiment, or a name is given twice.
     """
-    return AskedFor(list(dict.fromkeys(e for name in names_of("experiments", names)
-                                       for e in paper.experiments.expand(name))))
+    return AskedFor(paper.experiments.expand_all(names_of("experiments", names)))
 
 
 def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, again: bool = False,
@@ -143,18 +142,13 @@ def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, agai
     def wanted(seed: int) -> list[str]:
         names = dict.fromkeys(e for c in claims for e in c.experiments
                               if seed == 0 or (not c.repeatable and seed < planned[e]))
-        return [name for name in names if can_be_made_here(paper, name)]
+        return [name for name in names if fits_here(paper.config(name))]
 
     for seed in range(max(planned.values(), default=0)):
         for name in wanted(seed):
             if (name, seed) not in found and (why := lacking(paper, name, seed, again)):
                 add(name, seed, why)
     return list(found.values())
-
-
-LEFT = re.compile(rf"(?:weights/([^/]+?)(?:-seed({SEED}))?|"
-                  rf"results/([^/]+)/[a-z_]+({SEED}))\.safetensors")
-"""Files that a finished run leaves in its paper's folder."""
 
 
 def maker(paper: Paper, file: str) -> tuple[str, int] | None:
@@ -164,14 +158,10 @@ def maker(paper: Paper, file: str) -> tuple[str, int] | None:
         paper: the paper.
         file: the value of ``start_from``, ``papers/<paper>/…``.
     """
-    match = LEFT.fullmatch(file.removeprefix(f"papers/{paper.name}/"))
+    match = re.fullmatch(rf"(?:{PUBLISHED}|{IN_RESULTS})\.safetensors",
+                         file.removeprefix(f"papers/{paper.name}/"))
     name, seed = (match[1] or match[3], match[2] or match[4] or "0") if match else ("", "0")
     return (name, int(seed)) if name in paper.experiments.experiments else None
-
-
-def can_be_made_here(paper: Paper, experiment: str) -> bool:
-    """Whether this machine supports an experiment's precision: TF32 needs a card."""
-    return paper.config(experiment).train.precision != "tf32" or cards() > 0
 
 
 def lacking(paper: Paper, experiment: str, seed: int, again: bool) -> str:

@@ -39,12 +39,12 @@ from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.results import Result
 from common.files import write_atomic
-from common.running.words import as_typed, parse_options
+from common.running.words import as_typed, names_of, parse_options
 from common.training import checkpoint, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget, seconds_of
 from common.training.devices import choose_device
-from common.training.precision import check_precision
+from common.training.precision import fits_here
 from common.training.recipe import Recipe
 from common.training.worklist import Worklist
 
@@ -188,12 +188,8 @@ def precision_of(result: Result) -> str:
 def at_hand(paper: Paper, result: Result) -> bool:
     """Whether this machine has the precision in which a run was begun."""
     config = paper.experiments.resolve(result.experiment, 0)
-    try:
-        config.train.precision = precision_of(result)
-        check_precision(config, choose_device(config.train.device).type)
-    except UserError:
-        return False
-    return True
+    config.train.precision = precision_of(result)
+    return fits_here(config)
 
 
 def stop_after(recipe: Recipe, updates: int, budget: Budget) -> None:
@@ -337,7 +333,8 @@ def main(argv: list[str]) -> int:
     options = parse_options([a for a in argv if "=" in a], OPTIONS)
     for k in [k for k, v in options.items() if v is None]:
         raise UserError(f"{k}=: expected a value")
-    names = [n for n in str(options.get("experiments", "")).split(",") if n]
+    names = (names_of("experiments", str(options["experiments"]))
+             if "experiments" in options else [])
     known = [e for p in asked for e in p.results]
     for name in names:
         if name not in known:

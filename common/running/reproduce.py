@@ -227,7 +227,8 @@ def runs_to_make(paper: Paper, wants: Sequence[Wanting], options: dict, budget: 
     arguments = paper, wants, options.get("seeds"), "claims" in options, jobs
     runs = plan(*arguments)
     if runs and cards():
-        return runs_for_cards(paper, runs, options, budget)
+        return batched(runs) if options.get("vectorize", False) else runs_for_cards(
+            paper, runs, options, budget)
     if runs and options.get("pace", True) and budget.left > PACE_PATIENCE:
         patience = min(PACE_PATIENCE, budget.left / 4)
         try:

@@ -7,7 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from common.files import ROOT, runs_root
+from common.experiments import SEED
+from common.files import ROOT, run_folder
+
+PUBLISHED = rf"weights/([^/]+?)(?:-seed({SEED}))?"
+IN_RESULTS = rf"results/([^/]+)/[a-z_]+({SEED})"
+"""Files that a finished run leaves in its paper's folder, without their ends: experiment, seed."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +137,3 @@ def in_turns(runs: Sequence[PendingRun], at_a_time: int) -> list[PendingRun]:
                                   left=max(r.left for r in some), by_turns=True,
                                   seconds=sum(times) if len(times) == len(some) else None))
     return joined
-
-
-def run_folder(paper: str, experiment: str, seed: int) -> Path:
-    """The folder of a run with an experiment's own configuration."""
-    return runs_root() / paper / experiment / f"seed{seed}"

@@ -328,7 +328,7 @@ def main(argv: list[str], beside: Path | None = None) -> int:
         return 0
     folders, to = [beside] if beside else [], (default := Path("papers-to-code"))
     for word in argv:
-        if word.startswith("to=") and to is default:
+        if word.startswith("to=") and word != "to=" and to is default:
             to = Path(word.removeprefix("to="))
         elif Path(word).is_dir():
             folders.append(Path(word))

@@ -4,9 +4,11 @@ import json
 import re
 import subprocess
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
+from common.conditions import NEVER
 from common.data import FINGERPRINTS, digits
 from common.errors import UserError
 from common.evidence import history
@@ -28,6 +30,10 @@ EXPERIMENTS = """experiments:
   f: {help: another, optim: {lr: 0.2}}
   both: {help: a group whose name says nothing of its members, runs: [e, f]}
 """
+
+
+class Nameless(Config):
+    honoured: ClassVar = {"data.name": NEVER}
 
 
 @pytest.fixture
@@ -79,10 +85,14 @@ class Clone:
     def broken(self):
         record = self.record(self.made_by)
         made = {e: [Result("toy", e, 0, record.metrics, {}, {}, record)] for e in ("e", "f")}
+        return history.broken(self.paper(Nameless(), made), history.History(self.root))
+
+    def paper(self, config, made=(), known=None):
         _, claims = read_claims(self.folder / "claims.yaml")
-        paper = SimpleNamespace(name="toy", folder=self.folder, claims=claims, results=made,
-                                experiments=Experiments(Config, self.folder / "config.yaml"))
-        return history.broken(paper, history.History(self.root))
+        experiments = (Experiments(Config, self.folder / "config.yaml") if known is None
+                       else SimpleNamespace(experiments=known))
+        return SimpleNamespace(name="toy", folder=self.folder, claims=claims, results=made,
+                               config=lambda name: config, experiments=experiments)
 
 
 def test_what_stood_before_its_results_is_kept(clone):
@@ -189,12 +199,15 @@ def test_a_plan_may_be_raised_and_not_rewritten(clone, before, after, kept):
     assert (clone.broken() == []) is kept
 
 
-def test_renamed_data_are_found(clone):
+@pytest.mark.parametrize("wanted", ["mnist", "digits"])
+def test_renamed_data_are_found_where_their_name_is_honoured(clone, wanted):
     clone.data = {"name": "mnist60k", "fingerprint": "f" * 64}
-    record = clone.record(clone.made_by, "mnist")
-    (line,) = history.of_result(Result("toy", "e", 0, {}, {}, {}, record),
-                                history.History(clone.root))
-    assert "its data are called mnist60k and should be mnist" in line
+    result = Result("toy", "e", 0, {}, {}, {}, clone.record(clone.made_by, wanted))
+    ours = history.History(clone.root)
+    (line,) = history.of_result(clone.paper(Config()), result, ours)
+    assert f"its data are called mnist60k and should be {wanted}" in line
+    assert not list(history.of_result(clone.paper(Nameless()), result, ours))
+    assert not list(history.of_result(clone.paper(Config(), known=()), result, ours))
 
 
 @pytest.mark.parametrize("name", ["digits", "parity", "xor"])

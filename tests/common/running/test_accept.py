@@ -146,7 +146,7 @@ def altered(made, commit, **changes):
     *((name.format("9" * 5000), lambda m, h: b"", "expected a result") for name in (
         "papers/toy/results/base/view{}.safetensors",
         "runs/toy/base/seed{}/checkpoint.safetensors")),
-    (f"papers/toy/weights/base-seed{'9' * 5000}.json", lambda m, h: b"", "has no experiment"),
+    (f"papers/toy/weights/base-seed{'9' * 5000}.json", lambda m, h: b"", "unknown experiment"),
     ("papers/toy/train.py", lambda m, h: b"", "expected a result"),
     ("common/a.py", lambda m, h: b"", "expected a result"),
     (".git/hooks/pre-commit", lambda m, h: b"", "expected a result"),

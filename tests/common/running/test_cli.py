@@ -9,11 +9,12 @@ import pytest
 
 from common.errors import UserError
 from common.evidence import provenance
-from common.files import ROOT, empty_folder, locked
+from common.experiments import Experiments
+from common.files import ROOT, empty_folder, locked, write_atomic
 from common.running import cli
 from common.training.budget import Budget
 from common.training.loop import Ended
-from tests.common.toy import Config, Toy, experiments
+from tests.common.toy import YAML, Config, Toy, experiments
 
 SCRIPT = str(ROOT / "papers/batchnorm/train.py")
 
@@ -47,6 +48,8 @@ def run(*words, **environment):
     (["quick"], "cannot read 'quick': expected key=value"),
     (["experiment=quick", "train.vectorize=true", "train.side_by_side=4"],
      "train.side_by_side=4: not with train.vectorize=true"),
+    (["experiment=quick", 'train.vectorize="false"', "train.side_by_side=4", "train.device=cpu"],
+     "train.side_by_side=4: expected a graphics card"),
     (["experiment=quick", "--keep"], "--keep: expected --pace beside it"),
 ])
 def test_bad_input_is_one_line_and_exit_status_2(end_of, words, message):
@@ -151,6 +154,20 @@ def test_a_damaged_result_is_replaced(tmp_path, damaged):
     assert done.before is None
     (again,) = cli.train(Toy, known, "base", [0], {})
     assert again.before == json.loads(path.read_text())["metrics"] == done.metrics
+
+
+@pytest.mark.parametrize(("file", "overrides", "batched"), [
+    ("true", {}, True), ("true", {"train.vectorize": False}, False),
+    ("false", {"train.vectorize": True}, True), ("false", {"train.vectorize": "false"}, False)])
+def test_seeds_are_one_network_where_the_configuration_says_so(tmp_path, monkeypatch, file,
+                                                               overrides, batched):
+    write_atomic(tmp_path / "config.yaml",
+                 YAML.replace("train: {", f"train: {{vectorize: {file}, "))
+    known, seen = Experiments(Config, tmp_path / "config.yaml"), []
+    monkeypatch.setattr(cli, "train", lambda *a: seen.append("batched") or [])
+    monkeypatch.setattr(cli, "train_all", lambda *a: seen.append("single") or [])
+    cli.train_requested(Toy, known, ["base"], [0, 1], overrides, Budget(""))
+    assert seen == (["batched"] if batched else ["single"] * 2)
 
 
 @pytest.mark.parametrize("more", [[], ["train.vectorize=true"]])

@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from common import files
 from common.config import identity
@@ -15,6 +16,7 @@ from common.experiments import Experiments
 from common.running import cli, plan
 from common.running.plan import PendingRun
 from common.segments import Segment
+from common.training import precision
 from tests.common.toy import YAML, Config, Toy, experiments, recorded, share
 
 
@@ -262,9 +264,13 @@ def test_what_needs_a_card_is_left_out_without_one(monkeypatch):
     (paper,) = papers(["resnet"])
     claims = [c for c in paper.claims if c.experiments == ["resnet32"]]
     config = paper.config("resnet32")
-    monkeypatch.setattr(type(paper), "config", lambda self, name: replace(
-        config, train=replace(config.train, precision="tf32")))
-    monkeypatch.setattr(plan, "cards", lambda: 0)
+    config.train.precision = "tf32"
+    monkeypatch.setattr(type(paper), "config", lambda self, name: config)
+    monkeypatch.setattr(precision, "choose_device", lambda name: torch.device("cpu"))
     assert claims and plan.plan(paper, claims, 2) == []
+    monkeypatch.setattr(precision, "choose_device",
+                        lambda name: torch.device("cuda" if name == "auto" else name))
     monkeypatch.setattr(plan, "cards", lambda: 1)
     assert {r.experiment for r in plan.plan(paper, claims, 2)} == {"resnet32"}
+    config.train.device = "cpu"
+    assert plan.plan(paper, claims, 2) == [], "it would be trained beside the card"

@@ -295,6 +295,8 @@ def test_a_look_that_is_asked_to_end_says_nothing_about_results(paper, monkeypat
     (["batchnrm"], "unknown paper 'batchnrm'"),
     (["batchnorm", "experiment=bn"], "unknown key 'experiment'"),
     (["batchnorm", "experiments=b"], "experiments=b: no such result; did you mean 'bn'"),
+    (["batchnorm", "experiments=bn,,plain"], "experiments=: no such result"),
+    (["batchnorm", "experiments=bn,bn"], "experiments=bn,bn: 'bn' is named twice"),
     (["batchnorm", "seed=3"], "seed=: the first recorded seed"),
     (["batchnorm", "experiments="], "experiments=: expected a value"),
     (["batchnorm", "at_most=10"], "at_most=10: expected a time such as")])
