@@ -38,7 +38,7 @@ class Stored(Model):
     """A stored tensor: its type, as NumPy writes it, and its shape."""
 
     type: str
-    shape: list[Annotated[int, Field(ge=0)]]
+    shape: list[Annotated[int, Field(ge=1)]]
 
 
 class Index(Model):
@@ -83,7 +83,7 @@ def decompress(folder: Path) -> DataSet:
         if data.fingerprint != index.fingerprint:
             raise ValueError("its content is not what was packed")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, lzma.LZMAError,
-            UserError) as e:
+            Image.DecompressionBombError, UserError) as e:
         kind = "" if isinstance(e, UserError) else f"{type(e).__name__} "
         raise UserError(f"packed data {shown(folder)} are damaged: {kind}{on_one_line(str(e))}"
                         ) from e

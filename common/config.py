@@ -8,7 +8,7 @@ code uses it. Elsewhere it is refused, and it is not part of the run's :func:`id
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
@@ -274,6 +274,21 @@ def completed(saved: dict[str, Any], config: Config) -> dict[str, Any]:
     known, honoured = keys(type(config)), identity(config)
     return {k: known[k].default for k in honoured} | {
         k: v for k, v in saved.items() if k in honoured or k not in known}
+
+
+def same_run(there: dict[str, Any], here: dict[str, Any], precisions: Collection[str]) -> bool:
+    """Whether a run of one configuration may go on in another.
+
+    Args:
+        there, here: the two configurations, flat.
+        precisions: the values of ``train.precision`` that count for the experiment. A run begun in
+            one of them, such as TF32 on a graphics card, may go on in another, such as float32 on
+            a CPU; its segments say which was when.
+    """
+    key = "train.precision"
+    if there.get(key) in precisions and here.get(key) in precisions:
+        there = there | {key: here[key]}
+    return there == here
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

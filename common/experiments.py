@@ -22,7 +22,7 @@ import contextlib
 import copy
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -40,6 +40,7 @@ from common.config import (
     keys,
     leaves,
     names_file,
+    same_run,
     start_of,
     unused,
     wanted,
@@ -224,18 +225,17 @@ class Experiments(Generic[C]):
             plans[name] = plan
         return plans
 
-    def planned(self, name: str) -> tuple[int, ...]:
+    def planned(self, name: str, plans: Mapping[str, tuple[int, ...]] | None = None,
+                ) -> tuple[int, ...]:
         """How many runs of an experiment are planned, with the seeds 0, 1, 2 …
 
         Several numbers if the plan was raised after a look at the verdict, since each look has a
-        cost, see :func:`common.evidence.verdicts.decide`.
+        cost, see :func:`common.evidence.verdicts.decide`. ``plans``, by name, are those of another
+        version of the file; None: of this one.
         """
-        if name in self._planned:
-            return self._planned[name]
-        for group in self._planned:
-            if group in self.groups and name in self.expand(group):
-                return self._planned[group]
-        return self._planned.get("default", (3,))
+        plans = self._planned if plans is None else plans
+        groups = (g for g in plans if g in self.groups and name in self.expand(g))
+        return next((plans[n] for n in (name, *groups, "default") if n in plans), (3,))
 
     def names(self) -> list[str]:
         """All names that ``experiment=`` accepts: experiments and groups."""
@@ -248,11 +248,14 @@ class Experiments(Generic[C]):
             UserError: no experiment or group has that name.
         """
         if name in self.groups:
-            return list(dict.fromkeys(
-                m for member in self.groups[name][1] for m in self.expand(member)))
+            return self.expand_all(self.groups[name][1])
         if name not in self.experiments:
             raise UserError(f"unknown experiment {name!r}{nearest(name, self.names())}")
         return [name]
+
+    def expand_all(self, names: Iterable[str]) -> list[str]:
+        """The experiments that some names stand for, each once; see :meth:`expand`."""
+        return list(dict.fromkeys(e for name in names for e in self.expand(name)))
 
     def resolve(self, name: str, seed: int = 0, overrides: dict[str, Any] | None = None) -> C:
         """The configuration of one experiment and seed.
@@ -278,8 +281,7 @@ class Experiments(Generic[C]):
         experiment, where = self.experiments[name], f"{shown(self.path)}: {name}: "
         if name not in self._sound:
             own = self._sound_one(experiment, where)
-            if not overrides:
-                own.seed = seed
+            if not (overrides or seed):
                 return own
         config = self._made(experiment, seed, overrides)
         self._refuse_unused(config, overrides)
@@ -344,7 +346,4 @@ class Experiments(Generic[C]):
             flat: the run's :func:`~common.config.identity`.
             own: the experiment's configuration.
         """
-        same = identity(own)
-        if flat.get("train.precision") in self.experiments[own.experiment].precisions:
-            same |= {"train.precision": flat["train.precision"]}
-        return flat == same
+        return same_run(flat, identity(own), self.experiments[own.experiment].precisions)

@@ -38,6 +38,11 @@ def runs_root() -> Path:
     return Path(os.environ.get("PAPERS_RUNS") or (ROOT if is_clone() else Path.cwd()) / "runs")
 
 
+def run_folder(paper: str, name: str, seed: int) -> Path:
+    """The folder of a run in progress; ``name`` is its experiment, and what differs from it."""
+    return runs_root() / paper / name / f"seed{seed}"
+
+
 def cache_root() -> Path:
     """The folder of decoded data sets: ``$PAPERS_CACHE``, else one in the user's cache folder."""
     if chosen := os.environ.get("PAPERS_CACHE"):
@@ -95,7 +100,7 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
     Args:
         path: the file; missing folders are created.
         content: the text or bytes, or a function that writes them to the path it is given.
-        keep: where to move the old file first; None: it is replaced.
+        keep: where to keep the old file; None: it is not kept.
 
     Raises:
         UserError: the disk is full or the folder cannot be written; ``path`` is unchanged.
@@ -116,7 +121,7 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 is for secrets
         if keep is not None and path.exists():
-            os.replace(path, keep)
+            _keep(path, keep, temporary.with_suffix(".keep"))
         os.replace(temporary, path)
     except Exception as e:  # safetensors raises its own exception for a full disk
         if temporary is not None:
@@ -133,6 +138,19 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], None],
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _keep(path: Path, keep: Path, link: Path) -> None:
+    """Give a file a second name, so that it is never without its own; ``link`` is a free name."""
+    try:
+        os.link(path, link)
+    except OSError:  # a file system without second names
+        os.replace(path, keep)
+        return
+    try:
+        os.replace(link, keep)
+    finally:
+        link.unlink(missing_ok=True)  # still there where keep was the same file already
 
 
 @contextlib.contextmanager

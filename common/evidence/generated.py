@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -119,28 +120,29 @@ SLOW = 10.0
 """Seconds after which a paper has a line of its own where nobody watches."""
 
 
-def announced(names: Iterable[str], asked: Sequence[str] = ()) -> Iterator[str]:
-    """The names, each with a line on the standard error stream.
+def announced(names: Iterable[str]) -> Iterator[str]:
+    """The names of papers, each with a line on the standard error stream.
 
     In a terminal the line comes first; elsewhere it comes afterwards, if the paper took long.
-
-    Args:
-        names: all papers.
-        asked: those that the user named; of the others only their row in README is made.
     """
     for name in names:
         started = time.monotonic()
-        what = f"papers/{name}" if name in asked or not asked else f"README.md's row of {name}"
         if sys.stderr.isatty():
-            say(f"{what} …")
+            say(f"papers/{name} …")
         yield name
         if not sys.stderr.isatty() and (took := time.monotonic() - started) > SLOW:
-            say(f"{what}: {took:.0f} s")
+            say(f"papers/{name}: {took:.0f} s")
+
+
+def rows_of(readme: str) -> dict[str, str]:
+    """The rows of README's gallery, by paper."""
+    rows = readme.partition(BEGIN)[2].partition(END)[0].splitlines()
+    return {m[1]: row for row in rows if (m := re.search(r"\(papers/([^/]+)/README\.md\)", row))}
 
 
 def build(names: list[str], outdated: list[str] | None = None,
           ) -> tuple[dict[Path, bytes], set[Path]]:
-    """Build all files of the named papers' reports, and README's gallery.
+    """Build all files of the named papers' reports, and README's gallery, where others keep a row.
 
     Args:
         names: of the papers; empty: all.
@@ -151,30 +153,19 @@ def build(names: list[str], outdated: list[str] | None = None,
     """
     files: dict[Path, bytes] = {}
     extra: set[Path] = set()
-    rows: list[str] = []
     readme = ROOT / "README.md"
     text = read_text(readme)
-    for name in announced(paper_names(), names):
-        try:
-            (paper,) = papers([name])
-            judgements = paper.judgements()
-            counted, changed = count(judgements), changed_verdicts(paper, judgements)
-            row = line(gallery.cells(paper, counted, judgements))
-        except UserError as e:  # a half-edited file of one paper must not stop another
-            if not names or name in names:
-                raise
-            warn(f"{e}; README.md keeps its row of {name}")
-            rows += [old for old in text.splitlines() if f"(papers/{name}/README.md)" in old
-                     and old.startswith("| ")]
-            continue
+    rows = rows_of(text)
+    for name in announced(names or paper_names()):
+        (paper,) = papers([name])
+        judgements = paper.judgements()
+        counted, changed = count(judgements), changed_verdicts(paper, judgements)
+        rows[name] = line(gallery.cells(paper, counted, judgements))
         for path in results.unread(paper.folder, paper.experiments.experiments):
             warn(f"nothing reads {shown(path)}: expected a folder named after an experiment, with "
                  "seed<k>.json or pace.json in it")
-        rows.append(row)
         for told in changed:
             warn(f"{told}; update the text")
-        if names and name not in names:
-            continue
         if outdated is not None:
             outdated += changed
         captions = {}
@@ -195,8 +186,8 @@ def build(names: list[str], outdated: list[str] | None = None,
         files[paper.folder / "REPORT.md"] = page.report_text(paper, judgements, captions).encode()
         own = paper.folder / "README.md"
         files[own] = between(own, read_text(own), TOLD, ENDED, opening(paper, judgements)).encode()
-    files[readme] = between(
-        readme, text, BEGIN, END, "\n".join([table(list(gallery.HEAD), []), *rows])).encode()
+    files[readme] = between(readme, text, BEGIN, END, "\n".join([
+        table(list(gallery.HEAD), []), *(rows[n] for n in paper_names() if n in rows)])).encode()
     return files, extra
 
 

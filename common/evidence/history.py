@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from common.config import unused
 from common.data import FINGERPRINTS
 from common.errors import UserError
 from common.evidence.paper import Paper
@@ -121,18 +122,19 @@ def load_yaml(text: str) -> dict[str, Any]:
 def broken(paper: Paper, history: History) -> list[str]:
     """Every violation in a paper's results, claims and plans, one line each."""
     made = [r for runs in paper.results.values() for r in runs]
-    return [*(line for r in made for line in of_result(r, history)), *of_claims(paper, history),
-            *of_plans(paper, history)]
+    return [*(line for r in made for line in of_result(paper, r, history)),
+            *of_claims(paper, history), *of_plans(paper, history)]
 
 
-def of_result(result: Result, history: History) -> Iterator[str]:
+def of_result(paper: Paper, result: Result, history: History) -> Iterator[str]:
     """Commits of a result that are not in this history, and data that do not match their name."""
     for segment in result.record.segments:
         if segment.commit not in history.commits:
             yield f"{result.name}: commit {segment.commit[:10]} is not of this history"
     name, found = result.record.data.name, result.record.data.fingerprint
-    wanted = result.record.config["data"]["name"]
-    if wanted in FINGERPRINTS and wanted != "digits" and name != wanted:
+    wanted, known = result.record.config["data"]["name"], paper.experiments.experiments
+    if name != wanted and result.experiment in known and (
+            "data.name" not in unused(paper.config(result.experiment))):
         yield f"{result.name}: its data are called {name} and should be {wanted}"
     if FINGERPRINTS.get(name, found) != found:
         yield (f"{result.name}: its data are called {name} and have the fingerprint {found[:10]}, "
@@ -173,29 +175,23 @@ def of_plans(paper: Paper, history: History) -> Iterator[str]:
     Commits from before plans were written down are not checked.
     """
     file = (paper.folder / "config.yaml").relative_to(history.root).as_posix()
-    now = plans((paper.folder / "config.yaml").read_text(encoding="utf-8-sig"))
     for name, runs in paper.results.items():
         for commit in {made_by(paper, history, r) for r in runs} & history.commits:
             before = plans(history.text(history.blob(commit, file)))
             if before is None:
                 continue
-            was, new = plan_of(before, name), plan_of(now or {}, name)
+            planned = paper.experiments.planned
+            was, new = planned(name, before), planned(name)
             if new[:len(was)] != was:
                 yield (f"{paper.name}: {name}: {list(was)} runs were planned in {commit[:10]}, "
                        f"which made some, and {list(new)} are now")
 
 
-def plans(config: str) -> dict[str, Any] | None:
-    """The ``seeds`` of a ``config.yaml``; None if there are none."""
+def plans(config: str) -> dict[str, tuple[int, ...]] | None:
+    """The ``seeds`` of a ``config.yaml`` by name; None if there are none."""
     given = load_yaml(config).get("seeds")
-    return given if given is None or isinstance(given, dict) else {"default": given}
-
-
-def plan_of(given: dict[str, Any], name: str) -> tuple[int, ...]:
-    """The plan of an experiment, by its own name or the longest name of a sweep it belongs to."""
-    names = [str(n) for n in given if name == str(n) or name.startswith(f"{n}_")]
-    plan = {str(k): v for k, v in given.items()}.get(max(names, key=len, default="default"), 3)
-    return tuple(plan) if isinstance(plan, list) else (plan,)
+    named = given if given is None or isinstance(given, dict) else {"default": given}
+    return named and {str(k): tuple(n) if isinstance(n, list) else (n,) for k, n in named.items()}
 
 
 def changes(paper: Paper, history: History, file: str, entry: dict[str, Any], commit: str,

@@ -28,7 +28,7 @@ def how_made(paper: Paper) -> list[str]:
                      f"{', '.join(cards)}")
     commits = dict.fromkeys(s.code for s in segments)
     unclean = sum(any(s.dirty for s in r.segments) for r in records)
-    changed = f" {unclean} of them with changes that were not committed." if unclean else ""
+    changed = f" Runs of code with changes that were not committed: {unclean}." if unclean else ""
     versions = dict.fromkeys(s.versions.torch for s in segments)
     name = paper.name
     return [

@@ -172,7 +172,7 @@ def not_run(paper: Paper, judgements: Sequence[Judgement]) -> list[str]:
              in_words(*to_go([j.claim], paper)) or "no experiment",
              linked(place_in_paper(j.claim.where), f"#{j.claim.id}")] for j in judgements]
     return ["## Not run", said, fold("Which, why, and what each would cost", "\n\n".join([
-        table(["statement", "published", "on two cores", "where"], rows),
+        table(["statement", "published", "all planned runs, on two cores", "where"], rows),
         *(details(paper, j) for j in judgements)]))]
 
 
@@ -280,7 +280,8 @@ def details(paper: Paper, j: Judgement) -> str:
         lines.append("- No run has finished; the command below starts one, or continues it."
                      + price(paper, claim))
     if command(paper, j):
-        lines.append(f"- Run again: `{command(paper, j)}`")
+        word = "Run" if j.verdict == "not run" else "Run again"
+        lines.append(f"- {word}: `{command(paper, j)}`")
     elif claim.measure:
         lines.append(f"- Computed from the code: `papers.{paper.name}.facts."
                      f"{claim.function}`")

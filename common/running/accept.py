@@ -15,24 +15,24 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from common.config import Config, completed, identity, one_line
-from common.errors import UserError, cut, nearest, say
+from common.errors import UserError, cut, say
 from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import git
 from common.experiments import SEED
-from common.files import ROOT, locked, runs_root, write_atomic
+from common.files import ROOT, locked, run_folder, runs_root, write_atomic
 from common.running import collect
 from common.running.collect import PRECISION, own_config
-from common.running.plan import run_folder
+from common.running.runs import IN_RESULTS, PUBLISHED
 from common.segments import Segment
 from common.training import checkpoint
 from common.typed import checked, parse_json
 
 RESULT = re.compile(rf"papers/(\w+)/results/([^/]+)/seed({SEED})\.json")
 PACE = re.compile(r"(?:papers/(\w+)/results|runs/(\w+))/([^/]+)/pace\.json")
-WEIGHTS = re.compile(
-    rf"papers/(\w+)/weights/([^/]+?)(?:-seed({SEED}))?\.(?:json|md|safetensors)")
-PICTURED = re.compile(rf"papers/(\w+)/results/([^/]+)/[a-z_]+({SEED})\.safetensors")
+WEIGHTS = re.compile(rf"papers/(\w+)/{PUBLISHED}\.(?:json|md|safetensors)")
+PICTURED = re.compile(rf"papers/(\w+)/{IN_RESULTS}\.safetensors")
+SHIPPED = re.compile(rf"papers/(\w+)/results/([^/]+)/seed({SEED})\.(?:dcn|md)")
 RUN = re.compile(rf"runs/(\w+)/([^/]+)/seed({SEED})/([^/]+)")
 
 
@@ -94,9 +94,7 @@ class Home:
         """
         if name not in self.papers:
             self.papers[name] = papers([name])[0]
-        known = self.papers[name].experiments.experiments
-        if experiment not in known:
-            raise UserError(f"{name} has no experiment {experiment!r}{nearest(experiment, known)}")
+        self.papers[name].config(experiment)
         return self.papers[name]
 
     def take(self, name: str, content: bytes) -> None:
@@ -111,12 +109,16 @@ class Home:
         elif match := PACE.fullmatch(name):
             self.paper(match[1] or match[2], match[3])
             checked(results.PaceFile, read_json(content), "not a pace")
-        elif match := WEIGHTS.fullmatch(name) or PICTURED.fullmatch(name):
+        elif match := (WEIGHTS.fullmatch(name) or PICTURED.fullmatch(name)
+                       or SHIPPED.fullmatch(name)):
             paper = self.paper(match[1], match[2])
             goes_with = results.path_of(paper.folder, match[2], int(match[3] or 0))
             if not goes_with.is_file():
                 raise UserError("the result it goes with is not here")
-            read_by_kind[Path(name).suffix](content)
+            if name.endswith(".dcn"):
+                read_coded(paper, content)
+            else:
+                read_by_kind[Path(name).suffix](content)
         else:
             raise UserError("expected a result, weights, a pace, or a file of a run")
         self.put(name, content, goes_with)
@@ -203,7 +205,7 @@ def check_checkpoint(own: Config, content: bytes) -> int:
         try:
             state = checked(checkpoint.Saved, checkpoint.read(path), "its state")
             its = completed(state.config, own)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError,
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError,
                 UserError) as e:
             raise UserError(f"its checkpoint is damaged: {one_line(e)}") from e
     its.pop("data.fingerprint", None)
@@ -260,6 +262,21 @@ def read_tensors(content: bytes) -> None:
                     f.get_tensor(k)
         except (SafetensorError, OSError) as e:
             raise UserError("not readable as safetensors") from e
+
+
+def read_coded(paper: Paper, content: bytes) -> None:
+    """Check a file in a paper's own format by reading it with this clone's ``shipped.py``.
+
+    Raises:
+        UserError: it cannot be read, or the paper has no such format.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "coded"
+        path.write_bytes(content)
+        try:
+            paper.module("shipped").load(path)
+        except UserError as e:
+            raise UserError(f"not readable by papers/{paper.name}/shipped.py") from e
 
 
 def read_text(content: bytes) -> None:

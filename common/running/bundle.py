@@ -44,12 +44,14 @@ def words_and_options(argv: list[str], known: list[str]) -> tuple[list[str], dic
     Values stay text, since 3.10 is a version and not a number.
 
     Raises:
-        UserError: a key is unknown or given twice.
+        UserError: a key is unknown, given twice or without a value.
     """
     options = texts_of(word for word in argv if "=" in word)
-    for name in options:
+    for name, value in options.items():
         if name not in known:
             raise UserError(f"unknown key {name!r}{nearest(name, known)}")
+        if not value:
+            raise UserError(f"{name}=: expected a value")
     return [word for word in argv if "=" not in word], options
 
 

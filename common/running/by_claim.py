@@ -9,9 +9,9 @@ from common.evidence import results, tables
 from common.evidence.claims import Claim
 from common.evidence.measurable import unknown_metrics
 from common.evidence.paper import Paper
-from common.files import shown
+from common.files import run_folder, shown
 from common.running.plan import finished
-from common.running.runs import Outcome, PendingRun, run_folder
+from common.running.runs import Outcome, PendingRun
 
 
 def outcome_by_claim(before: Paper, now: Paper, claims: Sequence[Claim], runs: Sequence[PendingRun],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -111,7 +112,10 @@ def origin_of(requests: Sequence[RequestedRun], device: torch.device) -> Origin:
 
 def record(experiments: Experiments, of: RequestedRun, recipe: Recipe, ended: training.Ended,
            ) -> dict[str, float] | None:
-    """Write the result of a run that ended; returns the metrics of the result it replaces."""
+    """Write the result of a run that ended; returns the metrics of the result it replaces.
+
+    None if there was none, or a damaged one.
+    """
     paper_folder, config, folder = experiments.path.parent, of.config, of.folder
     write_atomic(folder / "config.json", json.dumps(as_dict(config), indent=1) + "\n")
     results.write(folder / "result.json", paper_folder.name, config, recipe.data, folder, ended)
@@ -119,7 +123,8 @@ def record(experiments: Experiments, of: RequestedRun, recipe: Recipe, ended: tr
         return None
     path, before = results.path_of(paper_folder, config.experiment, config.seed), None
     if path.exists():
-        before = results.read(path, experiments.schema).metrics
+        with contextlib.suppress(UserError):  # a damaged one is replaced
+            before = results.read(path, experiments.schema).metrics
     recipe.publish(paper_folder, results.write(
         path, paper_folder.name, config, recipe.data, folder, ended))
     results.difference_path(paper_folder, config.experiment, config.seed).unlink(True)
@@ -155,12 +160,10 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
         raise UserError("--keep: expected --pace beside it, whose measurement it keeps")
     chosen, seeds, overrides = parse_arguments(
         [a for a in argv if a not in ("--pace", "--keep")])
-    names = list(dict.fromkeys(n for word in names_of("experiment", chosen or experiments.default)
-                               for n in experiments.expand(word)))
+    names = experiments.expand_all(names_of("experiment", chosen or experiments.default))
     with as_typed(argv):
-        for name in names:  # check everything before training anything
-            for seed in seeds:
-                experiments.resolve(name, seed, overrides)
+        sound = [experiments.resolve(name, seed, overrides)  # before anything is trained
+                 for name in names for seed in seeds]
     if paced:
         for word in argv:
             if (key := word.partition("=")[0]) in ("seed", "budget", "fresh", "record"):
@@ -173,11 +176,12 @@ def main(recipe_class: Callable[[Any], Recipe], schema: type[Config], train_file
         return 0
     with as_typed(argv):
         budget = Budget(str(overrides.get("budget", "")))
-    if overrides.get("train.vectorize") and distributed.processes() > 1:
+    its = sound[0].train
+    if its.vectorize and distributed.processes() > 1:
         raise UserError("train.vectorize=true: expected one process, not torchrun's "
                         f"{distributed.processes()}")
-    if overrides.get("train.vectorize") and overrides.get("train.side_by_side", 1) != 1:
-        raise UserError(f"train.side_by_side={overrides['train.side_by_side']}: not with "
+    if its.vectorize and its.side_by_side != 1:
+        raise UserError(f"train.side_by_side={its.side_by_side}: not with "
                         "train.vectorize=true, which trains all seeds as one network")
     with distributed.process_group(), budget.ended_by_sigterm(), computable(overrides):
         done = train_requested(recipe_class, experiments, names, seeds, overrides, budget)
@@ -194,12 +198,13 @@ def train_requested(recipe_class: Callable[[Any], Recipe], experiments: Experime
     Returns and raises as :func:`train_all`.
     """
     with budget.ended_by_sigterm():  # also between two runs, and while one is built
-        if overrides.get("train.vectorize"):
-            return [d for name in names
-                    for d in train(recipe_class, experiments, name, seeds, overrides, budget)]
         requests = [requested_run(experiments, name, seed, overrides)
                     for seed in seeds for name in names]
-        size, done = requests[0].config.train.side_by_side, list[Finished]()
+        its, done = requests[0].config.train, list[Finished]()
+        if its.vectorize:
+            return [d for name in names
+                    for d in train(recipe_class, experiments, name, seeds, overrides, budget)]
+        size = its.side_by_side
         for k in range(0, len(requests), size):
             try:
                 done += train_all(recipe_class, experiments, requests[k:k + size], budget)

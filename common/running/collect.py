@@ -13,10 +13,10 @@ from typing import Annotated
 from pydantic import Field
 
 from common.config import Config, identity, one_line
-from common.errors import UserError, nearest
+from common.errors import UserError
 from common.evidence.paper import Paper, papers
 from common.evidence.provenance import digests, state_of_code
-from common.files import ROOT, renewed, runs_root
+from common.files import ROOT, renewed, runs_root, shown
 from common.running.unpack import Refused, members
 from common.training import checkpoint, tracking
 from common.typed import Model, checked, parse_json
@@ -55,7 +55,8 @@ def collect(to: Path, size: int) -> tuple[list[Path], list[str]]:
         The tar files, and the names of files too large for one.
 
     Raises:
-        UserError: the files cannot be written; those of an earlier call are kept.
+        UserError: a file cannot be read, or the tar files cannot be written; those of an earlier
+            call are kept.
     """
     commit = state_of_code(ROOT)[0]
     made, left_out = list[Path](), list[str]()
@@ -68,7 +69,8 @@ def collect(to: Path, size: int) -> tuple[list[Path], list[str]]:
             batch.clear()
     with renewed(to, "collected.*.tar") as new:
         for unit in units():
-            files = {name: path.read_bytes() for name, path in unit.items()}
+            read = {name: content_of(path) for name, path in unit.items()}
+            files = {name: content for name, content in read.items() if content is not None}
             while files and weight(files) > size:  # a run without its checkpoint still has its log
                 largest = max(files, key=lambda n: len(files[n]))
                 left_out.append(f"{largest} ({len(files.pop(largest)) / 1e6:.1f} MB)")
@@ -87,25 +89,49 @@ def units() -> Iterator[dict[str, Path]]:
         committed = {}
 
     def new(paths: Iterable[Path]) -> Iterator[dict[str, Path]]:
-        for path in sorted(paths, key=lambda p: -p.stat().st_mtime):
+        for path in sorted(paths, key=changed, reverse=True):
             name = path.relative_to(ROOT).as_posix()
-            if path.name.startswith("."):
+            if path.name.startswith(".") or (content := content_of(path)) is None:
                 continue
-            if committed.get(name) != hashlib.sha256(path.read_bytes()).hexdigest():
+            if committed.get(name) != hashlib.sha256(content).hexdigest():
                 yield {name: path}
     yield from new(ROOT.glob("papers/*/results/*/seed*.json"))
     yield from new(ROOT.glob("papers/*/results/*/pace.json"))
-    yield from new([*ROOT.glob("papers/*/results/*/*.safetensors"),
-                    *ROOT.glob("papers/*/weights/*")])
+    yield from new([p for pattern in ("results/*/*.safetensors", "results/*/seed*.dcn",
+                                      "results/*/seed*.md", "weights/*")
+                    for p in ROOT.glob(f"papers/*/{pattern}")])
     runs = sorted((f for f in runs_root().glob("*/*/seed*") if may_count(f.parent)),
-                  key=lambda f: -f.stat().st_mtime)
+                  key=changed, reverse=True)
     for folder in runs:
         finished = (folder / "result.json").exists()
-        names = FOLLOWED if finished else (*FOLLOWED, checkpoint.NAME)
+        # the checkpoint first: the run may go on, and what is read later has more than it needs
+        names = FOLLOWED if finished else (checkpoint.NAME, *FOLLOWED)
         if unit := {in_runs(p): p for n in names if (p := folder / n).is_file()}:
             yield unit
     for path in sorted(runs_root().glob("*/*/pace.json")):
         yield {in_runs(path): path}
+
+
+def content_of(path: Path) -> bytes | None:
+    """The bytes of a file; None if it is gone, as another process may have moved it away.
+
+    Raises:
+        UserError: the system refuses it.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        raise UserError(f"cannot read {shown(path)}: {e.strerror}") from e
+
+
+def changed(path: Path) -> float:
+    """When a file or folder was last changed, in seconds; 0 if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 PRECISION = ",train.precision="
@@ -123,10 +149,6 @@ def own_config(paper: Paper, name: str) -> Config:
         UserError: there is no such experiment, or the precision does not count.
     """
     experiment, _, precision = name.partition(PRECISION)
-    known = paper.experiments.experiments
-    if experiment not in known:
-        raise UserError(f"{paper.name} has no experiment {experiment!r}"
-                        f"{nearest(experiment, known)}")
     own = paper.config(experiment)
     if not precision:
         return own

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from common import data
 from common.compressed import compress
-from common.config import names_file, start_of
-from common.errors import UserError, nearest, on_one_line, say
+from common.config import names_file, start_of, unused
+from common.errors import UserError, on_one_line, say
 from common.evidence.paper import Paper
 from common.evidence.provenance import CODE, DIGESTS, git, state_of_code
 from common.files import ROOT, cache_root, renewed, runs_root, sha256
@@ -132,10 +132,13 @@ def archive() -> bytes:
 
 
 def data_of(paper: Paper, experiments: Sequence[str]) -> list[str]:
-    """The names of the data sets that experiments use."""
+    """The names of the data sets that experiments use, and digits.
+
+    These are small, and a recipe may take them unnamed, as hopfield's patterns do.
+    """
     configs = [paper.config(e) for e in experiments]
-    names = [getattr(getattr(c, "data", None), "name", "") for c in configs]
-    return list(dict.fromkeys(filter(None, names)))
+    named = [c.data.name for c in configs if "data.name" not in unused(c)]
+    return list(dict.fromkeys([*named, "digits"]))
 
 
 def compressed(name: str) -> Path:
@@ -210,13 +213,8 @@ def chosen_experiments(paper: Paper, names: Sequence[str]) -> list[str]:
     Raises:
         UserError: there is no such experiment.
     """
-    if not names:
-        return list(dict.fromkeys(e for c in paper.claims for e in c.experiments))
-    known = paper.experiments
-    for name in names:
-        if name not in known.names():
-            raise UserError(f"unknown experiment {name!r}{nearest(name, known.names())}")
-    return list(dict.fromkeys(e for n in names for e in known.expand(n)))
+    return paper.experiments.expand_all(
+        names or [e for c in paper.claims for e in c.experiments])
 
 
 class Parts(io.RawIOBase):

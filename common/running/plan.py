@@ -20,16 +20,17 @@ from common.config import names_file, start_of
 from common.errors import UserError, nearest, say
 from common.evidence import results
 from common.evidence.claims import Claim
+from common.evidence.counting import card_seconds
 from common.evidence.paper import Paper
 from common.evidence.provenance import origin
-from common.experiments import SEED
-from common.files import ROOT, runs_root
+from common.files import ROOT, run_folder, runs_root
+from common.running.runs import IN_RESULTS, PUBLISHED, PendingRun, train_command
 from common.running.runs import Outcome as Outcome
-from common.running.runs import PendingRun, run_folder, train_command
 from common.running.runs import batched as batched
 from common.running.runs import in_turns as in_turns
 from common.running.words import names_of
 from common.training import checkpoint, start
+from common.training.precision import fits_here
 from common.training.progress import duration
 
 PACE_PATIENCE = 180.0
@@ -89,8 +90,7 @@ def named(paper: Paper, names: str) -> AskedFor:
     Raises:
         UserError: there is no such experiment, or a name is given twice.
     """
-    return AskedFor(list(dict.fromkeys(e for name in names_of("experiments", names)
-                                       for e in paper.experiments.expand(name))))
+    return AskedFor(paper.experiments.expand_all(names_of("experiments", names)))
 
 
 def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, again: bool = False,
@@ -130,11 +130,11 @@ def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, agai
         here = finished_here(paper, name, seed) and why != "needed"
         done = config.train.steps if here else checkpoint.newest_step(
             run_folder(paper.name, name, seed))
-        pace, elsewhere = known_pace(paper, name, takes)
+        pace, elsewhere, at_most = known_pace(paper, name, takes)
         left = config.train.steps - done
         found[name, seed] = PendingRun(
             paper.name, name, (seed,), why, left, takes,
-            None if pace is None else left * pace, elsewhere, needs=needs)
+            None if pace is None else left * pace, elsewhere, at_most, needs=needs)
 
     planned = {e: min(paper.experiments.planned(e)[-1], seeds or paper.experiments.planned(e)[-1])
                for c in claims for e in c.experiments}
@@ -142,18 +142,13 @@ def plan(paper: Paper, claims: Sequence[Wanting], seeds: int | None = None, agai
     def wanted(seed: int) -> list[str]:
         names = dict.fromkeys(e for c in claims for e in c.experiments
                               if seed == 0 or (not c.repeatable and seed < planned[e]))
-        return [name for name in names if can_be_made_here(paper, name)]
+        return [name for name in names if fits_here(paper.config(name))]
 
     for seed in range(max(planned.values(), default=0)):
         for name in wanted(seed):
             if (name, seed) not in found and (why := lacking(paper, name, seed, again)):
                 add(name, seed, why)
     return list(found.values())
-
-
-LEFT = re.compile(rf"(?:weights/([^/]+?)(?:-seed({SEED}))?|"
-                  rf"results/([^/]+)/[a-z_]+({SEED}))\.safetensors")
-"""Files that a finished run leaves in its paper's folder."""
 
 
 def maker(paper: Paper, file: str) -> tuple[str, int] | None:
@@ -163,14 +158,10 @@ def maker(paper: Paper, file: str) -> tuple[str, int] | None:
         paper: the paper.
         file: the value of ``start_from``, ``papers/<paper>/…``.
     """
-    match = LEFT.fullmatch(file.removeprefix(f"papers/{paper.name}/"))
+    match = re.fullmatch(rf"(?:{PUBLISHED}|{IN_RESULTS})\.safetensors",
+                         file.removeprefix(f"papers/{paper.name}/"))
     name, seed = (match[1] or match[3], match[2] or match[4] or "0") if match else ("", "0")
     return (name, int(seed)) if name in paper.experiments.experiments else None
-
-
-def can_be_made_here(paper: Paper, experiment: str) -> bool:
-    """Whether this machine supports an experiment's precision: TF32 needs a card."""
-    return paper.config(experiment).train.precision != "tf32" or cards() > 0
 
 
 def lacking(paper: Paper, experiment: str, seed: int, again: bool) -> str:
@@ -200,11 +191,8 @@ def finished(paper: Paper, run: PendingRun) -> bool:
 
 def left_over(paper: Paper, outcome: Outcome) -> str:
     """The runs that are paused or were not started, one line each; empty if there are none."""
-    lines = []
-    for r in outcome.paused:
-        steps = paper.config(r.experiment).train.steps
-        at = checkpoint.newest_step(r.folder)
-        lines.append(f"{r.name}: paused at step {at:,} of {steps:,}")
+    lines = [f"{r.name}: paused at step {checkpoint.newest_step(r.folder):,} of "
+             f"{paper.config(r.experiment).train.steps:,}" for r in outcome.paused]
     lines += [f"{r.name}: not started" for r in outcome.waiting]
     return "\n".join(["left, and the same command goes on:", *lines]) if lines else ""
 
@@ -229,27 +217,31 @@ def paces_here(paper: Paper, experiment: str) -> dict[int, float]:
 
 
 def known_pace(paper: Paper, experiment: str, threads: int
-               ) -> tuple[float | None, tuple[str, ...]]:
+               ) -> tuple[float | None, tuple[str, ...], bool]:
     """Seconds per step of an experiment: from ``--pace`` here, a committed result or a pace.
 
+    What a graphics card needed counts only where there is one.
+
     Returns:
-        The seconds, None if nothing was measured; and the machines other than this one on which
-        they were measured.
+        The seconds, None if nothing was measured; the machines other than this one on which they
+        were measured; and whether it was with fewer threads, so that they are an upper bound.
     """
     here = paces_here(paper, experiment)
     if here:
-        return here.get(threads, min(here.values())), ()
+        return here.get(threads, min(here.values())), (), False
     config = paper.config(experiment)
-    made = paper.results.get(experiment, [])
+    made = [r for r in paper.results.get(experiment, []) if cards() or not card_seconds(r.record)]
     run = next((r for r in made if results.is_current(r, config, paper.experiments)), None)
     if run is not None:
         its = [s.hardware.machine for s in run.record.segments]
         seconds = run.record.seconds / run.record.config["train"]["steps"]
+        took = max(s.hardware.threads for s in run.record.segments)
     elif kept := results.read_pace(paper.folder / "results" / experiment, config):
-        its, seconds = [kept.cpu], kept.best()[1]
+        its, (took, seconds) = [kept.cpu], kept.best()
     else:
-        return None, ()
-    return seconds, tuple(p for p in dict.fromkeys(its) if p != this_machine())
+        return None, (), False
+    elsewhere = tuple(p for p in dict.fromkeys(its) if p != this_machine())
+    return seconds, elsewhere, took < threads and not cards()
 
 
 def measure_paces(paper: Paper, wanted: Iterable[tuple[str, int]],
@@ -319,15 +311,19 @@ def show(runs: Sequence[PendingRun], jobs: int | None, starting: float = 0.0) ->
     width = max(len(r.name) for r in runs) + 2
     lines = [f"{'run':<{width}}{'why':<11}{'steps left':>10}{'threads':>9}{'time':>10}"]
     for r in runs:
-        time_ = "?" if r.seconds is None else duration(r.seconds)
+        time_ = "?" if r.seconds is None else "≤ " * r.at_most + duration(r.seconds)
         lines.append(f"{r.name:<{width}}{r.why:<11}{r.left:>10,}{r.threads:>9}{time_:>10}")
     total = seconds_of_all(runs, starting) / at_a_time(runs, jobs)
     unknown = sum(r.seconds is None for r in runs)
-    parts = [f"{runs_in_words(len(runs) - unknown)}, about {duration(total)} on {cores()} cores",
+    bound = any(r.at_most for r in runs)
+    parts = [f"{runs_in_words(len(runs) - unknown)}, {'at most' if bound else 'about'} "
+             f"{duration(total)} on {cores()} cores",
              f"{runs_in_words(unknown)} whose speed is not known"]
     lines.append(", and ".join(parts[unknown == len(runs):1 + (unknown > 0)]))
     if starting >= 1:
         lines[-1] += f" ({duration(starting)} of each to start)"
+    if bound:
+        lines.append("(≤: measured with fewer threads than these)")
     elsewhere = sorted({p for r in runs for p in r.elsewhere})
     if elsewhere:
         lines.append(f"(speeds partly measured on another machine: {', '.join(elsewhere)})")

@@ -9,9 +9,9 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from common.config import completed, flatten
 from common.errors import UserError, nearest
 from common.evidence.paper import paper_names, papers
+from common.experiments import NAME, SEED
 from common.files import ROOT, shown
 from common.training import start, weight_files
 from common.training.recipe import Supervised
@@ -22,7 +22,7 @@ CALIBRATION = 512
 
 WEIGHTS = ".safetensors"
 
-RUN = re.compile(r"(\w+)/([\w.]+)(?:/seed([0-9]{1,12}))?")
+RUN = re.compile(rf"(\w+)/({NAME})(?:/seed({SEED}))?")
 """A run as the command line names it."""
 
 
@@ -175,13 +175,12 @@ def run_beside(source: str, path: Path) -> tuple[str, str, int]:
     except UserError as e:
         raise UserError(f"{source}: expected {sidecar.name} beside it, which says what run made "
                         f"it: {e}") from e
-    experiment, seed, flat = said.experiment, said.seed, flatten(said.config)
     (found,) = papers([paper])
-    own = found.experiments.resolve(experiment, seed)
-    complete = completed({k: v for k, v in flat.items() if k != "data.fingerprint"}, own)
-    if not found.experiments.counts(complete, own):
-        raise UserError(f"{source}: its configuration is no longer that of {paper}/{experiment}")
-    return paper, experiment, seed
+    own = found.experiments.resolve(said.experiment, said.seed)
+    if not start.is_own(found.experiments, said.config, own):
+        raise UserError(f"{source}: its configuration is no longer that of "
+                        f"{paper}/{said.experiment}")
+    return paper, said.experiment, said.seed
 
 
 def from_run(source: str, words: re.Match[str]) -> tuple[str, str, int, dict[str, Tensor]]:

@@ -3,7 +3,8 @@
     papers recheck                        # of every paper, the beginning of every experiment
     papers recheck batchnorm hopfield
     papers recheck batchnorm experiments=bn,plain
-    papers recheck at_most=10s            # only what takes no longer, by the recorded speed
+    papers recheck at_most=10s            # only what takes no longer, by the recorded speed; not
+                                          # what was recorded on a card, where there is none
 
 Of each experiment the first recorded seed is begun again in a folder of its own, or the first whose
 precision this machine has (TF32 takes a graphics card), up to the first logged loss (at most 1,000
@@ -38,12 +39,12 @@ from common.evidence import results
 from common.evidence.paper import Paper, papers
 from common.evidence.results import Result
 from common.files import write_atomic
-from common.running.words import as_typed, parse_options
+from common.running.words import as_typed, names_of, parse_options
 from common.training import checkpoint, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget, seconds_of
 from common.training.devices import choose_device
-from common.training.precision import check_precision
+from common.training.precision import fits_here
 from common.training.recipe import Recipe
 from common.training.worklist import Worklist
 
@@ -187,12 +188,8 @@ def precision_of(result: Result) -> str:
 def at_hand(paper: Paper, result: Result) -> bool:
     """Whether this machine has the precision in which a run was begun."""
     config = paper.experiments.resolve(result.experiment, 0)
-    try:
-        config.train.precision = precision_of(result)
-        check_precision(config, choose_device(config.train.device).type)
-    except UserError:
-        return False
-    return True
+    config.train.precision = precision_of(result)
+    return fits_here(config)
 
 
 def stop_after(recipe: Recipe, updates: int, budget: Budget) -> None:
@@ -277,10 +274,17 @@ def chosen(paper: Paper, names: list[str], at_most: float) -> Iterator[Result]:
         if (names and experiment not in names) or experiment not in paper.experiments.experiments:
             continue
         first = next((r for r in found if at_hand(paper, r)), found[0])
-        beginning = recorded(first)
-        steps = first.record.config["train"]["steps"]
-        if beginning.updates and first.record.seconds * beginning.updates / steps <= at_most:
+        if recorded(first).updates and seconds_again(paper, first) <= at_most:
             yield first
+
+
+def seconds_again(paper: Paper, result: Result) -> float:
+    """How long the beginning of a run takes at its recorded speed; infinite if a card set it and
+    there is none here."""
+    device = choose_device(paper.experiments.resolve(result.experiment, 0).train.device).type
+    if result.record.segments[0].hardware.gpu and device == "cpu":
+        return math.inf
+    return result.record.seconds * recorded(result).updates / result.record.config["train"]["steps"]
 
 
 def recheck(paper: Paper, names: list[str], at_most: float) -> list[str]:
@@ -309,6 +313,7 @@ def recheck(paper: Paper, names: list[str], at_most: float) -> list[str]:
             note.unlink(missing_ok=True)
     longer = len(list(chosen(paper, names, float("inf")))) - agree - len(lines) - len(unseen)
     print(f"{paper.name}: {agree} agree, {len(lines)} differ"
+          + " (noted beside the results)" * bool(lines)
           + (f", {longer} would take longer than at_most" if longer else "")
           + (f", {len(unseen)} not looked at: {unseen[0]}" if unseen else ""), flush=True)
     return lines
@@ -328,7 +333,8 @@ def main(argv: list[str]) -> int:
     options = parse_options([a for a in argv if "=" in a], OPTIONS)
     for k in [k for k, v in options.items() if v is None]:
         raise UserError(f"{k}=: expected a value")
-    names = [n for n in str(options.get("experiments", "")).split(",") if n]
+    names = (names_of("experiments", str(options["experiments"]))
+             if "experiments" in options else [])
     known = [e for p in asked for e in p.results]
     for name in names:
         if name not in known:

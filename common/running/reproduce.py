@@ -227,7 +227,8 @@ def runs_to_make(paper: Paper, wants: Sequence[Wanting], options: dict, budget: 
     arguments = paper, wants, options.get("seeds"), "claims" in options, jobs
     runs = plan(*arguments)
     if runs and cards():
-        return runs_for_cards(paper, runs, options, budget)
+        return batched(runs) if options.get("vectorize", False) else runs_for_cards(
+            paper, runs, options, budget)
     if runs and options.get("pace", True) and budget.left > PACE_PATIENCE:
         patience = min(PACE_PATIENCE, budget.left / 4)
         try:
@@ -277,7 +278,7 @@ def main(argv: list[str]) -> int:
     if "--dry-run" in argv:
         runs = runs_to_make(paper, wants, {"pace": False, **options}, budget)
         print(show(runs, jobs, starting) if runs else "nothing to run")
-        if any(r.seconds is None for r in runs) and "pace" not in options:
+        if any(r.seconds is None or r.at_most for r in runs) and "pace" not in options:
             print("(pace=true measures speeds that are not known)")
         return 0
     there = finished_before(paper, wants, options.get("seeds")) if "claims" in options else []

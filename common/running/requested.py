@@ -14,7 +14,7 @@ from common.conditions import written
 from common.config import Config, identity
 from common.errors import UserError, cut, shorten
 from common.experiments import Experiments
-from common.files import is_clone, runs_root
+from common.files import is_clone, run_folder
 from common.training.loop import Ended
 
 NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]')
@@ -27,7 +27,7 @@ def requested_folder(paper: str, config: Config, overrides: dict[str, Any]) -> P
     name = NOT_IN_NAMES.sub("_", name)
     if len(name) > 150:
         name = name[:130] + "-" + hashlib.sha256(name.encode()).hexdigest()[:12]
-    return runs_root() / paper / name / f"seed{config.seed}"
+    return run_folder(paper, name, config.seed)
 
 
 TOO_LARGE = re.compile(

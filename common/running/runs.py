@@ -7,7 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from common.files import ROOT, runs_root
+from common.experiments import SEED
+from common.files import ROOT, run_folder
+
+PUBLISHED = rf"weights/([^/]+?)(?:-seed({SEED}))?"
+IN_RESULTS = rf"results/([^/]+)/[a-z_]+({SEED})"
+"""Files that a finished run leaves in its paper's folder, without their ends: experiment, seed."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class PendingRun:
         threads: number of CPU threads.
         seconds: the expected time; None if its speed is not known.
         elsewhere: the machines other than this one on which the speed was measured.
+        at_most: whether it was measured with fewer threads, so that the time is an upper bound.
         by_turns: whether several seeds take turns on a card rather than form one batched network.
         needs: names of the single runs in the plan that must be done first.
     """
@@ -33,6 +39,7 @@ class PendingRun:
     threads: int
     seconds: float | None
     elsewhere: tuple[str, ...]
+    at_most: bool = False
     by_turns: bool = False
     needs: tuple[str, ...] = ()
 
@@ -130,8 +137,3 @@ def in_turns(runs: Sequence[PendingRun], at_a_time: int) -> list[PendingRun]:
                                   left=max(r.left for r in some), by_turns=True,
                                   seconds=sum(times) if len(times) == len(some) else None))
     return joined
-
-
-def run_folder(paper: str, experiment: str, seed: int) -> Path:
-    """The folder of a run with an experiment's own configuration."""
-    return runs_root() / paper / experiment / f"seed{seed}"

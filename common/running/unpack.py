@@ -50,8 +50,8 @@ class Joined(io.RawIOBase):
     """
 
     def __init__(self, paths: list[Path]):
-        self._paths = list(paths)
-        self._file: io.BufferedReader | None = None
+        self._files = (open(path, "rb") for path in paths)
+        self._file = next(self._files, None)
 
     def readable(self) -> bool:
         """Always true."""
@@ -59,15 +59,12 @@ class Joined(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read into a buffer, moving on to the next file at the end of each."""
-        while True:
-            if self._file is None:
-                if not self._paths:
-                    return 0
-                self._file = open(self._paths.pop(0), "rb")
+        while self._file is not None:
             if count := self._file.readinto(buffer):
                 return count
             self._file.close()
-            self._file = None
+            self._file = next(self._files, None)
+        return 0
 
 
 def members(tar: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo, IO[bytes]]]:
@@ -76,10 +73,8 @@ def members(tar: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo, IO[byt
     Raises:
         Refused: a name leads outside the archive, or a member is not an ordinary file.
     """
-    for member in tar:
+    for member in (m for m in tar if not m.isdir()):
         path = PurePosixPath(member.name)
-        if member.isdir():
-            continue
         content = tar.extractfile(member) if member.isreg() else None
         if (content is None or path.is_absolute() or ".." in path.parts or not path.parts
                 or "\\" in member.name or ":" in member.name):
@@ -187,11 +182,13 @@ def is_whole(path: Path, part: dict[str, Any]) -> bool:
 
 
 def check_target(to: Path, commit: str) -> bool:
-    """Whether a folder already contains the code of a commit.
+    """Whether a folder already contains the code of a commit, all of it.
 
     Raises:
         Refused: the folder contains something else.
     """
+    if (to / ".parts" / commit).exists():  # it was interrupted
+        return False
     if (to / MARK).is_file():
         try:
             there = str(json.loads((to / MARK).read_text(encoding="utf-8"))["commit"])
@@ -210,22 +207,27 @@ def make_ready(manifest: dict[str, Any], stash: Path, to: Path) -> None:
     """Write code, packages, checkpoints and data from the parts in ``stash`` into ``to``.
 
     Raises:
-        Refused: the archive is not what was packed, or data cannot be decoded.
+        Refused: the archive is not what was packed, a name in it is taken, or data are damaged.
     """
-    has_code = check_target(to, manifest["commit"])
     payload = stash / "payload"
     shutil.rmtree(payload, ignore_errors=True)
     paths = [stash / part["name"] for part in manifest["parts"]]
     with tarfile.open(fileobj=io.BufferedReader(Joined(paths), 1 << 20), mode="r|") as tar:
         extract(tar, payload)
-    if not has_code:
-        code = stash / "code"  # moved into place when it is complete
-        shutil.rmtree(code, ignore_errors=True)
-        with tarfile.open(payload / "code.tar.xz") as tar:
-            extract(tar, code)
+    if not check_target(to, manifest["commit"]):
+        code = to / ".parts" / manifest["commit"]  # what is not in its place yet
+        if not code.exists():
+            new = stash / "code"
+            shutil.rmtree(new, ignore_errors=True)
+            with tarfile.open(payload / "code.tar.xz") as tar:
+                extract(tar, new)
+            if taken := [e.name for e in new.iterdir() if os.path.lexists(to / e.name)]:
+                raise Refused(f"{to} already has {min(taken)}: choose another folder with to=")
+            os.replace(new, code)
         for entry in code.iterdir():
             os.replace(entry, to / entry.name)
         (to / MARK).write_text(json.dumps({"commit": manifest["commit"]}) + "\n", encoding="utf-8")
+        code.rmdir()
     for wheel in sorted((payload / "wheels").glob("*.whl")):
         install(wheel, to / "site")
     for run in sorted((payload / "runs").glob("*/*/*")):
@@ -247,10 +249,8 @@ def install(wheel: Path, site: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for info in archive.infolist():
             parts = PurePosixPath(info.filename).parts
-            if parts and parts[0].endswith(".data"):
-                if parts[1:2] not in (("purelib",), ("platlib",)):
-                    continue  # programs, headers
-                parts = parts[2:]
+            if parts and parts[0].endswith(".data"):  # programs and headers stay out
+                parts = parts[2:] if parts[1:2] in (("purelib",), ("platlib",)) else ()
             if info.is_dir() or not parts:
                 continue
             if ".." in parts or PurePosixPath(*parts).is_absolute():
@@ -328,7 +328,7 @@ def main(argv: list[str], beside: Path | None = None) -> int:
         return 0
     folders, to = [beside] if beside else [], (default := Path("papers-to-code"))
     for word in argv:
-        if word.startswith("to=") and to is default:
+        if word.startswith("to=") and word != "to=" and to is default:
             to = Path(word.removeprefix("to="))
         elif Path(word).is_dir():
             folders.append(Path(word))

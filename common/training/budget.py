@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from common.errors import UserError
+from common.segments import MOST_SECONDS
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -24,12 +25,15 @@ def seconds_of(text: str, key: str = "budget") -> float:
     """Convert ``"90s"``, ``"8m"`` or ``"1.5h"`` to seconds; ``key`` is named in the error message.
 
     Raises:
-        UserError: the text is not a time.
+        UserError: the text is not a time, or one of decades.
     """
     match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)([smh])", str(text).strip())
     if not match or float(match[1]) == 0:
         raise UserError(f"{key}={text}: expected a time such as 90s, 8m or 1.5h")
-    return float(match[1]) * UNITS[match[2]]
+    seconds = float(match[1]) * UNITS[match[2]]
+    if seconds > MOST_SECONDS:  # the system's timers overflow
+        raise UserError(f"{key}={text}: expected at most {MOST_SECONDS:,.0f} s")
+    return seconds
 
 
 class Budget:

@@ -138,7 +138,7 @@ def load(folder: Path) -> dict[str, Any] | None:
     If the newest is damaged, a warning names it and the previous one is used.
 
     Raises:
-        UserError: the system refuses one; it may be whole, so nothing takes its place.
+        UserError: the system or torch refuses one; it may be whole, so nothing takes its place.
     """
     for name in (NAME, PREVIOUS):
         path = folder / name
@@ -151,11 +151,14 @@ def load(folder: Path) -> dict[str, Any] | None:
                             "readable, or add fresh=true to start anew") from e
         try:
             return read(path)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as e:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as e:
             DAMAGED.add(path)
             before = name == NAME and (folder / PREVIOUS).exists()
             warn(f"checkpoint {shown(path)} is damaged ({one_line(e)}); "
                  + ("using the one before it" if before else "there is none before it"))
+        except RuntimeError as e:  # torch cannot map it, or lacks memory
+            raise UserError(f"cannot read checkpoint {shown(path)}: {one_line(e)}; make it "
+                            "readable, or add fresh=true to start anew") from e
     return None
 
 
@@ -183,7 +186,9 @@ def read(path: Path) -> dict[str, Any]:
     """Read one checkpoint file.
 
     Raises:
-        SafetensorError, OSError, KeyError, TypeError, ValueError: the file is damaged.
+        SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError: the file is
+            damaged.
+        RuntimeError: torch cannot map it into memory, or make a tensor of it.
     """
     with safe_open(path, "pt") as f:
         metadata = f.metadata()

@@ -73,7 +73,7 @@ def run_all(recipes: Sequence[Recipe], folders: Sequence[Path], names: Sequence[
         budget: a limit on the time.
         source: loads the weights for runs with ``start_from``.
         precisions: the precisions that count, by experiment, see
-            :func:`common.training.run.same_run`; None: a run goes on in its own only.
+            :func:`common.config.same_run`; None: a run goes on in its own only.
         record: called with the number and the outcome of every run when all have ended, in the
             first process only. The folders are still locked: what it reads there is this run's.
 

@@ -11,7 +11,8 @@ import warnings
 import torch
 
 from common.config import Config
-from common.errors import NotAtHand
+from common.errors import NotAtHand, UserError
+from common.training.devices import choose_device
 
 
 def check_precision(config: Config, device_type: str) -> None:
@@ -22,6 +23,15 @@ def check_precision(config: Config, device_type: str) -> None:
     """
     if config.train.precision == "tf32" and device_type != "cuda":
         raise NotAtHand(f"train.precision=tf32: expected a CUDA card, not {device_type}")
+
+
+def fits_here(config: Config) -> bool:
+    """Whether this machine has a configuration's device, and that its precision."""
+    try:
+        check_precision(config, choose_device(config.train.device).type)
+    except UserError:
+        return False
+    return True
 
 
 def set_precision(precision: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from common.config import completed, differences, identity
+from common.config import completed, differences, identity, same_run
 from common.errors import UserError, say
 from common.files import shown
 from common.segments import Origin, Segment
@@ -23,21 +23,6 @@ losses show whether the code still computes the same."""
 COSTLY, SHARE = 0.5, 0.05
 """Checkpoints that take longer than COSTLY seconds may use at most SHARE of the training time,
 summed over all runs that take turns."""
-
-
-def same_run(there: dict[str, Any], here: dict[str, Any], precisions: Collection[str]) -> bool:
-    """Whether a run of one configuration may go on in another.
-
-    Args:
-        there, here: the two configurations, flat.
-        precisions: the values of ``train.precision`` that count for the experiment. A run begun in
-            one of them, such as TF32 on a graphics card, may go on in another, such as float32 on
-            a CPU; its segments say which was when.
-    """
-    key = "train.precision"
-    if there.get(key) in precisions and here.get(key) in precisions:
-        there = there | {key: here[key]}
-    return there == here
 
 
 class Run:

@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from common.config import Config, completed, flatten, keys, names_file, one_line, start_of
+from common.config import Config, completed, flatten, names_file, one_line, start_of
 from common.errors import UserError, cut
 from common.experiments import Experiments
-from common.files import ROOT, runs_root, shown
-from common.finite import expect_finite
-from common.training import checkpoint
-from common.training.weight_files import expect_described
+from common.files import ROOT, run_folder, shown
+from common.training import checkpoint, weight_files
 from common.typed import Open, checked, read_json
 
 if TYPE_CHECKING:
@@ -155,12 +153,11 @@ def find(experiments: Experiments, name: str, seed: int) -> Weights | None:
         UserError: there is no such experiment, or the file in ``weights/`` is damaged.
     """
     own, folder = experiments.resolve(name, seed), experiments.path.parent
-    run = runs_root() / folder.name / name / f"seed{seed}"
+    run = run_folder(folder.name, name, seed)
     saved = checkpoint.of_run(run)
     if saved and saved.finished:
-        flat = {k: v for k, v in saved.config.items() if k != "data.fingerprint"}
         tensors = networks_of(saved)
-        if tensors and experiments.counts(completed(flat, own), own):
+        if tensors and is_own(experiments, saved.config, own):
             return Weights(run / checkpoint.NAME, tensors)
     for stem in (f"{name}-seed{seed}", *([name] if seed == 0 else [])):
         path = folder / "weights" / f"{stem}.safetensors"
@@ -179,10 +176,14 @@ def is_of(sidecar: Path, experiments: Experiments, own: Config) -> bool:
     """
     if not sidecar.exists():
         return True
-    said, known = read_json(SourceRun, sidecar), keys(type(own))
-    flat = {k: v for k, v in flatten(said.config).items()
-            if k not in known or not known[k].neutral}
-    return said.seed == own.seed and experiments.counts(completed(flat, own), own)
+    said = read_json(SourceRun, sidecar)
+    return said.seed == own.seed and is_own(experiments, said.config, own)
+
+
+def is_own(experiments: Experiments, saved: dict[str, Any], own: Config) -> bool:
+    """Whether a saved configuration, nested or flat, is an experiment's own; any seed's."""
+    flat = {k: v for k, v in flatten(saved).items() if k != "data.fingerprint"}
+    return experiments.counts(completed(flat, own), own)
 
 
 def read_file(path: Path, name: str = "") -> dict[str, Tensor]:
@@ -197,17 +198,15 @@ def read_file(path: Path, name: str = "") -> dict[str, Tensor]:
             it describes another.
     """
     asked = f"start_from={name}: " if name else ""
-    if not path.is_file():
-        raise UserError(f"{asked}there is no file {shown(path)}")
-    expect_described(path)
     try:
-        with safe_open(path, "pt") as f:
-            if "state" not in (f.metadata() or {}):
-                tensors = {k: f.get_tensor(k) for k in f.keys()}
-                expect_finite(tensors)
-                return tensors
-        return networks_of(checked(checkpoint.Saved, checkpoint.read(path), "its state"))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, UserError) as e:
+        if weight_files.STATE not in weight_files.metadata(path):
+            return weight_files.read(path)[0]
+        weight_files.expect_described(path)
+        saved = checked(checkpoint.Saved, checkpoint.read(path), f"{shown(path)}: its state")
+        return networks_of(saved)
+    except UserError as e:
+        raise UserError(f"{asked}{e}") from e
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as e:
         raise UserError(f"{asked}{shown(path)} is damaged or no file of weights: "
                         f"{cut(one_line(e), 160)}") from e
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.config import one_line
@@ -107,24 +107,41 @@ def expect_described(path: Path) -> None:
                         f"expected SHA-256 {said[:12]}…, not {there[:12]}…")
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a file of weights; returns its tensors and its metadata.
+STATE = "state"
+"""The part of the metadata that only checkpoints have."""
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What a file of weights, or a checkpoint, says of itself.
 
     Raises:
-        UserError: it is missing or damaged, a weight is not finite, or the JSON file beside it
-            describes another.
+        UserError: it is missing or damaged.
     """
     expect_weights(path)
     try:
         with safe_open(path, "pt") as f:
-            tensors, about = {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
-        expect_finite(tensors)
-    except UserError as e:
-        raise UserError(f"{shown(path)}: {e}") from e
+            return f.metadata() or {}
     except OSError as e:
         raise UserError(f"cannot read {shown(path)}: {reason(e, path)}") from e
     except SafetensorError as e:
         raise UserError(f"{shown(path)} is damaged or no file of weights: "
                         f"{cut(one_line(e), 160)}") from e
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a file of weights; returns its tensors and its metadata.
+
+    Raises:
+        UserError: it is missing, damaged or a checkpoint, a weight is not finite, or the JSON file
+            beside it describes another.
+    """
+    about = metadata(path)
+    if STATE in about:
+        raise UserError(f"{shown(path)} is a checkpoint: expected a file of weights")
+    try:
+        tensors = load_file(path)
+        expect_finite(tensors)
+    except (SafetensorError, UserError) as e:
+        raise UserError(f"{shown(path)}: {one_line(e)}") from e
     expect_described(path)
     return tensors, about

@@ -38,9 +38,9 @@ BESIDE = [("mixture_decay_400", "BBB, scale mixture, rate falls", COLOURS[3]),
 """Runs at 400 units that are in no table of the paper."""
 
 EXPLORE = (("bandit_bbb", "as in Fig. 6"), ("explore_rho", "ρ = −5"),
-           ("explore_noise", "noise 0.3"), ("explore_falling", "rate falls"),
+           ("explore_noise", "noise 0.3, lr × 0.09"), ("explore_falling", "rate falls"),
            ("explore_passes", "passes"))
-"""Kinds of BBB agents: the one of Fig. 6 and single changes to it."""
+"""Kinds of BBB agents: the one of Fig. 6 and changes to it."""
 
 UNITS = (400, 800, 1200)
 
@@ -128,7 +128,8 @@ def posterior(paper: Paper) -> tuple[str, str, Figure]:
     right.plot(pruning["removed"], pruning["error"], "o--", color="black",
                label="published, 1200 units")
     lines = [(f"{arm}_{units}", f"{label}, {units}", colour, style)
-             for arm, label, colour in ARMS[2:] for units, style in ((400, "-"), (1200, "s-."))]
+             for arm, label, colour in ARMS[2:]
+             for units, style in ((400, "-"), (800, "^--"), (1200, "s-."))]
     for name, label, colour, style in [*lines, *((*line, "-") for line in BESIDE)]:
         for run in paper.results.get(name, [])[:1]:
             q = (5, 25, 50, 75, 95, 98)
@@ -142,7 +143,8 @@ def posterior(paper: Paper) -> tuple[str, str, Figure]:
               ylim=(1, 4))
     legend_of_all(fig)
     return "posterior", ("Fig. 4 and Table 2: the signal-to-noise ratio of weights, and the error "
-                         f"of the mean network with the noisiest weights set to zero. {BBB}"), fig
+                         "of the mean network with the noisiest weights set to zero, the first "
+                         f"seed of each, what is beside the paper at 400 units. {BBB}"), fig
 
 
 REGRESSION = (("regression_bbb", "Bayes by Backprop", COLOURS[0]),
@@ -193,9 +195,8 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
         if runs:
             steps = runs[0].curves["regret"][0]
             over_seeds(axes, steps, np.stack([r.curves["regret"][1] for r in runs]), label, colour)
-            ends = of_agents(runs)
-            axes.plot([steps[-1] + 1000 * (k + 1)] * len(ends), ends, "x", color=colour,
-                      markersize=4)
+            dots(axes, steps[-1] + 1700 * (k + 1), sorted(of_agents(runs)), colour, "x",
+                 spread=500, markersize=4)
     axes.set(xlabel="mushrooms", ylabel="cumulative regret", yscale="log", ylim=(300, 200_000))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     handles, labels = axes.get_legend_handles_labels()
@@ -219,7 +220,7 @@ def fig6(paper: Paper) -> tuple[str, str, Figure]:
                  [f"BBB, σ1 = {np.exp(-k):.2f}" for k, _ in priors])
         axes.set(title="search: regret after 10,000")
     return "fig6", ("Fig. 6: cumulative regret, mean over agents, published (dots, of five) and "
-                    "measured; crosses: every agent at the end. Beside it: what the agents were "
+                    "measured; crosses: every agent at the end. Below: what the agents were "
                     "given; a dot is an agent, a bar their mean. Shaded: from the lowest to the "
                     f"highest seed. {BBB}"), fig
 
@@ -228,6 +229,7 @@ def explore(paper: Paper) -> tuple[str, str, Figure]:
     fig, (regret, width) = figure(2, height=3.4)
     published = paper.published("fig6")
     upto = published["steps"] <= 20_000
+    labels = [label for _, label in EXPLORE]
     regret.plot(published["steps"][upto], published["bandit_bbb"][upto], "o--", color="black",
                 markersize=3, linewidth=0.8, label="published")
     for k, (name, label) in enumerate(EXPLORE):
@@ -237,6 +239,7 @@ def explore(paper: Paper) -> tuple[str, str, Figure]:
             early = steps <= 20_000
             over_seeds(regret, steps[early],
                        np.stack([r.curves["regret"][1][early] for r in runs]), label, COLOURS[k])
+            labels[k] += f",\n{steps[-1]:,.0f}"
             published_bar(width, k, width_by_entropy(runs[0]))
             dots(width, k, [r.metrics["median_sigma"] for r in runs], COLOURS[k], markersize=4)
     regret.set(xlabel="mushrooms", ylabel="cumulative regret", ylim=(0, None),
@@ -244,13 +247,12 @@ def explore(paper: Paper) -> tuple[str, str, Figure]:
     regret.xaxis.set_major_formatter("{x:,.0f}")
     regret.yaxis.set_major_formatter("{x:,.0f}")
     width.set(ylabel="median σ at the end", ylim=(0, None), xlim=(-0.6, len(EXPLORE) - 0.4))
-    width.set_xticks(range(len(EXPLORE)), [f"{label},\n{end}" for (_, label), end in zip(
-        EXPLORE, ["50,000"] + ["20,000"] * 4, strict=True)], rotation=40, ha="right", fontsize=8)
+    width.set_xticks(range(len(EXPLORE)), labels, rotation=40, ha="right", fontsize=8)
     legend(regret, loc="lower right")
     legend_below(fig, ("if the entropy of q alone moved it", {"color": "black", "lw": 2}),
                  ("measured, a run of five agents", {"marker": "o", "ls": "", "color": "grey"}))
     return "explore", (
-        "Why BBB goes on exploring: the agents of Fig. 6 and four single changes. On the left "
+        "Why BBB goes on exploring: the agents of Fig. 6 and four changes. On the left "
         "their regret, mean over agents; on the right the posterior's width after so many "
         f"mushrooms, measured and as the entropy term alone predicts. {BBB}"), fig
 
@@ -327,7 +329,7 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
     for run in paper.results.get("search_mixture_1.0_-4.0", []):
         mark(right, run, "as it is", COLOURS[0], "s")
     for axes, title in ((left, "prior and initial ρ"),
-                        (right, "one change to the mixture of σ1=e$^{-1}$, ρ = −4")):
+                        (right, "changes to the mixture of σ1=e$^{-1}$, ρ = −4")):
         axes.axvline(SPREAD, color="grey", ls=":", lw=0.8)
         axes.set(xlabel="sd of sampled weights", title=title, xlim=(0, 0.13))
     left.set(ylabel="lowest validation cost (nats an image)")
@@ -337,7 +339,7 @@ def search(paper: Paper) -> tuple[str, str, Figure]:
                 for ρ, marker in markers.items()),
         *((label, {"marker": "o", "ls": "", "color": colours[kind]}) for kind, label in (
             ("gaussian", "Gaussian prior"), ("mixture", "scale mixture"))),
-        ("one change", {"marker": "D", "ls": "", "color": COLOURS[2]}), columns=6)
+        ("changed", {"marker": "D", "ls": "", "color": COLOURS[2]}), columns=6)
     for axes, marked in points.items():
         label_points(axes, marked)
     return "search", (

@@ -17,7 +17,6 @@ from papers.filter_pruning.model import (
     convolution,
     flop,
     kept,
-    l1_norms,
     plan,
     prunable,
     prune,
@@ -155,14 +154,6 @@ def same_choice(share: float = 0.5) -> float:
         same += len(set(kept(weight, left).tolist()) & set(l2.tolist()))
         total += left
     return 100 * same / total
-
-
-def spread_of_norms(layer: int) -> float:
-    """The smallest ℓ₁ norm of a layer's filters over the largest (Fig. 2(a)), ResNet-20."""
-    network, tensors = resnet20()
-    (found,) = (la for la in prunable(network) if la.number == layer)
-    s = l1_norms(tensors[f"{found.conv}.weight"])
-    return (s.min() / s.max()).item()
 
 
 # ---- measures over runs ------------------------------------------------------------------------

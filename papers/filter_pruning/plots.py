@@ -20,7 +20,8 @@ from common.evidence.plotting import (
     published_bar,
 )
 from common.evidence.results import Result
-from papers.filter_pruning.facts import l1_norms, prunable, reduction, resnet20
+from papers.filter_pruning.facts import reduction, resnet20
+from papers.filter_pruning.model import l1_norms, prunable
 
 WHICH = (("smallest", COLOURS[0], "the smallest"), ("random", COLOURS[4], "random ones"),
          ("largest", COLOURS[1], "the largest"))

@@ -144,7 +144,7 @@ def says_otherwise(model: ModelConfig, file: str) -> None:
     """
     if not (names_file(file) and (ROOT / file).is_file()):
         return
-    _, about = weight_files.read(ROOT / file)
+    about = weight_files.metadata(ROOT / file)
     for name in ("depth", "shortcut"):
         here, there = str(getattr(model, name)), about.get(name)
         if there not in (None, here):

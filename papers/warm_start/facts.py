@@ -85,10 +85,3 @@ def gradient_ratio(runs: dict[str, Result]) -> float:
     """‖∇‖ of the new images over that of those seen before, where the second phase begins."""
     (run,) = runs.values()
     return run.at("gradient_new", None) / run.at("gradient_old", None)
-
-
-def closed(runs: dict[str, Result], random: str, warm: str) -> float:
-    """How much of the gap between a random and a warm start a third run closes; 1: all of it."""
-    (other,) = (r for name, r in runs.items() if name not in (random, warm))
-    high, low = runs[random].at("accuracy", None), runs[warm].at("accuracy", None)
-    return (other.at("accuracy", None) - low) / (high - low)

@@ -1,7 +1,10 @@
 """Compressed data sets come back bit for bit, or not at all."""
 
+import re
+
 import pytest
 import torch
+from PIL import Image
 
 from common import compressed
 from common.compressed import compress, decompress
@@ -45,13 +48,21 @@ def test_everything_else_comes_back_bit_for_bit(tmp_path):
 @pytest.mark.parametrize(("file", "damage"), [
     ("train.images.000.webp", lambda c: c[:-40]), ("train.images.000.webp", lambda c: b"no"),
     ("train.labels.xz", lambda c: c[:-8]), ("index.json", lambda c: c.replace(b"50", b"49")),
-    ("index.json", lambda c: c.replace(b"|u1", b"|O")), ("index.json", lambda c: b"[]")])
+    ("index.json", lambda c: c.replace(b"|u1", b"|O")), ("index.json", lambda c: b"[]"),
+    *(("index.json", lambda c, k=k: re.sub(rb"\b%d\b" % k, b"0", c)) for k in (50, 3, 9, 7))])
 def test_damaged_data_are_one_line(tmp_path, file, damage):
     compress(colour(), tmp_path)
     (tmp_path / file).write_bytes(damage((tmp_path / file).read_bytes()))
     with pytest.raises(UserError, match=r"packed data .* are damaged") as e:
         decompress(tmp_path)
     assert "\n" not in str(e.value)
+
+
+def test_a_picture_that_is_too_large_to_open_is_one_line(tmp_path, monkeypatch):
+    compress(colour(), tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(UserError, match=r"packed data .* are damaged: DecompressionBombError"):
+        decompress(tmp_path)
 
 
 def test_another_content_is_refused(tmp_path):

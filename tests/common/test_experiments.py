@@ -56,6 +56,12 @@ def test_precedence_is_defaults_then_experiment_then_command_line(experiments):
     assert experiments.resolve("a").train.steps == 100
 
 
+def test_a_seed_is_checked_the_first_time_an_experiment_is_read(experiments):
+    for _ in range(2):
+        with pytest.raises(UserError, match="seed=-5: expected a whole number of at least 0"):
+            experiments.resolve("b", -5)
+
+
 def test_groups_and_sweeps_expand(experiments):
     assert experiments.expand("both") == ["a", "rate_0.3_5", "rate_0.4_5"]
     point = experiments.resolve("rate_0.4_5")

@@ -56,6 +56,35 @@ def test_keep_moves_the_old_file(tmp_path):
     assert ((tmp_path / "f").read_text(), (tmp_path / "g").read_text()) == ("2", "1")
 
 
+def test_a_file_is_there_while_another_takes_its_place(tmp_path, monkeypatch):
+    path, keep, replace, seen = tmp_path / "f", tmp_path / "g", os.replace, []
+
+    def watched(*names):
+        replace(*names)
+        seen.append(path.read_text())
+    write_atomic(path, "1")
+    monkeypatch.setattr(os, "replace", watched)
+    write_atomic(path, "2", keep=keep)
+    assert seen == ["1", "2"] and keep.read_text() == "1"
+
+
+def test_a_kill_after_the_old_file_is_kept_leaves_nothing_behind_next_time(tmp_path):
+    path, keep = tmp_path / "f", tmp_path / "g"
+    write_atomic(path, "1")
+    os.link(path, keep)
+    write_atomic(path, "2", keep=keep)
+    assert (path.read_text(), keep.read_text()) == ("2", "1")
+    assert sorted(os.listdir(tmp_path)) == ["f", "g"]
+
+
+def test_without_second_names_the_old_file_is_moved(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+    monkeypatch.setattr(os, "link", refuse)
+    test_keep_moves_the_old_file(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["f", "g"]
+
+
 @pytest.mark.parametrize("bytes_left", [0, 700, 1300])
 def test_files_are_renewed_when_all_new_ones_are_written(tmp_path, bytes_left):
     """On a disk with room for none, one or two of three."""

@@ -4,17 +4,20 @@ import json
 import re
 import subprocess
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
+from common.conditions import NEVER
 from common.data import FINGERPRINTS, digits
 from common.errors import UserError
 from common.evidence import history
 from common.evidence.claims import read_claims
 from common.evidence.paper import paper_names, papers
 from common.evidence.results import Result
+from common.experiments import Experiments
 from common.files import ROOT
-from tests.common.toy import recorded, share
+from tests.common.toy import Config, recorded, share
 
 HEAD = "title: T\nauthors: A\nyear: 2000\nlink: https://l\nshows: s\npicture: p\nclaims:\n"
 CLAIM = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
@@ -22,6 +25,15 @@ CLAIM = ("- {id: a, where: w, says: s, published: 1, obtained: printed, "
 TABLE = ("- {id: 'n-{run}', each: t, row: '{run}', column: n, where: w, says: s, "
          "published: '{n}', obtained: printed, measure: {experiment: e, metric: m}, "
          "judge: {exactly: 0, why: x}}\n")
+EXPERIMENTS = """experiments:
+  e: {help: one}
+  f: {help: another, optim: {lr: 0.2}}
+  both: {help: a group whose name says nothing of its members, runs: [e, f]}
+"""
+
+
+class Nameless(Config):
+    honoured: ClassVar = {"data.name": NEVER}
 
 
 @pytest.fixture
@@ -36,7 +48,7 @@ class Clone:
         self.root, self.folder = root, root / "papers/toy"
         (self.folder / "published").mkdir(parents=True)
         self.write(CLAIM + TABLE, "run,n\nx,1\ny,2\n")
-        (self.folder / "config.yaml").write_text("")
+        self.configure("")
         self.git("init", "-q")
         self.git("add", ".")
         self.commit()
@@ -51,6 +63,9 @@ class Clone:
     def write(self, claims, table):
         (self.folder / "claims.yaml").write_text(HEAD + claims)
         (self.folder / "published/t.csv").write_text(table)
+
+    def configure(self, seeds):
+        (self.folder / "config.yaml").write_text(EXPERIMENTS + seeds)
 
     def commit(self):
         self.git("commit", "-qam", "one", "--allow-empty")
@@ -70,9 +85,14 @@ class Clone:
     def broken(self):
         record = self.record(self.made_by)
         made = {e: [Result("toy", e, 0, record.metrics, {}, {}, record)] for e in ("e", "f")}
+        return history.broken(self.paper(Nameless(), made), history.History(self.root))
+
+    def paper(self, config, made=(), known=None):
         _, claims = read_claims(self.folder / "claims.yaml")
-        paper = SimpleNamespace(name="toy", folder=self.folder, claims=claims, results=made)
-        return history.broken(paper, history.History(self.root))
+        experiments = (Experiments(Config, self.folder / "config.yaml") if known is None
+                       else SimpleNamespace(experiments=known))
+        return SimpleNamespace(name="toy", folder=self.folder, claims=claims, results=made,
+                               config=lambda name: config, experiments=experiments)
 
 
 def test_what_stood_before_its_results_is_kept(clone):
@@ -165,23 +185,29 @@ def test_the_same_numbers_under_another_commit_are_found(clone):
     ("seeds: 3", "seeds: [3, 10]", True), ("seeds: 3", "seeds: 10", False),
     ("seeds: {default: 3, e: [3, 40]}", "seeds: {default: 3, e: 40}", False),
     ("seeds: {default: 3, e: [3, 40]}", "seeds: {default: 5, e: [3, 40], f: 3}", True),
+    ("seeds: {both: 3}", "seeds: {both: 10}", False),
+    ("seeds: {both: 3}", "seeds: {both: [3, 10]}", True),
+    ("seeds: {default: 9, both: 3}", "seeds: {default: 5, both: 3}", True),
     ("seeds: 3", "", True), ("seeds: 5", "", False), ("", "seeds: 9", True)])
 def test_a_plan_may_be_raised_and_not_rewritten(clone, before, after, kept):
-    (clone.folder / "config.yaml").write_text(before)
+    clone.configure(before)
     clone.git("add", ".")
     clone.commit()
     clone.made_by = clone.git("rev-parse", "HEAD")
-    (clone.folder / "config.yaml").write_text(after)
+    clone.configure(after)
     clone.commit()
     assert (clone.broken() == []) is kept
 
 
-def test_renamed_data_are_found(clone):
+@pytest.mark.parametrize("wanted", ["mnist", "digits"])
+def test_renamed_data_are_found_where_their_name_is_honoured(clone, wanted):
     clone.data = {"name": "mnist60k", "fingerprint": "f" * 64}
-    record = clone.record(clone.made_by, "mnist")
-    (line,) = history.of_result(Result("toy", "e", 0, {}, {}, {}, record),
-                                history.History(clone.root))
-    assert "its data are called mnist60k and should be mnist" in line
+    result = Result("toy", "e", 0, {}, {}, {}, clone.record(clone.made_by, wanted))
+    ours = history.History(clone.root)
+    (line,) = history.of_result(clone.paper(Config()), result, ours)
+    assert f"its data are called mnist60k and should be {wanted}" in line
+    assert not list(history.of_result(clone.paper(Nameless()), result, ours))
+    assert not list(history.of_result(clone.paper(Config(), known=()), result, ours))
 
 
 @pytest.mark.parametrize("name", ["digits", "parity", "xor"])

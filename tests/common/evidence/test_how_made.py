@@ -24,7 +24,7 @@ def test_runs_of_code_that_was_not_committed_are_counted():
     segments = [run.record.segments[0].model_copy(update={"dirty": True})]
     record = run.record.model_copy(update={"segments": segments})
     paper.results["bn"] = [replace(run, record=record), *others]
-    assert " 1 of them with changes that were not committed." in how_made(paper)[0]
+    assert " Runs of code with changes that were not committed: 1." in how_made(paper)[0]
 
 
 def test_every_run_is_there():

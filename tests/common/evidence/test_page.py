@@ -79,7 +79,10 @@ def test_what_has_not_been_run_stands_apart_with_its_cost(every):
         apart = text.partition("## Not run")[2].partition("\n## ")[0]
         assert bool(missing) == bool(apart), paper.name
         assert all(f'<a id="{j.claim.id}"></a>' in apart for j in missing)
-        assert not missing or (page.cost(paper).words in apart and "| on two cores |" in apart)
+        assert not missing or (page.cost(paper).words in apart
+                               and "| all planned runs, on two cores |" in apart)
+        above = text.partition("## Not run")[0]
+        assert "- Run: `papers" not in above and "- Run again: `papers" not in apart, paper.name
 
 
 def test_a_formula_that_does_not_hold_is_seen():

@@ -1,18 +1,22 @@
 """What comes home is looked at, and goes to its place or nowhere."""
 
+import importlib
 import json
 import shutil
 import subprocess
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save
 
 from common.config import identity
 from common.errors import UserError
 from common.running import accept, cli, collect
 from common.training import checkpoint
+from papers.deep_compression import coding
 from tests.common.toy import Config, Toy, experiments, share
 
 
@@ -142,7 +146,7 @@ def altered(made, commit, **changes):
     *((name.format("9" * 5000), lambda m, h: b"", "expected a result") for name in (
         "papers/toy/results/base/view{}.safetensors",
         "runs/toy/base/seed{}/checkpoint.safetensors")),
-    (f"papers/toy/weights/base-seed{'9' * 5000}.json", lambda m, h: b"", "has no experiment"),
+    (f"papers/toy/weights/base-seed{'9' * 5000}.json", lambda m, h: b"", "unknown experiment"),
     ("papers/toy/train.py", lambda m, h: b"", "expected a result"),
     ("common/a.py", lambda m, h: b"", "expected a result"),
     (".git/hooks/pre-commit", lambda m, h: b"", "expected a result"),
@@ -181,10 +185,29 @@ def test_weights_go_with_their_result(tmp_path, home, made):
     assert damaged[0][1] == "not readable as text"
     damaged = take(tmp_path, {"papers/toy/weights/base.safetensors": b"no"}).refused
     assert damaged[0][1] == "not readable as safetensors"
+    (home.root / PLACE).unlink()
     newer = result(made, home.first, seconds=2.0)
-    done = take(tmp_path, {PLACE: newer, **second}, replace=True)
+    done = take(tmp_path, {PLACE: newer, **second})
     assert done.taken == [PLACE, *names]
     assert (home.root / names[0]).read_bytes() == second[names[0]]
+
+
+def test_a_network_in_a_papers_own_format_goes_with_its_result(tmp_path, home, made):
+    home.paper.module = lambda name: importlib.import_module(f"papers.deep_compression.{name}")
+    names = [PLACE.replace(".json", suffix) for suffix in (".dcn", ".md")]
+    layer = {"fc.weight": np.ones((2, 3), "f4"), "fc.bias": np.ones(2, "f4")}
+    files = {names[0]: coding.encode(layer), names[1]: b"# a card"}
+    refused = take(tmp_path, files).refused
+    assert refused == [(n, "the result it goes with is not here") for n in names]
+    assert take(tmp_path, {PLACE: result(made, home.first), **files}).taken == [PLACE, *names]
+    for damaged in (files[names[0]][:-1], coding.encode({"fc.bias": layer["fc.bias"]})):
+        refused = take(tmp_path, {names[0]: damaged}, replace=True).refused
+        assert refused == [(names[0], "not readable by papers/toy/shipped.py")]
+    newer = {names[0]: coding.encode(layer | {"fc.bias": np.zeros(2, "f4")}), names[1]: b"# anew"}
+    assert [n for n, _ in take(tmp_path, newer).refused] == names
+    both = {PLACE: result(made, home.first, seconds=2.0), **newer}
+    assert take(tmp_path, both, replace=True).taken == [PLACE, *names]
+    assert (home.root / names[0]).read_bytes() == newer[names[0]]
 
 
 def paused(home, folder, step, **changes):
@@ -210,6 +233,21 @@ def test_a_run_goes_on_at_home_from_the_furthest_checkpoint(tmp_path, home):
     assert checkpoint.newest_step(folder) == 30
 
 
+def test_a_run_of_which_a_file_cannot_be_written_has_no_checkpoint(tmp_path, home, monkeypatch):
+    """It would not fit the metrics that lie beside it."""
+    write, written = accept.write_atomic, []
+
+    def full(path, content):
+        if written:
+            raise UserError("cannot write: No space left on device")
+        written.append(path)
+        write(path, content)
+    monkeypatch.setattr(accept, "write_atomic", full)
+    done = take(tmp_path, paused(home, tmp_path / "c", 20))
+    assert not done.taken and "No space left" in done.refused[0][1]
+    assert checkpoint.newest_step(home.root / "runs/toy/base/seed0") == 0 and len(written) == 1
+
+
 def test_a_run_in_a_precision_that_counts_comes_home_too(tmp_path, home, monkeypatch):
     other = home.paper.experiments.resolve("base", 0, {"train.precision": "bfloat16"})
     config = identity(other) | {"data.fingerprint": "f"}
@@ -231,6 +269,18 @@ def test_a_checkpoint_of_other_code_is_refused(tmp_path, home, changes, why):
     done = take(tmp_path, paused(home, tmp_path / "c", 20, **changes))
     assert not done.taken and why in done.refused[0][1]
     assert not (home.root / "runs").exists()
+
+
+def test_a_checkpoint_of_which_torch_makes_no_tensor_is_refused(tmp_path, home):
+    image = torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    files = paused(home, tmp_path / "c", 20, recipe={"image": image})
+    name = f"runs/toy/base/seed0/{checkpoint.NAME}"
+    (tmp_path / checkpoint.NAME).write_bytes(files[name])
+    with safe_open(tmp_path / checkpoint.NAME, "pt") as f:
+        skeleton, flat = f.metadata()["state"], {k: torch.ones(3) for k in f.keys()}
+    files[name] = save(flat, {"state": skeleton, "digest": checkpoint.digest(skeleton, flat)})
+    done = take(tmp_path, files)
+    assert not done.taken and "its checkpoint is damaged: required rank 4" in done.refused[0][1]
 
 
 def test_without_history_nothing_is_accepted(tmp_path, home):

@@ -9,11 +9,12 @@ import pytest
 
 from common.errors import UserError
 from common.evidence import provenance
-from common.files import ROOT, empty_folder, locked
+from common.experiments import Experiments
+from common.files import ROOT, empty_folder, locked, write_atomic
 from common.running import cli
 from common.training.budget import Budget
 from common.training.loop import Ended
-from tests.common.toy import Config, Toy, experiments
+from tests.common.toy import YAML, Config, Toy, experiments
 
 SCRIPT = str(ROOT / "papers/batchnorm/train.py")
 
@@ -47,6 +48,8 @@ def run(*words, **environment):
     (["quick"], "cannot read 'quick': expected key=value"),
     (["experiment=quick", "train.vectorize=true", "train.side_by_side=4"],
      "train.side_by_side=4: not with train.vectorize=true"),
+    (["experiment=quick", 'train.vectorize="false"', "train.side_by_side=4", "train.device=cpu"],
+     "train.side_by_side=4: expected a graphics card"),
     (["experiment=quick", "--keep"], "--keep: expected --pace beside it"),
 ])
 def test_bad_input_is_one_line_and_exit_status_2(end_of, words, message):
@@ -141,12 +144,41 @@ def test_a_process_that_begins_anew_takes_nothing_of_a_finished_run(
         assert json.loads(path.read_text())["curves"]["train_loss"]
 
 
-def test_everything_is_checked_before_anything_is_trained(monkeypatch):
+@pytest.mark.parametrize("damaged", ["", "{}"])
+def test_a_damaged_result_is_replaced(tmp_path, damaged):
+    known = experiments(tmp_path / "toy")
+    path = tmp_path / "toy/results/base/seed0.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(damaged)
+    (done,) = cli.train(Toy, known, "base", [0], {})
+    assert done.before is None
+    (again,) = cli.train(Toy, known, "base", [0], {})
+    assert again.before == json.loads(path.read_text())["metrics"] == done.metrics
+
+
+@pytest.mark.parametrize(("file", "overrides", "batched"), [
+    ("true", {}, True), ("true", {"train.vectorize": False}, False),
+    ("false", {"train.vectorize": True}, True), ("false", {"train.vectorize": "false"}, False)])
+def test_seeds_are_one_network_where_the_configuration_says_so(tmp_path, monkeypatch, file,
+                                                               overrides, batched):
+    write_atomic(tmp_path / "config.yaml",
+                 YAML.replace("train: {", f"train: {{vectorize: {file}, "))
+    known, seen = Experiments(Config, tmp_path / "config.yaml"), []
+    monkeypatch.setattr(cli, "train", lambda *a: seen.append("batched") or [])
+    monkeypatch.setattr(cli, "train_all", lambda *a: seen.append("single") or [])
+    cli.train_requested(Toy, known, ["base"], [0, 1], overrides, Budget(""))
+    assert seen == (["batched"] if batched else ["single"] * 2)
+
+
+@pytest.mark.parametrize("more", [[], ["train.vectorize=true"]])
+def test_everything_is_checked_before_anything_is_trained(monkeypatch, more):
+    """The second experiment has no use for the key, which only its whole configuration says."""
     from papers.batchnorm.train import BatchNormRecipe, Config
 
-    monkeypatch.setattr(cli, "train", lambda *a: pytest.fail("trained"))
-    with pytest.raises(UserError):
-        cli.main(BatchNormRecipe, Config, SCRIPT, ["experiment=quick,nothing"])
+    monkeypatch.setattr(cli, "train_all", lambda *a: pytest.fail("trained"))
+    words = ["experiment=quick_bn,quick_plain", "model.population_batches=50"]
+    with pytest.raises(UserError, match="not used"):
+        cli.main(BatchNormRecipe, Config, SCRIPT, [*words, *more])
 
 
 def test_the_code_of_another_clone_is_refused(tmp_path):

@@ -7,9 +7,10 @@ import pytest
 
 from common.errors import UserError
 from common.evidence.paper import papers
+from common.files import run_folder
 from common.running import closing, reproduce
 from common.running.plan import plan
-from common.running.runs import Outcome, run_folder
+from common.running.runs import Outcome
 from common.training.budget import Budget
 
 

@@ -62,6 +62,79 @@ def test_the_newest_results_come_first_and_nothing_old(tree, tmp_path):
         tree / "papers/batchnorm/results/bn/seed1.json").read_bytes()
 
 
+def test_a_network_in_a_papers_own_format_comes_with_its_card(tree, tmp_path):
+    made = [tree / f"papers/batchnorm/results/bn/seed0.{kind}" for kind in ("dcn", "md")]
+    for path in (*made, made[0].with_name("notes.md")):
+        path.write_text("here")
+    (path,), _ = collect.collect(tmp_path / "out", 10**6)
+    assert {n for n in names(path) if n.endswith((".dcn", ".md"))} == {
+        p.relative_to(tree).as_posix() for p in made}
+
+
+def test_a_run_that_goes_on_meanwhile_has_all_lines_of_its_checkpoint(tree, tmp_path, monkeypatch):
+    folder, read, step = tree / "runs/batchnorm/plain/seed0", Path.read_bytes, iter(range(9))
+
+    def goes_on(path):
+        content = read(path)
+        if path.parent == folder:
+            number = next(step)
+            for name in ("metrics.jsonl", "checkpoint.safetensors"):
+                (folder / name).write_text(str(number))
+        return content
+    monkeypatch.setattr(Path, "read_bytes", goes_on)
+    for name in ("metrics.jsonl", "checkpoint.safetensors"):
+        (folder / name).write_text("-1")
+    (path,), _ = collect.collect(tmp_path / "out", 10**6)
+    found = collect.read(path)
+    lines, saved = (int(found[f"runs/batchnorm/plain/seed0/{name}"])
+                    for name in ("metrics.jsonl", "checkpoint.safetensors"))
+    assert lines >= saved
+
+
+@pytest.mark.parametrize(("gone", "reads"), [
+    ("papers/batchnorm/results/bn/seed0.json", 0), ("papers/batchnorm/results/bn/seed0.json", 1),
+    ("papers/batchnorm/weights/bn.safetensors", 1),
+    ("runs/batchnorm/plain/seed0/metrics.jsonl", 0)])
+def test_a_file_that_is_gone_when_it_is_read_stays_out(tree, tmp_path, monkeypatch, gone, reads):
+    read, left = Path.read_bytes, [reads]
+
+    def without(path):
+        if path == tree / gone:
+            left[0] -= 1
+            if left[0] < 0:
+                path.unlink(missing_ok=True)
+        return read(path)
+    monkeypatch.setattr(Path, "read_bytes", without)
+    (path,), _ = collect.collect(tmp_path / "out", 10**6)
+    assert gone not in names(path)
+    assert "papers/batchnorm/results/bn/seed1.json" in names(path)
+
+
+def test_what_is_gone_between_listing_and_sorting_stays_out(tree, tmp_path, monkeypatch):
+    listed = Path.glob
+
+    def gone_then(folder, pattern):
+        found = list(listed(folder, pattern))
+        if "safetensors" in pattern or "weights" in pattern:
+            found.append(folder / "papers/batchnorm/weights/gone.json")
+        return iter(found)
+    monkeypatch.setattr(Path, "glob", gone_then)
+    (path,), _ = collect.collect(tmp_path / "out", 10**6)
+    assert "papers/batchnorm/weights/bn.safetensors" in names(path)
+
+
+def test_a_file_that_cannot_be_read_is_named(tree, tmp_path):
+    (tree / "papers/batchnorm/results/bn/seed5.json").mkdir()
+    with pytest.raises(UserError, match=r"cannot read .*seed5\.json: Is a directory"):
+        collect.collect(tmp_path / "out", 10**6)
+
+
+def test_what_is_being_written_stays(tree, tmp_path):
+    (tree / "papers/batchnorm/weights/.bn.json.x1y2.part").write_text("half")
+    (path,), _ = collect.collect(tmp_path / "out", 10**6)
+    assert not [n for n in names(path) if "part" in n]
+
+
 def test_no_file_is_larger_and_a_run_stays_together(tree, tmp_path):
     made, left = collect.collect(tmp_path / "out", 110_000)
     assert len(made) > 2 and not left

@@ -51,13 +51,13 @@ def replace_times(found, factor):
 
 
 def test_the_pages_table_is_what_was_kept():
-    if kept := forms.recorded():
-        for path in ROOT.glob("papers/*/exports/*.json"):
-            text = json.dumps(read_json(forms.Compared, path).written(), indent=1,
-                              ensure_ascii=False)
-            assert path.read_text(encoding="utf-8") == text + "\n"
-        assert forms.table(kept) in (ROOT / "papers/STUDY.md").read_text(encoding="utf-8")
-        assert (ROOT / forms.PICTURE).read_bytes() == forms.drawn(kept)
+    kept = forms.recorded()
+    assert kept
+    for path in ROOT.glob("papers/*/exports/*.json"):
+        text = json.dumps(read_json(forms.Compared, path).written(), indent=1, ensure_ascii=False)
+        assert path.read_text(encoding="utf-8") == text + "\n"
+    assert forms.table(kept) in (ROOT / "papers/STUDY.md").read_text(encoding="utf-8")
+    assert (ROOT / forms.PICTURE).read_bytes() == forms.drawn(kept)
 
 
 def test_the_picture_has_a_panel_for_each_data_set(ready):

@@ -86,6 +86,9 @@ def test_experiments_and_their_data():
     assert pack.data_of(paper, ["bn", *paper.experiments.expand("quick")]) == ["mnist", "digits"]
     with pytest.raises(UserError, match="unknown experiment 'bnn'; did you mean 'bn'"):
         pack.chosen_experiments(paper, ["bnn"])
+    (paper,) = papers(["bayes_by_backprop"])
+    assert pack.data_of(paper, paper.experiments.expand("quick")) == ["digits"]
+    assert pack.data_of(paper, ["regression_bbb"]) == ["digits"], "its data are computed"
 
 
 def test_data_are_compressed_once(monkeypatch):

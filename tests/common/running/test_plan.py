@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from common import files
 from common.config import identity
@@ -15,6 +16,7 @@ from common.experiments import Experiments
 from common.running import cli, plan
 from common.running.plan import PendingRun
 from common.segments import Segment
+from common.training import precision
 from tests.common.toy import YAML, Config, Toy, experiments, recorded, share
 
 
@@ -56,19 +58,42 @@ def test_speeds_come_from_results_and_name_another_machine(monkeypatch, tmp_path
     paper = demo(tmp_path)
     run = SimpleNamespace(record=record, config=identity(paper.config("base")))
     paper.results["base"] = [run]
-    assert plan.known_pace(paper, "base", 1) == (0.5, (another,))
+    assert plan.known_pace(paper, "base", 1) == (0.5, (another,), False)
     record.segments.append(Segment.model_validate(share(50, **here.written())))
-    assert plan.known_pace(paper, "base", 1) == (0.5, (another,)), "begun there, resumed here"
+    known = plan.known_pace(paper, "base", 1)
+    assert known == (0.5, (another,), False), "begun there, resumed here"
     record.segments.pop()
-    assert plan.known_pace(paper, "faster", 1) == (None, ())
+    assert plan.known_pace(paper, "faster", 1) == (None, (), False)
     results.add_pace(paper.folder / "results/faster", paper.config("faster"), "another", 2, 0.7)
-    assert plan.known_pace(paper, "faster", 1) == (0.7, ("another",))
+    assert plan.known_pace(paper, "faster", 1) == (0.7, ("another",), False)
+    assert plan.known_pace(paper, "faster", 4) == (0.7, ("another",), True), "of two threads"
     paced(paper, {1: 0.25, 2: 0.2})
-    assert plan.known_pace(paper, "base", 1) == (0.25, ())
+    assert plan.known_pace(paper, "base", 1) == (0.25, (), False)
     paced(paper, {1: 0.25, 2: 0.2}, cpu="a third")
-    assert plan.known_pace(paper, "base", 1) == (0.5, (another,))
+    assert plan.known_pace(paper, "base", 1) == (0.5, (another,), False)
+    assert plan.known_pace(paper, "base", 4) == (0.5, (another,), True), "one thread"
     run.config = identity(paper.config("faster"))
-    assert plan.known_pace(paper, "base", 1) == (None, ()), "of another configuration"
+    assert plan.known_pace(paper, "base", 1) == (None, (), False), "of another configuration"
+
+
+def test_what_a_card_needed_says_nothing_of_a_processor(monkeypatch, tmp_path):
+    monkeypatch.setenv("PAPERS_RUNS", str(tmp_path))
+    paper = demo(tmp_path)
+    record = recorded(seconds=50.0, segments=[share(gpu="a card")])
+    paper.results["base"] = [SimpleNamespace(record=record, config=identity(paper.config("base")))]
+    assert plan.known_pace(paper, "base", 1) == (None, (), False)
+    monkeypatch.setattr(plan, "cards", lambda: 1)
+    monkeypatch.setattr(plan, "this_machine", lambda: "a card")
+    assert plan.known_pace(paper, "base", 1) == (0.5, (), False)
+
+
+def test_a_time_of_fewer_threads_is_an_upper_bound():
+    runs = [run(2), replace(run(2, 1), at_most=True)]
+    _, known, bound, total, *notes = plan.show(runs, 1).splitlines()
+    assert known.endswith("  1 s") and bound.endswith("  ≤ 1 s")
+    assert total == f"2 runs, at most 2 s on {plan.cores()} cores"
+    assert notes == ["(≤: measured with fewer threads than these)"]
+    assert "about" in plan.show(runs[:1], 1) and "≤" not in plan.show(runs[:1], 1)
 
 
 def test_a_plan_names_every_other_machine_once():
@@ -239,9 +264,13 @@ def test_what_needs_a_card_is_left_out_without_one(monkeypatch):
     (paper,) = papers(["resnet"])
     claims = [c for c in paper.claims if c.experiments == ["resnet32"]]
     config = paper.config("resnet32")
-    monkeypatch.setattr(type(paper), "config", lambda self, name: replace(
-        config, train=replace(config.train, precision="tf32")))
-    monkeypatch.setattr(plan, "cards", lambda: 0)
+    config.train.precision = "tf32"
+    monkeypatch.setattr(type(paper), "config", lambda self, name: config)
+    monkeypatch.setattr(precision, "choose_device", lambda name: torch.device("cpu"))
     assert claims and plan.plan(paper, claims, 2) == []
+    monkeypatch.setattr(precision, "choose_device",
+                        lambda name: torch.device("cuda" if name == "auto" else name))
     monkeypatch.setattr(plan, "cards", lambda: 1)
     assert {r.experiment for r in plan.plan(paper, claims, 2)} == {"resnet32"}
+    config.train.device = "cpu"
+    assert plan.plan(paper, claims, 2) == [], "it would be trained beside the card"

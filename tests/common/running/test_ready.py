@@ -66,7 +66,17 @@ def test_what_does_not_fit_is_one_line(folder, change, said):
     assert "\n" not in str(e.value)
 
 
-@pytest.mark.parametrize("seed", ["²", "٣", "-1", "x", "9" * 5000, "0/seed0"])
+@pytest.mark.parametrize("name", ["search_sgd_1e-05", "a+b", "rate_0.1", "quick_train"])
+@pytest.mark.parametrize("seed", ["", "/seed0"])
+def test_every_name_that_an_experiment_may_have_is_a_runs(monkeypatch, name, seed):
+    asked = []
+    monkeypatch.setattr(ready.start, "find", lambda *a: asked.append(a[1:]))
+    with pytest.raises(UserError, match=r"there is no finished run; python papers/initialisation"):
+        ready.load_ready(f"initialisation/{name}{seed}", 40)
+    assert asked == [(name, 0)]
+
+
+@pytest.mark.parametrize("seed", ["²", "٣", "-1", "x", "01", "9" * 5000, "0/seed0"])
 def test_a_run_has_a_number(seed):
     with pytest.raises(UserError, match="or a finished run such as batchnorm/bn/seed0"):
         ready.load_ready(f"initialisation/quick_train/seed{seed}", 40)

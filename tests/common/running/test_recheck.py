@@ -103,8 +103,19 @@ def test_code_that_computes_something_else_is_found_and_noted(paper, capsys):
     (line,) = recheck.recheck(paper, [], float("inf"))
     assert line.startswith("toy/base/seed0: loss of update 3: ") and " recorded, " in line
     assert note(paper) in line
+    assert "toy: 0 agree, 1 differ (noted beside the results)\n" in capsys.readouterr().out
     paper.made = Toy
     assert recheck.recheck(paper, [], float("inf")) == [] and not note(paper)
+
+
+def test_the_speed_of_a_card_says_nothing_of_a_processor(paper, capsys):
+    segments = paper.results["base"][0].record.segments
+    assert recheck.recheck(paper, [], at_most=9.0) == []
+    assert "toy: 1 agree, 0 differ\n" in capsys.readouterr().out
+    card = segments[0].hardware.model_copy(update={"gpu": "a card"})
+    segments[:] = [segments[0].model_copy(update={"hardware": card})]
+    assert recheck.recheck(paper, [], at_most=9.0) == []
+    assert "toy: 0 agree, 0 differ, 1 would take longer than at_most\n" in capsys.readouterr().out
 
 
 def test_results_from_before_the_first_losses_were_kept_go_by_the_first_mean(paper):
@@ -284,6 +295,8 @@ def test_a_look_that_is_asked_to_end_says_nothing_about_results(paper, monkeypat
     (["batchnrm"], "unknown paper 'batchnrm'"),
     (["batchnorm", "experiment=bn"], "unknown key 'experiment'"),
     (["batchnorm", "experiments=b"], "experiments=b: no such result; did you mean 'bn'"),
+    (["batchnorm", "experiments=bn,,plain"], "experiments=: no such result"),
+    (["batchnorm", "experiments=bn,bn"], "experiments=bn,bn: 'bn' is named twice"),
     (["batchnorm", "seed=3"], "seed=: the first recorded seed"),
     (["batchnorm", "experiments="], "experiments=: expected a value"),
     (["batchnorm", "at_most=10"], "at_most=10: expected a time such as")])

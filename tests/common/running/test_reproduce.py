@@ -16,8 +16,9 @@ from common.errors import UserError
 from common.evidence import provenance
 from common.files import ROOT
 from common.running import reproduce
-from common.running.plan import Outcome
+from common.running.plan import Outcome, PendingRun
 from common.training import checkpoint
+from common.training.budget import Budget
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +226,16 @@ def test_bad_input_is_one_line_and_exit_status_2(end_of, monkeypatch, words, mes
     monkeypatch.setattr(reproduce, "plan", lambda *a: pytest.fail("it was not refused"))
     code, said = end_of(lambda: reproduce.main(["batchnorm", *words]))
     assert code == 2 and message in said.err and said.err.count("\n") == 1 and not said.out
+
+
+def test_on_a_card_seeds_take_turns_unless_they_are_to_be_one_network(monkeypatch):
+    runs = [PendingRun("demo", "e", (k,), "missing", 10, 1, 1.0, ()) for k in (0, 1)]
+    monkeypatch.setattr(reproduce, "cards", lambda: 1)
+    monkeypatch.setattr(reproduce, "plan", lambda *a: runs)
+    for options, word in (({}, "train.side_by_side=2"),
+                          ({"vectorize": True}, "train.vectorize=true")):
+        (one,) = reproduce.runs_to_make(None, [], options | {"pace": False}, Budget(""))
+        assert one.seeds == (0, 1) and one.command[-1] == word
 
 
 @pytest.mark.slow

@@ -102,6 +102,52 @@ def test_a_second_bundle_of_the_commit_leaves_what_was_made(tmp_path):
         unpack.main([str(tmp_path / "c"), f"to={tmp_path / 'tree'}"])
 
 
+def many(folder):
+    """A bundle whose code has several entries at its top."""
+    bundle(folder, [(f"{name}/a.py", name.encode()) for name in ("common", "papers", "tests")]
+           + [("README.md", b"ours")])
+
+
+def test_a_name_that_is_taken_is_refused_and_nothing_moved(tmp_path):
+    many(tmp_path / "b")
+    tree = tmp_path / "tree"
+    (tree / "tests").mkdir(parents=True)
+    (tree / "README.md").write_text("theirs")
+    with pytest.raises(Refused, match=r"tree already has README\.md: choose another folder"):
+        unpack.main([str(tmp_path / "b"), f"to={tree}"])
+    assert sorted(p.name for p in tree.iterdir()) == [".parts", "README.md", "tests"]
+    assert (tree / "README.md").read_text() == "theirs"
+    (tree / "README.md").unlink()
+    (tree / "tests").rmdir()
+    assert unpack.main([str(tmp_path / "b"), f"to={tree}"]) == 0
+
+
+@pytest.mark.parametrize("moved", range(5))
+def test_an_interrupted_unpack_goes_on(tmp_path, monkeypatch, moved):
+    many(tmp_path / "b")
+    tree, replace, left = tmp_path / "tree", os.replace, [moved]
+
+    def interrupted(old, new):
+        if Path(new).parent == tree:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+        replace(old, new)
+
+    def no_room(path, *_, **__):
+        if path.name == unpack.MARK:
+            raise KeyboardInterrupt
+    with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
+        m.setattr(os, "replace", interrupted)
+        m.setattr(Path, "write_text", no_room)
+        unpack.main([str(tmp_path / "b"), f"to={tree}"])
+    assert unpack.main([str(tmp_path / "b"), f"to={tree}"]) == 0
+    for name in ("common", "papers", "tests"):
+        assert (tree / name / "a.py").read_text() == name
+    assert json.loads((tree / unpack.MARK).read_text()) == {"commit": "a" * 40}
+    assert not list((tree / ".parts").iterdir())
+
+
 def test_packages_of_another_python_are_refused(tmp_path):
     bundle(tmp_path / "b")
     path = tmp_path / "b" / unpack.MANIFEST

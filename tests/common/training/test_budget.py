@@ -29,6 +29,13 @@ def test_other_words_are_one_line(text):
         seconds_of(text)
 
 
+def test_a_time_too_long_for_the_system_is_one_line():
+    assert seconds_of("270000h") == 270_000 * 3600
+    for text in ("9999999h", "9" * 12 + "s"):
+        with pytest.raises(UserError, match=f"budget={text}: expected at most 1,000,000,000 s"):
+            seconds_of(text)
+
+
 def test_without_a_limit_it_is_never_over():
     assert not Budget().over and Budget().left == float("inf")
 

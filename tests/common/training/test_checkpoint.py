@@ -142,6 +142,19 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one(tmp_path, mo
     assert checkpoint.load(tmp_path)["step"] == 4
 
 
+def test_what_torch_refuses_is_one_line_and_nothing_takes_its_place(tmp_path, monkeypatch, capsys):
+    """Without memory, a checkpoint cannot be read and may be whole."""
+    checkpoint.save(tmp_path, {"step": 1})
+
+    def no_memory(*_):
+        raise RuntimeError("unable to mmap 8 bytes:\nCannot allocate memory (12)")
+    monkeypatch.setattr(checkpoint, "safe_open", no_memory)
+    with pytest.raises(UserError, match=r"cannot read checkpoint .*: unable to mmap .*fresh") as e:
+        checkpoint.load(tmp_path)
+    assert "\n" not in str(e.value) and not capsys.readouterr().err
+    assert tmp_path / checkpoint.NAME not in checkpoint.DAMAGED
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_the_warning_about_a_damaged_checkpoint_knows_if_there_is_one_before(
         before, tmp_path, capsys):

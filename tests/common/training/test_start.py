@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -14,7 +15,7 @@ from common.errors import UserError
 from common.evidence import results
 from common.experiments import Experiments
 from common.running import cli
-from common.training import checkpoint, loop, start
+from common.training import checkpoint, loop, start, weight_files
 from tests.common.toy import YAML, Config, Toy
 
 MORE = """
@@ -183,6 +184,11 @@ def test_a_file_of_weights_or_a_checkpoint(tmp_path, seen, monkeypatch):
     train(filed(tmp_path, path), "filed", recipe=seen)
     assert same(seen.first, model_of(folder))
     assert same(start.read_file(folder / checkpoint.NAME, "x"), model_of(folder))
+    with pytest.raises(UserError, match=r"is a checkpoint: expected a file of weights$"):
+        weight_files.read(folder / checkpoint.NAME)
+    (folder / checkpoint.NAME).write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(UserError, match=r"^start_from=x: .* is damaged or no file of weights: "):
+        start.read_file(folder / checkpoint.NAME, "x")
     monkeypatch.setattr(start, "ROOT", tmp_path)
     assert same(start.load(experiments, experiments.resolve(
         "base", 0, {"start_from": "some.safetensors"})).tensors, model_of(folder))
@@ -203,10 +209,22 @@ def test_what_does_not_fit_is_named(tmp_path, change, line):
     assert not list(files.runs_root().glob("**/*.safetensors"))
 
 
+def test_a_checkpoint_of_which_torch_makes_no_tensor_is_one_line(tmp_path):
+    state = {"image": torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)}
+    checkpoint.save(tmp_path, state)
+    path = tmp_path / checkpoint.NAME
+    with safe_open(path, "pt") as f:
+        skeleton = f.metadata()["state"]
+    flat = {"/image": torch.ones(3)}
+    save_file(flat, path, {"state": skeleton, "digest": checkpoint.digest(skeleton, flat)})
+    with pytest.raises(UserError, match="is damaged or no file of weights: required rank 4"):
+        start.read_file(path)
+
+
 def test_a_file_that_is_missing_or_damaged(tmp_path):
     path = tmp_path / "none.safetensors"
     experiments = filed(tmp_path, path)
-    with pytest.raises(UserError, match=r"there is no file .*none\.safetensors"):
+    with pytest.raises(UserError, match=r"^start_from=.*: cannot read .*none\.safetensors: No"):
         train(experiments, "filed")
     path.write_bytes(b"no weights")
     with pytest.raises(UserError, match="is damaged or no file of weights"):

@@ -36,6 +36,16 @@ def test_resuming_removes_what_came_after_and_half_lines(tmp_path):
             ] == [1, 2]
 
 
+def test_only_the_evaluation_that_is_made_again_is_removed(tmp_path):
+    lines = [{"step": 1, "loss": 1.0}, {"step": 1, "eval/error": 0.9},
+             {"step": 2, "loss": 0.5}, {"step": 2, "eval/error": 0.8}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    for evaluated, kept in ((True, lines), (False, lines[:3])):
+        (tmp_path / tracking.FILE).write_text(text)
+        tracking.Tracker(tmp_path, config(), 2, "t", evaluated=evaluated).close()
+        assert tracking.read(tmp_path) == kept
+
+
 @pytest.mark.parametrize(("line", "message"), [
     ("[]", "[]: expected a mapping"), ("3", "3: expected a mapping"),
     ("null", "None: expected a mapping"),

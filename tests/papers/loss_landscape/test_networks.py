@@ -12,6 +12,7 @@ from common.evidence.paper import papers
 from common.experiments import Experiments
 from common.files import ROOT
 from common.running import cli
+from common.training import checkpoint
 from papers.loss_landscape import train
 from papers.loss_landscape.networks import says_otherwise
 from papers.loss_landscape.settings import ModelConfig
@@ -130,9 +131,12 @@ def test_a_run_of_a_paper_s_network_from_a_checkpoint(tmp_path):
 @pytest.mark.parametrize(("depth", "shortcut", "said"), [
     (20, "A", "model.shortcut=A: expected none, as"),
     (14, "none", "model.depth=14: expected 20, as")])
-def test_weights_that_say_that_they_are_of_another_network_are_refused(depth, shortcut, said):
+def test_weights_that_say_that_they_are_of_another_network_are_refused(tmp_path, depth, shortcut,
+                                                                       said):
     file = "papers/resnet/weights/plain20.safetensors"
     model = ModelConfig(kind="resnet", depth=depth, shortcut=shortcut)
     with pytest.raises(UserError, match=said):
         says_otherwise(model, file)
     says_otherwise(ModelConfig(kind="resnet", depth=20, shortcut="none"), file)
+    checkpoint.save(tmp_path, {"step": 1})  # says nothing of its network
+    says_otherwise(model, str(tmp_path / checkpoint.NAME))
