@@ -17,8 +17,9 @@ NUMBER = re.compile(r"(\S+(?:\xa0(?:%|points))?)(?:\s+(?:%|points|KB))?\s+"
 """A number, maybe its unit, and the claim that it is of: its name, linked to its report."""
 
 
-@pytest.mark.parametrize(("page", "least"), [("papers/STUDY.md", 40),
-                                             ("papers/deep_compression/README.md", 8)])
+@pytest.mark.parametrize(("page", "least"), [
+    pytest.param("papers/STUDY.md", 40, marks=pytest.mark.slow),
+    ("papers/deep_compression/README.md", 8)])
 def test_numbers_are_the_reports(page, least):
     said = [(value, paper or page.split("/")[1], name)
             for value, name, paper in NUMBER.findall((ROOT / page).read_text())]

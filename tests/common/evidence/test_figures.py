@@ -16,6 +16,7 @@ from common.evidence.paper import Paper, paper_names, papers
 from common.files import ROOT
 from common.running import forms
 from tests.common.evidence.faults import UNKNOWN, faults
+from tests.common.few import few_of
 
 
 def drawn(**line) -> tuple[Figure, Axes]:
@@ -193,7 +194,7 @@ def without_runs(paper: Paper, folder: Path) -> Paper:
 
 
 @pytest.mark.parametrize("runs", ["with its runs", "before the first"])
-@pytest.mark.parametrize("name", paper_names())
+@pytest.mark.parametrize("name", few_of(paper_names(), "batchnorm", "lbfgs"))
 def test_the_gallerys_pictures_can_be_read(name, runs, tmp_path):
     """As wide as README shows them, and of one height."""
     (paper,) = papers([name])

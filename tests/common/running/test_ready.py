@@ -1,5 +1,6 @@
 """Networks are found by what lies beside them; what does not belong together is refused."""
 
+import functools
 import json
 
 import pytest
@@ -13,11 +14,23 @@ from common.running import ready
 
 SOURCE = "papers/initialisation/results/quick_train/weights0.safetensors"
 
+READ = functools.cache(lambda *names: papers(list(names)))
+
+
+def once(names):
+    """:func:`papers`, read from its many results by the first test that asks."""
+    return READ(*names)
+
+
+@pytest.fixture(autouse=True)
+def read_once(monkeypatch):
+    monkeypatch.setattr(ready, "papers", once)
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A paper's folder with weights of its quick experiment and what says so."""
-    (found,) = papers(["initialisation"])
+    (found,) = once(["initialisation"])
     config = found.experiments.resolve("quick_train", 0)
     recipe = found.module("train").recipe(config)
     monkeypatch.setattr(ready, "ROOT", tmp_path)

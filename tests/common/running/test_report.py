@@ -31,6 +31,7 @@ def test_what_is_committed_agrees():
         assert generated.same(path, path.read_bytes(), content), path
 
 
+@pytest.mark.slow
 def test_without_names_shared_files_are_checked_and_written(study, capsys):
     pytest.importorskip("nbformat")
     made = {study, study.with_name("exports.svg"), notebook.SOURCE.with_suffix(".ipynb")}

@@ -18,6 +18,7 @@ from common.running.words import (
     parse_seeds,
     texts_of,
 )
+from tests.common.few import few_of
 from tests.common.test_experiments import Own, planned
 
 
@@ -136,7 +137,8 @@ OWN = [["export", "batchnorm/bn", k] for k in export.KEYS] + [
     ["train", "batchnorm", k] for k in ("experiment", "seed", "budget", "train.steps", "optim.lr")]
 
 
-@pytest.mark.parametrize("value", ["[torch]", "[]", "{a: 1}", "[[1], {b: [2]}]", "!!binary YQ=="])
+@pytest.mark.parametrize("value", few_of(
+    ["[torch]", "[]", "{a: 1}", "[[1], {b: [2]}]", "!!binary YQ=="], "[torch]", "!!binary YQ=="))
 @pytest.mark.parametrize("words", OWN, ids=" ".join)
 def test_a_value_of_any_kind_is_one_line(end_of, monkeypatch, tmp_path, words, value):
     """A list cannot be looked up in a table, a mapping has no letters."""
