@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
@@ -252,9 +253,15 @@ def parse(path: Path, schema: type[Config]) -> Result:
 def read_all(paper_folder: Path, schema: type[Config]) -> dict[str, list[Result]]:
     """Read all results of a paper: by experiment, in order of their seeds."""
     found: dict[str, list[Result]] = {}
-    for path in sorted((paper_folder / "results").glob("*/seed*.json")):
-        result = read(path, schema)
-        found.setdefault(result.experiment, []).append(result)
+    collects = gc.isenabled()
+    gc.disable()  # it would walk through all curves again and again, and none of them is garbage
+    try:
+        for path in sorted((paper_folder / "results").glob("*/seed*.json")):
+            result = read(path, schema)
+            found.setdefault(result.experiment, []).append(result)
+    finally:
+        if collects:
+            gc.enable()
     return {k: sorted(v, key=lambda r: r.seed) for k, v in found.items()}
 
 

@@ -233,8 +233,9 @@ def test_one_run_is_enough_where_no_seed_changes_it(tmp_path, value, verdict):
     assert claim.repeatable and decide([value], claim.band, claim.judge) == (verdict, None)
 
 
-@pytest.fixture(params=paper_names())
+@pytest.fixture(scope="module", params=paper_names())
 def paper(request):
+    """Every paper, which no test here changes."""
     return papers([request.param])[0]
 
 

@@ -1,5 +1,6 @@
 """Results: what a run leaves, and how a damaged or outdated one is met."""
 
+import gc
 import json
 import re
 import shutil
@@ -324,3 +325,17 @@ def test_what_is_no_json_is_said_without_pythons_names(tmp_path, text, said):
     with pytest.raises(UserError) as e:
         results.parse(tmp_path / "r.json", Config)
     assert said in str(e.value) and "Error" not in str(e.value)
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_reading_leaves_the_garbage_collector_as_it_was(tmp_path, collects):
+    damaged = tmp_path / "toy/results/base/seed0.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    (gc.enable if collects else gc.disable)()
+    try:
+        with pytest.raises(UserError, match="is damaged"):
+            results.read_all(tmp_path / "toy", Config)
+        assert gc.isenabled() is collects
+    finally:
+        gc.enable()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import sys
 import time
 
@@ -46,7 +47,10 @@ def test_steps_rate_and_time_left_fit_into_a_narrow_terminal(columns, bar, monke
     time.sleep(0.3)
     progress.update(23_456)
     sys.stderr.flush()
-    shown = re.split(r"[\r\n]+", re.sub(r"\x1b\[\w", "", os.read(reader, 65536).decode()))
+    drawn = b""
+    while select.select([reader], [], [], 0.5)[0]:  # a terminal passes on a part at a time
+        drawn += os.read(reader, 65536)
+    shown = re.split(r"[\r\n]+", re.sub(r"\x1b\[\w", "", drawn.decode()))
     assert re.fullmatch(bar, shown[-1]) and len(shown[-1]) <= columns
     assert ("bayes_by_backprop/mixture_400/seed0" in shown) is (columns == 40)
     progress.close()
