@@ -43,7 +43,6 @@ from common.running.words import as_typed, names_of, parse_options
 from common.training import checkpoint, start, tracking
 from common.training import loop as training
 from common.training.budget import Budget, seconds_of
-from common.training.devices import choose_device
 from common.training.precision import fits_here
 from common.training.recipe import Recipe
 from common.training.worklist import Worklist
@@ -274,17 +273,17 @@ def chosen(paper: Paper, names: list[str], at_most: float) -> Iterator[Result]:
         if (names and experiment not in names) or experiment not in paper.experiments.experiments:
             continue
         first = next((r for r in found if at_hand(paper, r)), found[0])
-        if recorded(first).updates and seconds_again(paper, first) <= at_most:
+        updates = recorded(first).updates
+        if updates and seconds_again(first, updates) <= at_most:
             yield first
 
 
-def seconds_again(paper: Paper, result: Result) -> float:
-    """How long the beginning of a run takes at its recorded speed; infinite if a card set it and
+def seconds_again(result: Result, updates: int) -> float:
+    """How long the first updates of a run take at its recorded speed; infinite if a card set it and
     there is none here."""
-    device = choose_device(paper.experiments.resolve(result.experiment, 0).train.device).type
-    if result.record.segments[0].hardware.gpu and device == "cpu":
+    if result.record.segments[0].hardware.gpu and not torch.cuda.is_available():
         return math.inf
-    return result.record.seconds * recorded(result).updates / result.record.config["train"]["steps"]
+    return result.record.seconds * updates / result.record.config["train"]["steps"]
 
 
 def recheck(paper: Paper, names: list[str], at_most: float) -> list[str]:
